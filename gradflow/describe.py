@@ -1,0 +1,34 @@
+"""What determines a result, as plain values, for the attributes of stored runs."""
+
+import hashlib
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+
+def fingerprint(tree: Any) -> str:
+    """SHA-256 of all arrays of a tree: shapes, precisions and values."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        if eqx.is_array_like(leaf):
+            array = np.ascontiguousarray(leaf)
+            digest.update(f"{array.dtype}{array.shape}".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def describe(objective: Any) -> dict[str, Any]:
+    """Kind, shape, size, convention and fingerprint of an objective's problem and factorisation."""
+    problem, model = objective.problem, objective.factorization
+    return {
+        "problem": type(problem).__name__,
+        "shape": list(problem.shape),
+        "observations": problem.observations,
+        "loss_convention": problem.convention,
+        "has_truth": problem.truth is not None,
+        "data_sha256": fingerprint(problem),
+        "factorization": type(model).__name__,
+        "factor_shapes": [list(shape) for shape in model.factor_shapes],
+    }

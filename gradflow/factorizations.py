@@ -1,0 +1,252 @@
+r"""How W is parameterised: a product of matrices W = W_N ... W_1, or a CP tensor.
+
+`factors[0]` acts first (it is W_1). Initialisations are in `gradflow.initializations`.
+"""
+
+import abc
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gradflow._validate import shape_of
+from gradflow.problems import AbstractProblem
+
+Factors = tuple[Array, ...]
+
+
+class AbstractFactorization(eqx.Module):
+    """A polynomial map from factors to the array W, with its derivative's transpose."""
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the product."""
+
+    @property
+    @abc.abstractmethod
+    def factor_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of the factors, in order."""
+
+    @abc.abstractmethod
+    def forward(self, factors: Factors) -> tuple[Array, Any]:
+        """The product, and what `pullback` can use again."""
+
+    @abc.abstractmethod
+    def pullback(self, factors: Factors, partial: Any, gradient: Array) -> Factors:
+        """Gradient in the factors from `gradient`, the gradient in W, and `forward`'s partials."""
+
+    def product(self, factors: Factors) -> Array:
+        """The array W that the factors stand for."""
+        return self.forward(factors)[0]
+
+    def check(self, factors: Any) -> Factors:
+        """Return the factors as a tuple of arrays.
+
+        Raises:
+          ValueError: if a factor is missing or has the wrong shape.
+        """
+        arrays = tuple(jnp.asarray(f) for f in factors)
+        found = tuple(a.shape for a in arrays)
+        if found != self.factor_shapes:
+            raise ValueError(
+                f"The factors have shapes {found}, but {self!r} needs {self.factor_shapes}; "
+                "factors[0] is W_1, the one that acts first."
+            )
+        return arrays
+
+
+class MatrixProduct(AbstractFactorization):
+    r"""Depth-N matrix product W = W_N ... W_1, with factors[j-1] = W_j of shape (d_j, d_{j-1}).
+
+    Args:
+      sizes: (d_0, d_1, ..., d_N): the columns of W, the hidden sizes, the rows of W. Two sizes give
+        depth 1, where the only factor is W itself.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> model = MatrixProduct((3, 2, 4))
+      >>> model.product((jnp.ones((2, 3)), jnp.ones((4, 2)))).shape
+      (4, 3)
+
+    References:
+      arora2019, Equation (1); razin2020, Equation (3).
+    """
+
+    sizes: tuple[int, ...] = eqx.field(static=True)
+
+    def __init__(self, sizes: Sequence[int]):
+        self.sizes = shape_of("sizes", sizes)
+        if len(self.sizes) < 2:
+            raise ValueError(f"sizes must hold (d_0, ..., d_N) with N >= 1, but it is {sizes}.")
+
+    @classmethod
+    def of(cls, shape: Sequence[int], depth: int, hidden: int | None = None) -> "MatrixProduct":
+        """The product of `depth` factors for a (d, d') matrix, all hidden sizes equal.
+
+        Args:
+          shape: (d, d').
+          depth: the number N of factors.
+          hidden: the hidden size; min(d, d') by default, which does not limit the rank.
+        """
+        rows, columns = shape_of("shape", shape, 2)
+        if int(depth) != depth or depth < 1:
+            raise ValueError(f"depth must be an integer of at least 1, but it is {depth}.")
+        width = min(rows, columns) if hidden is None else hidden
+        return cls((columns, *[width] * (int(depth) - 1), rows))
+
+    @property
+    def depth(self) -> int:
+        """The number N of factors."""
+        return len(self.sizes) - 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.sizes[-1], self.sizes[0])
+
+    @property
+    def factor_shapes(self) -> tuple[tuple[int, ...], ...]:
+        return tuple((self.sizes[j + 1], self.sizes[j]) for j in range(self.depth))
+
+    def forward(self, factors: Factors) -> tuple[Array, Factors]:
+        partial = [factors[0]]
+        for factor in factors[1:]:
+            partial.append(factor @ partial[-1])
+        return partial[-1], tuple(partial)
+
+    def pullback(self, factors: Factors, partial: Factors, gradient: Array) -> Factors:
+        r"""dL/dW_j = (W_N ... W_{j+1})^T gradient (W_{j-1} ... W_1)^T."""
+        gradients = []
+        for j in range(self.depth - 1, 0, -1):
+            gradients.append(gradient @ partial[j - 1].T)
+            gradient = factors[j].T @ gradient
+        gradients.append(gradient)
+        return tuple(reversed(gradients))
+
+
+class CPTensor(AbstractFactorization):
+    r"""CP tensor W = sum_r w_r^(1) x ... x w_r^(order), with factors[n] of shape (shape[n], rank).
+
+    Products go through two Khatri-Rao halves, so that nearly all work is matrix multiplication.
+
+    Args:
+      shape: the lengths of the axes; at least two.
+      rank: the number R of terms.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> CPTensor((2, 3, 4), 1).product((jnp.ones((2, 1)), jnp.ones((3, 1)), jnp.ones((4, 1)))).shape
+      (2, 3, 4)
+
+    References:
+      razin2020, Equation (12).
+    """
+
+    tensor_shape: tuple[int, ...] = eqx.field(static=True)
+    rank: int = eqx.field(static=True)
+
+    def __init__(self, shape: Sequence[int], rank: int):
+        self.tensor_shape = shape_of("shape", shape)
+        if len(self.tensor_shape) < 2:
+            raise ValueError(f"A CP tensor needs at least 2 axes, but shape is {tuple(shape)}.")
+        (self.rank,) = shape_of("(rank,)", (rank,))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.tensor_shape
+
+    @property
+    def factor_shapes(self) -> tuple[tuple[int, ...], ...]:
+        return tuple((n, self.rank) for n in self.tensor_shape)
+
+    @property
+    def _half(self) -> int:
+        return (len(self.tensor_shape) + 1) // 2
+
+    def forward(self, factors: Factors) -> tuple[Array, Factors]:
+        left = _khatri_rao(factors[: self._half])
+        right = _khatri_rao(factors[self._half :])
+        return (left @ right.T).reshape(self.tensor_shape), (left, right)
+
+    def pullback(self, factors: Factors, partial: Factors, gradient: Array) -> Factors:
+        left, right = partial
+        unfolded = gradient.reshape(left.shape[0], right.shape[0])
+        half = self._half
+        return (
+            *_khatri_rao_pullback(factors[:half], unfolded @ right),
+            *_khatri_rao_pullback(factors[half:], unfolded.T @ left),
+        )
+
+
+def _khatri_rao(factors: Factors) -> Array:
+    """Column-wise Kronecker product: (n_1, R), (n_2, R), ... -> (n_1 n_2 ..., R)."""
+    result = factors[0]
+    for factor in factors[1:]:
+        result = (result[:, None, :] * factor[None, :, :]).reshape(-1, factor.shape[1])
+    return result
+
+
+def _khatri_rao_pullback(factors: Factors, cotangent: Array) -> Factors:
+    """Gradients in the factors of a Khatri-Rao product, from the gradient in the product."""
+    folded = cotangent.reshape(*[f.shape[0] for f in factors], -1)
+    gradients = []
+    for n in range(len(factors)):
+        term = folded
+        for m in range(len(factors) - 1, -1, -1):
+            if m != n:
+                term = jnp.sum(term * jnp.expand_dims(factors[m], _other_axes(term, m)), axis=m)
+        gradients.append(term)
+    return tuple(gradients)
+
+
+def _other_axes(term: Array, axis: int) -> tuple[int, ...]:
+    return tuple(k for k in range(term.ndim - 1) if k != axis)
+
+
+class Objective(eqx.Module):
+    """A problem and the way its W is parameterised: what both engines minimise.
+
+    Args:
+      problem: the loss in W.
+      factorization: the map from factors to W.
+
+    Raises:
+      ValueError: if their shapes differ.
+
+    Example:
+      >>> import jax.numpy as jnp, gradflow as gf
+      >>> problem = gf.norm_blowup()
+      >>> objective = Objective(problem, MatrixProduct.of(problem.shape, depth=3))
+      >>> float(objective.loss((jnp.eye(2), jnp.eye(2), jnp.eye(2))))
+      1.5
+    """
+
+    problem: AbstractProblem
+    factorization: AbstractFactorization
+
+    def __check_init__(self) -> None:
+        if self.problem.shape != self.factorization.shape:
+            raise ValueError(
+                f"The problem has shape {self.problem.shape} but the factorization has shape "
+                f"{self.factorization.shape}; build it with MatrixProduct.of(problem.shape, depth)."
+            )
+
+    def product(self, factors: Factors) -> Array:
+        """The array W."""
+        return self.factorization.product(factors)
+
+    def loss(self, factors: Factors) -> Float[Array, ""]:
+        """The loss at the factors' product."""
+        return self.problem.loss(self.product(factors))
+
+    def loss_and_gradient(self, factors: Factors) -> tuple[Array, Factors]:
+        """The loss, and its gradient in each factor, in closed form."""
+        w, partial = self.factorization.forward(factors)
+        loss, gradient = self.problem.loss_and_gradient(w)
+        return loss, self.factorization.pullback(factors, partial, gradient)
+
+    def gradient(self, factors: Factors) -> Factors:
+        """The gradient in each factor, in closed form."""
+        return self.loss_and_gradient(factors)[1]

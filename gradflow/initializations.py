@@ -1,0 +1,211 @@
+r"""Starting points: balanced, Gaussian and identity factors; the unbalancedness magnitude.
+
+Factors are balanced if W_{j+1}^T W_{j+1} = W_j W_j^T for all j (razin2020, Equation (5)). Gradient flow keeps
+these differences constant, so a balanced start stays balanced.
+"""
+
+from collections.abc import Sequence
+from math import prod
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from gradflow._validate import finite_array, positive, shape_of
+from gradflow.factorizations import Factors
+
+
+def balanced_factors(
+    w: Float[ArrayLike, "d d_prime"], sizes: Sequence[int], key: PRNGKeyArray | None = None
+) -> Factors:
+    r"""Balanced factors of a given matrix: W_j = Q_j S^(1/N) Q_{j-1}^T with W = U S V^T.
+
+    Q_0 = V, Q_N = U, and the Q_j between have orthonormal columns: the first unit vectors, or random ones
+    if a key is given.
+
+    Args:
+      w: the (d, d') product wanted.
+      sizes: (d', d_1, ..., d_{N-1}, d), as in `MatrixProduct`.
+      key: for random hidden orthonormal frames.
+
+    Returns:
+      The factors W_1, ..., W_N, in the precision of `w`.
+
+    Raises:
+      ValueError: if the shapes do not fit or a hidden size is below the rank of `w`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> factors = balanced_factors(8.0 * jnp.eye(2), (2, 2, 2, 2))
+      >>> bool(jnp.allclose(factors[2] @ factors[1] @ factors[0], 8.0 * jnp.eye(2)))
+      True
+
+    References:
+      Arora, Cohen, Golowich and Hu 2018, Procedure 1; razin2020, Appendix F.2.1.
+    """
+    w = jnp.asarray(finite_array("w", w, ndim=2))
+    sizes = shape_of("sizes", sizes)
+    if (sizes[-1], sizes[0]) != w.shape:
+        raise ValueError(
+            f"w has shape {w.shape} but sizes {sizes} make a product of shape "
+            f"{(sizes[-1], sizes[0])}; sizes are (columns, hidden ..., rows)."
+        )
+    depth = len(sizes) - 1
+    u, s, vt = jnp.linalg.svd(w, full_matrices=False)
+    rank = int(jnp.sum(s > s[0] * max(w.shape) * jnp.finfo(w.dtype).eps)) if s[0] > 0 else 0
+    width = min(min(sizes), s.size)
+    if width < rank:
+        raise ValueError(
+            f"w has rank {rank}, but the smallest hidden size is {width}; "
+            "factors of these sizes cannot multiply to w. Use larger hidden sizes."
+        )
+    u, root, vt = u[:, :width], s[:width] ** (1 / depth), vt[:width]
+    if depth == 1:
+        return (w,)
+    frames = [vt.T]
+    for j, size in enumerate(sizes[1:-1]):
+        frame = jnp.eye(size, width, dtype=w.dtype)
+        if key is not None:
+            normal = jax.random.normal(jax.random.fold_in(key, j), (size, width), w.dtype)
+            frame = jnp.linalg.qr(normal)[0]
+        frames.append(frame)
+    frames.append(u)
+    return tuple((frames[j + 1] * root) @ frames[j].T for j in range(depth))
+
+
+def random_balanced(key: PRNGKeyArray, sizes: Sequence[int], std: float) -> Factors:
+    """Balanced factors of a random product with independent N(0, std^2) entries.
+
+    Args:
+      key: a JAX random key.
+      sizes: (d_0, ..., d_N), as in `MatrixProduct`; no hidden size below min(d_0, d_N).
+      std: the standard deviation of the product's entries.
+
+    References:
+      razin2020, Appendix F.2.1.
+    """
+    sizes = shape_of("sizes", sizes)
+    product = positive("std", std) * jax.random.normal(key, (sizes[-1], sizes[0]))
+    return balanced_factors(product, sizes)
+
+
+def gaussian_factors(
+    key: PRNGKeyArray,
+    sizes: Sequence[int],
+    *,
+    std: float | None = None,
+    product_std: float | None = None,
+) -> Factors:
+    r"""Independent N(0, s^2) entries in every factor; not balanced.
+
+    Give either s itself, or the standard deviation a of the entries of the product, from which
+    s = (a^2 / (d_1 ... d_{N-1}))^(1/2N).
+
+    Args:
+      key: a JAX random key.
+      sizes: (d_0, ..., d_N), as in `MatrixProduct`.
+      std: s, for each weight.
+      product_std: a, for each entry of the product.
+
+    Raises:
+      ValueError: unless exactly one of `std`, `product_std` is given, and above 0.
+
+    References:
+      razin2020, Appendix F.2.1 (with a); zhao2022, Appendix A.1 (with s).
+    """
+    sizes = shape_of("sizes", sizes)
+    depth = len(sizes) - 1
+    if (std is None) == (product_std is None):
+        raise ValueError(
+            f"Give exactly one of std and product_std, but they are {std} and {product_std}."
+        )
+    if std is not None:
+        scale = positive("std", std)
+    else:
+        assert product_std is not None
+        scale = (positive("product_std", product_std) ** 2 / prod(sizes[1:-1])) ** (1 / (2 * depth))
+    keys = jax.random.split(key, depth)
+    return tuple(
+        scale * jax.random.normal(keys[j], (sizes[j + 1], sizes[j])) for j in range(depth)
+    )
+
+
+def identity_factors(sizes: Sequence[int], scale: float) -> Factors:
+    """Factors scale^(1/N) * I, so that the product is scale * I (with zeros beyond, if rectangular).
+
+    Exactly balanced when all sizes are equal.
+
+    Args:
+      sizes: (d_0, ..., d_N), as in `MatrixProduct`.
+      scale: the wanted multiple of the identity, above 0.
+
+    Example:
+      >>> identity_factors((2, 2, 2), 0.25)[0].tolist()
+      [[0.5, 0.0], [0.0, 0.5]]
+    """
+    sizes = shape_of("sizes", sizes)
+    depth = len(sizes) - 1
+    root = positive("scale", scale) ** (1 / depth)
+    return tuple(root * jnp.eye(sizes[j + 1], sizes[j]) for j in range(depth))
+
+
+def unbalancedness(factors: Factors) -> Float[Array, ""]:
+    r"""Unbalancedness magnitude: max_j || W_{j+1}^T W_{j+1} - W_j W_j^T ||_nuclear.
+
+    Args:
+      factors: W_1, ..., W_N; a single factor is balanced.
+
+    Returns:
+      A scalar, 0 for balanced factors; conserved by gradient flow.
+
+    References:
+      razin2020, Definition 3.
+    """
+    if len(factors) == 1:
+        return jnp.zeros((), factors[0].dtype)
+    norms = [
+        jnp.sum(jnp.abs(jnp.linalg.eigvalsh(high.T @ high - low @ low.T)))
+        for low, high in zip(factors[:-1], factors[1:], strict=True)
+    ]
+    return jnp.max(jnp.stack(norms))
+
+
+def relative_unbalancedness(factors: Factors) -> Float[Array, ""]:
+    """`unbalancedness` divided by the largest squared Frobenius norm of a factor."""
+    scale = jnp.max(jnp.stack([jnp.sum(f**2) for f in factors]))
+    return unbalancedness(factors) / jnp.where(scale > 0, scale, 1)
+
+
+def nearest_balanced(factors: Factors) -> Factors:
+    r"""Balanced factors within (j-1) sqrt(eps) of W_j in Frobenius norm, eps the unbalancedness.
+
+    With Q_j the polar factor of W_j and S_1 = (W_1 W_1^T)^(1/2):
+    W'_1 = W_1, W'_j = Q_j S_{j-1}, S_j = Q_j S_{j-1} Q_j^T.
+
+    Args:
+      factors: W_1, ..., W_N; no output size of W_2, ..., W_N below its input size.
+
+    Returns:
+      Factors of the same shapes that are balanced.
+
+    Raises:
+      ValueError: if a later factor has fewer rows than columns (the construction needs Q_j^T Q_j = I).
+
+    References:
+      razin2020, Lemma 1 and its construction in Appendix G.9.
+    """
+    for j, factor in enumerate(factors[1:], start=2):
+        if factor.shape[0] < factor.shape[1]:
+            raise ValueError(
+                f"W_{j} has shape {factor.shape}, fewer rows than columns; the construction of "
+                "razin2020 Lemma 1 needs square (or growing) factors after the first."
+            )
+    u, s, _ = jnp.linalg.svd(factors[0], full_matrices=False)
+    root = (u * s) @ u.T
+    result = [factors[0]]
+    for factor in factors[1:]:
+        u, _, vt = jnp.linalg.svd(factor, full_matrices=False)
+        polar = u @ vt
+        result.append(polar @ root)
+        root = polar @ root @ polar.T
+    return tuple(result)

@@ -1,0 +1,194 @@
+r"""The chart for 2x2 completion that carries log |det W|: exact however small the determinant is.
+
+With the sign of the determinant fixed, y = (log |w_p|, w_a - b_a, w_b - b_b, log |det W|): the logarithm of a pivot
+entry, its two neighbours as differences from their observed values, and the determinant; the entry
+opposite the pivot is (det + w_a w_b) / w_p (up to signs). Powers of W W^T come in closed form from the angle
+theta = log(s_1 / s_2), through sinh(p theta) / sinh(theta), which is smooth where the singular values coincide.
+"""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from gradflow.charts import AbstractChart
+from gradflow.problems import AbstractProblem, MatrixCompletion
+from gradflow.spectrum import log_singular_values_2x2
+
+_SERIES_TERMS = 14
+_SERIES_RADIUS = 0.1
+
+
+class LogDetChart(AbstractChart):
+    """See the module's docstring.
+
+    Attributes:
+      completion: a 2x2 `MatrixCompletion`.
+      sign: +1 or -1, the sign of the determinant.
+      pivot_sign: +1 or -1, the sign of the pivot entry.
+      depth: N.
+      pivot: the position of the pivot.
+    """
+
+    completion: MatrixCompletion
+    sign: Float[Array, ""]
+    pivot_sign: Float[Array, ""]
+    depth: int = eqx.field(static=True)
+    pivot: tuple[int, int] = eqx.field(static=True)
+    name: ClassVar[str] = "logdet"
+    log_clock: ClassVar[bool] = True
+
+    @property
+    def problem(self) -> AbstractProblem:
+        return self.completion
+
+    def encode(self, w: Float[Array, "2 2"], log_abs_det: Float[Array, ""]) -> Float[Array, " 4"]:
+        """Coordinates of a matrix whose determinant is known better than its entries tell."""
+        i, j = self.pivot
+        row, column = (i, 1 - j), (1 - i, j)
+        target = self._offset
+        return jnp.stack(
+            [
+                jnp.log(jnp.abs(w[i, j])),
+                w[row] - target[row],
+                w[column] - target[column],
+                log_abs_det,
+            ]
+        )
+
+    @property
+    def _offset(self) -> Float[Array, "2 2"]:
+        return self.completion.mask * self.completion.target
+
+    def _entries(self, y: Float[Array, " 4"]) -> tuple[Array, Array]:
+        """W, and W minus the observed values with the neighbours' digits kept."""
+        i, j = self.pivot
+        row, column, opposite = (i, 1 - j), (1 - i, j), (1 - i, 1 - j)
+        target = self._offset
+        w_pivot = self.pivot_sign * jnp.exp(y[0])
+        w_row, w_column = target[row] + y[1], target[column] + y[2]
+        parity = 1.0 if i == j else -1.0
+        w_opposite = (parity * self.sign * jnp.exp(y[3]) + w_row * w_column) / w_pivot
+        w = jnp.zeros((2, 2), y.dtype)
+        w = w.at[i, j].set(w_pivot).at[row].set(w_row).at[column].set(w_column)
+        w = w.at[opposite].set(w_opposite)
+        difference = (w - target).at[row].set(y[1]).at[column].set(y[2])
+        return w, difference
+
+    def product(self, y: Float[Array, " 4"]) -> Float[Array, "2 2"]:
+        return self._entries(y)[0]
+
+    def _gradient(self, y: Float[Array, " 4"]) -> tuple[Array, Array]:
+        w, difference = self._entries(y)
+        return w, 2 * self.completion.weight * self.completion.mask * difference
+
+    def loss(self, y: Float[Array, " 4"]) -> Float[Array, ""]:
+        difference = self._entries(y)[1]
+        return self.completion.weight * jnp.sum((self.completion.mask * difference) ** 2)
+
+    def singular_values(self, y: Float[Array, " 4"]) -> Float[Array, " 2"]:
+        return jnp.exp(log_singular_values_2x2(jnp.sum(self.product(y) ** 2), y[3]))
+
+    def slogdet(self, y: Float[Array, " 4"]) -> tuple[Array, Array]:
+        return self.sign, y[3]
+
+    def _velocities(self, y: Float[Array, " 4"]) -> tuple[Array, Array, Array, Array]:
+        """W, its gradient, dW/dt and d log |det W|/dt."""
+        depth = self.depth
+        w, gradient = self._gradient(y)
+        powers = _Powers(jnp.sum(w**2), y[3])
+        left, right, eye = w @ w.T, w.T @ w, jnp.eye(2, dtype=y.dtype)
+        table: list[tuple[Any, Any]] = [(eye, eye)]
+        for k in range(1, depth):
+            linear, constant = powers.square_root_power(k / depth)
+            table.append((linear * left + constant * eye, linear * right + constant * eye))
+        d_w = sum(-(table[k][0] @ gradient @ table[depth - 1 - k][1]) for k in range(depth))
+        on_w, on_cofactor = powers.singular_power(1 - 2 / depth)
+        cofactor = self.sign * jnp.stack(
+            [jnp.stack([w[1, 1], -w[1, 0]]), jnp.stack([-w[0, 1], w[0, 0]])]
+        )
+        d_log_det = -depth * jnp.sum((on_w * w + on_cofactor * cofactor) * gradient)
+        return w, gradient, jnp.asarray(d_w), d_log_det
+
+    def velocity(self, y: Float[Array, " 4"]) -> Float[Array, " 4"]:
+        i, j = self.pivot
+        w, _, d_w, d_log_det = self._velocities(y)
+        return jnp.stack([d_w[i, j] / w[i, j], d_w[i, 1 - j], d_w[1 - i, j], d_log_det])
+
+    def squared_speed(self, y: Float[Array, " 4"]) -> Float[Array, ""]:
+        _, gradient, d_w, _ = self._velocities(y)
+        return -jnp.sum(gradient * d_w)
+
+
+class _Powers:
+    r"""Fractional powers of a 2x2 matrix from ||W||_F^2 and log |det W|.
+
+    With theta = log(s_1/s_2), cosh(theta) = ||W||_F^2 / (2 |det W|) and D = |det W|:
+    (W W^T)^p = a W W^T + c I with a = D^(p-1) q(p), c = D^p q(1-p), and U S^e V^T = x W + z cof(W) (cof with the
+    determinant's sign) with x = D^((e-1)/2) q((1+e)/2), z = D^((e-1)/2) q((1-e)/2), where q(p) = sinh(p theta) / sinh(theta)
+    and 0 <= e < 1. Each coefficient is a sum of positive terms. Near theta = 0 q is a power series in
+    cosh(theta) - 1; elsewhere factors exp(.. theta) are taken out, so that no power overflows or underflows early.
+    """
+
+    def __init__(self, frobenius_squared: Array, log_det: Array):
+        ratio = jnp.exp(jnp.log(frobenius_squared / 2) - log_det)
+        self.near = ratio - 1 < _SERIES_RADIUS
+        self.x = jnp.where(self.near, (1 - ratio) / 2, 0.0)
+        safe_frobenius = jnp.where(self.near, 1.0, frobenius_squared)
+        safe_log_det = jnp.where(self.near, -2.0, log_det)
+        log_s = log_singular_values_2x2(safe_frobenius, safe_log_det)
+        self.log_first, self.log_second = 2 * log_s[0], 2 * log_s[1]
+        self.theta = jnp.where(self.near, 1.0, log_s[0] - log_s[1])
+        self.log_det = log_det
+
+    def _quotient(self, p: float) -> tuple[Array, Array]:
+        """q(p) by its series near theta = 0, and q(p) exp((1-p) theta) elsewhere."""
+        term = jnp.full_like(self.x, p)
+        total = term
+        for k in range(_SERIES_TERMS):
+            term = term * ((1 - p + k) * (1 + p + k) / ((1.5 + k) * (k + 1))) * self.x
+            total = total + term
+        return total, jnp.expm1(-2 * p * self.theta) / jnp.expm1(-2 * self.theta)
+
+    def square_root_power(self, p: float) -> tuple[Array, Array]:
+        """a and c of (W W^T)^p, 0 < p < 1."""
+        near, far = self._quotient(p)
+        near_c, far_c = self._quotient(1 - p)
+        a = jnp.where(
+            self.near,
+            jnp.exp((p - 1) * self._log_det_near) * near,
+            jnp.exp((p - 1) * self.log_first) * far,
+        )
+        c = jnp.where(
+            self.near,
+            jnp.exp(p * self._log_det_near) * near_c,
+            jnp.exp(p * self.log_second) * far_c,
+        )
+        return a, c
+
+    def singular_power(self, e: float) -> tuple[Array, Array]:
+        """The x and z of U S^e V^T, 0 <= e < 1 (also e = -1, where x = 0 and z = 1/D)."""
+        near_x, far_x = self._quotient((1 + e) / 2)
+        near_z, far_z = self._quotient((1 - e) / 2)
+        scale = jnp.exp((e - 1) / 2 * self._log_det_near)
+        x = jnp.where(self.near, scale * near_x, jnp.exp((e - 1) / 2 * self.log_first) * far_x)
+        far_scale = jnp.exp(e * self.log_det - (1 + e) / 2 * self.log_first)
+        z = jnp.where(self.near, scale * near_z, far_scale * far_z)
+        return x, z
+
+    @property
+    def _log_det_near(self) -> Array:
+        return jnp.where(self.near, self.log_det, 0.0)
+
+
+def choose_pivot(problem: MatrixCompletion, w: Array) -> tuple[int, int]:
+    """The unobserved entry if there is one and it is not small, else the largest entry."""
+    mask = np.asarray(problem.mask)
+    entries = np.abs(np.asarray(w))
+    free = [(int(i), int(j)) for i, j in np.argwhere(mask == 0)]
+    if len(free) == 1 and entries[free[0]] > 1e-2 * entries.max():
+        return free[0]
+    i, j = np.unravel_index(int(entries.argmax()), (2, 2))
+    return int(i), int(j)

@@ -1,0 +1,249 @@
+r"""What is recorded on the way: pure functions of a state, a chart together with its coordinates.
+
+An observable is any function `State -> array`. Those here read what the chart knows best: in structural
+coordinates singular values and determinants are exact where the product's entries have lost them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gradflow import spectrum
+from gradflow.charts import AbstractChart
+from gradflow.factorizations import Factors
+from gradflow.initializations import unbalancedness as factor_unbalancedness
+from gradflow.problems import AbstractProblem, MatrixCompletion, TensorCompletion
+
+
+class State(eqx.Module):
+    """A point of a trajectory.
+
+    Attributes:
+      chart: the coordinates' meaning.
+      y: the coordinates.
+    """
+
+    chart: AbstractChart
+    y: Any
+
+    @property
+    def problem(self) -> AbstractProblem:
+        """What is fitted."""
+        return self.chart.problem
+
+    @property
+    def product(self) -> Array:
+        """The product W."""
+        return self.chart.product(self.y)
+
+    @property
+    def factors(self) -> Factors:
+        """The factors.
+
+        Raises:
+          ValueError: in coordinates that do not know them.
+        """
+        factors = self.chart.factors(self.y)
+        if factors is None:
+            raise ValueError(
+                f"Coordinates {self.chart.name!r} do not carry the factors; "
+                "use coordinates='factors'."
+            )
+        return factors
+
+    @property
+    def singular_values(self) -> Float[Array, " k"]:
+        """Singular values of the product in falling order, with the chart's accuracy."""
+        return self.chart.singular_values(self.y)
+
+
+Observable = Callable[[State], Any]
+
+
+def loss(state: State) -> Float[Array, ""]:
+    """The loss, with its convention."""
+    return state.chart.loss(state.y)
+
+
+def gradient_norm(state: State) -> Float[Array, ""]:
+    """Norm of the gradient in the (balanced) factors; its square is -d loss/dt along the flow."""
+    return jnp.sqrt(jnp.maximum(state.chart.squared_speed(state.y), 0.0))
+
+
+def test_error(state: State) -> Float[Array, ""]:
+    """||W - truth||_F^2 / ||truth||_F^2.
+
+    Raises:
+      ValueError: if the problem has no truth.
+
+    References:
+      arora2019, Appendix D (reconstruction error).
+    """
+    truth = _truth(state)
+    return jnp.sum((state.product - truth) ** 2) / jnp.sum(truth**2)
+
+
+def mean_squared_error(state: State) -> Float[Array, ""]:
+    """Mean over all entries of (W - truth)^2.
+
+    References:
+      zhao2022, Appendix A.1.
+    """
+    return jnp.mean((state.product - _truth(state)) ** 2)
+
+
+def _truth(state: State) -> Array:
+    if state.problem.truth is None:
+        raise ValueError(
+            "The problem has no ground truth; pass truth=... to it, or record no test error."
+        )
+    return state.problem.truth
+
+
+def product(state: State) -> Array:
+    """The product W."""
+    return state.product
+
+
+def factors(state: State) -> Factors:
+    """The factors W_1, ..., W_N."""
+    return state.factors
+
+
+def singular_values(state: State) -> Float[Array, " k"]:
+    """Singular values in falling order."""
+    return state.singular_values
+
+
+def effective_rank(state: State) -> Float[Array, ""]:
+    """Effective rank; see `spectrum.effective_rank`."""
+    return spectrum.effective_rank_of(state.singular_values)
+
+
+def log_abs_det(state: State) -> Float[Array, ""]:
+    """Natural logarithm of |det W|, exact also where exp of it underflows (structural charts)."""
+    return state.chart.slogdet(state.y)[1]
+
+
+def det_sign(state: State) -> Float[Array, ""]:
+    """Sign of det W: -1, 0 or 1."""
+    return state.chart.slogdet(state.y)[0]
+
+
+def unobserved_entries(state: State) -> Float[Array, " u"]:
+    """The entries of W that no observation shows, in the order of their positions.
+
+    Raises:
+      ValueError: if the problem is no completion problem.
+    """
+    problem = state.problem
+    if not isinstance(problem, MatrixCompletion | TensorCompletion):
+        raise ValueError(
+            f"{type(problem).__name__} has no unobserved entries; record something else."
+        )
+    hidden = problem.mask.size - problem.observations
+    where = jnp.nonzero(problem.mask.ravel() == 0, size=hidden)
+    return state.product.ravel()[where]
+
+
+def unbalancedness(state: State) -> Float[Array, ""]:
+    """Unbalancedness magnitude of the factors (razin2020, Definition 3)."""
+    return factor_unbalancedness(state.factors)
+
+
+def alignment(state: State) -> Float[Array, " 2"]:
+    r"""Means of the on- and off-diagonal entries of |U^T gradient V|, W = U S V^T.
+
+    References:
+      arora2019, Figure 3 and Corollary 1.
+    """
+    w = state.product
+    u, _, vt = jnp.linalg.svd(w, full_matrices=False)
+    g = jnp.abs(u.T @ state.problem.gradient(w) @ vt.T)
+    n = g.shape[0]
+    on = jnp.sum(jnp.diagonal(g))
+    return jnp.stack([on / n, (jnp.sum(g) - on) / max(n * n - n, 1)])
+
+
+class _SchattenNorm(eqx.Module):
+    p: float = eqx.field(static=True)
+
+    def __call__(self, state: State) -> Float[Array, ""]:
+        return spectrum.schatten_norm_of(state.singular_values, self.p)
+
+
+class _DistanceFromRank(eqx.Module):
+    rank: int = eqx.field(static=True)
+
+    def __call__(self, state: State) -> Float[Array, ""]:
+        return spectrum.distance_from_rank_of(state.singular_values, self.rank)
+
+
+def schatten_norm(p: float) -> Observable:
+    """The observable Schatten-p (quasi-)norm; see `spectrum.schatten_norm`."""
+    return _SchattenNorm(p)
+
+
+def distance_from_rank(rank: int) -> Observable:
+    """The observable distance from the matrices of at most the given rank."""
+    return _DistanceFromRank(rank)
+
+
+_BY_NAME: dict[str, Observable] = {
+    f.__name__: f
+    for f in (
+        loss,
+        gradient_norm,
+        test_error,
+        mean_squared_error,
+        product,
+        factors,
+        singular_values,
+        effective_rank,
+        log_abs_det,
+        det_sign,
+        unobserved_entries,
+        unbalancedness,
+        alignment,
+    )
+}
+
+Observe = Sequence[str] | Mapping[str, Observable]
+
+
+def resolve(observe: Observe) -> tuple[tuple[str, Observable], ...]:
+    """Turn names, or a mapping from names to functions of a state, into pairs.
+
+    The loss is always among them.
+
+    Raises:
+      ValueError: if a name is unknown; it lists the known ones.
+    """
+    if isinstance(observe, str):
+        observe = (observe,)
+    if isinstance(observe, Mapping):
+        pairs = tuple(observe.items())
+    else:
+        unknown = [name for name in observe if name not in _BY_NAME]
+        if unknown:
+            raise ValueError(
+                f"Unknown observable {unknown[0]!r}; known are {', '.join(sorted(_BY_NAME))}, "
+                "or pass a dictionary of functions."
+            )
+        pairs = tuple((name, _BY_NAME[name]) for name in observe)
+    return pairs if any(name == "loss" for name, _ in pairs) else (("loss", loss), *pairs)
+
+
+def default_observables(problem: AbstractProblem) -> tuple[str, ...]:
+    """Names recorded when nothing is asked: loss, spectrum, effective rank, test error if known."""
+    names = ["loss", "gradient_norm"]
+    if len(problem.shape) == 2:
+        names += ["singular_values", "effective_rank"]
+    if problem.truth is not None:
+        names.append("test_error")
+    if isinstance(problem, MatrixCompletion | TensorCompletion) and problem.mask.size <= 64:
+        names.append("unobserved_entries")
+    return tuple(names)

@@ -1,0 +1,71 @@
+"""Progress on the terminal: a bar for a descent, time and loss for a flow."""
+
+import itertools
+import math
+from typing import Any
+
+import jax
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+_HANDLES = itertools.count()
+_OPEN: dict[int, "FlowProgress"] = {}
+
+
+class FlowProgress:
+    """A live line for one flow, fed from inside the compiled loop by `report`.
+
+    The bar shows how much of the way from the first loss to the stopping loss is done, on a log scale.
+    """
+
+    def __init__(self, show: bool, stop_loss: float | None):
+        self.handle = next(_HANDLES) if show else -1
+        self.stop_loss = stop_loss
+        self.first: float | None = None
+        self.bar = (
+            Progress(
+                SpinnerColumn(),
+                TextColumn("flow"),
+                BarColumn(),
+                TextColumn("{task.description}"),
+                TimeElapsedColumn(),
+            )
+            if show
+            else None
+        )
+        self.task: Any = None
+
+    def __enter__(self) -> "FlowProgress":
+        if self.bar is not None:
+            self.bar.start()
+            total = 1.0 if self.stop_loss else None
+            self.task = self.bar.add_task("starting", total=total)
+            _OPEN[self.handle] = self
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.bar is not None:
+            jax.effects_barrier()
+            _OPEN.pop(self.handle, None)
+            self.bar.stop()
+
+    def update(self, t: float, loss: float, steps: int) -> None:
+        """Show a record."""
+        if self.bar is None:
+            return
+        self.first = self.first or loss
+        done = None
+        if self.stop_loss and loss > 0 and self.first > self.stop_loss:
+            done = math.log(self.first / loss) / math.log(self.first / self.stop_loss)
+        text = f"t = {t:.3g}, loss = {loss:.3e}, {steps} steps"
+        self.bar.update(self.task, description=text, completed=done)
+
+
+def report(handle: Any, t: Any, loss: Any, steps: Any, valid: Any) -> None:
+    """Call from traced code: sends a record to the open progress line with this handle."""
+    jax.debug.callback(_receive, handle, t, loss, steps, valid)
+
+
+def _receive(handle: Any, t: Any, loss: Any, steps: Any, valid: Any) -> None:
+    line = _OPEN.get(int(handle))
+    if line is not None and bool(valid):
+        line.update(float(t), float(loss), int(steps))

@@ -1,0 +1,121 @@
+r"""ODE solvers that diffrax lacks, as diffrax solvers: they work with `diffeqsolve` too."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PyTree
+
+
+class LinearlyImplicitExtrapolation(diffrax.AbstractAdaptiveSolver):
+    r"""Extrapolated linearly implicit Euler steps (the method behind SEULEX), of fixed order.
+
+    Column i takes m_i = i + 1, i = 1..columns, steps of size k = h / m_i,
+
+        (I - k J) (y_{l+1} - y_l) = k f(t_l, y_l) + k^2 f_t,
+
+    with the Jacobian J and f_t = df/dt of the step's start, and the Aitken-Neville scheme removes the error
+    terms of order k, k^2, .... There is no Newton iteration that could fail, and the error estimate (the
+    difference of the last two entries of the last row) is damped by (I - kJ)^-1, so that round-off
+    in stiff components does not shrink the steps. Dense Jacobians: for up to some dozens of
+    unknowns.
+
+    Args:
+      columns: the number of columns, which is the order; at least 2.
+
+    Example:
+      >>> import diffrax, jax.numpy as jnp
+      >>> term = diffrax.ODETerm(lambda t, y, args: -1e6 * (y - jnp.cos(t)))
+      >>> solution = diffrax.diffeqsolve(
+      ...     term, LinearlyImplicitExtrapolation(), 0.0, 1.0, 1e-3, jnp.ones(1),
+      ...     stepsize_controller=diffrax.PIDController(rtol=1e-6, atol=1e-8))
+      >>> bool(abs(solution.ys[0, 0] - jnp.cos(1.0)) < 1e-5)
+      True
+
+    References:
+      Deuflhard 1985; Hairer and Wanner, Solving Ordinary Differential Equations II, Section IV.9.
+    """
+
+    columns: int = eqx.field(static=True, default=6)
+
+    term_structure: ClassVar = diffrax.AbstractTerm
+    interpolation_cls: ClassVar[Callable[..., diffrax.AbstractLocalInterpolation]] = (
+        diffrax.ThirdOrderHermitePolynomialInterpolation
+    )
+
+    def __check_init__(self) -> None:
+        if self.columns < 2:
+            raise ValueError(f"columns must be at least 2, but it is {self.columns}.")
+
+    def order(self, terms: PyTree[diffrax.AbstractTerm]) -> int:
+        """The order of convergence."""
+        del terms
+        return self.columns
+
+    def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> None:
+        """There is no state between steps."""
+
+    def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
+        """The vector field."""
+        return terms.vf(t0, y0, args)
+
+    def step(
+        self,
+        terms: Any,
+        t0: Any,
+        t1: Any,
+        y0: Any,
+        args: Any,
+        solver_state: None,
+        made_jump: Any,
+    ) -> tuple[Any, Any, dict[str, Any], None, diffrax.RESULTS]:
+        """One step from t0 to t1; see `diffrax.AbstractSolver.step`."""
+        del solver_state, made_jump
+        start, unravel = ravel_pytree(y0)
+
+        def field(t: Float[Array, ""], y: Float[Array, " n"]) -> Float[Array, " n"]:
+            return ravel_pytree(terms.vf(t, unravel(y), args))[0]
+
+        h = jnp.asarray(terms.contr(t0, t1), start.dtype)
+        t0 = jnp.asarray(t0, start.dtype)
+        first, field_t = jax.jvp(lambda t: field(t, start), (t0,), (jnp.ones_like(t0),))
+        jacobian = jax.jacfwd(field, argnums=1)(t0, start)
+        counts = jnp.arange(2, self.columns + 2)
+        k = h / counts
+        eye = jnp.eye(start.size, dtype=start.dtype)
+        inverse = jnp.linalg.inv(eye - k[:, None, None] * jacobian)
+
+        def advance(substep: Array, states: Float[Array, "c n"]) -> Float[Array, "c n"]:
+            slope = jax.vmap(lambda dt, y: field(t0 + substep * dt, y))(k, states)
+            right = k[:, None] * slope + (k**2)[:, None] * field_t
+            change = jnp.einsum("cij,cj->ci", inverse, right)
+            return jnp.where((substep < counts)[:, None], states + change, states)
+
+        states = jnp.broadcast_to(start, (self.columns, start.size))
+        states = jax.lax.fori_loop(0, self.columns + 1, advance, states)
+        last, before = _aitken_neville(states)
+        y1 = unravel(last)
+        dense = {
+            "y0": y0,
+            "y1": y1,
+            "k0": unravel(h * first),
+            "k1": unravel(h * field(t0 + h, last)),
+        }
+        return y1, unravel(last - before), dense, None, diffrax.RESULTS.successful
+
+
+def _aitken_neville(states: Float[Array, "c n"]) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+    """The last two entries of the last row of the extrapolation table with steps h/2, h/3, ...."""
+    columns = states.shape[0]
+    row: list[Array] = []
+    for i in range(columns):
+        new = [states[i]]
+        for j in range(1, i + 1):
+            ratio = (i + 2) / (i + 2 - j)
+            new.append(new[j - 1] + (new[j - 1] - row[j - 1]) / (ratio - 1))
+        row = new
+    return row[-1], row[-2]

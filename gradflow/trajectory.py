@@ -1,0 +1,231 @@
+"""What both engines give back: a trajectory, stored as NetCDF."""
+
+import enum
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+
+class Outcome(enum.Enum):
+    """How a run ended."""
+
+    REACHED_LOSS = "reached the loss"
+    REACHED_GRADIENT_NORM = "reached the gradient norm"
+    REACHED_HORIZON = "reached the horizon"
+    OUT_OF_STEPS = "ran out of steps"
+    STEP_TOO_SMALL = "needed steps below the resolution of time"
+    DIVERGED = "diverged"
+
+
+class Trajectory:
+    """A recorded run, of a flow or of a descent; immutable.
+
+    Attributes:
+      times: (records,) times of a flow, or iterations of a descent, from 0 on.
+      observables: name -> array of shape (records, ...).
+      final: the last parameters, by name (factors of a run in factor coordinates: W_1, W_2, ...).
+      initial: the first parameters, by name.
+      outcome: how the run ended.
+      stats: numbers of steps and the like.
+      config: everything that was asked for, as plain values.
+
+    Example:
+      >>> import jax.numpy as jnp, gradflow as gf
+      >>> objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+      >>> flow = gf.solve_flow(objective, gf.identity_factors((2, 2, 2), 0.1), horizon=5.0)
+      >>> flow.outcome
+      <Outcome.REACHED_HORIZON: 'reached the horizon'>
+      >>> flow["loss"].shape == flow.times.shape
+      True
+    """
+
+    __slots__ = ("_frozen", "config", "final", "initial", "observables", "outcome", "stats", "times")
+
+    times: np.ndarray
+    observables: Mapping[str, np.ndarray]
+    final: Mapping[str, np.ndarray]
+    initial: Mapping[str, np.ndarray]
+    outcome: Outcome
+    stats: Mapping[str, float]
+    config: Mapping[str, Any]
+
+    def __init__(
+        self,
+        *,
+        times: Any,
+        observables: Mapping[str, Any],
+        final: Mapping[str, Any],
+        initial: Mapping[str, Any],
+        outcome: Outcome,
+        stats: Mapping[str, Any],
+        config: Mapping[str, Any],
+    ):
+        def freeze(array: Any) -> np.ndarray:
+            copy = np.array(array)
+            copy.setflags(write=False)
+            return copy
+
+        values = {
+            "times": freeze(times),
+            "observables": MappingProxyType({k: freeze(v) for k, v in observables.items()}),
+            "final": MappingProxyType({k: freeze(v) for k, v in final.items()}),
+            "initial": MappingProxyType({k: freeze(v) for k, v in initial.items()}),
+            "outcome": outcome,
+            "stats": MappingProxyType({k: _plain(v) for k, v in stats.items()}),
+            "config": MappingProxyType({k: _plain(v) for k, v in config.items()}),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "_frozen", True)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"A Trajectory is immutable; cannot set {name!r}.")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"A Trajectory is immutable; cannot delete {name!r}.")
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """An observable over all records."""
+        try:
+            return self.observables[name]
+        except KeyError:
+            known = ", ".join(self.observables)
+            raise KeyError(f"{name!r} was not recorded; recorded are {known}.") from None
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def __repr__(self) -> str:
+        clock = "iterations" if self.config.get("kind") == "descent" else "times"
+        loss = self.observables["loss"]
+        return (
+            f"Trajectory({self.config.get('kind')}, {len(self)} {clock} to {self.times[-1]:.6g}, "
+            f"loss {loss[0]:.3g} -> {loss[-1]:.3g}, {self.outcome.value})"
+        )
+
+    def to_xarray(self) -> xr.Dataset:
+        """As an xarray Dataset: observables along `time`, parameters, all else in the attributes."""
+        data: dict[str, Any] = {}
+        for name, array in self.observables.items():
+            data[name] = (("time", *_axes(name, array.shape[1:])), array)
+        for stage in ("initial", "final"):
+            for name, array in getattr(self, stage).items():
+                data[f"{stage}:{name}"] = (_axes(name, array.shape), array)
+        attributes = {
+            "outcome": self.outcome.name,
+            "stats": json.dumps(dict(self.stats), sort_keys=True),
+            "config": json.dumps(dict(self.config), sort_keys=True),
+            "Conventions": "gradflow-trajectory-1",
+        }
+        return xr.Dataset(data, coords={"time": self.times}, attrs=attributes)
+
+    def save(self, path: str | Path) -> Path:
+        """Write a NetCDF file, whole or not at all.
+
+        Args:
+          path: where to; its folder must exist.
+
+        Returns:
+          The path.
+
+        Raises:
+          FileNotFoundError: if the folder does not exist.
+        """
+        path = Path(path)
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"The folder {path.parent} does not exist; create it first.")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+        os.close(handle)
+        try:
+            self.to_xarray().to_netcdf(temporary, engine="h5netcdf")
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Trajectory":
+        """Read what `save` wrote.
+
+        Raises:
+          FileNotFoundError: if there is no such file.
+          ValueError: if the file is no stored trajectory.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no file {path}.")
+        try:
+            with xr.open_dataset(path, engine="h5netcdf") as data:
+                data = data.load()
+            attributes = data.attrs
+            stages: dict[str, dict[str, np.ndarray]] = {"initial": {}, "final": {}}
+            observables = {}
+            for name, array in data.data_vars.items():
+                stage, _, rest = str(name).partition(":")
+                (stages[stage] if rest else observables)[rest or stage] = array.to_numpy()
+            return cls(
+                times=data["time"].to_numpy(),
+                observables=observables,
+                outcome=Outcome[attributes["outcome"]],
+                stats=json.loads(attributes["stats"]),
+                config=json.loads(attributes["config"]),
+                **stages,
+            )
+        except (KeyError, OSError, ValueError) as error:
+            raise ValueError(
+                f"{path} is not a trajectory that gradflow stored ({error}); "
+                "delete it and run again."
+            ) from error
+
+
+def _axes(name: str, shape: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(f"{name}_{k}" for k in range(len(shape)))
+
+
+def _plain(value: Any) -> Any:
+    """Numbers, strings, lists and dictionaries only, as JSON has them."""
+    if isinstance(value, bool | int | float | str) or value is None:
+        return value
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    array = np.asarray(value)
+    if array.ndim == 0 and array.dtype.kind in "fiub":
+        return array.item()
+    return repr(value)
+
+
+def named_arrays(tree: Any, prefix: str = "") -> dict[str, np.ndarray]:
+    """The arrays of a tree of parameters by name; a tuple's are W_1, W_2, ...."""
+    if isinstance(tree, tuple):
+        return {f"{prefix}W_{k}": np.asarray(v) for k, v in enumerate(tree, start=1)}
+    return {f"{prefix}y": np.asarray(tree)}
+
+
+def provenance() -> dict[str, Any]:
+    """Versions of what computes, and on what."""
+    names = ("gradflow", "jax", "jaxlib", "diffrax", "optax", "numpy")
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "unknown"
+    device = jax.devices()[0]
+    return {
+        "versions": versions,
+        "python": platform.python_version(),
+        "device": f"{device.platform}: {device.device_kind}",
+    }
