@@ -1,6 +1,7 @@
 """gradflow: gradient flow and descent on matrix and tensor factorisations, exactly."""
 
 from gradflow import data, generate, observables, spectrum
+from gradflow.descent import run_descent, run_descents
 from gradflow.factorizations import CPTensor, MatrixProduct, Objective
 from gradflow.flow import solve_flow
 from gradflow.generate import (
