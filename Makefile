@@ -1,0 +1,109 @@
+# A fresh machine needs make and Python 3.11, 3.12 or 3.13 (with venv). Everything else is
+# installed into .venv from locks with hashes. `make` alone lists the targets.
+
+# The first of these that runs and has the right version; choose another with PYTHON=...
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	"$$p" -c $(PYTHON_FITS) >/dev/null 2>&1 && { echo "$$p"; break; }; done)
+PYTHON_FITS = 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))'
+
+PYTEST_WORKERS ?= 2
+PYTEST_ARGS ?=
+UV ?= uv
+
+VENV := .venv
+BENCH_VENV := .venv-bench
+BIN := $(VENV)/bin
+PIP_FLAGS := --quiet --disable-pip-version-check --no-input
+# Only ready-made wheels: a source build would download build tools that no lock names.
+PIP_LOCKED := $(PIP_FLAGS) --no-deps --require-hashes --only-binary :all:
+
+# One BLAS thread: threads make the SVD of small matrices hundreds of times slower.
+export OPENBLAS_NUM_THREADS := 1
+JAX_CACHE := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.cache/jax" \
+	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.5
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup theorems test test-slow bench lint format lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: $(VENV)/.project $(VENV)/.data ## install everything into .venv (a second run does nothing)
+
+theorems: setup ## check every claim; writes results/theorems.html and .json
+	@mkdir -p results
+	$(JAX_CACHE) $(BIN)/gradflow check --html results/theorems.html --json results/theorems.json
+
+test: lint ## lint, type check and test all but the slow tests
+	$(JAX_CACHE) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
+
+test-slow: setup ## the slow tests alone
+	$(JAX_CACHE) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m slow $(PYTEST_ARGS)
+
+bench: $(BENCH_VENV)/.torch ## compare the speed of descent with PyTorch (own environment, .venv-bench)
+	$(BENCH_VENV)/bin/python -m benchmarks.descent
+
+lint: setup ## ruff (rules and format) and pyright
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+
+format: setup ## apply ruff's fixes and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Keeps the pins that still fit; `make lock UV_FLAGS=--upgrade` renews them all.
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --no-emit-index-url --custom-compile-command "make lock" $(UV_FLAGS)
+
+lock: ## renew the locks after a change of requirements (needs uv)
+	@command -v $(UV) >/dev/null || { echo "make lock needs uv (pip install uv), or UV=/path/to/uv"; exit 1; }
+	$(COMPILE) pyproject.toml -o requirements/base.txt
+	$(COMPILE) pyproject.toml --extra dev -c requirements/base.txt -o requirements/dev.txt
+	$(COMPILE) --no-deps requirements/data.in -o requirements/data.txt
+	$(COMPILE) pyproject.toml benchmarks/requirements.in -c requirements/base.txt -o benchmarks/requirements.txt
+
+clean: ## remove the environments and caches (results/ stays)
+	rm -rf $(VENV) $(BENCH_VENV) .cache .hypothesis .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environments. Each step leaves a stamp in the environment, newer than what it installed.
+
+$(VENV)/.created $(BENCH_VENV)/.created:
+	@python='$(PYTHON)'; \
+	if [ -z "$$python" ]; then \
+		echo "No Python 3.11, 3.12 or 3.13 found. Install one, or name it: make setup PYTHON=/path/to/python3" >&2; exit 1; fi; \
+	if ! "$$python" -c $(PYTHON_FITS); then \
+		echo "$$python does not run or is not Python 3.11, 3.12 or 3.13." >&2; exit 1; fi; \
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+		echo "$$python has no venv module (Debian and Ubuntu: install python3-venv)." >&2; exit 1; fi; \
+	echo "Creating $(@D) with $$python ($$("$$python" --version))"; \
+	"$$python" -m venv --clear $(@D)
+	@touch $@
+
+$(VENV)/.locked: requirements/dev.txt $(VENV)/.created
+	@echo "Installing requirements/dev.txt (about a minute)"
+	@$(BIN)/python -m pip install $(PIP_LOCKED) -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.data: requirements/data.txt $(VENV)/.created
+	@$(BIN)/python -m pip install $(PIP_LOCKED) -r requirements/data.txt
+	@touch $@
+
+$(VENV)/.project: pyproject.toml $(VENV)/.locked
+	@$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(BENCH_VENV)/.locked: benchmarks/requirements.txt $(BENCH_VENV)/.created
+	@echo "Installing benchmarks/requirements.txt"
+	@$(BENCH_VENV)/bin/python -m pip install $(PIP_LOCKED) -r benchmarks/requirements.txt
+	@touch $@
+
+# torch is pinned by version, not by hash: its CPU and CUDA builds share the version 2.13.0 and
+# differ in hash and in requirements. What all builds need is locked with hashes above, so a CPU
+# build brings nothing more; a CUDA build brings the CUDA packages its metadata pins exactly.
+$(BENCH_VENV)/.torch: benchmarks/requirements-torch.txt $(BENCH_VENV)/.locked
+	@echo "Installing torch"
+	@$(BENCH_VENV)/bin/python -m pip install $(PIP_FLAGS) -r benchmarks/requirements-torch.txt
+	@touch $@

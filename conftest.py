@@ -1,0 +1,28 @@
+"""Settings that every test and doctest runs under; they must come before JAX starts."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+# One BLAS and one XLA thread a worker: faster for small matrices, and workers do not compete.
+XLA_FLAG = "--xla_cpu_multi_thread_eigen=false"
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["MPLBACKEND"] = "Agg"
+os.environ["JAX_ENABLE_X64"] = "1"  # for processes that a test starts
+if "xla_cpu_multi_thread_eigen" not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {XLA_FLAG}".strip()
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+
+import jax  # noqa: E402
+
+# A pytest plugin may have imported JAX before the variables were set: say it again.
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+jax.config.update(
+    "jax_persistent_cache_min_compile_time_secs",
+    float(os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"]),
+)

@@ -1,0 +1,29 @@
+"""Theorems checked against exact simulation: claims, cases, verdicts, the ledger."""
+
+from theory_checks.claims import (
+    Case,
+    Claim,
+    Confirmation,
+    Finding,
+    Settings,
+    Verdict,
+    claim,
+    registered,
+    select,
+)
+from theory_checks.ledger import Entry, check, check_all
+
+__all__ = [
+    "Case",
+    "Claim",
+    "Confirmation",
+    "Entry",
+    "Finding",
+    "Settings",
+    "Verdict",
+    "check",
+    "check_all",
+    "claim",
+    "registered",
+    "select",
+]

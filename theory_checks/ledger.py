@@ -1,0 +1,145 @@
+"""Run claims and their controls, and collect one entry of the ledger for each."""
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from theory_checks.claims import Claim, Finding, Settings, Verdict, judge
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A claim, what was found, and how its control came out.
+
+    Attributes:
+      claim: the claim.
+      finding: None if the check crashed.
+      control: the finding of the negative control, None if it crashed or was not run.
+      error: the traceback of a crash.
+      seconds: wall time of claim and control together.
+    """
+
+    claim: Claim
+    finding: Finding | None
+    control: Finding | None
+    error: str | None
+    seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """The verdict, or "crashed"."""
+        return "crashed" if self.finding is None else str(self.finding.verdict)
+
+    @property
+    def control_verdict(self) -> str:
+        """The control's own verdict; anything but "fails" discredits the claim's."""
+        return "crashed" if self.control is None else str(self.control.verdict)
+
+    @property
+    def sound(self) -> bool:
+        """Whether the check ran and its control failed, as it must."""
+        return self.finding is not None and self.control_verdict == Verdict.FAILS
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry as plain values."""
+        found = self.finding
+        return {
+            "id": self.claim.id,
+            "verdict": self.verdict,
+            "kind": self.claim.kind,
+            "statement": self.claim.statement,
+            "where": self.claim.where,
+            "cases": found.cases if found else 0,
+            "points": found.points if found else 0,
+            "residual": found.residual if found else None,
+            "floor": found.floor if found else None,
+            "slack": found.slack if found else None,
+            "reason": found.reason if found else (self.error or "").strip().split("\n")[-1],
+            "hypotheses": list(found.hypotheses) if found else [],
+            "notes": list(found.notes) if found else [],
+            "counterexample": dict(found.counterexample)
+            if found and found.counterexample
+            else None,
+            "control": self.control_verdict,
+            "control_text": self.claim.control_text,
+            "corrected": self.claim.corrected,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def check(claim: Claim, settings: Settings | None = None) -> Entry:
+    """Check a claim and its negative control.
+
+    Nothing is judged in float32: with `jax_enable_x64` off the verdict is inconclusive, for the flows that a
+    verdict rests on would be wrong.
+
+    Args:
+      claim: what `@claim` made.
+      settings: how hard to check.
+
+    Returns:
+      The entry. A crash is an entry too.
+
+    Example:
+      >>> import numpy as np
+      >>> from theory_checks import Case, Claim, check
+      >>> def square(settings, sign=1.0):
+      ...     x = np.random.default_rng(settings.seed).normal(size=100)
+      ...     yield Case("normal", slack=sign * x**2, floor=1e-15, hypotheses={"x is real": True})
+      >>> mine = Claim("mine.square", "inequality", "x^2 \\ge 0", "my notes", square,
+      ...              control={"sign": -1.0}, control_text="the sign")
+      >>> entry = check(mine)
+      >>> entry.verdict, entry.control_verdict
+      ('holds', 'fails')
+    """
+    settings = settings or Settings()
+    began = time.perf_counter()
+    finding = control = error = None
+    try:
+        if not jax.config.jax_enable_x64:
+            finding = control = _float32()
+        else:
+            finding = _judge(claim, settings, broken=False)
+            control = _judge(claim, settings, broken=True)
+    except Exception:
+        error = traceback.format_exc()
+    return Entry(claim, finding, control, error, time.perf_counter() - began)
+
+
+def _judge(claim: Claim, settings: Settings, broken: bool) -> Finding:
+    cases = list(claim.cases(settings, broken))
+    return judge(cases, claim.kind, claim.resolution, must_confirm=not broken)
+
+
+def _float32() -> Finding:
+    return Finding(
+        verdict=Verdict.INCONCLUSIVE,
+        residual=float("nan"),
+        floor=float("inf"),
+        slack=None,
+        cases=0,
+        points=0,
+        reason="float32 arithmetic: enable jax_enable_x64 for a verdict",
+        counterexample=None,
+        notes=(),
+        hypotheses=(),
+    )
+
+
+def check_all(
+    claims: list[Claim],
+    settings: Settings,
+    tell: Callable[[Claim], None] = lambda claim: None,
+    told: Callable[[Entry], None] = lambda entry: None,
+) -> list[Entry]:
+    """Check claims one after the other, telling before and after each."""
+    entries = []
+    for made in claims:
+        tell(made)
+        entries.append(check(made, settings))
+        told(entries[-1])
+    return entries
