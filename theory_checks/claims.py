@@ -201,7 +201,8 @@ def judge(cases: list[Case], kind: Kind, resolution: float, *, must_confirm: boo
     worst = max(cases, key=_excess)
     at = int(np.argmax(_excesses(worst)))
     violation, floor = float(worst.violation[at]), float(worst.floors[at])
-    top_floor = max(float(np.max(case.floors)) for case in cases)
+    # A floor matters where it could hide a violation: not under a slack that exceeds it.
+    top_floor = max(_open_floor(case) for case in cases)
     slacks = [float(np.min(case.slack)) for case in cases if case.slack is not None]
     counterexample = None
     if not math.isfinite(violation):
@@ -209,7 +210,7 @@ def judge(cases: list[Case], kind: Kind, resolution: float, *, must_confirm: boo
     elif _excess(worst) > FAR:
         verdict, reason, counterexample = _refute(cases, must_confirm)
     elif top_floor > resolution:
-        high = max(cases, key=lambda case: float(np.max(case.floors)))
+        high = max(cases, key=_open_floor)
         verdict = Verdict.INCONCLUSIVE
         reason = f"{high.name}: floor {top_floor:.1e} exceeds the resolution {resolution:.0e}"
     elif _excess(worst) > 1:
@@ -233,6 +234,13 @@ def judge(cases: list[Case], kind: Kind, resolution: float, *, must_confirm: boo
         notes=tuple(f"{case.name}: {case.notes}" for case in cases if case.notes),
         hypotheses=tuple(dict.fromkeys(name for case in cases for name in case.hypotheses)),
     )
+
+
+def _open_floor(case: Case) -> float:
+    floors = case.floors
+    if case.slack is not None:
+        floors = np.where(np.atleast_1d(np.asarray(case.slack, float)) > floors, 0.0, floors)
+    return float(np.max(floors))
 
 
 def _excesses(case: Case) -> np.ndarray:

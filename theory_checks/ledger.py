@@ -1,5 +1,6 @@
 """Run claims and their controls, and collect one entry of the ledger for each."""
 
+import math
 import time
 import traceback
 from collections.abc import Callable
@@ -55,9 +56,9 @@ class Entry:
             "where": self.claim.where,
             "cases": found.cases if found else 0,
             "points": found.points if found else 0,
-            "residual": found.residual if found else None,
-            "floor": found.floor if found else None,
-            "slack": found.slack if found else None,
+            "residual": _finite(found.residual) if found else None,
+            "floor": _finite(found.floor) if found else None,
+            "slack": _finite(found.slack) if found else None,
             "reason": found.reason if found else (self.error or "").strip().split("\n")[-1],
             "hypotheses": list(found.hypotheses) if found else [],
             "notes": list(found.notes) if found else [],
@@ -69,6 +70,10 @@ class Entry:
             "corrected": self.claim.corrected,
             "seconds": round(self.seconds, 3),
         }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def check(claim: Claim, settings: Settings | None = None) -> Entry:

@@ -1,0 +1,171 @@
+"""The command line: `gradflow check`, `gradflow list`, `gradflow --version`."""
+
+import importlib
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+# One BLAS thread, before JAX starts: threads make the SVD of small matrices hundreds of times slower.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import tyro
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from theory_checks.claims import Claim
+
+PAPERS = ("arora2019", "razin2020", "razin2020_proofs", "zhao2022")
+"""The modules that hold claims."""
+
+
+@dataclass
+class Check:
+    """Check claims and their negative controls, and print a verdict for each."""
+
+    ids: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Ids or prefixes (razin2020, razin2020.thm1); all claims if none is given."""
+    quick: tyro.conf.FlagCreatePairsOff[bool] = False
+    """The standard cases (this is the default)."""
+    full: tyro.conf.FlagCreatePairsOff[bool] = False
+    """More and larger cases."""
+    seed: int = 0
+    """For every random choice."""
+    json: Path | None = None
+    """Write the ledger as JSON."""
+    html: Path | None = None
+    """Write the ledger as one HTML page."""
+    pictures: Path | None = None
+    """Folder for pictures of the claims that have one (by default beside the HTML or JSON file)."""
+    module: Path | None = None
+    """A Python file with claims of your own."""
+    precision: Literal["float64", "float32"] = "float64"
+    """Arithmetic; in float32 every verdict is inconclusive."""
+
+
+@dataclass
+class List:
+    """List all claims."""
+
+    module: Path | None = None
+    """A Python file with claims of your own."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; exits with 0, 1 (a crash, or a control that did not fail) or 2 (misuse)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments == ["--version"]:
+        from gradflow import __version__
+
+        print(f"gradflow {__version__}")
+        sys.exit(0)
+    command = tyro.extras.subcommand_cli_from_dict(
+        {"check": Check, "list": List},
+        prog="gradflow",
+        description="Theorems on deep matrix factorisation, checked against exact simulation.",
+        args=arguments,
+    )
+    try:
+        sys.exit(run(command))
+    except Misuse as error:
+        print(f"gradflow: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+class Misuse(Exception):
+    """The command's words are off; the message names the remedy."""
+
+
+def run(command: Check | List) -> int:
+    """Carry out a parsed command; returns the exit status.
+
+    Raises:
+      Misuse: on an unknown id, a module or a folder that does not exist.
+    """
+    import jax
+    from rich.console import Console
+
+    from theory_checks import report
+    from theory_checks.claims import registered, select
+
+    if isinstance(command, Check):
+        jax.config.update("jax_enable_x64", command.precision == "float64")
+    for name in PAPERS:
+        importlib.import_module(f"theory_checks.{name}")
+    if command.module is not None:
+        _load(command.module)
+    console = Console()
+    if isinstance(command, List):
+        console.print(report.listing(list(registered().values())))
+        return 0
+    if command.quick and command.full:
+        raise Misuse("give --quick or --full, not both.")
+    for path in (command.json, command.html):
+        if path is not None and not path.resolve().parent.is_dir():
+            raise Misuse(f"the folder {path.parent} does not exist; create it first.")
+    try:
+        chosen = select(list(command.ids))
+    except ValueError as error:
+        raise Misuse(str(error)) from error
+    return _check(command, chosen, console)
+
+
+def _check(command: Check, chosen: "list[Claim]", console: "Console") -> int:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from theory_checks import pictures, report
+    from theory_checks.claims import Settings
+    from theory_checks.ledger import Entry, check_all
+
+    settings = Settings(full=command.full, seed=command.seed)
+    with Progress(
+        TextColumn("checking {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    ) as bar:
+        task = bar.add_task("", total=len(chosen))
+
+        def told(entry: Entry) -> None:
+            bar.advance(task)
+            bar.console.print(f"{entry.claim.id}: {entry.verdict} ({entry.seconds:.1f} s)")
+
+        entries = check_all(
+            chosen, settings, lambda made: bar.update(task, description=made.id), told
+        )
+    console.print(report.table(entries))
+    report.details(entries, console)
+    drawn: dict[str, bytes] = {}
+    if command.precision == "float64":
+        folder = command.pictures or _beside(command.html or command.json)
+        drawn = pictures.draw([entry.claim.id for entry in entries], settings)
+        for file in pictures.save(drawn, folder):
+            console.print(f"Picture: {file}")
+    if command.json is not None:
+        report.write_json(entries, command.json)
+    if command.html is not None:
+        report.write_html(entries, command.html, drawn)
+        console.print(f"Report: {command.html}")
+    return 0 if all(entry.sound for entry in entries) else 1
+
+
+def _beside(path: Path | None) -> Path:
+    return Path.cwd() if path is None else path.resolve().parent
+
+
+def _load(path: Path) -> None:
+    if not path.is_file():
+        raise Misuse(f"there is no file {path}.")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise Misuse(f"{path} is not a Python file.")
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+if __name__ == "__main__":
+    main()

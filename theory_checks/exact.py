@@ -1,0 +1,66 @@
+r"""Recomputation outside floating point: 50 decimal digits (mpmath) or rational numbers.
+
+Inputs are floating-point matrices, taken as the exact rational numbers that they are.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import mpmath
+import numpy as np
+
+DIGITS = 50
+
+
+def precise(w: Any) -> mpmath.matrix:
+    """A matrix of floats as an mpmath matrix, without rounding."""
+    return mpmath.matrix(np.asarray(w, float).tolist())
+
+
+def singular_values_2x2(w: mpmath.matrix) -> tuple[mpmath.mpf, mpmath.mpf]:
+    """Both singular values, the second through the determinant, without cancellation."""
+    square = sum(x**2 for x in w)
+    det = abs(w[0, 0] * w[1, 1] - w[0, 1] * w[1, 0])
+    first = mpmath.sqrt((square + mpmath.sqrt((square - 2 * det) * (square + 2 * det))) / 2)
+    return first, det / first if first else mpmath.mpf(0)
+
+
+def svd(w: mpmath.matrix) -> tuple[mpmath.matrix, list[mpmath.mpf], mpmath.matrix]:
+    """U, singular values and V (not transposed) of a small square matrix."""
+    u, s, vt = mpmath.svd_r(w)
+    return u, list(s), vt.T
+
+
+def balanced_factors(w: mpmath.matrix, depth: int) -> list[mpmath.matrix]:
+    """Balanced factors W_1, ..., W_N of a small square matrix."""
+    if depth == 1:
+        return [w]
+    u, s, v = svd(w)
+    root = mpmath.diag([x ** (mpmath.mpf(1) / depth) for x in s])
+    return [root * v.T, *[root] * (depth - 2), u * root]
+
+
+def product(matrices: Sequence[mpmath.matrix], size: int) -> mpmath.matrix:
+    """The product of matrices from left to right; the identity if there is none."""
+    result = mpmath.eye(size)
+    for matrix in matrices:
+        result = result * matrix
+    return result
+
+
+def product_velocity(w: mpmath.matrix, gradient: mpmath.matrix, depth: int) -> mpmath.matrix:
+    """dW/dt by the chain rule alone: each balanced factor moves down its own gradient."""
+    n = w.rows
+    factors = balanced_factors(w, depth)
+    total = mpmath.zeros(n)
+    for j in range(depth):
+        above = product(list(reversed(factors[j + 1 :])), n)
+        below = product(list(reversed(factors[:j])), n)
+        total += above * (-(above.T * gradient * below.T)) * below
+    return total
+
+
+def show(w: Any, digits: int = 17) -> str:
+    """A matrix in plain numbers, all digits of its floats."""
+    rows = np.asarray(w, float).tolist()
+    return "[" + ", ".join("[" + ", ".join(f"{x:.{digits}g}" for x in row) + "]" for row in rows) + "]"
