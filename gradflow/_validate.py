@@ -22,11 +22,11 @@ def finite_array(name: str, value: Any, ndim: int | None = None) -> np.ndarray:
     Raises:
       ValueError: if an entry is no real number, NaN or infinite, or the number of axes is wrong.
     """
-    raw = np.asarray(value)
+    raw = _as_array(name, value)
     if raw.dtype == object or raw.dtype.kind not in "fiub":
         raise ValueError(
-            f"{name} must hold real numbers, but it holds {_first(raw)!r} (dtype {raw.dtype}); "
-            "convert it to floating point first."
+            f"{name} must hold real numbers, but it holds {_no_number(raw)!r} "
+            f"(dtype {raw.dtype}); convert it to floating point first."
         )
     array = raw if raw.dtype in (np.float32, np.float64) else raw.astype(np.float64)
     if ndim is not None and array.ndim != ndim:
@@ -43,8 +43,24 @@ def finite_array(name: str, value: Any, ndim: int | None = None) -> np.ndarray:
     return array
 
 
-def _first(raw: np.ndarray) -> Any:
-    return raw.ravel()[0] if raw.size else None
+def _as_array(name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} is no regular array ({error}); give rows of one length."
+        ) from None
+
+
+def _no_number(raw: np.ndarray) -> Any:
+    """The first entry that is no real number, or the first of all if each could be read as one."""
+    entries = raw.ravel().tolist()
+    for entry in entries:
+        try:
+            float(entry)
+        except (TypeError, ValueError):
+            return entry
+    return entries[0] if entries else None
 
 
 def entry_indices(indices: Any, shape: Sequence[int], count: int) -> np.ndarray:
@@ -61,7 +77,7 @@ def entry_indices(indices: Any, shape: Sequence[int], count: int) -> np.ndarray:
     Raises:
       ValueError: on a wrong shape, a fraction, an index out of range or a repetition.
     """
-    raw = np.asarray(indices)
+    raw = _as_array("indices", indices)
     if raw.size == 0 or count == 0:
         raise ValueError(
             f"There is no observation at all ({raw.shape[0] if raw.ndim else 0} indices, {count} "
@@ -77,9 +93,11 @@ def entry_indices(indices: Any, shape: Sequence[int], count: int) -> np.ndarray:
             f"There are {raw.shape[0]} indices but {count} values; give one value per index."
         )
     if raw.dtype.kind not in "iu":
+        broken = np.argwhere(raw != np.floor(raw)) if raw.dtype.kind == "f" else raw[:0]
+        row = int(broken[0][0]) if len(broken) else 0
         raise ValueError(
-            f"indices must be integers, but indices[0] is {raw[0].tolist()} (dtype {raw.dtype}); "
-            "convert them with astype(int)."
+            f"indices must be integers, but indices[{row}] is {raw[row].tolist()} "
+            f"(dtype {raw.dtype}); convert them with astype(int)."
         )
     outside = np.argwhere((raw < 0) | (raw >= np.asarray(shape)))
     if outside.size:
@@ -89,10 +107,11 @@ def entry_indices(indices: Any, shape: Sequence[int], count: int) -> np.ndarray:
             "positions count from 0."
         )
     flat = np.ravel_multi_index(tuple(raw.T), tuple(shape))
-    order = np.argsort(flat, kind="stable")
+    order = np.argsort(np.atleast_1d(flat), kind="stable")
     repeated = np.flatnonzero(np.diff(flat[order]) == 0)
     if repeated.size:
-        first, second = sorted(order[repeated[0] : repeated[0] + 2].tolist())
+        start = int(repeated[0])
+        first, second = sorted(int(i) for i in order.tolist()[start : start + 2])
         raise ValueError(
             f"indices[{second}] = {raw[second].tolist()} repeats indices[{first}]; "
             "give each entry once (average its values if it was observed several times)."
@@ -102,9 +121,13 @@ def entry_indices(indices: Any, shape: Sequence[int], count: int) -> np.ndarray:
 
 def shape_of(name: str, shape: Sequence[int], axes: int | None = None) -> tuple[int, ...]:
     """Check that `shape` holds positive integers, `axes` of them if given."""
-    result = tuple(int(n) for n in shape)
-    if any(n < 1 for n in result) or any(n != m for n, m in zip(result, shape, strict=True)):
-        raise ValueError(f"{name} must hold positive integers, but it is {tuple(shape)}.")
+    try:
+        result = tuple(int(n) for n in shape)
+        good = all(n >= 1 and n == m for n, m in zip(result, shape, strict=True))
+    except (TypeError, ValueError, OverflowError):
+        result, good = (), False
+    if not good:
+        raise ValueError(f"{name} must hold positive integers, but it is {shape!r}.")
     if axes is not None and len(result) != axes:
         raise ValueError(f"{name} must have {axes} entries, but it is {result}.")
     return result
@@ -112,9 +135,24 @@ def shape_of(name: str, shape: Sequence[int], axes: int | None = None) -> tuple[
 
 def positive(name: str, value: Any) -> float:
     """Check that a scalar is a finite number above zero."""
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
     if not np.isfinite(number) or number <= 0:
-        raise ValueError(f"{name} must be a finite number above 0, but it is {value}.")
+        raise ValueError(f"{name} must be a finite number above 0, but it is {value!r}.")
+    return number
+
+
+def whole(name: str, value: Any) -> int:
+    """Check that a scalar is a whole number of at least 1."""
+    try:
+        number = int(value)
+        good = number == value and number >= 1
+    except (TypeError, ValueError, OverflowError):
+        number, good = 0, False
+    if not good:
+        raise ValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
     return number
 
 

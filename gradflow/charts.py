@@ -1,9 +1,9 @@
-r"""Coordinates of a gradient flow: factors, product matrix, or ones that keep the determinant's sign.
+r"""Coordinates of a gradient flow, among them ones that keep the determinant's sign.
 
 A chart knows how to start from balanced factors, its velocity dy/dt, and what its coordinates mean:
 the product, the loss, singular values and the logarithm of the determinant. Why more than one: at
-depth 2 the determinant falls like exp(-1/(4 loss)), round-off in factor coordinates flips its sign near a loss of
-0.01, and what is then computed is no gradient flow any more.
+depth 2 the determinant falls like exp(-1/(4 loss)), round-off in factor coordinates flips its sign
+near a loss of 0.01, and what is then computed is no gradient flow any more.
 """
 
 import abc
@@ -124,11 +124,12 @@ class ProductChart(AbstractChart):
 
 
 class SingularChart(AbstractChart):
-    r"""y = (log s, U, V) with W = U diag(s) V^T: every singular value keeps its sign by construction.
+    r"""y = (log s, U, V), W = U diag(s) V^T: singular values keep their sign by construction.
 
     d log s_r/dt = -N s_r^(1-2/N) g_rr and, off the diagonal of U^T dU/dt and V^T dV/dt,
 
-        -(s_s g_rs + s_r g_sr) / (s_s^(2/N) - s_r^(2/N)),   -(s_r g_rs + s_s g_sr) / (s_s^(2/N) - s_r^(2/N)),
+        -(s_s g_rs + s_r g_sr) / (s_s^(2/N) - s_r^(2/N)),
+        -(s_r g_rs + s_s g_sr) / (s_s^(2/N) - s_r^(2/N)),
 
     with g = U^T gradient V. Singular where two singular values meet, so it needs distinct ones.
 

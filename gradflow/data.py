@@ -38,7 +38,7 @@ class Ratings:
     def completion(
         self, rows: np.ndarray | slice = slice(None), *, loss: LossConvention = "half_sum"
     ) -> MatrixCompletion:
-        """The completion problem with these rows (all, or the training rows of a split) observed."""
+        """The completion problem with these rows observed (all, or a split's training rows)."""
         indices = np.stack([self.users[rows], self.items[rows]], axis=1)
         return MatrixCompletion(self.shape, indices, self.ratings[rows].astype(float), loss=loss)
 
@@ -114,13 +114,19 @@ def movielens_100k(path: str | Path | None = None) -> Ratings:
     tabs = "\t" in text[0] if text else False
     rows = [row for row in csv.reader(text, delimiter="\t" if tabs else ",") if row]
     columns = (0, 1, 2, 3)
-    if not tabs:
-        header, rows = rows[0], rows[1:]
-        columns = tuple(header.index(name) for name in ("User", "Item", "Rating", "Timestamp"))
     try:
-        table = np.array([[float(row[c]) for c in columns] for row in rows])
+        if not tabs:
+            header, rows = rows[0], rows[1:]
+            columns = tuple(header.index(name) for name in ("User", "Item", "Rating", "Timestamp"))
+        table = np.array([[float(row[c]) for c in columns] for row in rows]).reshape(-1, 4)
     except (ValueError, IndexError) as error:
-        raise ValueError(f"{path} does not hold user, item, rating, timestamp rows: {error}") from error
+        raise ValueError(
+            f"{path} does not hold user, item, rating, timestamp rows: {error}"
+        ) from error
+    bad = np.flatnonzero(np.any((table[:, :2] < 1) | (table[:, :2] % 1 != 0), axis=1))
+    if bad.size or not len(table):
+        what = f"has user and item {table[bad[0], :2].tolist()}" if bad.size else "has no rating"
+        raise ValueError(f"{path} {what}; users and items must be numbered from 1.")
     return Ratings(
         users=table[:, 0].astype(int) - 1,
         items=table[:, 1].astype(int) - 1,

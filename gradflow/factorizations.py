@@ -11,7 +11,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gradflow._validate import shape_of
+from gradflow._validate import shape_of, whole
 from gradflow.problems import AbstractProblem
 
 Factors = tuple[Array, ...]
@@ -92,10 +92,8 @@ class MatrixProduct(AbstractFactorization):
           hidden: the hidden size; min(d, d') by default, which does not limit the rank.
         """
         rows, columns = shape_of("shape", shape, 2)
-        if int(depth) != depth or depth < 1:
-            raise ValueError(f"depth must be an integer of at least 1, but it is {depth}.")
         width = min(rows, columns) if hidden is None else hidden
-        return cls((columns, *[width] * (int(depth) - 1), rows))
+        return cls((columns, *[width] * (whole("depth", depth) - 1), rows))
 
     @property
     def depth(self) -> int:
@@ -137,7 +135,9 @@ class CPTensor(AbstractFactorization):
 
     Example:
       >>> import jax.numpy as jnp
-      >>> CPTensor((2, 3, 4), 1).product((jnp.ones((2, 1)), jnp.ones((3, 1)), jnp.ones((4, 1)))).shape
+      >>> CPTensor((2, 3, 4), 1).product(
+      ...     (jnp.ones((2, 1)), jnp.ones((3, 1)), jnp.ones((4, 1)))
+      ... ).shape
       (2, 3, 4)
 
     References:

@@ -1,7 +1,8 @@
 r"""Continuous time: the exact gradient flow, integrated with error control.
 
-One loop serves all charts and all diffrax solvers: it takes steps with the solver and its controller, lands
-exactly on the recording times and on the stopping loss (no interpolation), and says how it ended.
+One loop serves all charts and all diffrax solvers: it takes steps with the solver and its
+controller, lands exactly on the recording times and on the stopping loss (no interpolation), and
+says how it ended.
 """
 
 import json
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from gradflow._validate import finite_array, positive, same_float_dtype
+from gradflow._validate import finite_array, positive, same_float_dtype, whole
 from gradflow.charts import (
     AbstractChart,
     ChartName,
@@ -66,26 +67,27 @@ def solve_flow(
 
     Args:
       objective: the problem and its factorisation.
-      start: the factors W_1, ..., W_N (float64), or a matrix W, which stands for balanced factors of it.
-      coordinates: "factors" (any start), "product" (balanced; the matrix alone), "singular" (balanced;
-        log singular values and vectors, distinct and not zero), "logdet" (balanced 2x2 completion;
-        the determinant's sign is kept and its logarithm followed).
+      start: the factors W_1, ..., W_N (float64), or a matrix W, which stands for balanced factors
+        of it.
+      coordinates: "factors" (any start), "product" (balanced; the matrix alone), "singular"
+        (balanced; log singular values and vectors, distinct and not zero), "logdet" (balanced 2x2
+        completion; the determinant's sign is kept and its logarithm followed).
       horizon: the last time.
       stop_loss: stop where the loss has fallen to this value.
       stop_gradient: stop where the norm of the gradient in the factors has fallen to this value.
-      times: when to record, rising; by default 10 times a decade, from 1/100 of the time scale of the
-        start on. The start and the end are always recorded.
+      times: when to record, rising; by default 10 times a decade, from 1/100 of the time scale of
+        the start on. The start and the end are always recorded.
       observe: names from `gradflow.observables`, or a dictionary of functions of a `State`.
       solver: any diffrax solver with an error estimate. By default Tsit5, and linearly implicit
         extrapolation in "logdet" coordinates.
-      rtol, atol: tolerances of a step, relative and absolute, entry by entry (root mean square);
-        atol is rtol times the root mean square of the start by default ("logdet": 1e-2 rtol).
+      rtol: relative tolerance of a step, entry by entry (root mean square over the entries).
+      atol: absolute tolerance; by default rtol times the root mean square of the start, and
+        1e-2 rtol in "logdet" coordinates.
       max_steps: accepted and rejected steps allowed.
       progress: show time and loss while it runs.
 
     Returns:
-      A `Trajectory`; its outcome says how the flow ended, its stats count steps, rejections and
-      evaluations of the loss.
+      A `Trajectory`; its outcome says how the flow ended, its stats count steps and rejections.
 
     Raises:
       ValueError: on float32 input, no stop, wrong shapes, a start that the coordinates cannot hold,
@@ -123,8 +125,12 @@ def solve_flow(
     for name, value in stops.items():
         if value is not None:
             positive(name, value)
-    if int(max_steps) != max_steps or max_steps < 1:
-        raise ValueError(f"max_steps must be a whole number of at least 1, but it is {max_steps}.")
+    whole("max_steps", max_steps)
+    if solver is not None and not isinstance(solver, diffrax.AbstractAdaptiveSolver):
+        raise ValueError(
+            f"solver must be a diffrax solver with an error estimate, such as diffrax.Tsit5(), "
+            f"but it is {solver!r}."
+        )
 
     chart, y = _chart(objective, factors, coordinates)
     if solver is None:
@@ -139,7 +145,8 @@ def solve_flow(
                   max_steps, progress)  # fmt: skip
     kept = np.asarray(result["valid"])
     observables: dict[str, Any] = {}
-    for name, value in result["observables"].items():
+    for name, _ in pairs:
+        value = result["observables"][name]
         if isinstance(value, tuple):
             observables |= {f"{name}_{k}": np.asarray(v)[kept] for k, v in enumerate(value, 1)}
         else:
@@ -179,10 +186,7 @@ def solve_flow(
 def _as_factors(objective: Objective, start: Any) -> Factors:
     model = objective.factorization
     if isinstance(start, tuple | list):
-        factors = model.check(start)
-        for k, factor in enumerate(factors, start=1):
-            finite_array(f"start[{k - 1}]", factor)
-        return factors
+        return model.check([finite_array(f"start[{k}]", f) for k, f in enumerate(start)])
     w = finite_array("start", start)
     if not isinstance(model, MatrixProduct):
         raise ValueError(
@@ -191,9 +195,7 @@ def _as_factors(objective: Objective, start: Any) -> Factors:
     return balanced_factors(w, model.sizes)
 
 
-def _chart(
-    objective: Objective, factors: Factors, coordinates: str
-) -> tuple[AbstractChart, Any]:
+def _chart(objective: Objective, factors: Factors, coordinates: str) -> tuple[AbstractChart, Any]:
     problem = objective.problem
     if coordinates == "factors":
         return FactorChart(objective), factors
@@ -341,13 +343,15 @@ def _integrate(
 ) -> dict[str, Any]:
     """Step through the recording times.
 
-    A logarithmic clock tau = log(1 + t/scale) replaces t where the chart asks for it. Where a step ends below
+    A logarithmic clock tau = log(1 + t/scale) replaces t where the chart asks for it. Where a step
+    ends below
     the stopping loss it is not taken: it is tried again, shorter, until it ends on that loss.
     """
+
     def of_clock(clock: Array) -> Array:
         return scale * jnp.expm1(clock) if chart.log_clock else clock
 
-    def field(clock: Array, y: Any, args: AbstractChart) -> Any:
+    def field(clock: Any, y: Any, args: Any) -> Any:
         rate = scale * jnp.exp(clock) if chart.log_clock else 1.0
         return jax.tree.map(lambda v: rate * v, args.velocity(y))
 
@@ -356,6 +360,7 @@ def _integrate(
     solver = _with_tolerances(solver, rtol, atol)
     marks = jnp.log1p(grid / scale) if chart.log_clock else grid
     order = solver.order(terms)
+    assert order is not None
     clock0 = jnp.zeros((), grid.dtype)
     first, controller_state = controller.init(
         terms, clock0, marks[-1], y0, None, chart, solver.func, order
@@ -363,7 +368,7 @@ def _integrate(
     far = jnp.asarray(jnp.inf, grid.dtype)
     carry = _Carry(
         clock=clock0,
-        dt=first,
+        dt=jnp.asarray(first, grid.dtype),
         y=y0,
         loss=chart.loss(y0),
         beyond=far,

@@ -55,9 +55,7 @@ def low_rank_tensor(
     model = CPTensor(shape, rank)
     keys = jax.random.split(key, len(model.shape))
     shapes = model.factor_shapes
-    w = model.product(
-        tuple(jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True))
-    )
+    w = model.product(tuple(jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True)))
     return w if norm is None else w * (positive("norm", norm) / jnp.linalg.norm(w))
 
 
@@ -179,9 +177,10 @@ def norm_blowup(
 ) -> MatrixCompletion:
     r"""The completion problem on which fitting drives all norms to infinity, with its extensions.
 
-    At 2x2 and position (i, j) of the unobserved entry (counted from 0; the papers' (1,1) is (0, 0)): z is
-    observed beside it in its row, z_prime in its column, epsilon diagonally opposite. In larger shapes
-    the 2x2 block is the upper left one, further diagonal entries are observed as 1 and all others as 0.
+    At 2x2 and position (i, j) of the unobserved entry (counted from 0; the papers' (1,1) is (0,
+    0)): z is observed beside it in its row, z_prime in its column, epsilon diagonally opposite. In
+    larger shapes the 2x2 block is the upper left one, further diagonal entries are observed as 1
+    and all others as 0.
 
     Args:
       z: the observed entry in the row of the unobserved one; not 0.

@@ -1,7 +1,7 @@
 r"""Starting points: balanced, Gaussian and identity factors; the unbalancedness magnitude.
 
-Factors are balanced if W_{j+1}^T W_{j+1} = W_j W_j^T for all j (razin2020, Equation (5)). Gradient flow keeps
-these differences constant, so a balanced start stays balanced.
+Factors are balanced if W_{j+1}^T W_{j+1} = W_j W_j^T for all j (razin2020, Equation (5)). Gradient
+flow keeps these differences constant, so a balanced start stays balanced.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ def balanced_factors(
 ) -> Factors:
     r"""Balanced factors of a given matrix: W_j = Q_j S^(1/N) Q_{j-1}^T with W = U S V^T.
 
-    Q_0 = V, Q_N = U, and the Q_j between have orthonormal columns: the first unit vectors, or random ones
-    if a key is given.
+    Q_0 = V, Q_N = U, and the Q_j between have orthonormal columns: the first unit vectors, or
+    random ones if a key is given.
 
     Args:
       w: the (d, d') product wanted.
@@ -125,15 +125,13 @@ def gaussian_factors(
         assert product_std is not None
         scale = (positive("product_std", product_std) ** 2 / prod(sizes[1:-1])) ** (1 / (2 * depth))
     keys = jax.random.split(key, depth)
-    return tuple(
-        scale * jax.random.normal(keys[j], (sizes[j + 1], sizes[j])) for j in range(depth)
-    )
+    return tuple(scale * jax.random.normal(keys[j], (sizes[j + 1], sizes[j])) for j in range(depth))
 
 
 def identity_factors(sizes: Sequence[int], scale: float) -> Factors:
-    """Factors scale^(1/N) * I, so that the product is scale * I (with zeros beyond, if rectangular).
+    """Factors scale^(1/N) * I, so that the product is scale * I.
 
-    Exactly balanced when all sizes are equal.
+    Rectangular ones have zeros beyond the square. Exactly balanced when all sizes are equal.
 
     Args:
       sizes: (d_0, ..., d_N), as in `MatrixProduct`.
@@ -189,7 +187,8 @@ def nearest_balanced(factors: Factors) -> Factors:
       Factors of the same shapes that are balanced.
 
     Raises:
-      ValueError: if a later factor has fewer rows than columns (the construction needs Q_j^T Q_j = I).
+      ValueError: if a later factor has fewer rows than columns (the construction needs Q_j^T Q_j =
+        I).
 
     References:
       razin2020, Lemma 1 and its construction in Appendix G.9.

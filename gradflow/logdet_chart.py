@@ -1,9 +1,10 @@
 r"""The chart for 2x2 completion that carries log |det W|: exact however small the determinant is.
 
-With the sign of the determinant fixed, y = (log |w_p|, w_a - b_a, w_b - b_b, log |det W|): the logarithm of a pivot
-entry, its two neighbours as differences from their observed values, and the determinant; the entry
-opposite the pivot is (det + w_a w_b) / w_p (up to signs). Powers of W W^T come in closed form from the angle
-theta = log(s_1 / s_2), through sinh(p theta) / sinh(theta), which is smooth where the singular values coincide.
+With the sign of the determinant fixed, y = (log |w_p|, w_a - b_a, w_b - b_b, log |det W|): the
+logarithm of a pivot entry, its two neighbours as differences from their observed values, and the
+determinant; the entry opposite the pivot is (det + w_a w_b) / w_p (up to signs). Powers of W W^T
+come in closed form from the angle theta = log(s_1 / s_2), through sinh(p theta) / sinh(theta),
+which is smooth where the singular values coincide.
 """
 
 from typing import Any, ClassVar
@@ -126,14 +127,16 @@ class _Powers:
     r"""Fractional powers of a 2x2 matrix from ||W||_F^2 and log |det W|.
 
     With theta = log(s_1/s_2), cosh(theta) = ||W||_F^2 / (2 |det W|) and D = |det W|:
-    (W W^T)^p = a W W^T + c I with a = D^(p-1) q(p), c = D^p q(1-p), and U S^e V^T = x W + z cof(W) (cof with the
-    determinant's sign) with x = D^((e-1)/2) q((1+e)/2), z = D^((e-1)/2) q((1-e)/2), where q(p) = sinh(p theta) / sinh(theta)
-    and 0 <= e < 1. Each coefficient is a sum of positive terms. Near theta = 0 q is a power series in
-    cosh(theta) - 1; elsewhere factors exp(.. theta) are taken out, so that no power overflows or underflows early.
+    (W W^T)^p = a W W^T + c I with a = D^(p-1) q(p), c = D^p q(1-p), and U S^e V^T = x W + z cof(W)
+    (cof with the determinant's sign) with x = D^((e-1)/2) q((1+e)/2), z = D^((e-1)/2) q((1-e)/2),
+    where q(p) = sinh(p theta) / sinh(theta) and 0 <= e < 1. Each coefficient is a sum of positive
+    terms. Near theta = 0 q is a power series in cosh(theta) - 1; elsewhere factors exp(.. theta)
+    are taken out, so that no power overflows or underflows early.
     """
 
     def __init__(self, frobenius_squared: Array, log_det: Array):
-        ratio = jnp.exp(jnp.log(frobenius_squared / 2) - log_det)
+        # Capped, so that derivatives of the branch that is not used stay finite.
+        ratio = jnp.exp(jnp.minimum(jnp.log(frobenius_squared / 2) - log_det, 1.0))
         self.near = ratio - 1 < _SERIES_RADIUS
         self.x = jnp.where(self.near, (1 - ratio) / 2, 0.0)
         safe_frobenius = jnp.where(self.near, 1.0, frobenius_squared)
@@ -153,7 +156,7 @@ class _Powers:
         return total, jnp.expm1(-2 * p * self.theta) / jnp.expm1(-2 * self.theta)
 
     def square_root_power(self, p: float) -> tuple[Array, Array]:
-        """a and c of (W W^T)^p, 0 < p < 1."""
+        """Coefficients a and c of (W W^T)^p, 0 < p < 1."""
         near, far = self._quotient(p)
         near_c, far_c = self._quotient(1 - p)
         a = jnp.where(

@@ -1,7 +1,8 @@
 r"""What is recorded on the way: pure functions of a state, a chart together with its coordinates.
 
-An observable is any function `State -> array`. Those here read what the chart knows best: in structural
-coordinates singular values and determinants are exact where the product's entries have lost them.
+An observable is any function `State -> array`. Those here read what the chart knows best: in
+structural coordinates singular values and determinants are exact where the product's entries have
+lost them.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -10,8 +10,8 @@ def end_to_end(
     r"""P_W[G] = sum_{j=1}^N (W W^T)^((j-1)/N) G (W^T W)^((N-j)/N): the flow is dW/dt = -P_W[G].
 
     Computed in the singular basis of W, where the sum has the weights
-    c_rs = sum_j s_r^(2(j-1)/N) s_s^(2(N-j)/N); the zeroth power is the identity also off the singular
-    vectors of a rectangular matrix.
+    c_rs = sum_j s_r^(2(j-1)/N) s_s^(2(N-j)/N); the zeroth power is the identity also off the
+    singular vectors of a rectangular matrix.
 
     Args:
       w: the product matrix W.

@@ -4,13 +4,13 @@ Every problem is linear measurement and a quadratic loss,
 
     loss(W) = c * sum_k (A(W) - y)_k^2,    gradient(W) = 2 c A^T(A(W) - y),
 
-with the factor c chosen by name, since papers differ: "half_sum" (c = 1/2; Arora, Razin, Wang), "sum"
-(c = 1; Zhao) and "mean" (c = 1/n; the code of Arora, and of Razin for tensors).
+with the factor c chosen by name, since papers differ: "half_sum" (c = 1/2; Arora, Razin, Wang),
+"sum" (c = 1; Zhao) and "mean" (c = 1/n; the code of Arora, and of Razin for tensors).
 """
 
 import abc
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import equinox as eqx
 import jax
@@ -95,7 +95,7 @@ def _convention(value: str) -> LossConvention:
         raise ValueError(
             f"loss must be one of {', '.join(get_args(LossConvention))}, but it is {value!r}."
         )
-    return value
+    return cast(LossConvention, value)
 
 
 def _truth(truth: ArrayLike | None, shape: tuple[int, ...]) -> Array | None:
@@ -110,7 +110,7 @@ def _truth(truth: ArrayLike | None, shape: tuple[int, ...]) -> Array | None:
 
 
 class _AbstractCompletion(AbstractProblem):
-    """Observed entries of an array: the residual is kept dense, with zeros where nothing is known."""
+    """Observed entries of an array; the residual is dense, with zeros where nothing is known."""
 
     indices: eqx.AbstractVar[Array]
     values: eqx.AbstractVar[Array]
@@ -280,6 +280,7 @@ class MatrixSensing(AbstractProblem):
         a = finite_array("measurements", measurements, ndim=3)
         y = finite_array("labels", labels, ndim=1)
         _same_count(len(a), "measurements", len(y), "labels")
+        shape_of("The shape of W", a.shape[1:])
         self.measurements = jnp.asarray(a)
         self.labels = jnp.asarray(y)
         self.convention = _convention(loss)
@@ -340,6 +341,7 @@ class LeastSquares(AbstractProblem):
         if y.ndim not in (1, 2):
             raise ValueError(f"targets must have 1 or 2 axes, but its shape is {y.shape}.")
         _same_count(len(x), "inputs", len(y), "targets")
+        shape_of("The shape of W", (x.shape[1], *y.shape[1:]))
         self.inputs = jnp.asarray(x)
         self.targets = jnp.asarray(y)
         self.convention = _convention(loss)

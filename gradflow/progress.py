@@ -14,7 +14,8 @@ _OPEN: dict[int, "FlowProgress"] = {}
 class FlowProgress:
     """A live line for one flow, fed from inside the compiled loop by `report`.
 
-    The bar shows how much of the way from the first loss to the stopping loss is done, on a log scale.
+    The bar shows how much of the way from the first loss to the stopping loss is done, on a log
+    scale.
     """
 
     def __init__(self, show: bool, stop_loss: float | None):

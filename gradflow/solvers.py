@@ -18,11 +18,11 @@ class LinearlyImplicitExtrapolation(diffrax.AbstractAdaptiveSolver):
 
         (I - k J) (y_{l+1} - y_l) = k f(t_l, y_l) + k^2 f_t,
 
-    with the Jacobian J and f_t = df/dt of the step's start, and the Aitken-Neville scheme removes the error
-    terms of order k, k^2, .... There is no Newton iteration that could fail, and the error estimate (the
-    difference of the last two entries of the last row) is damped by (I - kJ)^-1, so that round-off
-    in stiff components does not shrink the steps. Dense Jacobians: for up to some dozens of
-    unknowns.
+    with the Jacobian J and f_t = df/dt of the step's start, and the Aitken-Neville scheme removes
+    the error terms of order k, k^2, .... There is no Newton iteration that could fail, and the
+    error estimate (the difference of the last two entries of the last row) is damped by (I -
+    kJ)^-1, so that round-off in stiff components does not shrink the steps. Dense Jacobians: for up
+    to some dozens of unknowns.
 
     Args:
       columns: the number of columns, which is the order; at least 2.
@@ -31,8 +31,14 @@ class LinearlyImplicitExtrapolation(diffrax.AbstractAdaptiveSolver):
       >>> import diffrax, jax.numpy as jnp
       >>> term = diffrax.ODETerm(lambda t, y, args: -1e6 * (y - jnp.cos(t)))
       >>> solution = diffrax.diffeqsolve(
-      ...     term, LinearlyImplicitExtrapolation(), 0.0, 1.0, 1e-3, jnp.ones(1),
-      ...     stepsize_controller=diffrax.PIDController(rtol=1e-6, atol=1e-8))
+      ...     term,
+      ...     LinearlyImplicitExtrapolation(),
+      ...     0.0,
+      ...     1.0,
+      ...     1e-3,
+      ...     jnp.ones(1),
+      ...     stepsize_controller=diffrax.PIDController(rtol=1e-6, atol=1e-8),
+      ... )
       >>> bool(abs(solution.ys[0, 0] - jnp.cos(1.0)) < 1e-5)
       True
 
@@ -89,31 +95,34 @@ class LinearlyImplicitExtrapolation(diffrax.AbstractAdaptiveSolver):
         eye = jnp.eye(start.size, dtype=start.dtype)
         inverse = jnp.linalg.inv(eye - k[:, None, None] * jacobian)
 
-        def advance(substep: Array, states: Float[Array, "c n"]) -> Float[Array, "c n"]:
-            slope = jax.vmap(lambda dt, y: field(t0 + substep * dt, y))(k, states)
+        # Increments are extrapolated, not states: the table's weights (up to 300 at 6 columns)
+        # would amplify the states' round-off.
+        def advance(substep: Array, moved: Float[Array, "c n"]) -> Float[Array, "c n"]:
+            slope = jax.vmap(lambda dt, d: field(t0 + substep * dt, start + d))(k, moved)
             right = k[:, None] * slope + (k**2)[:, None] * field_t
             change = jnp.einsum("cij,cj->ci", inverse, right)
-            return jnp.where((substep < counts)[:, None], states + change, states)
+            return jnp.where((substep < counts)[:, None], moved + change, moved)
 
-        states = jnp.broadcast_to(start, (self.columns, start.size))
-        states = jax.lax.fori_loop(0, self.columns + 1, advance, states)
-        last, before = _aitken_neville(states)
-        y1 = unravel(last)
+        moved = jnp.zeros((self.columns, start.size), start.dtype)
+        moved = jax.lax.fori_loop(0, self.columns + 1, advance, moved)
+        last, before = _aitken_neville(moved)
+        end = start + last
+        y1 = unravel(end)
         dense = {
             "y0": y0,
             "y1": y1,
             "k0": unravel(h * first),
-            "k1": unravel(h * field(t0 + h, last)),
+            "k1": unravel(h * field(t0 + h, end)),
         }
         return y1, unravel(last - before), dense, None, diffrax.RESULTS.successful
 
 
-def _aitken_neville(states: Float[Array, "c n"]) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+def _aitken_neville(moved: Float[Array, "c n"]) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
     """The last two entries of the last row of the extrapolation table with steps h/2, h/3, ...."""
-    columns = states.shape[0]
+    columns = moved.shape[0]
     row: list[Array] = []
     for i in range(columns):
-        new = [states[i]]
+        new = [moved[i]]
         for j in range(1, i + 1):
             ratio = (i + 2) / (i + 2 - j)
             new.append(new[j - 1] + (new[j - 1] - row[j - 1]) / (ratio - 1))

@@ -9,9 +9,10 @@ from scipy.optimize import linear_sum_assignment
 
 
 def singular_values(w: Float[Array, "m n"]) -> Float[Array, " k"]:
-    """Singular values in falling order, k = min(m, n); their gradients are finite at repeated values.
+    """Singular values in falling order, k = min(m, n).
 
-    At a zero singular value, where the function has a kink, the gradient is a subgradient.
+    Their gradients are finite, at repeated values too. At a zero singular value, where the function
+    has a kink, the gradient is a subgradient.
 
     Args:
       w: a matrix.
@@ -57,7 +58,7 @@ def effective_rank_of(s: Float[Array, " k"]) -> Float[Array, ""]:
       s: non-negative numbers, at least one above 0 (NaN otherwise).
     """
     p = s / jnp.sum(s)
-    alive = p > 0
+    alive = p != 0  # NaN stays NaN
     safe = jnp.where(alive, p, 1.0)
     return jnp.exp(-jnp.sum(jnp.where(alive, safe * jnp.log(safe), 0.0)))
 
@@ -112,11 +113,16 @@ def distance_from_rank(w: Float[Array, "m n"], rank: int) -> Float[Array, ""]:
 
 
 def distance_from_rank_of(s: Float[Array, " k"], rank: int) -> Float[Array, ""]:
-    """`distance_from_rank` from singular values in falling order."""
+    """`distance_from_rank` from singular values in falling order; its gradient at 0 is 0."""
     if rank < 0:
         raise ValueError(f"rank must be 0 or more, but it is {rank}.")
     tail = s[rank:]
-    return jnp.linalg.norm(tail) if tail.size else jnp.zeros((), s.dtype)
+    if not tail.size:
+        return jnp.zeros((), s.dtype)
+    largest = jnp.max(tail)
+    scale = jnp.where(largest > 0, largest, 1.0)
+    square = jnp.sum((tail / scale) ** 2)
+    return jnp.where(square > 0, scale * jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 
 
 def left_power(w: Float[Array, "m n"], exponent: float) -> Float[Array, "m m"]:
@@ -171,10 +177,11 @@ class AnalyticSVD(NamedTuple):
 def follow_svd(path: Float[ArrayLike, "time m n"], cluster: float = 1e-8) -> AnalyticSVD:
     r"""Follow the SVD along a path of matrices, so that each singular value is one smooth curve.
 
-    Each time is matched to the one before by the overlaps (u_i . u'_j)(v_i . v'_j); signs follow the
-    vectors, so that a curve may cross zero and go on with the other sign. Where several singular values
-    agree to `cluster` (relative to the largest), their vectors are any basis: they are turned to
-    agree with their neighbours in time. Values start positive at the first time.
+    Each time is matched to the one before by the overlaps (u_i . u'_j)(v_i . v'_j); signs follow
+    the vectors, so that a curve may cross zero and go on with the other sign. Where several
+    singular values agree to `cluster` (relative to the largest), or are zero to rounding, their
+    vectors are any basis: they are turned to agree with their neighbours in time. Values start
+    positive at the first time.
 
     The path must be sampled finely enough for vectors to turn less than about 45 degrees a step.
 
@@ -198,7 +205,7 @@ def follow_svd(path: Float[ArrayLike, "time m n"], cluster: float = 1e-8) -> Ana
     if matrices.ndim != 3 or len(matrices) == 0:
         raise ValueError(f"path must have shape (time, m, n), but its shape is {matrices.shape}.")
     frames = [np.linalg.svd(matrix, full_matrices=False) for matrix in matrices]
-    first = next((k for k, f in enumerate(frames) if not _clusters(f[1], cluster)), 0)
+    first = next((k for k, f in enumerate(frames) if _determined(f, cluster)), 0)
     count, k = len(matrices), frames[0][1].size
     u = np.empty((count, matrices.shape[1], k))
     s = np.empty((count, k))
@@ -218,6 +225,17 @@ def _clusters(s: np.ndarray, tolerance: float) -> list[slice]:
     return [slice(a, b) for a, b in zip(starts[:-1], starts[1:], strict=True) if b - a > 1]
 
 
+def _rank(frame: tuple[np.ndarray, np.ndarray, np.ndarray]) -> int:
+    """How many singular values are above rounding."""
+    u, s, vt = frame
+    return int(np.sum(s > max(len(u), vt.shape[1]) * np.finfo(s.dtype).eps * s[0]))
+
+
+def _determined(frame: tuple[np.ndarray, np.ndarray, np.ndarray], tolerance: float) -> bool:
+    """Whether the singular vectors are unique up to their signs."""
+    return not _clusters(frame[1], tolerance) and _rank(frame) == frame[1].size
+
+
 def _match(
     frame: tuple[np.ndarray, np.ndarray, np.ndarray],
     u_before: np.ndarray,
@@ -226,11 +244,21 @@ def _match(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     u, s, v = frame[0].copy(), frame[1], frame[2].T.copy()
     for run in _clusters(s, tolerance):
-        # Both bases may be turned by one rotation: take that which best agrees with before.
-        overlap = u[:, run].T @ u_before + v[:, run].T @ v_before
-        nearest = np.argsort(-np.sum(overlap**2, axis=0))[: run.stop - run.start]
-        left, _, right = np.linalg.svd(overlap[:, np.sort(nearest)])
-        u[:, run], v[:, run] = u[:, run] @ (left @ right), v[:, run] @ (left @ right)
+        # Both bases may be turned by one rotation: take that which best agrees with before, where a
+        # curve below zero has one of its vectors turned round.
+        on_u, on_v = u[:, run].T @ u_before, v[:, run].T @ v_before
+        nearest = np.argsort(-np.sum(on_u**2 + on_v**2, axis=0))[: run.stop - run.start]
+        overlap = on_u + np.where(np.sum(on_u * on_v, axis=0) < 0, -1.0, 1.0) * on_v
+        turn = _polar(overlap[:, np.sort(nearest)])
+        u[:, run], v[:, run] = u[:, run] @ turn, v[:, run] @ turn
+    rank = _rank(frame)
+    if rank < s.size:
+        # Where the value is zero, the vectors of either side turn by themselves.
+        null_u, null_v = _complement(u[:, :rank]), _complement(v[:, :rank])
+        on_u, on_v = null_u.T @ u_before, null_v.T @ v_before
+        nearest = np.argsort(-np.sum(on_u**2, axis=0) - np.sum(on_v**2, axis=0))[: s.size - rank]
+        u[:, rank:] = null_u @ _polar(on_u[:, nearest])
+        v[:, rank:] = null_v @ _polar(on_v[:, nearest])
     left = u_before.T @ u
     right = v_before.T @ v
     _, order = linear_sum_assignment(-np.abs(left * right))
@@ -238,6 +266,16 @@ def _match(
     sign_u = np.where(left[places, order] < 0, -1.0, 1.0)
     sign_v = np.where(right[places, order] < 0, -1.0, 1.0)
     return u[:, order] * sign_u, s[order] * sign_u * sign_v, v[:, order] * sign_v
+
+
+def _polar(overlap: np.ndarray) -> np.ndarray:
+    left, _, right = np.linalg.svd(overlap, full_matrices=False)
+    return left @ right
+
+
+def _complement(columns: np.ndarray) -> np.ndarray:
+    """An orthonormal basis of what is orthogonal to orthonormal columns."""
+    return np.linalg.qr(columns, mode="complete")[0][:, columns.shape[1] :]
 
 
 def log_singular_values_2x2(
@@ -249,9 +287,9 @@ def log_singular_values_2x2(
       frobenius_squared: ||W||_F^2.
       log_abs_det: log |det W|; its exponential may underflow.
     """
-    det = jnp.exp(log_abs_det)
-    gap = jnp.maximum((frobenius_squared - 2 * det) * (frobenius_squared + 2 * det), 0.0)
-    first = 0.5 * jnp.log((frobenius_squared + jnp.sqrt(gap)) / 2)
+    log_square = jnp.log(frobenius_squared)
+    ratio = 2 * jnp.exp(log_abs_det - log_square)
+    gap = (1 - ratio) * (1 + ratio)
+    root = jnp.where(gap > 0, jnp.sqrt(jnp.where(gap > 0, gap, 1.0)), 0.0)
+    first = 0.5 * (log_square + jnp.log((1 + root) / 2))
     return jnp.stack([first, log_abs_det - first])
-
-

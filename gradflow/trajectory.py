@@ -4,7 +4,7 @@ import enum
 import json
 import os
 import platform
-import tempfile
+import uuid
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -49,7 +49,16 @@ class Trajectory:
       True
     """
 
-    __slots__ = ("_frozen", "config", "final", "initial", "observables", "outcome", "stats", "times")
+    __slots__ = (
+        "_frozen",
+        "config",
+        "final",
+        "initial",
+        "observables",
+        "outcome",
+        "stats",
+        "times",
+    )
 
     times: np.ndarray
     observables: Mapping[str, np.ndarray]
@@ -114,7 +123,7 @@ class Trajectory:
         )
 
     def to_xarray(self) -> xr.Dataset:
-        """As an xarray Dataset: observables along `time`, parameters, all else in the attributes."""
+        """As an xarray Dataset: observables along `time`, parameters, attributes."""
         data: dict[str, Any] = {}
         for name, array in self.observables.items():
             data[name] = (("time", *_axes(name, array.shape[1:])), array)
@@ -144,13 +153,12 @@ class Trajectory:
         path = Path(path)
         if not path.parent.is_dir():
             raise FileNotFoundError(f"The folder {path.parent} does not exist; create it first.")
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        os.close(handle)
+        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
         try:
             self.to_xarray().to_netcdf(temporary, engine="h5netcdf")
             os.replace(temporary, path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
         return path
 
@@ -195,6 +203,8 @@ def _axes(name: str, shape: tuple[int, ...]) -> tuple[str, ...]:
 
 def _plain(value: Any) -> Any:
     """Numbers, strings, lists and dictionaries only, as JSON has them."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, bool | int | float | str) or value is None:
         return value
     if isinstance(value, Mapping):

@@ -1,15 +1,20 @@
 r"""What a claim is, what a check gives back, and how that becomes a verdict.
 
-A claim is a function that yields cases. Each case proves that the printed hypotheses are met, and gives a residual
-(identity: should be 0) or a slack (inequality: should not be negative), each with its numerical floor: how
-far the number itself may be off, found by recomputing more accurately. The rules:
+A claim is a function that yields cases. Each case proves that the printed hypotheses are met, and
+gives a residual (identity: should be 0) or a slack (inequality: should not be negative), each with
+its numerical floor: how far the number itself may be off, found by recomputing more accurately. The
+rules:
 
-* holds: every residual is within its floor, no slack is below minus its floor, and each floor is small enough.
-* fails: somewhere the violation is more than `FAR` floors; the smallest counterexample is confirmed outside
-  floating point. Without that confirmation the verdict is inconclusive: until then it may be our bug.
+* holds: every residual is within its floor, no slack is below minus its floor, and each floor is
+small enough.
+* fails: somewhere the violation is more than `FAR` floors; the smallest counterexample is confirmed
+outside
+  floating point. Without that confirmation the verdict is inconclusive: until then it may be our
+  bug.
 * inconclusive: anything between, or a floor too high to say.
 
-The negative control is the same function with a constant, sign or exponent broken; it must come out as fails.
+The negative control is the same function with a constant, sign or exponent broken; it must come out
+as fails.
 """
 
 import enum
@@ -68,8 +73,8 @@ class Confirmation:
 class Case:
     """One case of a claim, over any number of times or instances.
 
-    Give exactly one of `residual` and `slack`. Both should be relative (to the size of the two sides), so that floors
-    compare.
+    Give exactly one of `residual` and `slack`. Both should be relative (to the size of the two
+    sides), so that floors compare.
 
     Attributes:
       name: what the case is.
@@ -254,9 +259,7 @@ def _excess(case: Case) -> float:
     return float(np.max(_excesses(case)))
 
 
-def _refute(
-    cases: list[Case], must_confirm: bool
-) -> tuple[Verdict, str, Mapping[str, Any] | None]:
+def _refute(cases: list[Case], must_confirm: bool) -> tuple[Verdict, str, Mapping[str, Any] | None]:
     """Take the smallest violating case, and confirm it."""
     violating = [case for case in cases if _excess(case) > FAR]
     case = min(violating, key=lambda c: (c.confirm is None, c.size))

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-# One BLAS thread, before JAX starts: threads make the SVD of small matrices hundreds of times slower.
+# One BLAS thread, before JAX starts: threads make the SVD of small matrices hundreds of times
+# slower.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import tyro
@@ -55,7 +56,11 @@ class List:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exits with 0, 1 (a crash, or a control that did not fail) or 2 (misuse)."""
+    """Run the command line and exit.
+
+    The status is 0 if every verdict was reached, 1 if a check crashed or a control did not fail, 2
+    on misuse.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments == ["--version"]:
         from gradflow import __version__

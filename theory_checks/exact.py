@@ -11,13 +11,18 @@ import numpy as np
 
 DIGITS = 50
 
+Matrix = Any
+"""An `mpmath.matrix` (mpmath has no types)."""
+Real = Any
+"""An `mpmath.mpf`."""
 
-def precise(w: Any) -> mpmath.matrix:
+
+def precise(w: Any) -> Matrix:
     """A matrix of floats as an mpmath matrix, without rounding."""
     return mpmath.matrix(np.asarray(w, float).tolist())
 
 
-def singular_values_2x2(w: mpmath.matrix) -> tuple[mpmath.mpf, mpmath.mpf]:
+def singular_values_2x2(w: Matrix) -> tuple[Real, Real]:
     """Both singular values, the second through the determinant, without cancellation."""
     square = sum(x**2 for x in w)
     det = abs(w[0, 0] * w[1, 1] - w[0, 1] * w[1, 0])
@@ -25,13 +30,13 @@ def singular_values_2x2(w: mpmath.matrix) -> tuple[mpmath.mpf, mpmath.mpf]:
     return first, det / first if first else mpmath.mpf(0)
 
 
-def svd(w: mpmath.matrix) -> tuple[mpmath.matrix, list[mpmath.mpf], mpmath.matrix]:
+def svd(w: Matrix) -> tuple[Matrix, list[Real], Matrix]:
     """U, singular values and V (not transposed) of a small square matrix."""
     u, s, vt = mpmath.svd_r(w)
     return u, list(s), vt.T
 
 
-def balanced_factors(w: mpmath.matrix, depth: int) -> list[mpmath.matrix]:
+def balanced_factors(w: Matrix, depth: int) -> list[Matrix]:
     """Balanced factors W_1, ..., W_N of a small square matrix."""
     if depth == 1:
         return [w]
@@ -40,7 +45,7 @@ def balanced_factors(w: mpmath.matrix, depth: int) -> list[mpmath.matrix]:
     return [root * v.T, *[root] * (depth - 2), u * root]
 
 
-def product(matrices: Sequence[mpmath.matrix], size: int) -> mpmath.matrix:
+def product(matrices: Sequence[Matrix], size: int) -> Matrix:
     """The product of matrices from left to right; the identity if there is none."""
     result = mpmath.eye(size)
     for matrix in matrices:
@@ -48,7 +53,7 @@ def product(matrices: Sequence[mpmath.matrix], size: int) -> mpmath.matrix:
     return result
 
 
-def product_velocity(w: mpmath.matrix, gradient: mpmath.matrix, depth: int) -> mpmath.matrix:
+def product_velocity(w: Matrix, gradient: Matrix, depth: int) -> Matrix:
     """dW/dt by the chain rule alone: each balanced factor moves down its own gradient."""
     n = w.rows
     factors = balanced_factors(w, depth)
@@ -63,4 +68,6 @@ def product_velocity(w: mpmath.matrix, gradient: mpmath.matrix, depth: int) -> m
 def show(w: Any, digits: int = 17) -> str:
     """A matrix in plain numbers, all digits of its floats."""
     rows = np.asarray(w, float).tolist()
-    return "[" + ", ".join("[" + ", ".join(f"{x:.{digits}g}" for x in row) + "]" for row in rows) + "]"
+    return (
+        "[" + ", ".join("[" + ", ".join(f"{x:.{digits}g}" for x in row) + "]" for row in rows) + "]"
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import jax
+import jax.numpy as jnp
 
 from theory_checks.claims import Claim, Finding, Settings, Verdict, judge
 
@@ -77,10 +77,10 @@ def _finite(value: float | None) -> float | None:
 
 
 def check(claim: Claim, settings: Settings | None = None) -> Entry:
-    """Check a claim and its negative control.
+    r"""Check a claim and its negative control.
 
-    Nothing is judged in float32: with `jax_enable_x64` off the verdict is inconclusive, for the flows that a
-    verdict rests on would be wrong.
+    Nothing is judged in float32: with `jax_enable_x64` off the verdict is inconclusive, for the
+    flows that a verdict rests on would be wrong.
 
     Args:
       claim: what `@claim` made.
@@ -95,8 +95,15 @@ def check(claim: Claim, settings: Settings | None = None) -> Entry:
       >>> def square(settings, sign=1.0):
       ...     x = np.random.default_rng(settings.seed).normal(size=100)
       ...     yield Case("normal", slack=sign * x**2, floor=1e-15, hypotheses={"x is real": True})
-      >>> mine = Claim("mine.square", "inequality", "x^2 \\ge 0", "my notes", square,
-      ...              control={"sign": -1.0}, control_text="the sign")
+      >>> mine = Claim(
+      ...     "mine.square",
+      ...     "inequality",
+      ...     r"x^2 \ge 0",
+      ...     "my notes",
+      ...     square,
+      ...     control={"sign": -1.0},
+      ...     control_text="the sign",
+      ... )
       >>> entry = check(mine)
       >>> entry.verdict, entry.control_verdict
       ('holds', 'fails')
@@ -105,7 +112,7 @@ def check(claim: Claim, settings: Settings | None = None) -> Entry:
     began = time.perf_counter()
     finding = control = error = None
     try:
-        if not jax.config.jax_enable_x64:
+        if jnp.zeros(()).dtype != jnp.float64:
             finding = control = _float32()
         else:
             finding = _judge(claim, settings, broken=False)

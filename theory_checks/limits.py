@@ -20,8 +20,8 @@ class Limit(NamedTuple):
 def extrapolate(values: np.ndarray) -> Limit:
     r"""The limit of v_k = L + C q^k + smaller terms, by Aitken's delta-squared process.
 
-    A quantity that follows a power law in time is of this form at times T, rT, r^2 T, .... The estimate from the
-    last three values is compared with that from the three before the last.
+    A quantity that follows a power law in time is of this form at times T, rT, r^2 T, .... The
+    estimate from the last three values is compared with that from the three before the last.
 
     Args:
       values: at least four, at geometric times.

@@ -8,7 +8,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from theory_checks.exact import singular_values_2x2
+from theory_checks.exact import Matrix, singular_values_2x2
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,16 @@ class Norm:
     c: float
     units: tuple[tuple[float, float], tuple[float, float]]
     of: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    precisely: Callable[[mpmath.matrix], Any]
+    precisely: Callable[[Matrix], Any]
 
     @property
     def a(self) -> float:
-        """a of razin2020, Theorem 1: ||e_1 e_1^T|| / (sqrt(2) c)."""
+        """A of razin2020, Theorem 1: ||e_1 e_1^T|| / (sqrt(2) c)."""
         return self.units[0][0] / (math.sqrt(2) * self.c)
 
     @property
     def b(self) -> float:
-        """b of razin2020, Theorem 1: max(sqrt(2) a, 8 c^2 max ||e_i e_j^T||)."""
+        """B of razin2020, Theorem 1: max(sqrt(2) a, 8 c^2 max ||e_i e_j^T||)."""
         return max(math.sqrt(2) * self.a, 8 * self.c**2 * max(max(row) for row in self.units))
 
 
@@ -50,7 +50,7 @@ def schatten(p: float) -> Norm:
             return top[..., 0]
         return top[..., 0] * np.sum((s / top) ** p, axis=-1) ** (1 / p)
 
-    def precisely(w: mpmath.matrix) -> Any:
+    def precisely(w: Matrix) -> Any:
         first, second = singular_values_2x2(w)
         if math.isinf(p):
             return first
@@ -72,7 +72,7 @@ def entrywise(p: float, weights: tuple[tuple[float, float], tuple[float, float]]
             return np.max(entries, axis=(-2, -1))
         return np.sum(entries**p, axis=(-2, -1)) ** (1 / p)
 
-    def precisely(w: mpmath.matrix) -> Any:
+    def precisely(w: Matrix) -> Any:
         entries = [abs(w[i, j]) * mpmath.mpf(weights[i][j]) for i in (0, 1) for j in (0, 1)]
         if math.isinf(p):
             return max(entries)

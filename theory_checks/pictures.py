@@ -60,8 +60,14 @@ def norm_blowup_figure() -> Figure:
         axes[1, column].set_xlabel(r"loss $\ell$ (falls to the right)")
     axes[0, 0].set_ylabel("norm of $W$")
     axes[1, 0].set_ylabel("rank measures")
-    handles = [*axes[0, 0].get_legend_handles_labels()[0], *axes[1, 0].get_legend_handles_labels()[0]]
-    labels = [*axes[0, 0].get_legend_handles_labels()[1], *axes[1, 0].get_legend_handles_labels()[1]]
+    handles = [
+        *axes[0, 0].get_legend_handles_labels()[0],
+        *axes[1, 0].get_legend_handles_labels()[0],
+    ]
+    labels = [
+        *axes[0, 0].get_legend_handles_labels()[1],
+        *axes[1, 0].get_legend_handles_labels()[1],
+    ]
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(
         "Exact gradient flow of 2x2 completion, det W(0) > 0: fitting drives norms up and rank down"
@@ -71,7 +77,10 @@ def norm_blowup_figure() -> Figure:
 
 def _norms(ax: Axes, depth: int) -> None:
     norm = schatten(1.0)
-    for start, style, name in (("generic", "-", "generic start"), ("identity", ":", r"start $\alpha I$")):
+    for start, style, name in (
+        ("generic", "-", "generic start"),
+        ("identity", ":", r"start $\alpha I$"),
+    ):
         flow = blowup(depth, start, 1e-8, STOP_LOSS, dense=True)
         w, s = flow["product"], flow["singular_values"]
         ax.loglog(
@@ -84,7 +93,13 @@ def _norms(ax: Axes, depth: int) -> None:
         )  # fmt: skip
     loss = np.geomspace(STOP_LOSS, 1.0, 400)
     bound = norm.a / np.sqrt(loss) - norm.b
-    ax.loglog(loss, np.where(bound > 0, bound, np.nan), "--", color=BLACK, label="bound (8) on the nuclear norm")
+    ax.loglog(
+        loss,
+        np.where(bound > 0, bound, np.nan),
+        "--",
+        color=BLACK,
+        label="bound (8) on the nuclear norm",
+    )
     ax.set_xlim(1.2, STOP_LOSS)
     ax.set_ylim(1e-3, 3e3)
     ax.grid(alpha=0.25)
@@ -94,8 +109,18 @@ def _ranks(ax: Axes, depth: int) -> None:
     flow = blowup(depth, "generic", 1e-8, STOP_LOSS, dense=True)
     loss, s = flow["loss"], flow["singular_values"]
     excess = np.asarray(jax.vmap(effective_rank_of)(jnp.asarray(s))) - 1
-    ax.loglog(loss, np.where(excess > 0, excess, np.nan), color=ORANGE, label="effective rank - 1, generic start")
-    ax.loglog(loss, np.where(s[:, 1] > 0, s[:, 1], np.nan), color=PINK, label="distance from rank 1, generic start")
+    ax.loglog(
+        loss,
+        np.where(excess > 0, excess, np.nan),
+        color=ORANGE,
+        label="effective rank - 1, generic start",
+    )
+    ax.loglog(
+        loss,
+        np.where(s[:, 1] > 0, s[:, 1], np.nan),
+        color=PINK,
+        label="distance from rank 1, generic start",
+    )
     fine = np.geomspace(STOP_LOSS, 1.0, 50)
     ax.loglog(fine, RankSides.CONSTANT * fine**0.5, "--", color=ORANGE, label="bound (9)")
     ax.loglog(fine, DistanceSides.CONSTANT * fine**0.5, "--", color=PINK, label="bound (10)")

@@ -15,7 +15,7 @@ import gradflow as gf
 from gradflow.spectrum import effective_rank_of
 from theory_checks import runs
 from theory_checks.claims import Case, Confirmation, Settings, claim
-from theory_checks.exact import DIGITS, precise, show, singular_values_2x2
+from theory_checks.exact import DIGITS, Matrix, Real, precise, show, singular_values_2x2
 from theory_checks.limits import extrapolate
 from theory_checks.norms import NORMS, SCHATTEN, Norm
 from theory_checks.runs import Pair, blowup_pair
@@ -45,15 +45,18 @@ def theorem1_hypotheses(flow: gf.Trajectory, depth: int) -> dict[str, bool]:
         "balanced initialisation (5)": runs.balanced_start(flow),
         "det W(0) > 0": float(np.linalg.det(w)) > 0,
         "gradient flow of the half-sum loss on the observations (6)": bool(
-            np.isclose(flow["loss"][0], 0.5 * ((w[0, 1] - 1) ** 2 + (w[1, 0] - 1) ** 2 + w[1, 1] ** 2))
+            np.isclose(
+                flow["loss"][0], 0.5 * ((w[0, 1] - 1) ** 2 + (w[1, 0] - 1) ** 2 + w[1, 1] ** 2)
+            )
         ),
     }
 
 
-def exact_product(flow: gf.Trajectory, k: int) -> tuple[mpmath.matrix, mpmath.mpf]:
+def exact_product(flow: gf.Trajectory, k: int) -> tuple[Matrix, Real]:
     """W at a record and its determinant, from whose logarithm w_22 is computed.
 
-    The determinant can be far below the round-off of 50 digits in w_11 w_22, so it is not recomputed from them.
+    The determinant can be far below the round-off of 50 digits in w_11 w_22, so it is not
+    recomputed from them.
     """
     w = precise(flow["product"][k])
     det = mpmath.exp(mpmath.mpf(float(flow["log_abs_det"][k])))
@@ -61,7 +64,7 @@ def exact_product(flow: gf.Trajectory, k: int) -> tuple[mpmath.matrix, mpmath.mp
     return w, det
 
 
-def exact_loss(w: mpmath.matrix) -> mpmath.mpf:
+def exact_loss(w: Matrix) -> Real:
     """The half-sum loss of Equation (6)."""
     return ((w[0, 1] - 1) ** 2 + (w[1, 0] - 1) ** 2 + w[1, 1] ** 2) / 2
 
@@ -120,7 +123,7 @@ class Sides:
         """Larger and smaller side at the first `count` records."""
         raise NotImplementedError
 
-    def precisely(self, w: mpmath.matrix) -> tuple[mpmath.mpf, mpmath.mpf]:
+    def precisely(self, w: Matrix) -> tuple[Real, Real]:
         """Larger and smaller side at a matrix."""
         raise NotImplementedError
 
@@ -135,7 +138,7 @@ class NormSides(Sides):
         left = self.norm.of(flow["product"][:count], flow["singular_values"][:count])
         return left, self.norm.a / flow["loss"][:count] ** self.power - self.norm.b
 
-    def precisely(self, w: mpmath.matrix) -> tuple[mpmath.mpf, mpmath.mpf]:
+    def precisely(self, w: Matrix) -> tuple[Real, Real]:
         right = self.norm.a / exact_loss(w) ** mpmath.mpf(self.power) - self.norm.b
         return self.norm.precisely(w), right
 
@@ -152,7 +155,7 @@ class RankSides(Sides):
         rank = jax.vmap(effective_rank_of)(jnp.asarray(flow["singular_values"][:count]))
         return 1 + self.CONSTANT * flow["loss"][:count] ** self.power, np.asarray(rank)
 
-    def precisely(self, w: mpmath.matrix) -> tuple[mpmath.mpf, mpmath.mpf]:
+    def precisely(self, w: Matrix) -> tuple[Real, Real]:
         first, second = singular_values_2x2(w)
         q = second / (first + second)
         entropy = -q * mpmath.log(q) - (1 - q) * mpmath.log(1 - q)
@@ -172,7 +175,7 @@ class DistanceSides(Sides):
         right = self.CONSTANT * flow["loss"][:count] ** self.power
         return right, flow["singular_values"][:count, 1]
 
-    def precisely(self, w: mpmath.matrix) -> tuple[mpmath.mpf, mpmath.mpf]:
+    def precisely(self, w: Matrix) -> tuple[Real, Real]:
         right = 3 * mpmath.sqrt(2) * exact_loss(w) ** mpmath.mpf(self.power)
         return right, singular_values_2x2(w)[1]
 
@@ -308,12 +311,12 @@ def cor1(
 
             w, s = both("product"), both("singular_values")
             for norm in SCHATTEN:
-                values = [1 / norm.of(w[k], s[k]) for k in (0, 1)]
+                coarse, tight = (1 / norm.of(w[k], s[k]) for k in (0, 1))
                 yield limit_case(
-                    f"{name}, 1/{norm.name}", pair, depth, *values, inverse_norm, vanishes
+                    f"{name}, 1/{norm.name}", pair, depth, coarse, tight, inverse_norm, vanishes
                 )
-            ranks = [np.asarray(jax.vmap(effective_rank_of)(jnp.asarray(x))) for x in s]
-            yield limit_case(f"{name}, erank", pair, depth, *ranks, rank, vanishes)
+            coarse, tight = (np.asarray(jax.vmap(effective_rank_of)(jnp.asarray(x))) for x in s)
+            yield limit_case(f"{name}, erank", pair, depth, coarse, tight, rank, vanishes)
             yield limit_case(
                 f"{name}, distance", pair, depth, s[0][:, 1], s[1][:, 1], distance, vanishes
             )
@@ -323,7 +326,7 @@ def cor1(
     "razin2020.prop4",
     kind="limit",
     where="Proposition 4",
-    statement=r"L = 2,\ W(0) = \alpha I,\ \alpha\in(0,1] \ \Rightarrow\ \lim_{t\to\infty}\ell(t) = 0",
+    statement=r"L = 2,\ W(0) = \alpha I,\ \alpha\in(0,1] \Rightarrow \lim_{t\to\infty}\ell(t) = 0",
     control={"limit": 1e-3},
     control_text="the loss tends to 1e-3",
     resolution=1e-4,

@@ -14,7 +14,6 @@ from theory_checks.claims import Case, Confirmation, Settings, claim
 from theory_checks.exact import DIGITS, precise, product_velocity, show
 from theory_checks.razin2020 import theorem1_hypotheses
 
-
 _PLACES = ((0, 0), (1, 1), (0, 1))
 """Positions of w_11, w_22 and w_12, in the order of Equation (39)."""
 
@@ -30,7 +29,7 @@ _PLACES = ((0, 0), (1, 1), (0, 1))
     control_text="-w_22^2 instead of -2 w_22^2",
 )
 def eq39(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
-    """Difference quotients of the exact depth-2 flow from alpha I against the printed right sides."""
+    """Difference quotients of the exact depth-2 flow from alpha I against the right sides."""
     objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct.of((2, 2), 2))
     centres = np.geomspace(1e-2, 1e7, 28 if settings.full else 10)
 
@@ -39,7 +38,11 @@ def eq39(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
         w11, w12, w22 = w[0, 0], w[0, 1], w[1, 1]
         push = 2 * w12 * (1 - w12)
         sides = [push, push - factor * w22**2, w22 * (1 - 2 * w12) + w11 * (1 - w12)]
-        sizes = [abs(push), abs(push) + factor * w22**2, abs(w22 * (1 - 2 * w12)) + abs(w11 * (1 - w12))]
+        sizes = [
+            abs(push),
+            abs(push) + factor * w22**2,
+            abs(w22 * (1 - 2 * w12)) + abs(w11 * (1 - w12)),
+        ]
         return sides, sizes
 
     for alpha in (1e-3, 1e-2, 0.3, 1.0) if settings.full else (1e-2, 1.0):
@@ -52,13 +55,15 @@ def eq39(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
         )
         hypotheses = theorem1_hypotheses(found.flow, 2) | {
             "W(0) = alpha I, alpha in (0, 1]": bool(
-                np.allclose(found.flow["product"][0], alpha * np.eye(2), atol=1e-15) and 0 < alpha <= 1
+                np.allclose(found.flow["product"][0], alpha * np.eye(2), atol=1e-15)
+                and 0 < alpha <= 1
             ),
             "W stays symmetric": bool(
                 np.max(np.abs(found.product[..., 0, 1] - found.product[..., 1, 0])) < 1e-12
             ),
         }
         residual, floor, where = [], [], []
+
         def gaps(run: runs.Clusters, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             """Quotients minus right sides, the quotients' errors, the sizes of the terms."""
             w = run.product[k, 3]
@@ -76,7 +81,9 @@ def eq39(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
             floor += list(error / size + change + 1e-12)
             where += [(k, place) for place in _PLACES]
 
-        def confirm(at: int, found: runs.Clusters = found, where: list[Any] = where) -> Confirmation:
+        def confirm(
+            at: int, found: runs.Clusters = found, where: list[Any] = where
+        ) -> Confirmation:
             k, (i, j) = where[at]
             with mpmath.workdps(DIGITS):
                 w = precise(found.product[k, 3])
@@ -86,8 +93,9 @@ def eq39(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
                 printed = right(w)[0][_PLACES.index((i, j))]
                 return Confirmation(
                     bool(abs(true - printed) > mpmath.mpf(10) ** -30),
-                    f"at W = {show(found.product[k, 3])} the chain rule gives dw_{i + 1}{j + 1}/dt = "
-                    f"{mpmath.nstr(true, 20)}, the formula {mpmath.nstr(printed, 20)}",
+                    f"at W = {show(found.product[k, 3])} the chain rule gives "
+                    f"dw_{i + 1}{j + 1}/dt = {mpmath.nstr(true, 20)}, "
+                    f"the formula {mpmath.nstr(printed, 20)}",
                 )
 
         yield Case(
@@ -135,16 +143,17 @@ def completion_tasks(settings: Settings) -> Iterator[tuple[str, gf.Objective, An
     "razin2020.lem3",
     kind="conservation",
     where="Appendix D, Lemma 3",
-    statement=r"\epsilon(t) = \max_l \|W_{l+1}^\top W_{l+1} - W_l W_l^\top\|_{nuclear} = \epsilon(0)",
+    statement=r"\epsilon(t) = \max_l \|W_{l+1}^\top W_{l+1} - W_l W_l^\top\|_{nuclear} "
+    r"= \epsilon(0)",
     control={"sign": 1.0},
     control_text="W_{l+1}^T W_{l+1} + W_l W_l^T instead of the difference",
 )
 def lem3(settings: Settings, sign: float = -1.0) -> Iterator[Case]:
-    """The magnitude along flows from unbalanced starts; its drift must shrink with the tolerance."""
+    """The magnitude along unbalanced flows; its drift must shrink with the tolerance."""
 
     def magnitude(factors: list[np.ndarray]) -> float:
         pairs = zip(factors[:-1], factors[1:], strict=True)
-        return max(np.linalg.norm(h.T @ h + sign * (w @ w.T), "nuc") for w, h in pairs)
+        return max(float(np.linalg.norm(h.T @ h + sign * (w @ w.T), "nuc")) for w, h in pairs)
 
     for name, objective, start in completion_tasks(settings):
         depth = len(start)
@@ -157,18 +166,23 @@ def lem3(settings: Settings, sign: float = -1.0) -> Iterator[Case]:
         ]  # fmt: skip
         coarse, tight = (
             np.array(
-                [magnitude([run[f"factors_{j}"][k] for j in range(1, depth + 1)]) for k in range(len(run))]
+                [
+                    magnitude([run[f"factors_{j}"][k] for j in range(1, depth + 1)])
+                    for k in range(len(run))
+                ]
             )
             for run in runs_at
         )
 
-        def confirm(k: int, objective: gf.Objective = objective, start: Any = start) -> Confirmation:
+        def confirm(
+            k: int, objective: gf.Objective = objective, start: Any = start
+        ) -> Confirmation:
             with mpmath.workdps(DIGITS):
                 rate = _exact_rate(objective, start, sign)
             return Confirmation(
                 bool(rate > mpmath.mpf(10) ** -30),
-                f"at t = 0 the matrices change at the rate {mpmath.nstr(rate, 20)} (Frobenius norm), "
-                "from the chain rule in 50 digits",
+                f"at t = 0 the matrices change at the rate {mpmath.nstr(rate, 20)} "
+                "(Frobenius norm), from the chain rule in 50 digits",
             )
 
         yield Case(
@@ -176,7 +190,9 @@ def lem3(settings: Settings, sign: float = -1.0) -> Iterator[Case]:
             residual=np.abs(tight - tight[0])[1:] / tight[0],
             floor=np.abs(tight - coarse)[1:] / tight[0] + 1e-12,
             hypotheses={
-                "matrix completion, half-sum loss (2)": isinstance(objective.problem, gf.MatrixCompletion)
+                "matrix completion, half-sum loss (2)": isinstance(
+                    objective.problem, gf.MatrixCompletion
+                )
                 and objective.problem.convention == "half_sum",
                 "the start is unbalanced": tight[0] > 1e-3,
                 "the factors move": bool(
@@ -236,8 +252,9 @@ def _exact_rate(objective: gf.Objective, start: Any, sign: float) -> Any:
 def lem6(settings: Settings, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[Case]:
     """Determinants in factor coordinates, where nothing keeps their sign but the flow itself.
 
-    The flow is followed as far as float64 resolves the determinant: two tolerances must agree on it. (In "logdet"
-    coordinates the sign is kept by construction, so those runs are no evidence here.)
+    The flow is followed as far as float64 resolves the determinant: two tolerances must agree on
+    it. (In "logdet" coordinates the sign is kept by construction, so those runs are no evidence
+    here.)
     """
     for depth in depths:
         for name, problem, w in _signed_starts(settings):
@@ -270,7 +287,8 @@ def lem6(settings: Settings, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[Ca
                     "det": float(det[k]),
                 },
                 "confirm": _confirm_sign(problem, w) if depth == 1 else None,
-                "notes": f"det from {det[0]:.2e} to {det[-1]:.2e}, loss {tight['loss'][count - 1]:.2e}",
+                "notes": f"det from {det[0]:.2e} to {det[-1]:.2e}, "
+                f"loss {tight['loss'][count - 1]:.2e}",
             }
             if sign == 0:
                 yield Case(residual=np.abs(det) / scale, floor=error / scale, **common)

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from latex2mathml.converter import convert
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -70,8 +71,9 @@ def details(entries: Sequence[Entry], console: Console) -> None:
         if entry.control is not None and entry.control_verdict != "fails":
             console.print(
                 Text(
-                    f"\n{entry.claim.id}: the negative control ({entry.claim.control_text}) came out as "
-                    f"{entry.control_verdict}, so the verdict is not to be trusted: {entry.control.reason}"
+                    f"\n{entry.claim.id}: the negative control ({entry.claim.control_text}) came "
+                    f"out as {entry.control_verdict}, so the verdict is not to be trusted: "
+                    f"{entry.control.reason}"
                 )
             )
 
@@ -158,29 +160,8 @@ def _section(entry: Entry, pictures: dict[str, bytes]) -> str:
 
 
 def formula(statement: str) -> str:
-    """A LaTeX formula as an inline picture, by matplotlib's mathematics; as text where that fails."""
-    from io import BytesIO
-
-    from matplotlib.figure import Figure
-
-    text = statement
-    for wide, plain in (
-        (r"\tfrac", r"\frac"),
-        (r"\ge ", r"\geq "),
-        (r"\le ", r"\leq "),
-        (r"\|", r"\Vert "),
-    ):
-        text = text.replace(wide, plain)
-    figure = Figure(figsize=(8, 0.5))
-    figure.text(0, 0.5, f"${text}$", fontsize=12, va="center")
-    buffer = BytesIO()
-    try:
-        figure.savefig(buffer, format="svg", bbox_inches="tight", transparent=True)
-    except ValueError:
-        return f"<code>{html.escape(statement)}</code>"
-    data = base64.b64encode(buffer.getvalue()).decode()
-    alternative = html.escape(statement, quote=True)
-    return f'<img class="formula" alt="{alternative}" src="data:image/svg+xml;base64,{data}">'
+    """A LaTeX formula as MathML, which browsers draw without any script or network."""
+    return convert(statement, display="block")
 
 
 _PAGE = """<!doctype html>
@@ -195,14 +176,14 @@ td {{ font-variant-numeric: tabular-nums; }}
 .holds {{ color: #00664d; }} .fails, .crashed {{ color: #a33c00; }}
 .approximates {{ color: #0059a3; }} .unreachable, .inconclusive {{ color: #7a5c00; }}
 section {{ border-top: 1px solid #ccc; margin-top: 2rem; }}
-img {{ max-width: 100%; }} img.formula {{ max-height: 6rem; }}
+img {{ max-width: 100%; }} math {{ overflow-x: auto; max-width: 100%; text-align: left; }}
 pre {{ overflow-x: auto; background: #f6f6f6; padding: .6rem; white-space: pre-wrap; }}
 </style></head><body>
 <h1>Theorems against simulation</h1>
-<p>Each claim is checked on cases that meet its printed hypotheses, against exact flows with error control.
-The negative control is the same claim broken on purpose; the same check must refute it.</p>
-<table><thead><tr><th>claim</th><th>verdict</th><th>margin</th><th>cases</th><th>control</th>
-<th>time</th></tr></thead><tbody>
+<p>Each claim is checked on cases that meet its printed hypotheses, against exact flows with error
+control. The negative control is the same claim broken on purpose; the same check must refute
+it.</p> <table><thead><tr><th>claim</th><th>verdict</th><th>margin</th>
+<th>cases</th><th>control</th><th>time</th></tr></thead><tbody>
 {rows}
 </tbody></table>
 {sections}

@@ -1,6 +1,5 @@
 """The exact flows that several claims look at, each run once."""
 
-from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -76,7 +75,7 @@ def blowup_pair(depth: int, start: Any, stop_loss: float) -> Pair:
     return Pair(coarse, tight, min(len(coarse), len(tight)))
 
 
-def clustered(centres: Sequence[float], width: float) -> np.ndarray:
+def clustered(centres: Any, width: float) -> np.ndarray:
     """Times around each centre, `width` apart relative to it.
 
     Raises:
@@ -143,7 +142,7 @@ class Clusters(NamedTuple):
 def record_clusters(
     objective: gf.Objective,
     start: Any,
-    centres: Sequence[float],
+    centres: Any,
     *,
     coordinates: Any = "factors",
     rtol: float = 1e-9,

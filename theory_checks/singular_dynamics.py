@@ -1,7 +1,9 @@
 r"""Cases for formulas of the singular values' motion, shared by the papers that print one.
 
-The formula d sigma_r/dt = -N (sigma_r^2)^power <gradient, u_r v_r^T> is compared with difference quotients of signed
-singular values that are followed along the exact flow: the flow itself is the witness, not another formula.
+The formula d sigma_r/dt = -N (sigma_r^2)^power <gradient, u_r v_r^T> is compared with difference
+quotients of signed
+singular values that are followed along the exact flow: the flow itself is the witness, not another
+formula.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -52,7 +54,9 @@ def large_cases(
 ) -> Iterator[Case]:
     """100 x 100, rank 5, 2000 observed entries, balanced start with entries of std 1e-3."""
     for depth in depths:
-        runs_at = [_large_run(settings.seed, loss, depth, *at) for at in ((1e-10, 5e-4), (1e-8, 1e-3))]
+        runs_at = [
+            _large_run(settings.seed, loss, depth, *at) for at in ((1e-10, 5e-4), (1e-8, 1e-3))
+        ]
         yield dynamics_case(f"100x100, depth {depth}", depth, runs_at, power, factor)
 
 
@@ -68,7 +72,7 @@ def _large_run(seed: int, loss: Any, depth: int, rtol: float, width: float) -> r
 
 
 def rise_times(problem: gf.MatrixCompletion, depth: int) -> np.ndarray:
-    """Times at which singular values are on their way: from a tenth to a few times the first rise."""
+    """Times when singular values are on their way: from 0.1 to 4 times the first rise."""
     w = 1e-3 * np.sqrt(problem.shape[0])
     top = 2 * problem.weight * float(np.linalg.norm(np.asarray(problem.target), 2))
     if depth == 1:
@@ -93,9 +97,7 @@ def _ratings_run(seed: int, full: bool) -> runs.Clusters:
     model = gf.MatrixProduct.of(problem.shape, 2)
     start = gf.random_balanced(jax.random.key(seed), model.sizes, 1e-3)
     centres = (0.004, 0.009, 0.016, 0.03) if full else (0.004, 0.009)
-    return runs.record_clusters(
-        gf.Objective(problem, model), start, centres, rtol=1e-6, width=5e-4
-    )
+    return runs.record_clusters(gf.Objective(problem, model), start, centres, rtol=1e-6, width=5e-4)
 
 
 def dynamics_case(
@@ -103,8 +105,9 @@ def dynamics_case(
 ) -> Case:
     """Difference quotients of followed singular values against the formula, at every cluster.
 
-    The floor adds up the quotient's error, what the flow's unbalancedness (round-off and the solver's error) does to the
-    formula to first order, and, with a second run of twice the spacing at a looser tolerance, twice the change of the gaps.
+    The floor adds up the quotient's error, what the flow's unbalancedness (round-off and the
+    solver's error) does to the formula to first order, and, with a second run of twice the spacing
+    at a looser tolerance, twice the change of the gaps.
     """
     found = runs_at[0]
     exponent = power(depth)
@@ -165,15 +168,19 @@ def dynamics_case(
             motion = u.T * product_velocity(w, grad, depth) * v
             along = u.T * grad * v
             gaps = [
-                abs(motion[r, r] + factor * depth * (s[r] ** 2) ** mpmath.mpf(exponent) * along[r, r])
+                abs(
+                    motion[r, r]
+                    + factor * depth * (s[r] ** 2) ** mpmath.mpf(exponent) * along[r, r]
+                )
                 for r in range(len(s))
             ]
             r = int(np.argmax([float(g) for g in gaps]))
             return Confirmation(
                 bool(gaps[r] > mpmath.mpf(10) ** -20),
-                f"at W = {show(found.product[k, 3])} with gradient {show(found.gradient[k])}, depth "
-                f"{depth}: the chain rule gives {mpmath.nstr(motion[r, r], 20)} for the singular value "
-                f"{mpmath.nstr(s[r], 12)}, off the formula by {mpmath.nstr(gaps[r], 12)}",
+                f"at W = {show(found.product[k, 3])} with gradient {show(found.gradient[k])}, "
+                f"depth {depth}: the chain rule gives {mpmath.nstr(motion[r, r], 20)} for the "
+                f"singular value {mpmath.nstr(s[r], 12)}, off the formula by "
+                f"{mpmath.nstr(gaps[r], 12)}",
             )
 
     return Case(

@@ -1,4 +1,4 @@
-r"""Zhao 2022, Combining Explicit and Implicit Regularization for Efficient Learning in Deep Networks.
+r"""Zhao 2022, Combining Explicit and Implicit Regularization.
 
 The claims, in the order of the paper. Its loss is the sum of squares, without one half.
 """

@@ -1,0 +1,123 @@
+"""Timing in turn, and what it was measured on."""
+
+import datetime
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+
+
+def in_turn(
+    contenders: Mapping[str, tuple[Callable[[int], Any], int]],
+    repetitions: int,
+    progress: Progress,
+    title: str,
+) -> tuple[dict[str, list[float]], float]:
+    """Time contenders in turn (A B C, A B C, ...), after one untimed call of each that compiles.
+
+    What counts is processor time: on one core it is wall time less what other programs took.
+
+    Args:
+      contenders: name -> (function of a number of steps, returning when they are done; the number).
+      repetitions: how often each is timed.
+      progress: where to show how far it is.
+      title: what the progress line says.
+
+    Returns:
+      Microseconds a step, name -> one for each repetition; and processor time over wall time:
+      1 if the core was ours alone.
+    """
+    task = progress.add_task(title, total=len(contenders) * (repetitions + 1))
+    for run, steps in contenders.values():
+        run(steps)
+        progress.advance(task)
+    found: dict[str, list[float]] = {name: [] for name in contenders}
+    wall = processor = 0.0
+    for _ in range(repetitions):
+        for name, (run, steps) in contenders.items():
+            busy, began = time.process_time(), time.perf_counter()
+            run(steps)
+            busy = time.process_time() - busy
+            wall += time.perf_counter() - began
+            processor += busy
+            found[name].append(busy / steps * 1e6)
+            progress.advance(task)
+    progress.remove_task(task)
+    return found, processor / wall
+
+
+def summary(values: list[float]) -> dict[str, Any]:
+    """Median, smallest, largest and all values, to four digits."""
+    return {
+        "median": _round(statistics.median(values)),
+        "min": _round(min(values)),
+        "max": _round(max(values)),
+        "all": [_round(v) for v in values],
+    }
+
+
+def ratio(above: list[float], below: list[float]) -> dict[str, float]:
+    """The ratio of the medians; and the smallest and largest ratio within one turn."""
+    turns = [a / b for a, b in zip(above, below, strict=True)]
+    return {
+        "of_medians": _round(statistics.median(above) / statistics.median(below)),
+        "min": _round(min(turns)),
+        "max": _round(max(turns)),
+    }
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def setting(packages: list[str], cpu: int | None) -> dict[str, Any]:
+    """Date, processor and versions; no names of hosts, users or folders."""
+    return {
+        "date": datetime.date.today().isoformat(),
+        "processor": processor_name(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "pinned_to_one_core": cpu is not None,
+        "versions": {
+            "python": platform.python_version(),
+            **{package: version(package) for package in packages},
+        },
+    }
+
+
+def processor_name() -> str:
+    """The model as the system names it, with family and model number where the name says little."""
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return platform.processor() or platform.machine()
+    lines = path.read_text().split("\n\n")[0].splitlines()
+    known = {key.strip(): value.strip() for key, _, value in (s.partition(":") for s in lines)}
+    name = known.get("model name", platform.machine())
+    if "cpu family" in known:
+        name += f" (family {known['cpu family']}, model {known.get('model', '?')})"
+    return name
+
+
+def pin(cpu: int | None) -> int | None:
+    """Keep this process on one core: the given one, or the last one allowed.
+
+    Returns:
+      The core's number, or None where the system cannot pin.
+
+    Raises:
+      ValueError: if this process may not use that core.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    allowed = sorted(os.sched_getaffinity(0))
+    if cpu is None:
+        cpu = allowed[-1]
+    if cpu not in allowed:
+        raise ValueError(f"cpu must be one of {allowed}, but it is {cpu}.")
+    os.sched_setaffinity(0, {cpu})
+    return cpu

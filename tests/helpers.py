@@ -1,0 +1,100 @@
+"""Independent oracles that several tests share: differences, high precision, matrices, charts."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+
+import gradflow as gf
+from gradflow.charts import FactorChart, ProductChart, SingularChart
+
+
+def central_gradient(function: Callable[[Any], Any], x: Any, step: float = 1e-4) -> np.ndarray:
+    """Gradient of a scalar function by fourth-order central differences, error about step^4."""
+    x = np.array(x, dtype=float)
+    result = np.zeros_like(x)
+    for at in np.ndindex(x.shape):
+
+        def moved(k: float, at: tuple[int, ...] = at) -> float:
+            y = x.copy()
+            y[at] += k * step
+            return float(function(y))
+
+        result[at] = (8 * (moved(1) - moved(-1)) - (moved(2) - moved(-2))) / (12 * step)
+    return result
+
+
+def precise_power(w: Any, exponent: Any, digits: int = 80) -> np.ndarray:
+    """(W W^T)^exponent by eigenvalues in `digits` decimal digits; eigenvalues of rounding are 0."""
+    with mpmath.workdps(digits):
+        a = mpmath.matrix(np.asarray(w, dtype=float).tolist())
+        values, vectors = mpmath.eigsy(a * a.T)
+        top = max(values)
+        floor = top * mpmath.mpf(10) ** (10 - digits)
+        powers = [v ** mpmath.mpf(exponent) if v > floor else mpmath.mpf(0) for v in values]
+        result = vectors * mpmath.diag(powers) * vectors.T
+        return np.array(result.tolist(), dtype=float)
+
+
+def orthonormal(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+    """Random orthonormal columns."""
+    return np.linalg.qr(rng.normal(size=(rows, columns)))[0]
+
+
+def with_singular_values(rng: np.random.Generator, shape: tuple[int, int], s: Any) -> np.ndarray:
+    """A matrix with these singular values and random singular vectors."""
+    k = len(s)
+    return orthonormal(rng, shape[0], k) @ np.diag(s) @ orthonormal(rng, shape[1], k).T
+
+
+def chain(factors: Any) -> np.ndarray:
+    """W_N ... W_1 in NumPy."""
+    result = np.asarray(factors[0])
+    for factor in factors[1:]:
+        result = np.asarray(factor) @ result
+    return result
+
+
+def singular_coordinates(w):
+    u, s, vt = np.linalg.svd(w, full_matrices=False)
+    return jnp.log(s), jnp.asarray(u), jnp.asarray(vt.T)
+
+
+def all_charts(problem, w, depth):
+    """name -> (chart, coordinates of w)"""
+    objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth))
+    factors = gf.balanced_factors(w, objective.factorization.sizes)
+    return {
+        "factors": (FactorChart(objective), factors),
+        "product": (ProductChart(problem, depth), jnp.asarray(w)),
+        "singular": (SingularChart(problem, depth), singular_coordinates(w)),
+    }
+
+
+def assert_same_flow(problem, chart, y, w, moved):
+    """The chart at y stands for w, which moves by `moved` under the flow of `problem`."""
+    velocity = chart.velocity(y)
+    product, found = jax.jvp(chart.product, (y,), (velocity,))
+    loss, falling = jax.jvp(chart.loss, (y,), (velocity,))
+    # Round-off, times the condition of the coordinates: gaps and singular values are above 0.1.
+    np.testing.assert_allclose(product, w, atol=1e-12)
+    np.testing.assert_allclose(found, moved, atol=1e-10 * max(1, np.abs(moved).max()))
+    np.testing.assert_allclose(loss, problem.loss(w), rtol=1e-11)
+    np.testing.assert_allclose(chart.squared_speed(y), -falling, rtol=1e-9)
+    np.testing.assert_allclose(
+        chart.squared_speed(y), -np.sum(problem.gradient(w) * moved), rtol=1e-9
+    )
+    np.testing.assert_allclose(
+        chart.singular_values(y), np.linalg.svd(w, compute_uv=False), rtol=1e-11
+    )
+
+
+def moved_by_factors(problem, w, depth):
+    """dW/dt from the factors' own gradients: the definition."""
+    objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth))
+    factors = gf.balanced_factors(w, objective.factorization.sizes)
+    gradient = jax.grad(objective.loss)(factors)
+    return np.asarray(jax.jvp(objective.product, (factors,), (tuple(-g for g in gradient),))[1])

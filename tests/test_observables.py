@@ -1,0 +1,219 @@
+"""Observables: closed forms, gradients by differences, names."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import gradflow as gf
+from gradflow import observables
+from gradflow.charts import FactorChart, ProductChart
+from gradflow.observables import State, default_observables, resolve
+from tests.helpers import central_gradient, chain
+
+RNG = np.random.default_rng(0)
+TRUTH = np.array([[1.0, 2.0], [-1.0, 0.5]])
+PROBLEM = gf.MatrixCompletion((2, 2), [[0, 1], [1, 0], [1, 1]], [2.0, -1.0, 0.5], truth=TRUTH)
+OBJECTIVE = gf.Objective(PROBLEM, gf.MatrixProduct((2, 2, 2)))
+FACTORS = tuple(jnp.asarray(RNG.normal(size=(2, 2))) for _ in range(2))
+STATE = State(FactorChart(OBJECTIVE), FACTORS)
+W = chain(FACTORS)
+S = np.linalg.svd(W, compute_uv=False)
+DIAGONAL = State(ProductChart(PROBLEM, 2), jnp.diag(jnp.array([3.0, 1.0])))
+
+
+def oracle_alignment():
+    u, _, vt = np.linalg.svd(W)
+    g = np.abs(u.T @ np.asarray(PROBLEM.gradient(W)) @ vt.T)
+    return [(g[0, 0] + g[1, 1]) / 2, (g[0, 1] + g[1, 0]) / 2]
+
+
+def oracle_effective_rank():
+    p = S / S.sum()
+    return np.exp(-np.sum(p * np.log(p)))
+
+
+WANTED = {
+    "loss": lambda: 0.5 * ((W[0, 1] - 2) ** 2 + (W[1, 0] + 1) ** 2 + (W[1, 1] - 0.5) ** 2),
+    "gradient_norm": lambda: np.sqrt(
+        sum(np.sum(np.asarray(g) ** 2) for g in jax.grad(OBJECTIVE.loss)(FACTORS))
+    ),
+    "test_error": lambda: np.sum((W - TRUTH) ** 2) / np.sum(TRUTH**2),
+    "mean_squared_error": lambda: np.mean((W - TRUTH) ** 2),
+    "product": lambda: W,
+    "singular_values": lambda: S,
+    "effective_rank": oracle_effective_rank,
+    "log_abs_det": lambda: np.log(abs(np.linalg.det(W))),
+    "det_sign": lambda: np.sign(np.linalg.det(W)),
+    "unobserved_entries": lambda: [W[0, 0]],
+    "unbalancedness": lambda: np.linalg.norm(
+        FACTORS[1].T @ FACTORS[1] - FACTORS[0] @ FACTORS[0].T, "nuc"
+    ),
+    "alignment": oracle_alignment,
+}
+NAMED = dict(resolve([*WANTED, "factors"]))
+
+
+@pytest.mark.parametrize("name", WANTED)
+def test_named_observables_agree_with_numpy(name):
+    np.testing.assert_allclose(NAMED[name](STATE), WANTED[name](), rtol=1e-12)
+
+
+def test_every_named_observable_is_tested_here():
+    assert set(observables._BY_NAME) == {*WANTED, "factors"}
+
+
+def test_factors_are_given_as_they_are():
+    assert NAMED["factors"](STATE) is FACTORS
+
+
+MADE = {
+    "spectral": (observables.schatten_norm(math.inf), 3.0),
+    "Frobenius": (observables.schatten_norm(2), math.sqrt(10)),
+    "nuclear": (observables.schatten_norm(1), 4.0),
+    "Schatten 1/2": (observables.schatten_norm(0.5), (math.sqrt(3) + 1) ** 2),
+    "distance from rank 0": (observables.distance_from_rank(0), math.sqrt(10)),
+    "distance from rank 1": (observables.distance_from_rank(1), 1.0),
+    "distance from rank 2": (observables.distance_from_rank(2), 0.0),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_made_observables_at_a_diagonal_matrix(name):
+    observable, wanted = MADE[name]
+    np.testing.assert_allclose(observable(DIAGONAL), wanted, rtol=1e-14)
+
+
+SMOOTH = {name: NAMED[name] for name in WANTED if name != "det_sign"}
+SMOOTH |= {
+    name: observable for name, (observable, _) in MADE.items() if name != "distance from rank 2"
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_gradients_agree_with_differences(name):
+    flat, unravel = ravel_pytree(FACTORS)
+
+    @jax.jit
+    def weighted(y):
+        value = jnp.ravel(jnp.asarray(SMOOTH[name](State(STATE.chart, unravel(y)))))
+        return jnp.sum(value * jnp.arange(1.0, value.size + 1))
+
+    # Fourth-order differences with step 1e-4: round-off, 1e-16/1e-4, is what is left.
+    np.testing.assert_allclose(
+        jax.grad(weighted)(flat), central_gradient(weighted, flat, 1e-4), rtol=1e-7, atol=1e-8
+    )
+
+
+def test_observables_of_a_tensor():
+    problem = gf.tensor_completion(jax.random.key(0), (2, 3, 2), 1, 8)
+    objective = gf.Objective(problem, gf.CPTensor((2, 3, 2), 2))
+    factors = tuple(jnp.asarray(RNG.normal(size=(n, 2))) for n in (2, 3, 2))
+    state = State(FactorChart(objective), factors)
+    w = np.asarray(objective.product(factors))
+    seen = {tuple(at) for at in np.asarray(problem.indices).tolist()}
+    wanted = [w[at] for at in np.ndindex(2, 3, 2) if at not in seen]
+    np.testing.assert_array_equal(observables.unobserved_entries(state), wanted)
+    np.testing.assert_allclose(
+        observables.test_error(state), np.sum((w - problem.truth) ** 2), rtol=1e-12
+    )  # the truth has norm 1
+
+
+def test_alignment_where_the_singular_vectors_diagonalise_the_gradient():
+    problem = gf.LeastSquares(np.eye(2), np.diag([5.0, 2.0]))
+    state = State(ProductChart(problem, 2), jnp.diag(jnp.array([3.0, 1.0])))
+    np.testing.assert_allclose(observables.alignment(state), [1.5, 0.0], atol=1e-15)
+
+
+def test_alignment_of_a_column_has_no_off_diagonal():
+    problem = gf.LeastSquares(np.eye(2), np.ones((2, 1)))
+    found = observables.alignment(State(ProductChart(problem, 2), jnp.array([[2.0], [0.0]])))
+    np.testing.assert_allclose(found, [1.0, 0.0], atol=1e-15)
+
+
+def test_nothing_is_unobserved_where_all_is_seen():
+    problem = gf.MatrixCompletion((1, 2), [[0, 0], [0, 1]], [1.0, 2.0])
+    assert observables.unobserved_entries(
+        State(ProductChart(problem, 2), jnp.ones((1, 2)))
+    ).shape == (0,)
+
+
+def test_a_start_at_zero_has_no_gradient_and_an_undefined_effective_rank():
+    state = State(STATE.chart, (jnp.zeros((2, 2)), jnp.zeros((2, 2))))
+    assert observables.gradient_norm(state) == 0
+    assert observables.det_sign(state) == 0
+    assert jnp.isnan(observables.effective_rank(state))
+
+
+def test_state_shows_its_parts():
+    assert STATE.problem is PROBLEM
+    assert STATE.factors is FACTORS
+    np.testing.assert_allclose(STATE.product, W, rtol=1e-14)
+
+
+# Names
+
+
+def test_the_loss_is_always_recorded_and_first_unless_placed():
+    assert [name for name, _ in resolve(["product"])] == ["loss", "product"]
+    assert [name for name, _ in resolve(["product", "loss"])] == ["product", "loss"]
+    assert [name for name, _ in resolve("alignment")] == ["loss", "alignment"]
+    assert [name for name, _ in resolve(())] == ["loss"]
+
+
+def test_a_dictionary_of_functions_is_taken():
+    def trace(state):
+        return jnp.trace(state.product)
+
+    assert resolve({"trace": trace}) == (("loss", observables.loss), ("trace", trace))
+
+
+@pytest.mark.parametrize(
+    ("problem", "wanted"),
+    [
+        (PROBLEM, ["singular_values", "effective_rank", "test_error", "unobserved_entries"]),
+        (gf.norm_blowup(), ["singular_values", "effective_rank", "unobserved_entries"]),
+        (gf.norm_blowup(shape=(9, 9)), ["singular_values", "effective_rank"]),
+        (gf.matrix_sensing(jax.random.key(0), (2, 2), 1, 2),
+         ["singular_values", "effective_rank", "test_error"]),
+        (gf.tensor_completion(jax.random.key(0), (2, 2, 2), 1, 4),
+         ["test_error", "unobserved_entries"]),
+    ],
+    ids=["with truth", "without", "large", "sensing", "tensor"],
+)  # fmt: skip
+def test_default_observables_are_what_the_problem_has(problem, wanted):
+    assert default_observables(problem) == ("loss", "gradient_norm", *wanted)
+
+
+REFUSED = {
+    "unknown": (lambda: resolve(["los"]), "'los'", "known are alignment, det_sign"),
+    "no truth": (
+        lambda: observables.test_error(State(ProductChart(gf.norm_blowup(), 2), jnp.eye(2))),
+        "no ground truth", "pass truth="),
+    "no truth, mean": (
+        lambda: observables.mean_squared_error(
+            State(ProductChart(gf.norm_blowup(), 2), jnp.eye(2))),
+        "no ground truth", "pass truth="),
+    "no unobserved entries": (
+        lambda: observables.unobserved_entries(
+            State(ProductChart(gf.LeastSquares(np.eye(2), np.eye(2)), 2), jnp.eye(2))),
+        "LeastSquares", "record something else"),
+    "factors of a product": (
+        lambda: NAMED["factors"](DIAGONAL), "'product'", "coordinates='factors'"),
+    "unbalancedness of a product": (
+        lambda: NAMED["unbalancedness"](DIAGONAL), "'product'", "coordinates='factors'"),
+    "p": (lambda: observables.schatten_norm(0.0)(DIAGONAL), "0.0", "above 0"),
+    "rank": (lambda: observables.distance_from_rank(-1)(DIAGONAL), "-1", "0 or more"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_misuse_is_refused_by_value_and_remedy(case):
+    call, value, remedy = REFUSED[case]
+    with pytest.raises(ValueError) as refused:
+        call()
+    assert value in str(refused.value)
+    assert remedy in str(refused.value)

@@ -1,0 +1,277 @@
+"""Pictures: what is drawn, where and how it is labelled; no pixels."""
+
+import subprocess
+import sys
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import optax
+import pytest
+
+import gradflow as gf
+from gradflow import Outcome, Trajectory, plotting
+
+PLOTS = (
+    plotting.plot_loss,
+    plotting.plot_spectrum,
+    plotting.plot_effective_rank,
+    plotting.plot_unobserved_entry,
+)
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def objective():
+    return gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+
+
+@pytest.fixture(scope="module")
+def flow(objective):
+    return gf.solve_flow(objective, 0.1 * np.eye(2), coordinates="logdet", stop_loss=1e-3)
+
+
+@pytest.fixture(scope="module")
+def descent(objective):
+    start = gf.identity_factors((2, 2, 2), 0.1)
+    return gf.run_descent(objective, start, optax.sgd, learning_rate=0.05, steps=300)
+
+
+def trajectory(kind="flow", times=(0.0, 1.0, 10.0), observables=None, **config):
+    """A made-up run."""
+    times = np.asarray(times)
+    return Trajectory(
+        times=times,
+        observables={"loss": 1 / (1 + times), **(observables or {})},
+        final={},
+        initial={},
+        outcome=Outcome.REACHED_HORIZON,
+        stats={},
+        config={"kind": kind, **config},
+    )
+
+
+def legend_texts(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+@pytest.mark.parametrize(
+    ("plot", "name"),
+    [(plotting.plot_loss, "loss"), (plotting.plot_effective_rank, "effective_rank")],
+)
+def test_lines_are_the_records_without_time_zero(plot, name, flow):
+    (line,) = plot(flow).lines
+    np.testing.assert_array_equal(line.get_xdata(), flow.times[1:])
+    np.testing.assert_array_equal(line.get_ydata(), flow[name][1:])
+
+
+def test_linear_time_axis_keeps_time_zero(flow):
+    ax = plotting.plot_loss(flow, xscale="linear")
+    assert ax.get_xscale() == "linear"
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), flow.times)
+
+
+def test_scales(flow):
+    assert (plotting.plot_loss(flow).get_xscale(), plotting.plot_loss(flow).get_yscale()) == (
+        "log",
+        "log",
+    )
+    assert plotting.plot_effective_rank(flow).get_yscale() == "linear"
+    assert plotting.plot_spectrum(flow).get_yscale() == "log"
+    assert plotting.plot_unobserved_entry(flow).get_yscale() == "log"
+    assert plotting.plot_unobserved_entry(flow, yscale="linear").get_yscale() == "linear"
+
+
+@pytest.mark.parametrize(
+    "plot", [plotting.plot_loss, plotting.plot_spectrum, plotting.plot_effective_rank]
+)
+def test_clock_is_named_after_the_engine(plot, flow, descent):
+    assert plot(flow).get_xlabel() == "time $t$"
+    assert plot(descent).get_xlabel() == "iteration"
+
+
+def test_flow_and_descent_share_a_clock(flow, descent):
+    ax = plotting.plot_loss({"flow": flow, "descent": descent})
+    solid, dashed = ax.lines
+    assert "time" in ax.get_xlabel() and "learning rate" in ax.get_xlabel()
+    np.testing.assert_array_equal(solid.get_xdata(), flow.times[1:])
+    np.testing.assert_allclose(dashed.get_xdata(), descent.times[1:] * 0.05, rtol=1e-15)
+    assert (solid.get_linestyle(), dashed.get_linestyle()) == ("-", "--")
+
+
+def test_descent_without_a_rate_cannot_share_a_clock(flow):
+    adam = trajectory("descent", optimizer="adam", learning_rate=0.1)
+    with pytest.raises(ValueError, match=r"'b' apart.*optax\.sgd"):
+        plotting.plot_loss({"a": flow, "b": adam})
+
+
+def test_spectrum_draws_the_top_of_one_run(flow):
+    ax = plotting.plot_spectrum(flow, top=1)
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), flow["singular_values"][1:, 0])
+    ax = plotting.plot_spectrum(flow)
+    assert legend_texts(ax) == [r"$\sigma_{1}$", r"$\sigma_{2}$"]
+    assert [line.get_color() for line in ax.lines] == list(plotting.COLOURS[:2])
+
+
+def test_spectrum_of_several_runs_has_one_colour_and_one_entry_each(flow, descent):
+    ax = plotting.plot_spectrum({"a": flow, "b": descent})
+    assert legend_texts(ax) == ["a", "b"]
+    assert [line.get_color() for line in ax.lines] == [
+        c for c in plotting.COLOURS[:2] for _ in range(2)
+    ]
+
+
+def test_spectrum_of_many_values_names_the_first_seven():
+    values = np.geomspace(1, 1e-3, 12) * np.ones((3, 1))
+    ax = plotting.plot_spectrum(trajectory(observables={"singular_values": values}), top=12)
+    assert len(ax.lines) == 12
+    assert len(legend_texts(ax)) == len(plotting.COLOURS)
+
+
+def test_spectrum_leaves_out_zeros_and_what_is_16_digits_smaller():
+    values = np.array([[1.0, 1.0, 0.0], [2.0, 1e-30, 0.0], [4.0, 0.0, 0.0]])
+    ax = plotting.plot_spectrum(trajectory(observables={"singular_values": values}))
+    largest, second = ax.lines
+    np.testing.assert_array_equal(largest.get_ydata(), [2.0, 4.0])
+    np.testing.assert_array_equal(second.get_ydata(), [1e-30, np.nan])
+    np.testing.assert_allclose(ax.get_ylim(), (4e-16, 16), rtol=1e-12)
+
+
+@pytest.mark.parametrize("top", [0, 1.5])
+def test_spectrum_refuses_a_bad_number(top, flow):
+    with pytest.raises(ValueError, match="top must be a whole number"):
+        plotting.plot_spectrum(flow, top=top)
+
+
+def test_unobserved_entry_against_a_falling_loss(flow):
+    ax = plotting.plot_unobserved_entry(flow)
+    (line,) = ax.lines
+    np.testing.assert_array_equal(line.get_xdata(), flow["loss"])
+    np.testing.assert_array_equal(line.get_ydata(), np.abs(flow["unobserved_entries"][:, 0]))
+    left, right = ax.get_xlim()
+    assert left > flow["loss"].max() > flow["loss"].min() > right
+    assert ax.get_xscale() == "log"
+    assert "loss" in ax.get_xlabel() and "unobserved" in ax.get_ylabel()
+
+
+def test_drawing_twice_does_not_turn_the_loss_axis_back(flow):
+    ax = plotting.plot_unobserved_entry({"a": flow})
+    plotting.plot_unobserved_entry({"b": flow}, ax)
+    assert ax.xaxis_inverted() and legend_texts(ax) == ["a", "b"]
+
+
+def test_lower_bound_spans_the_losses_and_does_not_stretch_the_axis(flow):
+    def bound(loss):
+        return np.where(loss < 0.5, 1 / np.sqrt(2 * loss) - 2 + np.sqrt(2 * loss), np.nan)
+
+    ax = plotting.plot_unobserved_entry({"flow": flow}, lower_bound=bound)
+    curve = ax.lines[-1]
+    assert legend_texts(ax) == ["flow", "lower bound"]
+    x, y = curve.get_xdata(), curve.get_ydata()
+    assert np.isclose(x.min(), flow["loss"].min()) and np.isclose(x.max(), flow["loss"].max())
+    shown = ~np.isnan(y)
+    np.testing.assert_array_equal(y[shown], bound(x)[shown])
+    assert y[shown].min() >= np.abs(flow["unobserved_entries"]).min()
+    # razin2020, Lemma 18: the recorded flow lies above it.
+    valid = flow["loss"] < 0.5
+    assert np.all(np.abs(flow["unobserved_entries"][valid, 0]) > bound(flow["loss"][valid]))
+
+
+def test_colour_by_time_colours_each_record(flow, descent):
+    ax = plotting.plot_unobserved_entry({"one": descent, "two": descent}, colour_by_time=True)
+    assert [other.get_ylabel() for other in ax.figure.axes if other is not ax] == ["iteration"]
+    points = [c for c in ax.collections if c.get_offsets().size]
+    assert len(points) == 2 and legend_texts(ax) == ["one", "two"]
+    for drawn in points:
+        np.testing.assert_array_equal(drawn.get_array(), descent.times)
+        np.testing.assert_array_equal(drawn.get_offsets()[:, 0], descent["loss"])
+    assert points[0].norm is points[1].norm and points[0].norm.vmax == descent.times.max()
+
+
+def test_one_of_several_unobserved_entries():
+    entries = np.array([[1.0, -2.0], [3.0, -4.0], [5.0, -6.0]])
+    run = trajectory(observables={"unobserved_entries": entries})
+    with pytest.raises(ValueError, match=r"unobserved_entries.*choose one"):
+        plotting.plot_unobserved_entry(run)
+    (line,) = plotting.plot_unobserved_entry(run, entry=1).lines
+    np.testing.assert_array_equal(line.get_ydata(), [2.0, 4.0, 6.0])
+
+
+def test_observable_by_component():
+    product = np.arange(18.0).reshape(3, 2, 3)
+    run = trajectory(observables={"product": product, "one": product[:, :1, 0]})
+    ax = plotting.plot_observable(run, "product", component=(1, 2), xscale="linear")
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), product[:, 1, 2])
+    assert ax.get_ylabel() == "product, entry (1, 2)"
+    ax = plotting.plot_observable(run, "one", xscale="linear")
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), product[:, 0, 0])
+    for component in (None, 0, (2, 0), (0, 0, 0)):
+        with pytest.raises(ValueError, match=r"shape \(2, 3\).*choose one entry"):
+            plotting.plot_observable(run, "product", component=component)
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+def test_draws_on_given_axes_and_makes_its_own_otherwise(plot, flow):
+    figure, ax = plt.subplots()
+    assert plot(flow, ax) is ax
+    assert plt.get_fignums() == [figure.number]
+    assert plot(flow) is not ax
+    assert len(plt.get_fignums()) == 2
+
+
+def test_composing_takes_new_colours_and_joins_labels(flow):
+    ax = plotting.plot_loss({"loss": flow})
+    plotting.plot_observable({"gradient": flow}, "gradient_norm", ax, yscale="log")
+    assert [line.get_color() for line in ax.lines] == list(plotting.COLOURS[:2])
+    assert legend_texts(ax) == ["loss", "gradient"]
+    assert ax.get_ylabel() == r"loss $\ell(W)$, gradient norm"
+
+
+def test_iterations_are_not_drawn_over_times(flow, descent):
+    ax = plotting.plot_loss(flow)
+    with pytest.raises(ValueError, match="iteration"):
+        plotting.plot_loss(descent, ax)
+
+
+@pytest.mark.parametrize("plot", PLOTS[1:])
+def test_missing_observable_names_the_remedy(plot):
+    with pytest.raises(
+        ValueError, match=r"was not recorded; run again with observe=\('\w+', ...\)"
+    ):
+        plot(trajectory())
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("runs", [{}, None, {"a": 1}, [1, 2]])
+def test_refuses_what_is_no_trajectory(runs):
+    with pytest.raises(ValueError, match="Give a Trajectory, or a dictionary"):
+        plotting.plot_loss(runs)
+
+
+def test_refuses_a_picture_without_a_point():
+    with pytest.raises(ValueError, match="fits the scales"):
+        plotting.plot_loss(trajectory(times=[0.0]))
+
+
+def test_gaps_where_a_diverged_run_is_not_finite():
+    run = trajectory(observables={"error": np.array([1.0, np.inf, 2.0])})
+    (line,) = plotting.plot_observable(run, "error").lines
+    np.testing.assert_array_equal(line.get_ydata(), [np.nan, 2.0])
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+def test_changes_no_global_setting_and_can_be_saved(plot, flow, tmp_path):
+    before = dict(matplotlib.rcParams)
+    plot({"flow": flow}).figure.savefig(tmp_path / "picture.png")
+    assert dict(matplotlib.rcParams) == before
+    assert (tmp_path / "picture.png").stat().st_size > 1000
+
+
+def test_importing_does_not_import_pyplot():
+    code = "import sys, gradflow.plotting; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
