@@ -1,6 +1,6 @@
 """gradflow: gradient flow and descent on matrix and tensor factorisations, exactly."""
 
-from gradflow import data, generate, initializations, observables, spectrum
+from gradflow import data, generate, initializations, observables, plotting, spectrum
 from gradflow.descent import run_descent, run_descents
 from gradflow.factorizations import CPTensor, MatrixProduct, Objective
 from gradflow.flow import solve_flow
@@ -60,6 +60,7 @@ __all__ = [
     "nearest_balanced",
     "norm_blowup",
     "observables",
+    "plotting",
     "random_balanced",
     "run_descent",
     "run_descents",

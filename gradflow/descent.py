@@ -52,7 +52,7 @@ def run_descent(
       steps: the number of iterations allowed.
       learning_rate: the rate handed to `optimizer`.
       stop_loss: stop at the first iteration whose loss is at most this.
-      record: iterations to record, rising; by default about 40 a decade. The first and the last are
+      record: iterations to record, rising; by default about 20 a decade. The first and the last are
         always recorded.
       observe: names from `gradflow.observables`, or a dictionary of functions of a `State`.
       progress: show a bar with iteration and loss.
@@ -215,7 +215,7 @@ def _check_optimizer(optimizer: Optimizer, rates: list[float | None]) -> None:
 def _marks(record: Any, steps: int) -> np.ndarray:
     """Iterations to record: from 0 to the last."""
     if record is None:
-        exponents = np.arange(0, np.log10(steps) + 1e-9, 1 / 40)
+        exponents = np.arange(0, np.log10(steps) + 1e-9, 1 / 20)
         wanted = np.unique(np.round(10.0**exponents).astype(np.int64))
     else:
         wanted = np.asarray(record)

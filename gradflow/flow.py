@@ -245,10 +245,9 @@ def _rms(y: Any) -> float:
 
 @eqx.filter_jit
 def _time_scale_jit(chart: AbstractChart, y: Any) -> Array:
-    def size(tree: Any) -> Array:
-        return jnp.sqrt(jnp.sum(jnp.stack([jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)])))
-
-    return size(y) / size(chart.velocity(y))
+    """How long the product would take to change by its own size at its first speed."""
+    w, speed = jax.jvp(chart.product, (y,), (chart.velocity(y),))
+    return jnp.linalg.norm(w.ravel()) / jnp.linalg.norm(speed.ravel())
 
 
 def _time_scale(chart: AbstractChart, y: Any) -> float:

@@ -58,7 +58,7 @@ def lem3(settings: Settings, shift: int = 0) -> Iterator[Case]:
                 other = other - lemma3(coarse.product[k, 3], coarse.gradient[k], depth, shift)
                 scale = np.linalg.norm(formula) + np.linalg.norm(grad)
                 residual.append(np.linalg.norm(gap) / scale)
-                error = np.linalg.norm(slope.error) + np.linalg.norm(gap - other)
+                error = np.linalg.norm(slope.error) + 2 * np.linalg.norm(gap - other)
                 floor.append(error / scale + 1e-13)
             if not judged:
                 continue

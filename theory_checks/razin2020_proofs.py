@@ -78,7 +78,7 @@ def eq39(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
             gap, error, size = gaps(found, k)
             change = np.max(np.abs(gap - gaps(coarse, k)[0]) / size)
             residual += list(np.abs(gap) / size)
-            floor += list(error / size + change + 1e-12)
+            floor += list(error / size + 2 * change + 1e-12)
             where += [(k, place) for place in _PLACES]
 
         def confirm(

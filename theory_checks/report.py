@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from latex2mathml.converter import convert
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -28,7 +29,14 @@ COLOURS = {
 
 def table(entries: Sequence[Entry]) -> Table:
     """One row a claim: verdict, margin, cases, control, time."""
-    result = Table(title="Verdicts", title_justify="left")
+    result = Table(
+        title="Verdicts",
+        caption="margin: relative residual against its numerical floor, or smallest relative slack",
+        caption_justify="left",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     for name in ("claim", "verdict", "margin", "cases", "control", "time"):
         justify = "right" if name in ("cases", "time") else "left"
         result.add_column(name, justify=justify, no_wrap=True)
@@ -40,19 +48,20 @@ def table(entries: Sequence[Entry]) -> Table:
             margin(entry),
             f"{found.cases}" if found else "-",
             Text(entry.control_verdict, style="default" if entry.sound else "bold red"),
-            f"{entry.seconds:.1f} s",
+            f"{entry.seconds:.0f} s",
         )
     return result
 
 
 def margin(entry: Entry) -> str:
-    """How far the verdict is from another: relative residual and its floor, or relative slack."""
+    """Relative residual against its floor; for an inequality that is kept, its smallest slack."""
     found = entry.finding
     if found is None:
         return "-"
     if found.slack is not None and found.residual == 0:
-        return f"slack >= {found.slack:.2g}"
-    return f"{found.residual:.1e} (floor {found.floor:.0e})"
+        return f"slack {found.slack:.1e}"
+    sign = "<=" if found.residual <= found.floor else ">"
+    return f"{found.residual:.1e} {sign} {found.floor:.1e}"
 
 
 def details(entries: Sequence[Entry], console: Console) -> None:
@@ -133,7 +142,7 @@ def _section(entry: Entry, pictures: dict[str, bytes]) -> str:
     parts = [
         f'<section id="{made.id}"><h2>{made.id} <span class="{entry.verdict}">{entry.verdict}'
         f"</span></h2><p>{html.escape(made.where)}</p>",
-        f"<p>{formula(made.statement)}</p>",
+        formula(made.statement),
         f"<p>Margin: {html.escape(margin(entry))}. Negative control "
         f"({html.escape(made.control_text)}): {entry.control_verdict}.</p>",
         f"<p>Run again: <code>gradflow check {made.id}</code></p>",
@@ -161,7 +170,7 @@ def _section(entry: Entry, pictures: dict[str, bytes]) -> str:
 
 def formula(statement: str) -> str:
     """A LaTeX formula as MathML, which browsers draw without any script or network."""
-    return convert(statement, display="block")
+    return f'<div class="formula">{convert(statement, display="block")}</div>'
 
 
 _PAGE = """<!doctype html>
@@ -176,7 +185,7 @@ td {{ font-variant-numeric: tabular-nums; }}
 .holds {{ color: #00664d; }} .fails, .crashed {{ color: #a33c00; }}
 .approximates {{ color: #0059a3; }} .unreachable, .inconclusive {{ color: #7a5c00; }}
 section {{ border-top: 1px solid #ccc; margin-top: 2rem; }}
-img {{ max-width: 100%; }} math {{ overflow-x: auto; max-width: 100%; text-align: left; }}
+img {{ max-width: 100%; }} .formula {{ overflow-x: auto; padding: .4rem 0; }}
 pre {{ overflow-x: auto; background: #f6f6f6; padding: .6rem; white-space: pre-wrap; }}
 </style></head><body>
 <h1>Theorems against simulation</h1>

@@ -8,7 +8,7 @@ formula.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ import mpmath
 import numpy as np
 
 import gradflow as gf
-from gradflow.spectrum import AnalyticSVD, follow_svd
+from gradflow.spectrum import follow_svd
 from theory_checks import runs
 from theory_checks.claims import Case, Confirmation, Settings
 from theory_checks.exact import DIGITS, precise, product_velocity, show, svd
@@ -25,28 +25,80 @@ Power = Callable[[int], float]
 """From the depth to the exponent of sigma^2."""
 
 
+class Motion(NamedTuple):
+    """Singular values of a clustered run and how they move, values in falling size.
+
+    Attributes:
+      found: the run; its products are dropped where they are large.
+      s: (clusters, k) signed singular values at the middle times.
+      slope: (clusters, k) their difference quotients.
+      error: (clusters, k) the quotients' errors.
+      along: (clusters, k) u_r^T gradient v_r.
+      chain: (clusters, k) u_r^T (dW/dt) v_r with dW/dt by the chain rule, or None.
+      push: (clusters,) spectral norms of the gradient.
+      changes: how many signed singular values end with the other sign.
+    """
+
+    found: runs.Clusters
+    s: np.ndarray
+    slope: np.ndarray
+    error: np.ndarray
+    along: np.ndarray
+    chain: np.ndarray | None
+    push: np.ndarray
+    changes: int
+
+
+def motion(found: runs.Clusters) -> Motion:
+    """Follow the singular values through each cluster and take their difference quotients."""
+    rows: list[tuple[np.ndarray, ...]] = []
+    for k, t in enumerate(found.times):
+        path = follow_svd(found.product[k])
+        order = np.argsort(-np.abs(path.s[3]))
+        u, s, v = path.u[3][:, order], path.s[:, order], path.v[3][:, order]
+        slope = runs.derivative(s, t * found.width)
+        along = np.einsum("ir,ir->r", u, found.gradient[k] @ v)
+        chain = along if found.velocity is None else np.einsum("ir,ir->r", u, found.velocity[k] @ v)
+        push = np.linalg.norm(found.gradient[k], 2)
+        rows.append((s[3], slope.value, slope.error, along, chain, push))
+    s, slope, error, along, chain, push = (np.array(column) for column in zip(*rows, strict=True))
+    small = found.product.shape[-1] <= 10
+    changes = _sign_changes(found.product.reshape(-1, *found.product.shape[2:])) if small else 0
+    if not small:
+        found = found._replace(product=found.product[:, 3:4], velocity=None)
+    chains = chain if "velocity" in found.flow.observables else None
+    return Motion(found, s, slope, error, along, chains, push, changes)
+
+
 def small_cases(settings: Settings, loss: Any, power: Power, factor: float) -> Iterator[Case]:
-    """2x2 (depth 1 to 4), the latter in coordinates that are exact to a vanishing loss."""
+    """2x2, depth 1 to 4; from depth 2 on in coordinates exact to a vanishing loss."""
+    for depth in (1, 2, 3, 4):
+        motions = [
+            _small_run(settings.full, loss, depth, *at) for at in ((1e-10, 2e-3), (1e-8, 4e-3))
+        ]
+        yield dynamics_case(f"2x2, depth {depth}", depth, motions, power, factor)
+
+
+@cache
+def _small_run(full: bool, loss: Any, depth: int, rtol: float, width: float) -> Motion:
     problem = gf.norm_blowup()
     problem = gf.MatrixCompletion((2, 2), problem.indices, problem.values, loss=loss)
     start = jnp.array([[0.1, 0.03], [-0.02, 0.08]])
-    for depth in (1, 2, 3, 4):
-        objective = gf.Objective(problem, gf.MatrixProduct.of((2, 2), depth))
-        centres = np.geomspace(0.01, 3.0, 24)
-        if depth > 1:
-            centres = np.geomspace(0.01, 1e5, 28 if settings.full else 14)
-        runs_at = [
-            runs.record_clusters(
-                objective,
-                start,
-                centres,
-                coordinates="logdet" if depth > 1 else "factors",
-                rtol=rtol,
-                width=width,
-            )
-            for rtol, width in ((1e-10, 2e-3), (1e-8, 4e-3))
-        ]
-        yield dynamics_case(f"2x2, depth {depth}", depth, runs_at, power, factor)
+    objective = gf.Objective(problem, gf.MatrixProduct.of((2, 2), depth))
+    if depth == 1:
+        found = runs.record_clusters(
+            objective, start, np.geomspace(0.01, 3.0, 24), rtol=rtol, width=width / 2
+        )
+    else:
+        found = runs.record_clusters(
+            objective,
+            start,
+            np.geomspace(0.01, 1e5, 28 if full else 14),
+            coordinates="logdet",
+            rtol=rtol,
+            width=width,
+        )
+    return motion(found)
 
 
 def large_cases(
@@ -54,21 +106,21 @@ def large_cases(
 ) -> Iterator[Case]:
     """100 x 100, rank 5, 2000 observed entries, balanced start with entries of std 1e-3."""
     for depth in depths:
-        runs_at = [
+        motions = [
             _large_run(settings.seed, loss, depth, *at) for at in ((1e-10, 5e-4), (1e-8, 1e-3))
         ]
-        yield dynamics_case(f"100x100, depth {depth}", depth, runs_at, power, factor)
+        yield dynamics_case(f"100x100, depth {depth}", depth, motions, power, factor)
 
 
 @cache
-def _large_run(seed: int, loss: Any, depth: int, rtol: float, width: float) -> runs.Clusters:
+def _large_run(seed: int, loss: Any, depth: int, rtol: float, width: float) -> Motion:
     key = jax.random.key(seed)
     problem = gf.matrix_completion(key, (100, 100), 5, 2000, loss=loss)
     model = gf.MatrixProduct.of((100, 100), depth)
     start = gf.random_balanced(jax.random.fold_in(key, 1), model.sizes, 1e-3)
     objective = gf.Objective(problem, model)
     centres = rise_times(problem, depth)
-    return runs.record_clusters(objective, start, centres, rtol=rtol, width=width)
+    return motion(runs.record_clusters(objective, start, centres, rtol=rtol, width=width))
 
 
 def rise_times(problem: gf.MatrixCompletion, depth: int) -> np.ndarray:
@@ -92,16 +144,17 @@ def ratings_case(power: Power, factor: float, settings: Settings) -> Case:
 
 
 @cache
-def _ratings_run(seed: int, full: bool) -> runs.Clusters:
+def _ratings_run(seed: int, full: bool) -> Motion:
     problem = runs.movielens()
     model = gf.MatrixProduct.of(problem.shape, 2)
     start = gf.random_balanced(jax.random.key(seed), model.sizes, 1e-3)
-    centres = (0.004, 0.009, 0.016, 0.03) if full else (0.004, 0.009)
-    return runs.record_clusters(gf.Objective(problem, model), start, centres, rtol=1e-6, width=5e-4)
+    centres = (0.004, 0.009, 0.016, 0.03) if full else (0.006,)
+    objective = gf.Objective(problem, model)
+    return motion(runs.record_clusters(objective, start, centres, rtol=1e-6, width=5e-4))
 
 
 def dynamics_case(
-    name: str, depth: int, runs_at: Sequence[runs.Clusters], power: Power, factor: float
+    name: str, depth: int, motions: Sequence[Motion], power: Power, factor: float
 ) -> Case:
     """Difference quotients of followed singular values against the formula, at every cluster.
 
@@ -109,95 +162,80 @@ def dynamics_case(
     solver's error) does to the formula to first order, and, with a second run of twice the spacing
     at a looser tolerance, twice the change of the gaps.
     """
-    found = runs_at[0]
     exponent = power(depth)
 
-    def gaps(run: runs.Clusters, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, AnalyticSVD]:
-        """Quotient minus formula, the quotient's error, the formula; values in falling size."""
-        path = follow_svd(run.product[k])
-        order = np.argsort(-np.abs(path.s[3]))
-        path = AnalyticSVD(path.u[..., order], path.s[..., order], path.v[..., order])
-        u, s, v = path.u[3], path.s[3], path.v[3]
-        slope = runs.derivative(path.s, run.times[k] * run.width)
-        along = np.einsum("ir,ij,jr->r", u, run.gradient[k], v)
-        formula = -factor * depth * (s**2) ** exponent * along
-        return (slope.value - formula) * np.sign(s), slope.error, formula, path
+    def formula(m: Motion) -> np.ndarray:
+        return -factor * depth * (m.s**2) ** exponent * m.along
 
-    residual, floor, chain = [], [], []
-    for k in range(len(found.times)):
-        gap, error, formula, path = gaps(found, k)
-        scale = float(np.max(np.abs(formula)))
-        u, s, v = path.u[3], path.s[3], path.v[3]
-        if depth > 1:
-            push = np.linalg.norm(found.gradient[k], 2)
-            error = error + depth**2 * found.drift * np.max(np.abs(s)) ** (2 - 2 / depth) * push
-        for other in runs_at[1:]:
-            error = error + 2 * np.max(np.abs(gap - gaps(other, k)[0]))
-        residual.append(np.abs(gap) / scale)
-        floor.append(error / scale)
-        if found.velocity is not None:
-            rate = np.einsum("ir,ij,jr->r", u, found.velocity[k], v)
-            chain.append(float(np.max(np.abs(rate - formula))) / scale)
-    top = max(float(np.max(np.linalg.norm(cluster, 2, axis=(1, 2)))) for cluster in found.product)
-    changes = _sign_changes(found.product.reshape(-1, *found.product.shape[2:]))
+    def gaps(m: Motion) -> np.ndarray:
+        return (m.slope - formula(m)) * np.where(m.s < 0, -1.0, 1.0)
+
+    first = motions[0]
+    found = first.found
+    printed, gap = formula(first), gaps(first)
+    scale = np.max(np.abs(printed), axis=1, keepdims=True)
+    error = first.error
+    if depth > 1:
+        top = np.max(np.abs(first.s), axis=1) ** (2 - 2 / depth)
+        error = error + (depth**2 * found.drift * top * first.push)[:, None]
+    for other in motions[1:]:
+        error = error + 2 * np.max(np.abs(gap - gaps(other)), axis=1, keepdims=True)
     loss = found.flow["loss"]
     notes = [
         f"loss {loss[0]:.3g} to {loss[-1]:.3g}",
-        f"largest singular value to {top:.3g}",
+        f"largest singular value to {np.max(np.abs(first.s)):.3g}",
+        f"largest residual {np.max(np.abs(gap) / scale):.1e}",
     ]
-    if chain:
-        notes.append(f"chain rule agrees to {max(chain):.1e}")
+    if first.chain is not None:
+        notes.append(f"chain rule agrees to {np.max(np.abs(first.chain - printed) / scale):.1e}")
         notes.append(f"relative unbalancedness at most {found.drift:.1e}")
-    notes.append(f"sign changes: {changes}")
+    notes.append(f"sign changes: {first.changes}")
     hypotheses = {
         "the loss never rises": bool(np.all(np.diff(loss) <= 1e-12 * loss[0])),
         "balanced start": runs.balanced_start(found.flow),
     }
+    shape = found.product.shape[-2:]
     if depth > 1:
-        hypotheses["no singular value changes sign (depth at least 2)"] = changes == 0
-    elif found.product.shape[-1] == 2:
-        hypotheses["a signed singular value crosses zero (depth 1)"] = changes > 0
-    k_of = [k for k, part in enumerate(residual) for _ in part]
-    small = found.product.shape[-1] == 2
+        hypotheses["no singular value changes sign (depth at least 2)"] = first.changes == 0
+    elif shape == (2, 2):
+        hypotheses["a signed singular value crosses zero (depth 1)"] = first.changes > 0
+    values = first.s.shape[1]
 
     def confirm(at: int) -> Confirmation:
-        k = k_of[at]
+        k = at // values
         with mpmath.workdps(DIGITS):
             w, grad = precise(found.product[k, 3]), precise(found.gradient[k])
             u, s, v = svd(w)
-            motion = u.T * product_velocity(w, grad, depth) * v
+            moved = u.T * product_velocity(w, grad, depth) * v
             along = u.T * grad * v
-            gaps = [
+            off = [
                 abs(
-                    motion[r, r]
-                    + factor * depth * (s[r] ** 2) ** mpmath.mpf(exponent) * along[r, r]
+                    moved[r, r] + factor * depth * (s[r] ** 2) ** mpmath.mpf(exponent) * along[r, r]
                 )
                 for r in range(len(s))
             ]
-            r = int(np.argmax([float(g) for g in gaps]))
+            r = int(np.argmax([float(x) for x in off]))
             return Confirmation(
-                bool(gaps[r] > mpmath.mpf(10) ** -20),
+                bool(off[r] > mpmath.mpf(10) ** -20),
                 f"at W = {show(found.product[k, 3])} with gradient {show(found.gradient[k])}, "
-                f"depth {depth}: the chain rule gives {mpmath.nstr(motion[r, r], 20)} for the "
+                f"depth {depth}: the chain rule gives {mpmath.nstr(moved[r, r], 20)} for the "
                 f"singular value {mpmath.nstr(s[r], 12)}, off the formula by "
-                f"{mpmath.nstr(gaps[r], 12)}",
+                f"{mpmath.nstr(off[r], 12)}",
             )
 
     return Case(
         name=name,
-        residual=np.concatenate(residual),
-        floor=np.concatenate(floor),
+        residual=(np.abs(gap) / scale).ravel(),
+        floor=(error / scale).ravel(),
         hypotheses=hypotheses,
-        size=float(found.product.shape[-1] * found.product.shape[-2]),
-        witness=lambda at: {"time": float(found.times[k_of[at]])},
-        confirm=confirm if small else None,
+        size=float(shape[0] * shape[1]),
+        witness=lambda at: {"time": float(found.times[at // values])},
+        confirm=confirm if shape == (2, 2) else None,
         notes="; ".join(notes),
     )
 
 
 def _sign_changes(path: np.ndarray) -> int:
-    """How many signed singular values end with the other sign, on paths small enough to follow."""
-    if path.shape[-1] > 10:
-        return 0
+    """How many signed singular values end with the other sign."""
     s = follow_svd(path).s
     return int(np.sum(np.sign(s[0]) * np.sign(s[-1]) < 0))

@@ -1,0 +1,63 @@
+import jax
+import numpy as np
+
+from theory_checks import Case, Claim, Confirmation, Settings, check
+
+
+def made(function, control=None):
+    return Claim("test.x", "inequality", "x", "here", function, control or {"sign": -1.0}, "sign")
+
+
+def square(settings, sign=1.0):
+    x = np.random.default_rng(settings.seed).normal(size=50)
+    yield Case(
+        "normal", slack=sign * x**2, floor=1e-15, hypotheses={"real": bool(np.isreal(x).all())}
+    )
+
+
+def test_a_true_claim_holds_and_its_control_fails():
+    entry = check(made(square), Settings(seed=3))
+    assert (entry.verdict, entry.control_verdict, entry.sound) == ("holds", "fails", True)
+    row = entry.as_json()
+    assert row["cases"] == 1 and row["points"] == 50
+    assert row["control"] == "fails" and row["counterexample"] is None
+
+
+def test_a_false_claim_fails_with_an_exact_counterexample():
+    def cube(settings, sign=1.0):
+        x = np.array([2.0, -3.0])
+        yield Case(
+            "cubes",
+            slack=sign * x**3,
+            floor=1e-15,
+            hypotheses={"real": bool(np.isreal(x).all())},
+            witness=lambda k: {"x": x[k]},
+            confirm=lambda k: Confirmation(int(x[k]) ** 3 * int(sign) < 0, f"{int(x[k])}^3 < 0"),
+        )
+
+    entry = check(made(cube))
+    assert entry.verdict == "fails"
+    assert entry.finding.counterexample["x"] == -3.0
+    assert entry.finding.counterexample["confirmed"] is True
+
+
+def test_a_control_that_does_not_fail_discredits_the_check():
+    entry = check(made(square, control={"sign": 2.0}))
+    assert entry.verdict == "holds" and not entry.sound
+
+
+def test_a_crash_is_an_entry():
+    def broken(settings, sign=1.0):
+        raise RuntimeError("out of order")
+        yield
+
+    entry = check(made(broken))
+    assert entry.verdict == "crashed" and "out of order" in entry.error
+    assert entry.as_json()["verdict"] == "crashed"
+
+
+def test_nothing_is_judged_in_float32():
+    with jax.enable_x64(False):
+        entry = check(made(square))
+    assert entry.verdict == "inconclusive"
+    assert "float32" in entry.finding.reason

@@ -1,0 +1,79 @@
+"""The claims themselves; those that need the real ratings are slow."""
+
+import jax
+import numpy as np
+import pytest
+
+import gradflow as gf
+from theory_checks import Settings, arora2019, check, razin2020, razin2020_proofs, select, zhao2022  # noqa: F401
+from theory_checks.singular_dynamics import large_cases, small_cases
+
+
+@pytest.mark.parametrize(
+    "id",
+    [
+        "arora2019.lem3",
+        "razin2020.thm1.norm",
+        "razin2020.thm1.erank",
+        "razin2020.thm1.irank",
+        "razin2020.cor1",
+        "razin2020.prop4",
+        "razin2020.eq39",
+        "razin2020.lem3",
+        "razin2020.lem6",
+        "razin2020.lem17",
+        "zhao2022.eq3",
+    ],
+)
+def test_claim_holds_and_its_control_fails(id):
+    (made,) = select([id])
+    entry = check(made)
+    assert entry.error is None, entry.error
+    assert entry.verdict == "holds", entry.finding.reason
+    assert entry.control_verdict == "fails", entry.control.reason
+
+
+def test_theorem3_along_a_depth_3_flow_at_100x100():
+    (case,) = large_cases(Settings(), "half_sum", lambda n: 1 - 1 / n, 1.0, (3,))
+    assert np.max(case.violation) < 1e-6
+    assert np.max(case.floors) < 1e-6
+    assert case.hypotheses["the loss never rises"]
+    (broken,) = large_cases(Settings(), "half_sum", lambda n: 1.1 - 1 / n, 1.0, (3,))
+    assert np.max(broken.violation) > 1e-2
+
+
+def test_unbalancedness_drifts_by_less_than_1e_8_at_100x100():
+    problem = gf.matrix_completion(jax.random.key(0), (100, 100), 5, 2000)
+    model = gf.MatrixProduct.of((100, 100), 3)
+    start = gf.random_balanced(jax.random.key(1), model.sizes, 1e-3)
+    flow = gf.solve_flow(
+        gf.Objective(problem, model), start, stop_loss=100.0, rtol=1e-10, observe=("loss",)
+    )
+    assert flow.outcome is gf.Outcome.REACHED_LOSS
+    final = tuple(flow.final[f"W_{j}"] for j in (1, 2, 3))
+    assert float(gf.initializations.relative_unbalancedness(final)) < 1e-8
+    assert np.all(np.diff(flow["loss"]) <= 0)
+
+
+def test_a_signed_singular_value_crosses_zero_at_depth_1_only():
+    cases = list(small_cases(Settings(), "half_sum", lambda n: 1 - 1 / n, 1.0))
+    assert "sign changes: 1" in cases[0].notes
+    assert all("sign changes: 0" in case.notes for case in cases[1:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_theorem3_holds_on_the_real_ratings_too(seed):
+    pytest.importorskip("neighbors", reason="the ratings come inside this package")
+    (made,) = select(["arora2019.thm3"])
+    entry = check(made, Settings(seed=seed))
+    assert entry.verdict == "holds" and entry.control_verdict == "fails"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("paper", ["razin2020", "zhao2022"])
+def test_another_seed_changes_no_verdict(paper, seed):
+    for made in select([paper]):
+        entry = check(made, Settings(seed=seed))
+        assert (entry.verdict, entry.control_verdict) == ("holds", "fails"), made.id
