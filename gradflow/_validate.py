@@ -106,12 +106,12 @@ def entry_indices(indices: Any, shape: Sequence[int], count: int) -> np.ndarray:
             f"indices[{row}] = {raw[row].tolist()} is out of range for shape {tuple(shape)}; "
             "positions count from 0."
         )
-    flat = np.ravel_multi_index(tuple(raw.T), tuple(shape))
-    order = np.argsort(np.atleast_1d(flat), kind="stable")
+    flat = np.atleast_1d(np.ravel_multi_index(tuple(raw.T), tuple(shape)))
+    order = [int(k) for k in np.argsort(flat, kind="stable")]
     repeated = np.flatnonzero(np.diff(flat[order]) == 0)
     if repeated.size:
         start = int(repeated[0])
-        first, second = sorted(int(i) for i in order.tolist()[start : start + 2])
+        first, second = sorted(order[start : start + 2])
         raise ValueError(
             f"indices[{second}] = {raw[second].tolist()} repeats indices[{first}]; "
             "give each entry once (average its values if it was observed several times)."

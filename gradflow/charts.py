@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from gradflow.factorizations import Factors, MatrixProduct, Objective
 from gradflow.initializations import relative_unbalancedness
@@ -53,6 +53,15 @@ class AbstractChart(eqx.Module):
         """The factors, where the coordinates know them."""
         del y
         return None
+
+    def strained(self, y: Any) -> Bool[Array, ""]:
+        """Whether y lies where these coordinates are about to fail, so that others must go on."""
+        del y
+        return jnp.asarray(False)
+
+    def moved_to(self, y: Any) -> tuple["AbstractChart", Any]:
+        """A chart that is not strained at the same point, and its coordinates there."""
+        return self, y
 
     def singular_values(self, y: Any) -> Float[Array, " k"]:
         """Singular values of the product, in falling order."""

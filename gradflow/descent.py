@@ -15,14 +15,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gradflow._validate import finite_array, positive, same_float_dtype, whole
 from gradflow.charts import FactorChart
 from gradflow.describe import describe
 from gradflow.factorizations import Factors, Objective
 from gradflow.observables import Observable, Observe, State, default_observables, resolve
-from gradflow.trajectory import Outcome, Trajectory, named_arrays, provenance
+from gradflow.progress import DescentProgress
+from gradflow.trajectory import (
+    Outcome,
+    Trajectory,
+    named_arrays,
+    named_observables,
+    provenance,
+)
 
 Optimizer = optax.GradientTransformation | Callable[[Any], optax.GradientTransformation]
 _RUNNING, _LOSS, _DIVERGED = range(3)
@@ -152,12 +158,12 @@ def _run(
     if rates[0] is not None:
         learning_rates = jnp.asarray([float(r) for r in rates if r is not None], dtype)
     lanes = _initialise(optimizer, parameters, learning_rates)
-    target = jnp.asarray(-1.0 if stop_loss is None else stop_loss, dtype)
+    target = jnp.asarray(-np.inf if stop_loss is None else stop_loss, dtype)
     mode = "map" if jax.default_backend() == "cpu" else "vmap"
 
     seen: list[Any] = []
     began = time.perf_counter()
-    with _bar(progress, int(steps)) as bar:
+    with DescentProgress(progress, int(steps)) as bar:
         position, now, budget = 0, 0, 256
         while position < len(marks):
             chunk, position, last = _next_chunk(marks, position, now, budget)
@@ -366,38 +372,6 @@ def _advance(
     return jax.vmap(one)(lanes_and_rates)
 
 
-class _bar:
-    """A progress bar over iterations, or nothing."""
-
-    def __init__(self, show: bool, steps: int):
-        self.bar = (
-            Progress(
-                TextColumn("descent"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.description}"),
-                TimeRemainingColumn(),
-            )
-            if show
-            else None
-        )
-        self.steps = steps
-
-    def __enter__(self) -> Callable[[int, float], None]:
-        if self.bar is None:
-            return lambda count, loss: None
-        self.bar.start()
-        task = self.bar.add_task("", total=self.steps)
-        bar = self.bar
-        return lambda count, loss: bar.update(
-            task, completed=count, description=f"loss = {loss:.3e}"
-        )
-
-    def __exit__(self, *_: Any) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-
-
 def _trajectory(
     lane: int,
     joined: Any,
@@ -409,13 +383,7 @@ def _trajectory(
 ) -> Trajectory:
     valid, counts, seen = joined
     kept = valid[lane]
-    observables: dict[str, Any] = {}
-    for name in config["observe"]:
-        value = seen[name]
-        if isinstance(value, tuple):
-            observables |= {f"{name}_{k}": v[lane][kept] for k, v in enumerate(value, 1)}
-        else:
-            observables[name] = value[lane][kept]
+    recorded = jax.tree.map(lambda array: array[lane][kept], seen)
     outcome = {
         _RUNNING: Outcome.OUT_OF_STEPS,
         _LOSS: Outcome.REACHED_LOSS,
@@ -423,7 +391,7 @@ def _trajectory(
     }[int(lanes.status[lane])]
     return Trajectory(
         times=counts[lane][kept],
-        observables=observables,
+        observables=named_observables(config["observe"], recorded),
         final=named_arrays(tuple(leaf[lane] for leaf in lanes.parameters)),
         initial=named_arrays(start),
         outcome=outcome,

@@ -1,8 +1,6 @@
 r"""Continuous time: the exact gradient flow, integrated with error control.
 
-One loop serves all charts and all diffrax solvers: it takes steps with the solver and its
-controller, lands exactly on the recording times and on the stopping loss (no interpolation), and
-says how it ended.
+The loop is in `gradflow.integrate`; here is what a user asks for, and what comes back.
 """
 
 import json
@@ -13,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array
 
 from gradflow._validate import finite_array, positive, same_float_dtype, whole
 from gradflow.charts import (
@@ -27,24 +25,32 @@ from gradflow.charts import (
 from gradflow.describe import describe
 from gradflow.factorizations import Factors, MatrixProduct, Objective
 from gradflow.initializations import balanced_factors
+from gradflow.integrate import Status, integrate
 from gradflow.logdet_chart import LogDetChart, choose_pivot
-from gradflow.observables import Observable, Observe, State, default_observables, resolve
+from gradflow.observables import Observable, Observe, default_observables, resolve
 from gradflow.problems import MatrixCompletion
-from gradflow.progress import FlowProgress, report
+from gradflow.progress import FlowProgress
 from gradflow.solvers import LinearlyImplicitExtrapolation
 from gradflow.spectrum import _clusters
-from gradflow.trajectory import Outcome, Trajectory, named_arrays, provenance
+from gradflow.trajectory import (
+    Outcome,
+    Trajectory,
+    named_arrays,
+    named_observables,
+    provenance,
+)
 
-_RUNNING, _LOSS, _GRADIENT, _HORIZON, _STEPS, _TOO_SMALL, _DIVERGED = range(7)
 _OUTCOMES = {
-    _LOSS: Outcome.REACHED_LOSS,
-    _GRADIENT: Outcome.REACHED_GRADIENT_NORM,
-    _HORIZON: Outcome.REACHED_HORIZON,
-    _STEPS: Outcome.OUT_OF_STEPS,
-    _TOO_SMALL: Outcome.STEP_TOO_SMALL,
-    _DIVERGED: Outcome.DIVERGED,
+    Status.LOSS: Outcome.REACHED_LOSS,
+    Status.GRADIENT: Outcome.REACHED_GRADIENT_NORM,
+    Status.HORIZON: Outcome.REACHED_HORIZON,
+    Status.STEPS: Outcome.OUT_OF_STEPS,
+    Status.TOO_SMALL: Outcome.STEP_TOO_SMALL,
+    Status.STRAINED: Outcome.STEP_TOO_SMALL,
+    Status.DIVERGED: Outcome.DIVERGED,
 }
 _DECADES, _PER_DECADE = 24, 10
+_CHARTS = 50
 
 
 def solve_flow(
@@ -72,7 +78,7 @@ def solve_flow(
       coordinates: "factors" (any start), "product" (balanced; the matrix alone), "singular"
         (balanced; log singular values and vectors, distinct and not zero), "logdet" (balanced 2x2
         completion; the determinant's sign is kept and its logarithm followed).
-      horizon: the last time.
+      horizon: the last time; without it, 1e22 times the start's time scale.
       stop_loss: stop where the loss has fallen to this value.
       stop_gradient: stop where the norm of the gradient in the factors has fallen to this value.
       times: when to record, rising; by default 10 times a decade, from 1/100 of the time scale of
@@ -87,7 +93,8 @@ def solve_flow(
       progress: show time and loss while it runs.
 
     Returns:
-      A `Trajectory`; its outcome says how the flow ended, its stats count steps and rejections.
+      A `Trajectory`; its outcome says how the flow ended, its stats count steps, rejections
+      and the charts it took (a small pivot in "logdet" coordinates gives way to another).
 
     Raises:
       ValueError: on float32 input, no stop, wrong shapes, a start that the coordinates cannot hold,
@@ -143,15 +150,6 @@ def solve_flow(
 
     result = _run(chart, y, grid, scale, pairs, solver, rtol, atol, stop_loss, stop_gradient,
                   max_steps, progress)  # fmt: skip
-    kept = np.asarray(result["valid"])
-    observables: dict[str, Any] = {}
-    for name, _ in pairs:
-        value = result["observables"][name]
-        if isinstance(value, tuple):
-            observables |= {f"{name}_{k}": np.asarray(v)[kept] for k, v in enumerate(value, 1)}
-        else:
-            observables[name] = np.asarray(value)[kept]
-    status = int(result["status"])
     config = {
         "kind": "flow",
         "objective": describe(objective),
@@ -169,15 +167,16 @@ def solve_flow(
         **provenance(),
     }
     return Trajectory(
-        times=np.asarray(result["times"])[kept],
-        observables=observables,
+        times=result["times"],
+        observables=named_observables([name for name, _ in pairs], result["observables"]),
         final=named_arrays(result["y"]),
         initial=named_arrays(factors),
-        outcome=_OUTCOMES[status],
+        outcome=_OUTCOMES[result["status"]],
         stats={
-            "steps": int(result["accepted"]),
-            "rejected": int(result["rejected"]),
-            "end_time": float(result["t"]),
+            "steps": result["accepted"],
+            "rejected": result["rejected"],
+            "charts": result["charts"],
+            "end_time": result["t"],
         },
         config=json.loads(json.dumps(config, default=str)),
     )
@@ -290,220 +289,44 @@ def _run(
     max_steps: int,
     progress: bool,
 ) -> dict[str, Any]:
+    """Integrate, in one chart after the other where the first does not reach the end."""
     number = jnp.float64
+    parts: list[Any] = []
+    t, accepted, rejected, status = 0.0, 0, 0, Status.STRAINED
     with FlowProgress(progress, stop_loss) as bar:
-        result = _integrate(
-            chart,
-            y,
-            jnp.asarray(grid, number),
-            jnp.asarray(scale, number),
-            pairs,
-            solver,
-            jnp.asarray(rtol, number),
-            jnp.asarray(atol, number),
-            jnp.asarray(-1.0 if stop_loss is None else stop_loss, number),
-            jnp.asarray(-1.0 if stop_gradient is None else stop_gradient, number),
-            jnp.asarray(max_steps, jnp.int64),
-            jnp.asarray(bar.handle),
-            progress,
-        )
-        return jax.block_until_ready(result)
-
-
-class _Carry(eqx.Module):
-    clock: Float[Array, ""]
-    dt: Float[Array, ""]
-    y: Any
-    loss: Float[Array, ""]
-    beyond: Float[Array, ""]
-    loss_beyond: Float[Array, ""]
-    solver_state: Any
-    controller_state: Any
-    accepted: Int[Array, ""]
-    rejected: Int[Array, ""]
-    status: Int[Array, ""]
-
-
-@eqx.filter_jit
-def _integrate(
-    chart: AbstractChart,
-    y0: Any,
-    grid: Float[Array, " r"],
-    scale: Float[Array, ""],
-    pairs: tuple[tuple[str, Observable], ...],
-    solver: diffrax.AbstractSolver,
-    rtol: Float[Array, ""],
-    atol: Float[Array, ""],
-    stop_loss: Float[Array, ""],
-    stop_gradient: Float[Array, ""],
-    max_steps: Int[Array, ""],
-    handle: Int[Array, ""],
-    progress: bool,
-) -> dict[str, Any]:
-    """Step through the recording times.
-
-    A logarithmic clock tau = log(1 + t/scale) replaces t where the chart asks for it. Where a step
-    ends below
-    the stopping loss it is not taken: it is tried again, shorter, until it ends on that loss.
-    """
-
-    def of_clock(clock: Array) -> Array:
-        return scale * jnp.expm1(clock) if chart.log_clock else clock
-
-    def field(clock: Any, y: Any, args: Any) -> Any:
-        rate = scale * jnp.exp(clock) if chart.log_clock else 1.0
-        return jax.tree.map(lambda v: rate * v, args.velocity(y))
-
-    terms = diffrax.ODETerm(field)
-    controller = diffrax.PIDController(rtol=rtol, atol=atol)
-    solver = _with_tolerances(solver, rtol, atol)
-    marks = jnp.log1p(grid / scale) if chart.log_clock else grid
-    order = solver.order(terms)
-    assert order is not None
-    clock0 = jnp.zeros((), grid.dtype)
-    first, controller_state = controller.init(
-        terms, clock0, marks[-1], y0, None, chart, solver.func, order
-    )
-    far = jnp.asarray(jnp.inf, grid.dtype)
-    carry = _Carry(
-        clock=clock0,
-        dt=jnp.asarray(first, grid.dtype),
-        y=y0,
-        loss=chart.loss(y0),
-        beyond=far,
-        loss_beyond=far,
-        solver_state=solver.init(terms, clock0, first, y0, chart),
-        controller_state=jax.tree.map(jnp.asarray, controller_state),
-        accepted=jnp.zeros((), jnp.int64),
-        rejected=jnp.zeros((), jnp.int64),
-        status=jnp.asarray(_RUNNING),
-    )
-    carry = eqx.tree_at(lambda c: c.status, carry, _stop(chart, carry, stop_loss, stop_gradient))
-
-    def step(carry: _Carry, mark: Array) -> _Carry:
-        target = jnp.minimum(carry.clock + carry.dt, mark)
-        # Bracketed: the stopping loss lies between `clock` and `beyond`; aim at it in log loss.
-        bracketed = jnp.isfinite(carry.beyond)
-        share = jnp.log(carry.loss / stop_loss) / jnp.log(carry.loss / carry.loss_beyond)
-        share = jnp.clip(jnp.where(jnp.isfinite(share), share, 0.5), 0.01, 1.0)
-        aim = carry.clock + share * (carry.beyond - carry.clock)
-        target = jnp.where(bracketed, jnp.minimum(target, aim), target)
-        y1, error, _, solver_state, result = solver.step(
-            terms, carry.clock, target, carry.y, chart, carry.solver_state, jnp.asarray(False)
-        )
-        good = result == diffrax.RESULTS.successful
-        error = jax.tree.map(
-            lambda e: jnp.where(good & jnp.isfinite(e), e, jnp.inf).astype(grid.dtype), error
-        )
-        keep, _, after, _, controller_state, _ = controller.adapt_step_size(
-            carry.clock, target, carry.y, y1, chart, error, order, carry.controller_state
-        )
-        loss = chart.loss(y1)
-        keep = keep & jnp.isfinite(loss)
-        below = keep & (stop_loss > 0) & (loss < stop_loss * (1 - 1e-9))
-        taken = keep & ~below
-        moved = jnp.where(taken, target, carry.clock)
-        dt = after - jnp.where(keep, target, carry.clock)
-        # A step that was cut short to land on a mark says little about the next one's size.
-        cut = taken & (target < carry.clock + carry.dt)
-        dt = jnp.where(cut, jnp.maximum(dt, carry.dt), dt)
-        dt = jnp.where(below, carry.dt, dt)
-
-        def pick(new: Any, old: Any) -> Any:
-            return jax.tree.map(lambda a, b: jnp.where(taken, a, b), new, old)
-
-        accepted = carry.accepted + taken
-        rejected = carry.rejected + ~taken
-        carry = _Carry(
-            clock=moved,
-            dt=dt,
-            y=pick(y1, carry.y),
-            loss=jnp.where(taken, loss, carry.loss),
-            beyond=jnp.where(below, target, carry.beyond),
-            loss_beyond=jnp.where(below, loss, carry.loss_beyond),
-            solver_state=pick(solver_state, carry.solver_state),
-            controller_state=jax.tree.map(
-                lambda a, b: jnp.where(below, b, a), controller_state, carry.controller_state
-            ),
-            accepted=accepted,
-            rejected=rejected,
-            status=carry.status,
-        )
-        status = _stop(chart, carry, stop_loss, stop_gradient)
-        status = jnp.where(
-            (status == _RUNNING) & (accepted + rejected >= max_steps), _STEPS, status
-        )
-        resolution = 4 * jnp.finfo(grid.dtype).eps * jnp.maximum(moved, marks[1] * 1e-6)
-        stuck = (status == _RUNNING) & ~(dt > resolution)
-        status = jnp.where(stuck, jnp.where(bracketed & below, _LOSS, _TOO_SMALL), status)
-        return eqx.tree_at(lambda c: c.status, carry, status)
-
-    def observe(carry: _Carry) -> Any:
-        state = State(chart, carry.y)
-        return {name: function(state) for name, function in pairs}
-
-    shapes = jax.eval_shape(observe, carry)
-
-    def to_mark(carry: _Carry, mark: Array) -> tuple[_Carry, Any]:
-        alive = carry.status == _RUNNING
-        first_time = mark == 0
-        carry = jax.lax.while_loop(
-            lambda c: (c.status == _RUNNING) & (c.clock < mark),
-            lambda c: step(c, mark),
-            carry,
-        )
-        valid = alive | first_time
-        seen = jax.lax.cond(
-            valid,
-            observe,
-            lambda _: jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shapes),
-            carry,
-        )
-        if progress:
-            report(handle, of_clock(carry.clock), carry.loss, carry.accepted, valid)
-        return carry, (valid, of_clock(carry.clock), seen)
-
-    carry, (valid, times, seen) = jax.lax.scan(to_mark, carry, marks)
-    status = jnp.where(carry.status == _RUNNING, _HORIZON, carry.status)
-    return {
-        "valid": valid,
-        "times": times,
-        "observables": seen,
-        "y": carry.y,
-        "t": of_clock(carry.clock),
-        "status": status,
-        "accepted": carry.accepted,
-        "rejected": carry.rejected,
-    }
-
-
-def _stop(
-    chart: AbstractChart, carry: _Carry, stop_loss: Array, stop_gradient: Array
-) -> Int[Array, ""]:
-    """The status after a step: running, or why not."""
-    status = jnp.where(carry.loss <= stop_loss * (1 + 1e-9), _LOSS, _RUNNING)
-    small = jax.lax.cond(
-        stop_gradient > 0,
-        lambda y: chart.squared_speed(y) <= stop_gradient**2,
-        lambda y: jnp.asarray(False),
-        carry.y,
-    )
-    status = jnp.where(small, _GRADIENT, status)
-    return jnp.where(jnp.isfinite(carry.loss), status, _DIVERGED)
-
-
-def _with_tolerances(
-    solver: diffrax.AbstractSolver, rtol: Array, atol: Array
-) -> diffrax.AbstractSolver:
-    """Give an implicit solver's root finder the step's tolerances, as `diffeqsolve` does."""
-    finder = getattr(solver, "root_finder", None)
-    if finder is None:
-        return solver
-    unset = diffrax.with_stepsize_controller_tols(diffrax.VeryChord)().rtol
-    norm = diffrax.PIDController(rtol=1.0, atol=1.0).norm
-    for name, value in (("rtol", rtol), ("atol", atol), ("norm", norm)):
-        if getattr(finder, name, None) is unset:
-            finder = eqx.tree_at(
-                lambda f, name=name: getattr(f, name), finder, value, is_leaf=lambda x: x is unset
+        while status is Status.STRAINED and len(parts) < _CHARTS:
+            if parts:
+                chart, y = chart.moved_to(y)
+            part = integrate(
+                chart,
+                y,
+                jnp.asarray(t, number),
+                jnp.asarray(grid, number),
+                jnp.asarray(scale, number),
+                pairs,
+                solver,
+                jnp.asarray(rtol, number),
+                jnp.asarray(atol, number),
+                jnp.asarray(-np.inf if stop_loss is None else stop_loss, number),
+                jnp.asarray(-1.0 if stop_gradient is None else stop_gradient, number),
+                jnp.asarray(max_steps - accepted - rejected, jnp.int64),
+                jnp.asarray(bar.handle),
+                progress,
             )
-    return eqx.tree_at(lambda s: s.root_finder, solver, finder)
+            recorded = (part["times"], part["observables"])
+            kept = np.asarray(part["valid"])
+            parts.append(jax.tree.map(lambda x, kept=kept: np.asarray(x)[kept], recorded))
+            y, t, status = part["y"], float(part["t"]), Status(int(part["status"]))
+            accepted += int(part["accepted"])
+            rejected += int(part["rejected"])
+    times, observables = jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
+    return {
+        "times": times,
+        "observables": observables,
+        "y": y,
+        "t": t,
+        "status": status,
+        "accepted": accepted,
+        "rejected": rejected,
+        "charts": len(parts),
+    }

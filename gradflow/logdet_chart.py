@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from gradflow.charts import AbstractChart
 from gradflow.problems import AbstractProblem, MatrixCompletion
@@ -20,24 +20,27 @@ from gradflow.spectrum import log_singular_values_2x2
 
 _SERIES_TERMS = 14
 _SERIES_RADIUS = 0.1
+_SMALL_PIVOT = 1e-3
 
 
 class LogDetChart(AbstractChart):
     """See the module's docstring.
+
+    Rows and columns are exchanged so that the pivot comes first; the flow does not notice.
 
     Attributes:
       completion: a 2x2 `MatrixCompletion`.
       sign: +1 or -1, the sign of the determinant.
       pivot_sign: +1 or -1, the sign of the pivot entry.
       depth: N.
-      pivot: the position of the pivot.
+      pivot: the position of the pivot, as an array, so that another one does not compile again.
     """
 
     completion: MatrixCompletion
     sign: Float[Array, ""]
     pivot_sign: Float[Array, ""]
     depth: int = eqx.field(static=True)
-    pivot: tuple[int, int] = eqx.field(static=True)
+    pivot: Int[Array, "2"] = eqx.field(converter=jnp.asarray)
     name: ClassVar[str] = "logdet"
     log_clock: ClassVar[bool] = True
 
@@ -45,58 +48,76 @@ class LogDetChart(AbstractChart):
     def problem(self) -> AbstractProblem:
         return self.completion
 
+    def _turn(self, w: Float[Array, "2 2"]) -> Float[Array, "2 2"]:
+        """Bring the pivot to the first place, or back."""
+        i, j = self.pivot
+        return w[jnp.stack([i, 1 - i])][:, jnp.stack([j, 1 - j])]
+
+    @property
+    def _turned_sign(self) -> Float[Array, ""]:
+        """The sign of the determinant after turning."""
+        return jnp.where(self.pivot[0] == self.pivot[1], self.sign, -self.sign)
+
+    @property
+    def _offset(self) -> Float[Array, "2 2"]:
+        return self._turn(self.completion.mask * self.completion.target)
+
     def encode(self, w: Float[Array, "2 2"], log_abs_det: Float[Array, ""]) -> Float[Array, " 4"]:
         """Coordinates of a matrix whose determinant is known better than its entries tell."""
-        i, j = self.pivot
-        row, column = (i, 1 - j), (1 - i, j)
-        target = self._offset
+        moved, offset = self._turn(w), self._offset
         return jnp.stack(
             [
-                jnp.log(jnp.abs(w[i, j])),
-                w[row] - target[row],
-                w[column] - target[column],
+                jnp.log(jnp.abs(moved[0, 0])),
+                moved[0, 1] - offset[0, 1],
+                moved[1, 0] - offset[1, 0],
                 log_abs_det,
             ]
         )
 
-    @property
-    def _offset(self) -> Float[Array, "2 2"]:
-        return self.completion.mask * self.completion.target
+    def strained(self, y: Float[Array, " 4"]) -> Bool[Array, ""]:
+        """Whether the pivot has become so small that another one should take its place."""
+        w, _ = self._entries(y)
+        return jnp.abs(w[0, 0]) < _SMALL_PIVOT * jnp.max(jnp.abs(w))
+
+    def moved_to(self, y: Float[Array, " 4"]) -> tuple["LogDetChart", Float[Array, " 4"]]:
+        """The chart whose pivot is the largest entry now, and the same point in it."""
+        w = self.product(y)
+        i, j = np.unravel_index(int(np.abs(np.asarray(w)).argmax()), (2, 2))
+        pivot = (int(i), int(j))
+        chart = LogDetChart(self.completion, self.sign, jnp.sign(w[pivot]), self.depth, pivot)
+        return chart, chart.encode(w, y[3])
 
     def _entries(self, y: Float[Array, " 4"]) -> tuple[Array, Array]:
-        """W, and W minus the observed values with the neighbours' digits kept."""
-        i, j = self.pivot
-        row, column, opposite = (i, 1 - j), (1 - i, j), (1 - i, 1 - j)
-        target = self._offset
-        w_pivot = self.pivot_sign * jnp.exp(y[0])
-        w_row, w_column = target[row] + y[1], target[column] + y[2]
-        parity = 1.0 if i == j else -1.0
-        w_opposite = (parity * self.sign * jnp.exp(y[3]) + w_row * w_column) / w_pivot
-        w = jnp.zeros((2, 2), y.dtype)
-        w = w.at[i, j].set(w_pivot).at[row].set(w_row).at[column].set(w_column)
-        w = w.at[opposite].set(w_opposite)
-        difference = (w - target).at[row].set(y[1]).at[column].set(y[2])
+        """Turned W, and turned W minus the observed values with the neighbours' digits kept."""
+        offset = self._offset
+        pivot = self.pivot_sign * jnp.exp(y[0])
+        row, column = offset[0, 1] + y[1], offset[1, 0] + y[2]
+        opposite = (self._turned_sign * jnp.exp(y[3]) + row * column) / pivot
+        w = jnp.stack([jnp.stack([pivot, row]), jnp.stack([column, opposite])])
+        difference = (w - offset).at[0, 1].set(y[1]).at[1, 0].set(y[2])
         return w, difference
 
     def product(self, y: Float[Array, " 4"]) -> Float[Array, "2 2"]:
-        return self._entries(y)[0]
+        return self._turn(self._entries(y)[0])
 
     def _gradient(self, y: Float[Array, " 4"]) -> tuple[Array, Array]:
         w, difference = self._entries(y)
-        return w, 2 * self.completion.weight * self.completion.mask * difference
+        mask = self._turn(self.completion.mask)
+        return w, 2 * self.completion.weight * mask * difference
 
     def loss(self, y: Float[Array, " 4"]) -> Float[Array, ""]:
         difference = self._entries(y)[1]
-        return self.completion.weight * jnp.sum((self.completion.mask * difference) ** 2)
+        mask = self._turn(self.completion.mask)
+        return self.completion.weight * jnp.sum((mask * difference) ** 2)
 
     def singular_values(self, y: Float[Array, " 4"]) -> Float[Array, " 2"]:
-        return jnp.exp(log_singular_values_2x2(jnp.sum(self.product(y) ** 2), y[3]))
+        return jnp.exp(log_singular_values_2x2(jnp.sum(self._entries(y)[0] ** 2), y[3]))
 
     def slogdet(self, y: Float[Array, " 4"]) -> tuple[Array, Array]:
         return self.sign, y[3]
 
     def _velocities(self, y: Float[Array, " 4"]) -> tuple[Array, Array, Array, Array]:
-        """W, its gradient, dW/dt and d log |det W|/dt."""
+        """Turned W, its gradient, dW/dt, and d log |det W|/dt."""
         depth = self.depth
         w, gradient = self._gradient(y)
         powers = _Powers(jnp.sum(w**2), y[3])
@@ -107,16 +128,15 @@ class LogDetChart(AbstractChart):
             table.append((linear * left + constant * eye, linear * right + constant * eye))
         d_w = sum(-(table[k][0] @ gradient @ table[depth - 1 - k][1]) for k in range(depth))
         on_w, on_cofactor = powers.singular_power(1 - 2 / depth)
-        cofactor = self.sign * jnp.stack(
+        cofactor = self._turned_sign * jnp.stack(
             [jnp.stack([w[1, 1], -w[1, 0]]), jnp.stack([-w[0, 1], w[0, 0]])]
         )
         d_log_det = -depth * jnp.sum((on_w * w + on_cofactor * cofactor) * gradient)
         return w, gradient, jnp.asarray(d_w), d_log_det
 
     def velocity(self, y: Float[Array, " 4"]) -> Float[Array, " 4"]:
-        i, j = self.pivot
         w, _, d_w, d_log_det = self._velocities(y)
-        return jnp.stack([d_w[i, j] / w[i, j], d_w[i, 1 - j], d_w[1 - i, j], d_log_det])
+        return jnp.stack([d_w[0, 0] / w[0, 0], d_w[0, 1], d_w[1, 0], d_log_det])
 
     def squared_speed(self, y: Float[Array, " 4"]) -> Float[Array, ""]:
         _, gradient, d_w, _ = self._velocities(y)

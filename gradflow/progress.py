@@ -2,10 +2,19 @@
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 _HANDLES = itertools.count()
 _OPEN: dict[int, "FlowProgress"] = {}
@@ -70,3 +79,35 @@ def _receive(handle: Any, t: Any, loss: Any, steps: Any, valid: Any) -> None:
     line = _OPEN.get(int(handle))
     if line is not None and bool(valid):
         line.update(float(t), float(loss), int(steps))
+
+
+class DescentProgress:
+    """A progress bar over iterations, or nothing; entering it gives what to call with news."""
+
+    def __init__(self, show: bool, steps: int):
+        self.bar = (
+            Progress(
+                TextColumn("descent"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.description}"),
+                TimeRemainingColumn(),
+            )
+            if show
+            else None
+        )
+        self.steps = steps
+
+    def __enter__(self) -> Callable[[int, float], None]:
+        if self.bar is None:
+            return lambda count, loss: None
+        self.bar.start()
+        task = self.bar.add_task("", total=self.steps)
+        bar = self.bar
+        return lambda count, loss: bar.update(
+            task, completed=count, description=f"loss = {loss:.3e}"
+        )
+
+    def __exit__(self, *_: Any) -> None:
+        if self.bar is not None:
+            self.bar.stop()

@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
@@ -222,6 +222,18 @@ def named_arrays(tree: Any, prefix: str = "") -> dict[str, np.ndarray]:
     if isinstance(tree, tuple):
         return {f"{prefix}W_{k}": np.asarray(v) for k, v in enumerate(tree, start=1)}
     return {f"{prefix}y": np.asarray(tree)}
+
+
+def named_observables(names: Sequence[str], recorded: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Recorded arrays in the order asked for; those of a tuple get numbers from 1."""
+    arrays: dict[str, np.ndarray] = {}
+    for name in names:
+        value = recorded[name]
+        if isinstance(value, tuple):
+            arrays |= {f"{name}_{k}": np.asarray(v) for k, v in enumerate(value, start=1)}
+        else:
+            arrays[name] = np.asarray(value)
+    return arrays
 
 
 def provenance() -> dict[str, Any]:

@@ -649,3 +649,20 @@ def test_misuse_is_refused_by_value_and_remedy(case):
         call()
     assert value in str(refusal.value)
     assert remedy in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "w", [((0.0014, 0.0023), (-0.0040, -0.0022)), ((0.0048, 0.0008), (0.0057, -0.0051))]
+)
+def test_another_pivot_takes_over_where_one_becomes_small(w):
+    # On the way from these starts, of either determinant, the pivot entry crosses zero.
+    w = np.array(w)
+    objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    flow = gf.solve_flow(objective, w, coordinates="logdet", stop_loss=0.2, rtol=1e-9)
+    assert flow.outcome is gf.Outcome.REACHED_LOSS
+    assert flow.stats["charts"] > 1
+    assert np.all(np.diff(flow.times) > 0)
+    end = flow.times[-1]
+    plain = gf.solve_flow(objective, w, horizon=end, rtol=1e-11, times=flow.times[1:-1])
+    # 1e-6 is far above either tolerance times the growth of errors in the rise (about 1e2).
+    np.testing.assert_allclose(flow["loss"], plain["loss"], rtol=1e-6)

@@ -59,7 +59,7 @@ def motion(found: runs.Clusters) -> Motion:
         slope = runs.derivative(s, t * found.width)
         along = np.einsum("ir,ir->r", u, found.gradient[k] @ v)
         chain = along if found.velocity is None else np.einsum("ir,ir->r", u, found.velocity[k] @ v)
-        push = np.linalg.norm(found.gradient[k], 2)
+        push = np.asarray(np.linalg.norm(found.gradient[k], 2))
         rows.append((s[3], slope.value, slope.error, along, chain, push))
     s, slope, error, along, chain, push = (np.array(column) for column in zip(*rows, strict=True))
     small = found.product.shape[-1] <= 10

@@ -1,0 +1,255 @@
+r"""The loop that integrates a flow: steps, records, stops.
+
+It takes steps with a diffrax solver and controller, lands exactly on the recording times and on the
+stopping loss, and never returns a number that is not finite.
+"""
+
+import enum
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from gradflow.charts import AbstractChart
+from gradflow.observables import Observable, State
+from gradflow.progress import report
+
+
+class Status(enum.IntEnum):
+    """Why the loop ended."""
+
+    RUNNING = 0
+    LOSS = 1
+    GRADIENT = 2
+    HORIZON = 3
+    STEPS = 4
+    TOO_SMALL = 5
+    DIVERGED = 6
+    STRAINED = 7
+
+
+class _Carry(eqx.Module):
+    clock: Float[Array, ""]
+    dt: Float[Array, ""]
+    y: Any
+    loss: Float[Array, ""]
+    beyond: Float[Array, ""]
+    loss_beyond: Float[Array, ""]
+    solver_state: Any
+    controller_state: Any
+    accepted: Int[Array, ""]
+    rejected: Int[Array, ""]
+    status: Int[Array, ""]
+
+
+@eqx.filter_jit
+def integrate(
+    chart: AbstractChart,
+    y0: Any,
+    t0: Float[Array, ""],
+    grid: Float[Array, " r"],
+    scale: Float[Array, ""],
+    pairs: tuple[tuple[str, Observable], ...],
+    solver: diffrax.AbstractSolver,
+    rtol: Float[Array, ""],
+    atol: Float[Array, ""],
+    stop_loss: Float[Array, ""],
+    stop_gradient: Float[Array, ""],
+    max_steps: Int[Array, ""],
+    handle: Int[Array, ""],
+    progress: bool,
+) -> dict[str, Any]:
+    """Step through the recording times from t0 on.
+
+    A logarithmic clock tau = log(1 + t/scale) replaces t where the chart asks for it. Where a step
+    ends below the stopping loss it is not taken: it is tried again, shorter, until it ends on that
+    loss. Where the chart is strained, the loop ends without a record, for another chart to go on.
+
+    Args:
+      chart: the coordinates.
+      y0: the point to start from.
+      t0: its time; times of the grid up to it are left out, but 0 is recorded at a start at 0.
+      grid: recording times, from 0; the last is the horizon.
+      scale: the unit of the logarithmic clock.
+      pairs: observables by name.
+      solver: a diffrax solver with an error estimate.
+      rtol: relative tolerance of a step.
+      atol: absolute tolerance of a step.
+      stop_loss: the loss to stop at; minus infinity for none.
+      stop_gradient: the gradient norm to stop at; negative for none.
+      max_steps: accepted and rejected steps allowed.
+      handle: of the progress line.
+      progress: whether to report to it.
+
+    Returns:
+      valid, times and observables (one a grid time), y, t, status, accepted, rejected.
+    """
+
+    def of_clock(clock: Array) -> Array:
+        return scale * jnp.expm1(clock) if chart.log_clock else clock
+
+    def field(clock: Any, y: Any, args: Any) -> Any:
+        rate = scale * jnp.exp(clock) if chart.log_clock else 1.0
+        return jax.tree.map(lambda v: rate * v, args.velocity(y))
+
+    terms = diffrax.ODETerm(field)
+    controller = diffrax.PIDController(rtol=rtol, atol=atol)
+    solver = _with_tolerances(solver, rtol, atol)
+    marks = jnp.log1p(grid / scale) if chart.log_clock else grid
+    order = solver.order(terms)
+    assert order is not None
+    clock0 = jnp.log1p(t0 / scale) if chart.log_clock else t0
+    first, controller_state = controller.init(
+        terms, clock0, marks[-1], y0, None, chart, solver.func, order
+    )
+    far = jnp.asarray(jnp.inf, grid.dtype)
+    carry = _Carry(
+        clock=clock0,
+        dt=jnp.asarray(first, grid.dtype),
+        y=y0,
+        loss=chart.loss(y0),
+        beyond=far,
+        loss_beyond=far,
+        solver_state=solver.init(terms, clock0, first, y0, chart),
+        controller_state=jax.tree.map(jnp.asarray, controller_state),
+        accepted=jnp.zeros((), jnp.int64),
+        rejected=jnp.zeros((), jnp.int64),
+        status=jnp.asarray(Status.RUNNING),
+    )
+    carry = eqx.tree_at(lambda c: c.status, carry, _stop(chart, carry, stop_loss, stop_gradient))
+
+    def step(carry: _Carry, mark: Array) -> _Carry:
+        target = jnp.minimum(carry.clock + carry.dt, mark)
+        # Bracketed: the stopping loss lies between `clock` and `beyond`; aim at it in log loss.
+        bracketed = jnp.isfinite(carry.beyond)
+        share = jnp.log(carry.loss / stop_loss) / jnp.log(carry.loss / carry.loss_beyond)
+        share = jnp.clip(jnp.where(jnp.isfinite(share), share, 0.5), 0.01, 1.0)
+        aim = carry.clock + share * (carry.beyond - carry.clock)
+        target = jnp.where(bracketed, jnp.minimum(target, aim), target)
+        y1, error, _, solver_state, result = solver.step(
+            terms, carry.clock, target, carry.y, chart, carry.solver_state, jnp.asarray(False)
+        )
+        good = result == diffrax.RESULTS.successful
+        error = jax.tree.map(
+            lambda e: jnp.where(good & jnp.isfinite(e), e, jnp.inf).astype(grid.dtype), error
+        )
+        keep, _, after, _, controller_state, _ = controller.adapt_step_size(
+            carry.clock, target, carry.y, y1, chart, error, order, carry.controller_state
+        )
+        loss = chart.loss(y1)
+        overflow = keep & ~jnp.isfinite(loss)
+        keep = keep & ~overflow
+        below = keep & (stop_loss > 0) & (loss < stop_loss * (1 - 1e-9))
+        taken = keep & ~below
+        moved = jnp.where(taken, target, carry.clock)
+        dt = after - jnp.where(keep, target, carry.clock)
+        # A step that was cut short to land on a mark says little about the next one's size.
+        cut = taken & (target < carry.clock + carry.dt)
+        dt = jnp.where(cut, jnp.maximum(dt, carry.dt), dt)
+        dt = jnp.where(below, carry.dt, dt)
+        dt = jnp.where(overflow, (target - carry.clock) / 4, dt)
+
+        def pick(new: Any, old: Any) -> Any:
+            return jax.tree.map(lambda a, b: jnp.where(taken, a, b), new, old)
+
+        accepted = carry.accepted + taken
+        rejected = carry.rejected + ~taken
+        carry = _Carry(
+            clock=moved,
+            dt=dt,
+            y=pick(y1, carry.y),
+            loss=jnp.where(taken, loss, carry.loss),
+            beyond=jnp.where(below, target, carry.beyond),
+            loss_beyond=jnp.where(below, loss, carry.loss_beyond),
+            solver_state=pick(solver_state, carry.solver_state),
+            controller_state=jax.tree.map(
+                lambda a, b: jnp.where(below, b, a), controller_state, carry.controller_state
+            ),
+            accepted=accepted,
+            rejected=rejected,
+            status=carry.status,
+        )
+        status = _stop(chart, carry, stop_loss, stop_gradient)
+        status = jnp.where(
+            (status == Status.RUNNING) & (accepted + rejected >= max_steps), Status.STEPS, status
+        )
+        resolution = 4 * jnp.finfo(grid.dtype).eps * jnp.maximum(moved, marks[1] * 1e-6)
+        stuck = (status == Status.RUNNING) & ~(dt > resolution)
+        stuck_as = jnp.where(bracketed & below, Status.LOSS, Status.TOO_SMALL)
+        status = jnp.where(stuck, stuck_as, status)
+        return eqx.tree_at(lambda c: c.status, carry, status)
+
+    def observe(carry: _Carry) -> Any:
+        state = State(chart, carry.y)
+        return {name: function(state) for name, function in pairs}
+
+    shapes = jax.eval_shape(observe, carry)
+
+    def to_mark(carry: _Carry, mark: Array) -> tuple[_Carry, Any]:
+        alive = carry.status == Status.RUNNING
+        due = (mark > clock0) | (t0 == 0)
+        carry = jax.lax.while_loop(
+            lambda c: (c.status == Status.RUNNING) & (c.clock < mark),
+            lambda c: step(c, mark),
+            carry,
+        )
+        valid = due & (alive | (mark == 0)) & (carry.status != Status.STRAINED)
+        seen = jax.lax.cond(
+            valid,
+            observe,
+            lambda _: jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shapes),
+            carry,
+        )
+        if progress:
+            report(handle, of_clock(carry.clock), carry.loss, carry.accepted, valid)
+        return carry, (valid, of_clock(carry.clock), seen)
+
+    carry, (valid, times, seen) = jax.lax.scan(to_mark, carry, marks)
+    status = jnp.where(carry.status == Status.RUNNING, Status.HORIZON, carry.status)
+    return {
+        "valid": valid,
+        "times": times,
+        "observables": seen,
+        "y": carry.y,
+        "t": of_clock(carry.clock),
+        "status": status,
+        "accepted": carry.accepted,
+        "rejected": carry.rejected,
+    }
+
+
+def _stop(
+    chart: AbstractChart, carry: _Carry, stop_loss: Array, stop_gradient: Array
+) -> Int[Array, ""]:
+    """The status after a step: running, or why not."""
+    status = jnp.where(carry.loss <= stop_loss * (1 + 1e-9), Status.LOSS, Status.RUNNING)
+    small = jax.lax.cond(
+        stop_gradient > 0,
+        lambda y: chart.squared_speed(y) <= stop_gradient**2,
+        lambda y: jnp.asarray(False),
+        carry.y,
+    )
+    status = jnp.where(small, Status.GRADIENT, status)
+    strained = (status == Status.RUNNING) & chart.strained(carry.y)
+    status = jnp.where(strained, Status.STRAINED, status)
+    return jnp.where(jnp.isfinite(carry.loss), status, Status.DIVERGED)
+
+
+def _with_tolerances(
+    solver: diffrax.AbstractSolver, rtol: Array, atol: Array
+) -> diffrax.AbstractSolver:
+    """Give an implicit solver's root finder the step's tolerances, as `diffeqsolve` does."""
+    finder = getattr(solver, "root_finder", None)
+    if finder is None:
+        return solver
+    unset = diffrax.with_stepsize_controller_tols(diffrax.VeryChord)().rtol
+    norm = diffrax.PIDController(rtol=1.0, atol=1.0).norm
+    for name, value in (("rtol", rtol), ("atol", atol), ("norm", norm)):
+        if getattr(finder, name, None) is unset:
+            finder = eqx.tree_at(
+                lambda f, name=name: getattr(f, name), finder, value, is_leaf=lambda x: x is unset
+            )
+    return eqx.tree_at(lambda s: s.root_finder, solver, finder)
