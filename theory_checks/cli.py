@@ -40,7 +40,7 @@ class Check:
     html: Path | None = None
     """Write the ledger as one HTML page."""
     pictures: Path | None = None
-    """Folder for pictures of the claims that have one (by default beside the HTML or JSON file)."""
+    """Folder for pictures; by default that of the HTML or JSON file, or results."""
     module: Path | None = None
     """A Python file with claims of your own."""
     precision: Literal["float64", "float32"] = "float64"
@@ -160,7 +160,7 @@ def _check(command: Check, chosen: "list[Claim]", console: "Console") -> int:
 
 
 def _beside(path: Path | None) -> Path:
-    return Path.cwd() if path is None else path.resolve().parent
+    return Path("results") if path is None else path.resolve().parent
 
 
 def _load(path: Path) -> None:
