@@ -117,6 +117,14 @@ def run_descents(
     Raises:
       ValueError: as `run_descent`; and if there is no start or the numbers of starts and rates
         differ.
+
+    Example:
+      >>> import gradflow as gf, optax
+      >>> objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+      >>> starts = [gf.identity_factors((2, 2, 2), scale) for scale in (0.1, 0.01)]
+      >>> runs = run_descents(objective, starts, optax.sgd, learning_rates=[0.1, 0.05], steps=100)
+      >>> [run.config["learning_rate"] for run in runs]
+      [0.1, 0.05]
     """
     starts = list(starts)
     if not starts:

@@ -33,6 +33,12 @@ def low_rank_matrix(
     Raises:
       ValueError: if the rank does not fit the shape.
 
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> w = low_rank_matrix(jax.random.key(0), (6, 4), rank=2, norm=6.0)
+      >>> int(jnp.linalg.matrix_rank(w)), round(float(jnp.linalg.norm(w)), 6)
+      (2, 6.0)
+
     References:
       arora2019, Appendix D; razin2020, Appendix F.
     """
@@ -48,6 +54,12 @@ def low_rank_tensor(
     key: PRNGKeyArray, shape: Sequence[int], rank: int, norm: float | None = 1.0
 ) -> Float[Array, "..."]:
     """Random CP tensor of at most the given rank, standard normal factors, unit norm by default.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> w = low_rank_tensor(jax.random.key(0), (3, 4, 2), rank=1)
+      >>> w.shape, round(float(jnp.linalg.norm(w)), 6)
+      ((3, 4, 2), 1.0)
 
     References:
       razin2020, Appendix F.2.2.
@@ -69,6 +81,11 @@ def sample_entries(key: PRNGKeyArray, shape: Sequence[int], count: int) -> Int[A
 
     Raises:
       ValueError: if there are not that many entries.
+
+    Example:
+      >>> import jax
+      >>> sample_entries(jax.random.key(0), (4, 5), 20).shape  # each entry once
+      (20, 2)
     """
     shape = shape_of("shape", shape)
     if not 1 <= count <= prod(shape):
@@ -120,6 +137,11 @@ def tensor_completion(
 ) -> TensorCompletion:
     """Complete a random unit-norm CP tensor from uniformly drawn entries; the truth is kept.
 
+    Example:
+      >>> import jax
+      >>> tensor_completion(jax.random.key(0), (3, 4, 2), rank=1, observations=10).convention
+      'mean'
+
     References:
       razin2020, Section 4.2 and Appendix F.2.2.
     """
@@ -132,7 +154,13 @@ def tensor_completion(
 def gaussian_measurements(
     key: PRNGKeyArray, count: int, shape: Sequence[int], std: float = 1.0
 ) -> Float[Array, "m d d_prime"]:
-    """Measurement matrices with independent N(0, std^2) entries (std = 1/d in Arora's code)."""
+    """Measurement matrices with independent N(0, std^2) entries (std = 1/d in Arora's code).
+
+    Example:
+      >>> import jax
+      >>> gaussian_measurements(jax.random.key(0), 7, (3, 2)).shape
+      (7, 3, 2)
+    """
     shape = shape_of("shape", (count, *shape), 3)
     return positive("std", std) * jax.random.normal(key, shape)
 
@@ -149,6 +177,12 @@ def matrix_sensing(
 ) -> MatrixSensing:
     """Sense a random low-rank matrix through Gaussian measurements; the truth is kept.
 
+    Example:
+      >>> import jax
+      >>> problem = matrix_sensing(jax.random.key(0), (5, 4), rank=1, measurements=12)
+      >>> problem.shape, problem.observations, float(problem.loss(problem.truth)) < 1e-20
+      ((5, 4), 12, True)
+
     References:
       arora2019, Appendix D.
     """
@@ -161,7 +195,13 @@ def matrix_sensing(
 def least_squares(
     key: PRNGKeyArray, rows: int, columns: int, *, loss: LossConvention = "half_sum"
 ) -> LeastSquares:
-    """Noiseless linear regression with standard normal inputs and coefficients."""
+    """Noiseless linear regression with standard normal inputs and coefficients.
+
+    Example:
+      >>> import jax
+      >>> least_squares(jax.random.key(0), rows=5, columns=8).shape
+      (8,)
+    """
     of_x, of_truth = jax.random.split(key)
     x = jax.random.normal(of_x, (rows, columns))
     truth = jax.random.normal(of_truth, (columns,))

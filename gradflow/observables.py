@@ -25,6 +25,19 @@ class State(eqx.Module):
     Attributes:
       chart: the coordinates' meaning.
       y: the coordinates.
+
+    Example:
+      >>> import gradflow as gf, jax.numpy as jnp
+      >>> objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+      >>> start = gf.identity_factors((2, 2, 2), 0.5)
+      >>> flow = gf.solve_flow(
+      ...     objective,
+      ...     start,
+      ...     horizon=1.0,
+      ...     observe={"trace": lambda state: jnp.trace(state.product)},
+      ... )
+      >>> float(flow["trace"][0])
+      1.0
     """
 
     chart: AbstractChart
@@ -184,7 +197,18 @@ class _DistanceFromRank(eqx.Module):
 
 
 def schatten_norm(p: float) -> Observable:
-    """The observable Schatten-p (quasi-)norm; see `spectrum.schatten_norm`."""
+    """The observable Schatten-p (quasi-)norm; see `spectrum.schatten_norm`.
+
+    Example:
+      >>> import gradflow as gf
+      >>> objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+      >>> start = gf.identity_factors((2, 2, 2), 0.5)
+      >>> flow = gf.solve_flow(
+      ...     objective, start, horizon=1.0, observe={"nuclear norm": schatten_norm(1.0)}
+      ... )
+      >>> round(float(flow["nuclear norm"][0]), 6)
+      1.0
+    """
     return _SchattenNorm(p)
 
 

@@ -24,6 +24,12 @@ def end_to_end(
     Raises:
       ValueError: if depth is below 1.
 
+    Example:
+      >>> import jax.numpy as jnp
+      >>> w = jnp.diag(jnp.array([4.0, 1.0]))
+      >>> end_to_end(w, jnp.eye(2), depth=2).tolist()  # 2 s_r on the diagonal
+      [[8.0, 0.0], [0.0, 2.0]]
+
     References:
       arora2019, Lemma 3; zhao2022, Equation (4).
     """

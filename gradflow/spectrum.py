@@ -106,6 +106,11 @@ def distance_from_rank(w: Float[Array, "m n"], rank: int) -> Float[Array, ""]:
       w: a matrix.
       rank: 0 or more.
 
+    Example:
+      >>> import jax.numpy as jnp
+      >>> float(distance_from_rank(jnp.diag(jnp.array([5.0, 4.0, 3.0])), 1))
+      5.0
+
     References:
       razin2020, Definition 2 (D(W, M_r)); Eckart and Young 1936.
     """
@@ -134,6 +139,11 @@ def left_power(w: Float[Array, "m n"], exponent: float) -> Float[Array, "m m"]:
       w: a matrix.
       exponent: 0 or more.
 
+    Example:
+      >>> import jax.numpy as jnp
+      >>> jnp.round(left_power(jnp.diag(jnp.array([4.0, 0.0])), 0.5), 6).tolist()
+      [[4.0, 0.0], [0.0, 0.0]]
+
     References:
       arora2019, Lemma 3 (the power operator on positive semidefinite matrices).
     """
@@ -155,6 +165,11 @@ def polar_factor(w: Float[Array, "m n"]) -> Float[Array, "m n"]:
 
     Args:
       w: a matrix of full rank (the factor is not unique otherwise).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> jnp.round(polar_factor(jnp.diag(jnp.array([4.0, -0.1]))), 6).tolist()
+      [[1.0, 0.0], [0.0, -1.0]]
     """
     u, _, vt = jnp.linalg.svd(w, full_matrices=False)
     return u @ vt

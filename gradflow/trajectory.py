@@ -2,9 +2,7 @@
 
 import enum
 import json
-import os
 import platform
-import uuid
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,6 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 import xarray as xr
+
+from gradflow.files import whole_file
 
 
 class Outcome(enum.Enum):
@@ -150,17 +150,9 @@ class Trajectory:
         Raises:
           FileNotFoundError: if the folder does not exist.
         """
-        path = Path(path)
-        if not path.parent.is_dir():
-            raise FileNotFoundError(f"The folder {path.parent} does not exist; create it first.")
-        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-        try:
+        with whole_file(path) as temporary:
             self.to_xarray().to_netcdf(temporary, engine="h5netcdf")
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        return path
+        return Path(path)
 
     @classmethod
     def load(cls, path: str | Path) -> "Trajectory":

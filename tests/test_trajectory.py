@@ -207,7 +207,7 @@ def test_an_interruption_leaves_nothing_behind(flow, tmp_path, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gradflow.trajectory.os.replace", interrupted)
+    monkeypatch.setattr("gradflow.files.os.replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         flow.save(tmp_path / "run.nc")
     assert not list(tmp_path.iterdir())

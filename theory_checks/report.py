@@ -3,8 +3,6 @@
 import base64
 import html
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gradflow.files import whole_file
 from theory_checks.claims import Claim
 from theory_checks.ledger import Entry
 
@@ -105,14 +104,8 @@ def write_json(entries: Sequence[Entry], path: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file, whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_html(entries: Sequence[Entry], path: Path, pictures: dict[str, bytes]) -> None:
