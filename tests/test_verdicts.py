@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from theory_checks import Settings, arora2019, check, razin2020, razin2020_proofs, select, zhao2022  # noqa: F401
+from theory_checks import Settings, check, select
+from theory_checks.cli import load_papers
 from theory_checks.singular_dynamics import large_cases, small_cases
+
+load_papers()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from theory_checks.claims import Claim
 
-PAPERS = ("arora2019", "razin2020", "razin2020_proofs", "zhao2022")
+PAPERS = ("arora2019", "razin2020", "razin2020_proofs", "razin2020_determinant", "zhao2022")
 """The modules that hold claims."""
 
 
@@ -53,6 +53,12 @@ class List:
 
     module: Path | None = None
     """A Python file with claims of your own."""
+
+
+def load_papers() -> None:
+    """Import the modules that hold claims, which registers them."""
+    for name in PAPERS:
+        importlib.import_module(f"theory_checks.{name}")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -98,8 +104,7 @@ def run(command: Check | List) -> int:
 
     if isinstance(command, Check):
         jax.config.update("jax_enable_x64", command.precision == "float64")
-    for name in PAPERS:
-        importlib.import_module(f"theory_checks.{name}")
+    load_papers()
     if command.module is not None:
         _load(command.module)
     console = Console()
