@@ -74,11 +74,12 @@ def eq39(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
             gap = slope.value[rows, columns] - np.array(sides)
             return gap, slope.error[rows, columns], np.array(sizes)
 
+        change = 0.0
         for k in range(len(found.times)):
             gap, error, size = gaps(found, k)
-            change = np.max(np.abs(gap - gaps(coarse, k)[0]) / size)
+            change = max(change, float(np.max(np.abs(gap - gaps(coarse, k)[0]) / size)))
             residual += list(np.abs(gap) / size)
-            floor += list(error / size + 2 * change + 1e-12)
+            floor += list(error / size + 1e-12)
             where += [(k, place) for place in _PLACES]
 
         def confirm(
@@ -101,7 +102,7 @@ def eq39(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
         yield Case(
             name=f"alpha = {alpha:g}, {len(found.times)} times to {found.times[-1]:.0e}",
             residual=residual,
-            floor=floor,
+            floor=np.array(floor) + 2 * change,
             hypotheses=hypotheses,
             size=4,
             witness=lambda at, found=found, where=where: {
