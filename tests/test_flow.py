@@ -666,3 +666,20 @@ def test_another_pivot_takes_over_where_one_becomes_small(w):
     plain = gf.solve_flow(objective, w, horizon=end, rtol=1e-11, times=flow.times[1:-1])
     # 1e-6 is far above either tolerance times the growth of errors in the rise (about 1e2).
     np.testing.assert_allclose(flow["loss"], plain["loss"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4])
+@pytest.mark.parametrize("start", ["generic", "identity"])
+def test_a_loss_of_1e_8_takes_at_most_200_steps(depth, start):
+    w = np.array({"generic": [[1e-3, 3e-4], [-2e-4, 8e-4]], "identity": 1e-2 * np.eye(2)}[start])
+    objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct.of((2, 2), depth))
+    loose, tight = (
+        gf.solve_flow(objective, w, coordinates="logdet", stop_loss=1e-8, rtol=rtol)
+        for rtol in (1e-6, 1e-9)
+    )
+    assert loose.outcome is gf.Outcome.REACHED_LOSS
+    assert loose.stats["steps"] <= 200
+    # The tolerance itself; the entry is in fact right to 1e-9.
+    assert loose["unobserved_entries"][-1, 0] == pytest.approx(
+        tight["unobserved_entries"][-1, 0], rel=1e-6
+    )
