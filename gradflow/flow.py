@@ -49,7 +49,8 @@ _OUTCOMES = {
     Status.STRAINED: Outcome.STEP_TOO_SMALL,
     Status.DIVERGED: Outcome.DIVERGED,
 }
-_DECADES, _PER_DECADE = 24, 10
+_RECORDS = {False: (12, 24), True: (24, 10)}
+"""Decades and records a decade by default, without and with a logarithmic clock."""
 _CHARTS = 50
 
 
@@ -78,11 +79,12 @@ def solve_flow(
       coordinates: "factors" (any start), "product" (balanced; the matrix alone), "singular"
         (balanced; log singular values and vectors, distinct and not zero), "logdet" (balanced 2x2
         completion; the determinant's sign is kept and its logarithm followed).
-      horizon: the last time; without it, 1e22 times the start's time scale.
+      horizon: the last time; without it, 1e10 times the start's time scale (1e22 in "logdet"
+        coordinates).
       stop_loss: stop where the loss has fallen to this value.
       stop_gradient: stop where the norm of the gradient in the factors has fallen to this value.
-      times: when to record, rising; by default 10 times a decade, from 1/100 of the time scale of
-        the start on. The start and the end are always recorded.
+      times: when to record, rising; by default 24 times a decade (10 in "logdet" coordinates),
+        from 1/100 of the time scale of the start on. The start and the end are always recorded.
       observe: names from `gradflow.observables`, or a dictionary of functions of a `State`.
       solver: any diffrax solver with an error estimate. By default Tsit5, and linearly implicit
         extrapolation in "logdet" coordinates.
@@ -146,7 +148,7 @@ def solve_flow(
         atol = rtol * (1e-2 if chart.log_clock else _rms(y))
     pairs = resolve(default_observables(objective.problem) if observe is None else observe)
     scale = _time_scale(chart, y)
-    grid = _record_times(times, horizon, scale)
+    grid = _record_times(times, horizon, scale, chart.log_clock)
 
     result = _run(chart, y, grid, scale, pairs, solver, rtol, atol, stop_loss, stop_gradient,
                   max_steps, progress)  # fmt: skip
@@ -254,11 +256,12 @@ def _time_scale(chart: AbstractChart, y: Any) -> float:
     return scale if np.isfinite(scale) and scale > 0 else 1.0
 
 
-def _record_times(times: Any, horizon: float | None, scale: float) -> np.ndarray:
+def _record_times(times: Any, horizon: float | None, scale: float, log_clock: bool) -> np.ndarray:
     """Times to land on, from 0; the last is the horizon."""
     if times is None:
         first = scale * 1e-2
-        grid = first * 10.0 ** (np.arange(_DECADES * _PER_DECADE) / _PER_DECADE)
+        decades, each = _RECORDS[log_clock]
+        grid = first * 10.0 ** (np.arange(decades * each) / each)
         if horizon is not None:
             # The number of records stays, so that another horizon does not compile again.
             ends = (min(first, horizon * 1e-3), horizon)

@@ -313,10 +313,10 @@ def test_times_are_hit_and_ends_are_recorded(times, horizon, wanted):
     assert flow["product"].shape == (4, 2, 2)
 
 
-def test_default_times_are_ten_a_decade(reference):
+def test_default_times_are_24_a_decade(reference):
     objective, _, start, _ = reference
     flow = gf.solve_flow(objective, start, stop_gradient=1e-2, observe=["gradient_norm"])
-    np.testing.assert_allclose(flow.times[2:-1] / flow.times[1:-2], 10**0.1, rtol=1e-12)
+    np.testing.assert_allclose(flow.times[2:-1] / flow.times[1:-2], 10 ** (1 / 24), rtol=1e-12)
 
 
 def test_observables_of_a_dictionary_and_of_factors(reference):
