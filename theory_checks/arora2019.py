@@ -42,7 +42,7 @@ def lem3(settings: Settings, shift: int = 0) -> Iterator[Case]:
             objective = gf.Objective(problem, model)
             tight, coarse = (
                 runs.record_clusters(objective, start, centres, rtol=rtol, width=width)
-                for rtol, width in ((1e-11, 1e-3), (1e-9, 2e-3))
+                for rtol, width in ((1e-11, 1e-4), (1e-9, 2e-4))
             )
             residual, floor, judged = [], [], []
             for k, t in enumerate(tight.times):
