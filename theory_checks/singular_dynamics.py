@@ -148,7 +148,7 @@ def _ratings_run(seed: int, full: bool) -> Motion:
     problem = runs.movielens()
     model = gf.MatrixProduct.of(problem.shape, 2)
     start = gf.random_balanced(jax.random.key(seed), model.sizes, 1e-3)
-    centres = (0.004, 0.009, 0.016, 0.03) if full else (0.006,)
+    centres = (0.004, 0.009) if full else (0.006,)
     objective = gf.Objective(problem, model)
     return motion(runs.record_clusters(objective, start, centres, rtol=1e-6, width=5e-4))
 
