@@ -153,7 +153,7 @@ def _check(command: Check, chosen: "list[Claim]", console: "Console") -> int:
     drawn: dict[str, bytes] = {}
     if command.precision == "float64":
         folder = command.pictures or _beside(command.html or command.json)
-        drawn = pictures.draw([entry.claim.id for entry in entries], settings)
+        drawn = pictures.draw([entry.claim.id for entry in entries])
         for file in pictures.save(drawn, folder):
             console.print(f"Picture: {file}")
     if command.json is not None:

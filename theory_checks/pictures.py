@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gradflow.spectrum import effective_rank_of
-from theory_checks.claims import Settings
 from theory_checks.norms import schatten
 from theory_checks.razin2020 import DEPTHS, STOP_LOSS, DistanceSides, RankSides
 from theory_checks.runs import blowup
@@ -19,17 +18,15 @@ from theory_checks.runs import blowup
 BLUE, ORANGE, RED, PINK, BLACK = "#0072B2", "#E69F00", "#D55E00", "#CC79A7", "#000000"
 
 
-def draw(ids: Sequence[str], settings: Settings) -> dict[str, bytes]:
+def draw(ids: Sequence[str]) -> dict[str, bytes]:
     """PNG pictures for those of the claims that have one; one for all parts of a theorem.
 
     Args:
       ids: the claims that were checked.
-      settings: as for the check.
 
     Returns:
       PNG images by the id of the first claim that they illustrate.
     """
-    del settings
     theorem1 = [id for id in ids if id.startswith("razin2020.thm1")]
     return {theorem1[0]: _png(norm_blowup_figure())} if theorem1 else {}
 

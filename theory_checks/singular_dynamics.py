@@ -36,7 +36,8 @@ class Motion(NamedTuple):
       along: (clusters, k) u_r^T gradient v_r.
       chain: (clusters, k) u_r^T (dW/dt) v_r with dW/dt by the chain rule, or None.
       push: (clusters,) spectral norms of the gradient.
-      changes: how many signed singular values end with the other sign.
+      changes: how many signed singular values end with the other sign, None where they are too
+        many to follow from one cluster to the next.
     """
 
     found: runs.Clusters
@@ -46,7 +47,7 @@ class Motion(NamedTuple):
     along: np.ndarray
     chain: np.ndarray | None
     push: np.ndarray
-    changes: int
+    changes: int | None
 
 
 def motion(found: runs.Clusters) -> Motion:
@@ -63,7 +64,7 @@ def motion(found: runs.Clusters) -> Motion:
         rows.append((s[3], slope.value, slope.error, along, chain, push))
     s, slope, error, along, chain, push = (np.array(column) for column in zip(*rows, strict=True))
     small = found.product.shape[-1] <= 10
-    changes = _sign_changes(found.product.reshape(-1, *found.product.shape[2:])) if small else 0
+    changes = _sign_changes(found.product.reshape(-1, *found.product.shape[2:])) if small else None
     if not small:
         found = found._replace(product=found.product[:, 3:4], velocity=None)
     chains = chain if "velocity" in found.flow.observables else None
@@ -190,15 +191,16 @@ def dynamics_case(
     if first.chain is not None:
         notes.append(f"chain rule agrees to {np.max(np.abs(first.chain - printed) / scale):.1e}")
         notes.append(f"relative unbalancedness at most {found.drift:.1e}")
-    notes.append(f"sign changes: {first.changes}")
+    signs = "not followed between clusters" if first.changes is None else first.changes
+    notes.append(f"sign changes: {signs}")
     hypotheses = {
         "the loss never rises": bool(np.all(np.diff(loss) <= 1e-12 * loss[0])),
         "balanced start": runs.balanced_start(found.flow),
     }
     shape = found.product.shape[-2:]
-    if depth > 1:
+    if depth > 1 and first.changes is not None:
         hypotheses["no singular value changes sign (depth at least 2)"] = first.changes == 0
-    elif shape == (2, 2):
+    elif first.changes is not None:
         hypotheses["a signed singular value crosses zero (depth 1)"] = first.changes > 0
     values = first.s.shape[1]
 
