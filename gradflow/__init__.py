@@ -1,9 +1,11 @@
 """gradflow: gradient flow and descent on matrix and tensor factorisations, exactly."""
 
 from gradflow import data, generate, initializations, observables, plotting, spectrum
+from gradflow.adam_flow import AdamChart, adam_chart, sampled_variance, smoothed_share
 from gradflow.descent import run_descent, run_descents
 from gradflow.factorizations import CPTensor, MatrixProduct, Objective
-from gradflow.flow import solve_flow
+from gradflow.flow import solve_flow, solve_flows
+from gradflow.handover import HandOver
 from gradflow.generate import (
     gaussian_measurements,
     least_squares,
@@ -23,6 +25,7 @@ from gradflow.initializations import (
     random_balanced,
     unbalancedness,
 )
+from gradflow.penalties import NuclearFrobeniusRatio, NuclearNorm, SchattenNorm, SchattenRatio
 from gradflow.problems import (
     LeastSquares,
     MatrixCompletion,
@@ -35,15 +38,21 @@ from gradflow.trajectory import Outcome, Trajectory
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdamChart",
     "CPTensor",
     "LeastSquares",
     "MatrixCompletion",
     "MatrixProduct",
     "MatrixSensing",
+    "NuclearFrobeniusRatio",
+    "NuclearNorm",
     "Objective",
     "Outcome",
+    "SchattenNorm",
+    "SchattenRatio",
     "TensorCompletion",
     "Trajectory",
+    "adam_chart",
     "astype",
     "balanced_factors",
     "data",
@@ -65,7 +74,10 @@ __all__ = [
     "run_descent",
     "run_descents",
     "sample_entries",
+    "sampled_variance",
+    "smoothed_share",
     "solve_flow",
+    "solve_flows",
     "spectrum",
     "tensor_completion",
     "unbalancedness",

@@ -34,10 +34,10 @@ def finite_array(name: str, value: Any, ndim: int | None = None) -> np.ndarray:
             f"{name} must have {ndim} axes, but its shape is {array.shape}; reshape it."
         )
     bad = np.argwhere(~np.isfinite(array))
-    if bad.size:
+    if len(bad):
         where = tuple(int(i) for i in bad[0])
         raise ValueError(
-            f"{name}{list(where)} is {array[where]}, which is not a finite number "
+            f"{name}{list(where) if where else ''} is {array[where]}, which is not a finite number "
             f"({len(bad)} such in all); remove or replace these entries."
         )
     return array

@@ -19,7 +19,7 @@ from gradflow.preconditioners import end_to_end
 from gradflow.problems import AbstractProblem
 from gradflow.spectrum import singular_values
 
-ChartName = Literal["factors", "product", "singular", "logdet"]
+ChartName = Literal["auto", "factors", "product", "singular", "logdet"]
 
 
 class AbstractChart(eqx.Module):
@@ -27,6 +27,7 @@ class AbstractChart(eqx.Module):
 
     name: eqx.AbstractClassVar[str]
     log_clock: eqx.AbstractClassVar[bool]
+    normwise: eqx.AbstractClassVar[bool]
 
     @property
     @abc.abstractmethod
@@ -43,11 +44,30 @@ class AbstractChart(eqx.Module):
 
     @abc.abstractmethod
     def squared_speed(self, y: Any) -> Float[Array, ""]:
-        """-d loss/dt, the squared norm of the gradient in the (balanced) factors."""
+        """-d value/dt, the squared norm of the gradient in the (balanced) factors."""
 
     def loss(self, y: Any) -> Float[Array, ""]:
-        """The loss at the product."""
+        """The loss at the product, without a penalty."""
         return self.problem.loss(self.product(y))
+
+    def penalty(self, y: Any) -> Float[Array, ""]:
+        """The penalty at the product; 0 in coordinates that have none."""
+        return jnp.zeros_like(self.loss(y))
+
+    def value(self, y: Any) -> Float[Array, ""]:
+        """The loss + penalty, which falls along the flow."""
+        return self.loss(y) + self.penalty(y)
+
+    def smooth(self, y: Any, tolerance: Any = None) -> Bool[Array, ""]:
+        """Whether the velocity is defined at y: no kink of a penalty.
+
+        Args:
+          y: the coordinates.
+          tolerance: relative to the largest, singular values below it count as zero; by default
+            working precision.
+        """
+        del y, tolerance
+        return jnp.asarray(True)
 
     def factors(self, y: Any) -> Factors | None:
         """The factors, where the coordinates know them."""
@@ -79,6 +99,7 @@ class FactorChart(AbstractChart):
     objective: Objective
     name: ClassVar[str] = "factors"
     log_clock: ClassVar[bool] = False
+    normwise: ClassVar[bool] = True
 
     @property
     def problem(self) -> AbstractProblem:
@@ -92,6 +113,12 @@ class FactorChart(AbstractChart):
 
     def squared_speed(self, y: Factors) -> Float[Array, ""]:
         return jnp.sum(jnp.stack([jnp.sum(g**2) for g in self.objective.gradient(y)]))
+
+    def penalty(self, y: Factors) -> Float[Array, ""]:
+        return self.objective.penalty_at(y)
+
+    def smooth(self, y: Factors, tolerance: Any = None) -> Bool[Array, ""]:
+        return self.objective.smooth(y, tolerance)
 
     def factors(self, y: Factors) -> Factors:
         return y
@@ -116,6 +143,7 @@ class ProductChart(AbstractChart):
     depth: int = eqx.field(static=True)
     name: ClassVar[str] = "product"
     log_clock: ClassVar[bool] = False
+    normwise: ClassVar[bool] = True
 
     @property
     def problem(self) -> AbstractProblem:
@@ -150,6 +178,7 @@ class SingularChart(AbstractChart):
     depth: int = eqx.field(static=True)
     name: ClassVar[str] = "singular"
     log_clock: ClassVar[bool] = False
+    normwise: ClassVar[bool] = False
 
     @property
     def problem(self) -> AbstractProblem:
@@ -199,9 +228,14 @@ def balanced_start(objective: Objective, factors: Factors) -> MatrixProduct:
     """Check that a start has what the product's own flow needs: a matrix product, balanced.
 
     Raises:
-      ValueError: if not; it names the unbalancedness and the remedy.
+      ValueError: if not, or if there is a penalty; it names the unbalancedness and the remedy.
     """
     model = objective.factorization
+    if objective.penalty is not None:
+        raise ValueError(
+            f"The objective has a penalty, {type(objective.penalty).__name__}, and coordinates "
+            "other than 'factors' have none; use coordinates='factors'."
+        )
     if not isinstance(model, MatrixProduct):
         raise ValueError(
             f"{type(model).__name__} has no flow of the product alone; use coordinates='factors'."

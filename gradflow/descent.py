@@ -313,7 +313,8 @@ def _advance(
 
     def one(lane: tuple[_Lanes, Array | None]) -> tuple[_Lanes, Any]:
         start, rate = lane
-        # Loss and gradient are at hand for those that ask for more (L-BFGS, Polyak's rule).
+        # Value and gradient are at hand for those that ask for more (L-BFGS, Polyak's rule); where
+        # none does, the compiler leaves the penalty's value out.
         update = optax.with_extra_args_support(_make(optimizer, rate)).update
         evaluate = objective.loss_and_gradient
 
@@ -332,9 +333,10 @@ def _advance(
 
             def body(inner: Any) -> Any:
                 count, loss, gradient, parameters, state = inner
+                value = loss + objective.penalty_at(parameters)
                 change, state = update(
                     gradient, state, parameters,
-                    value=loss, grad=gradient, value_fn=objective.loss,
+                    value=value, grad=gradient, value_fn=objective.value,
                 )  # fmt: skip
                 parameters = jax.tree.map(jnp.add, parameters, change)
                 loss, gradient = evaluate(parameters)

@@ -20,8 +20,8 @@ def fingerprint(tree: Any) -> str:
 
 
 def describe(objective: Any) -> dict[str, Any]:
-    """Kind, shape, size, convention and fingerprint of an objective's problem and factorisation."""
-    problem, model = objective.problem, objective.factorization
+    """What an objective is made of: problem (with a fingerprint), factorisation, penalty."""
+    problem, model, penalty = objective.problem, objective.factorization, objective.penalty
     return {
         "problem": type(problem).__name__,
         "shape": list(problem.shape),
@@ -31,4 +31,7 @@ def describe(objective: Any) -> dict[str, Any]:
         "data_sha256": fingerprint(problem),
         "factorization": type(model).__name__,
         "factor_shapes": [list(shape) for shape in model.factor_shapes],
+        "penalty": None
+        if penalty is None
+        else {"kind": type(penalty).__name__} | {k: float(v) for k, v in vars(penalty).items()},
     }

@@ -4,7 +4,8 @@ The loop is in `gradflow.integrate`; here is what a user asks for, and what come
 """
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -22,15 +23,15 @@ from gradflow.charts import (
     SingularChart,
     balanced_start,
 )
+from gradflow.choice import choose_coordinates, choose_solver
 from gradflow.describe import describe
 from gradflow.factorizations import Factors, MatrixProduct, Objective
 from gradflow.initializations import balanced_factors
 from gradflow.integrate import Status, integrate
 from gradflow.logdet_chart import LogDetChart, choose_pivot
-from gradflow.observables import Observable, Observe, default_observables, resolve
+from gradflow.observables import Observable, Observe, State, default_observables, resolve
 from gradflow.problems import MatrixCompletion
 from gradflow.progress import FlowProgress
-from gradflow.solvers import LinearlyImplicitExtrapolation
 from gradflow.spectrum import _clusters
 from gradflow.trajectory import (
     Outcome,
@@ -48,6 +49,7 @@ _OUTCOMES = {
     Status.TOO_SMALL: Outcome.STEP_TOO_SMALL,
     Status.STRAINED: Outcome.STEP_TOO_SMALL,
     Status.DIVERGED: Outcome.DIVERGED,
+    Status.KINK: Outcome.LOST_GRADIENT,
 }
 _RECORDS = {False: (12, 24), True: (24, 10)}
 """Decades and records a decade by default, without and with a logarithmic clock."""
@@ -58,62 +60,182 @@ def solve_flow(
     objective: Objective,
     start: Factors | Array,
     *,
-    coordinates: ChartName = "factors",
+    coordinates: ChartName | AbstractChart = "auto",
     horizon: float | None = None,
     stop_loss: float | None = None,
     stop_gradient: float | None = None,
     times: Any = None,
+    interpolate: bool | None = None,
     observe: Observe | None = None,
-    solver: diffrax.AbstractSolver | None = None,
+    solver: diffrax.AbstractSolver | Literal["auto"] = "auto",
     rtol: float = 1e-8,
     atol: float | None = None,
     max_steps: int = 10_000_000,
     progress: bool = False,
 ) -> Trajectory:
-    r"""Integrate the gradient flow dW_j/dt = -d loss/dW_j from a start until a stop.
+    r"""Integrate the gradient flow dW_j/dt = -d value/dW_j from a start until a stop.
+
+    The value is the loss, plus the objective's penalty if it has one.
 
     Args:
-      objective: the problem and its factorisation.
+      objective: the problem, its factorisation and, if any, its penalty.
       start: the factors W_1, ..., W_N (float64), or a matrix W, which stands for balanced factors
         of it.
       coordinates: "factors" (any start), "product" (balanced; the matrix alone), "singular"
         (balanced; log singular values and vectors, distinct and not zero), "logdet" (balanced 2x2
-        completion; the determinant's sign is kept and its logarithm followed).
+        completion; the determinant's sign is kept and its logarithm followed), or "auto": "logdet"
+        where it is possible and the observables need no factors, else "factors". Or a chart whose
+        coordinates are the factors, such as `gradflow.adam_chart` gives.
       horizon: the last time; without it, 1e10 times the start's time scale (1e22 in "logdet"
         coordinates).
-      stop_loss: stop where the loss has fallen to this value.
+      stop_loss: stop where the loss (without penalty) has fallen to this value.
       stop_gradient: stop where the norm of the gradient in the factors has fallen to this value.
       times: when to record, rising; by default 24 times a decade (10 in "logdet" coordinates),
         from 1/100 of the time scale of the start on. The start and the end are always recorded.
+      interpolate: let stabilised steps pass recording times, and record from their cubic
+        interpolants, whose error is of the order of the steps' own. By default the default times
+        are interpolated and given ones are landed on. Explicit steps always land.
       observe: names from `gradflow.observables`, or a dictionary of functions of a `State`.
-      solver: any diffrax solver with an error estimate. By default Tsit5, and linearly implicit
-        extrapolation in "logdet" coordinates.
-      rtol: relative tolerance of a step, entry by entry (root mean square over the entries).
-      atol: absolute tolerance; by default rtol times the root mean square of the start, and
-        1e-2 rtol in "logdet" coordinates.
+      solver: any diffrax solver with an error estimate, or "auto": by the number and kind of the
+        coordinates. The stats name the choice and its reason.
+      rtol: relative tolerance of a step: of the root mean square of all coordinates ("factors",
+        "product"), or entry by entry.
+      atol: absolute tolerance; by default 1e-3 rtol times the root mean square of the start
+        ("factors", "product"), rtol times that ("singular"), or 1e-2 rtol ("logdet").
       max_steps: accepted and rejected steps allowed.
       progress: show time and loss while it runs.
 
     Returns:
-      A `Trajectory`; its outcome says how the flow ended, its stats count steps, rejections
-      and the charts it took (a small pivot in "logdet" coordinates gives way to another).
+      A `Trajectory`; its outcome says how the flow ended. Its stats: steps, rejected, charts taken
+      (a small pivot in "logdet" coordinates gives way to another), end_time, solver, coordinates
+      and the reasons for them; and, where the solver counts them, gradients, hessian_products and
+      spectral_radius (the largest seen); and invariant_drift, the largest change of W_{j+1}^T
+      W_{j+1} - W_j W_j^T (of the squared norms' differences, for CP tensors) against the largest
+      squared norm of a factor, where the flow conserves it.
 
     Raises:
-      ValueError: on float32 input, no stop, wrong shapes, a start that the coordinates cannot hold,
-        tolerances or times that are not positive and finite.
+      ValueError: on float32 input, no stop, wrong shapes, a start that the coordinates cannot hold
+        or where the penalty has no gradient, tolerances or times that are not positive and finite.
 
     Example:
       >>> import gradflow as gf
       >>> problem = gf.norm_blowup()
       >>> objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth=2))
       >>> start = gf.identity_factors((2, 2, 2), 1e-2)
-      >>> flow = gf.solve_flow(objective, start, coordinates="logdet", stop_loss=1e-6)
+      >>> flow = gf.solve_flow(objective, start, stop_loss=1e-6)
       >>> flow.outcome.name, round(float(flow["unobserved_entries"][-1, 0]))
       ('REACHED_LOSS', 707)
+      >>> flow.stats["coordinates"]
+      'logdet'
 
     References:
       razin2020, Equation (4); arora2019, Equation (4).
     """
+    asked = _Asked(coordinates, horizon, stop_loss, stop_gradient, times, interpolate, observe,
+                   solver, rtol, atol, max_steps)  # fmt: skip
+    plan = _plan(objective, start, asked)
+    return _trajectory(plan, _run(plan, progress))
+
+
+def solve_flows(
+    objectives: Objective | Sequence[Objective],
+    starts: Sequence[Factors | Array],
+    *,
+    coordinates: ChartName = "auto",
+    horizon: float | None = None,
+    stop_loss: float | None = None,
+    stop_gradient: float | None = None,
+    times: Any = None,
+    interpolate: bool | None = None,
+    observe: Observe | None = None,
+    solver: diffrax.AbstractSolver | Literal["auto"] = "auto",
+    rtol: float = 1e-8,
+    atol: float | None = None,
+    max_steps: int = 10_000_000,
+) -> list[Trajectory]:
+    """Integrate a batch of flows of one shape in one compiled call: seeds, scales, data.
+
+    Each flow takes its own steps and stops by itself. On a CPU they run one after the other, on an
+    accelerator side by side, until the last one is done.
+
+    Args:
+      objectives: one for all, or one a start; problems of one kind, shape and number of
+        observations.
+      starts: one a flow, as for `solve_flow`.
+      coordinates: as for `solve_flow`; "auto" must come out the same for all.
+      horizon: as for `solve_flow`, and so are all others.
+      stop_loss: see there.
+      stop_gradient: see there.
+      times: see there.
+      interpolate: see there.
+      observe: see there.
+      solver: see there.
+      rtol: see there.
+      atol: see there.
+      max_steps: see there, for each flow.
+
+    Returns:
+      One `Trajectory` a flow, each what `solve_flow` gives.
+
+    Raises:
+      ValueError: as `solve_flow`; and if there is no start, numbers differ or flows are not alike.
+
+    Example:
+      >>> import gradflow as gf
+      >>> objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+      >>> starts = [gf.identity_factors((2, 2, 2), scale) for scale in (0.1, 0.01)]
+      >>> flows = solve_flows(objective, starts, stop_loss=1e-3)
+      >>> [round(float(flow["loss"][-1]), 6) for flow in flows]
+      [0.001, 0.001]
+    """
+    starts = list(starts)
+    if not starts:
+        raise ValueError("There is no start at all; give at least one.")
+    many = [objectives] * len(starts) if isinstance(objectives, Objective) else list(objectives)
+    if len(many) != len(starts):
+        raise ValueError(f"There are {len(starts)} starts but {len(many)} objectives.")
+    asked = _Asked(coordinates, horizon, stop_loss, stop_gradient, times, interpolate, observe,
+                   solver, rtol, atol, max_steps)  # fmt: skip
+    plans = [_plan(one, start, asked) for one, start in zip(many, starts, strict=True)]
+    return [
+        _trajectory(plan, result) for plan, result in zip(plans, _run_together(plans), strict=True)
+    ]
+
+
+class _Asked(NamedTuple):
+    """What the user asked for, apart from the objective and the start."""
+
+    coordinates: ChartName | AbstractChart
+    horizon: float | None
+    stop_loss: float | None
+    stop_gradient: float | None
+    times: Any
+    interpolate: bool | None
+    observe: Observe | None
+    solver: diffrax.AbstractSolver | Literal["auto"]
+    rtol: float
+    atol: float | None
+    max_steps: int
+
+
+class _Plan(NamedTuple):
+    """A flow, ready to run."""
+
+    objective: Objective
+    factors: Factors
+    chart: AbstractChart
+    y: Any
+    grid: np.ndarray
+    scale: float
+    pairs: tuple[tuple[str, Observable], ...]
+    solver: diffrax.AbstractSolver
+    atol: float
+    interpolate: bool
+    reasons: tuple[str, str]
+    asked: _Asked
+
+
+def _plan(objective: Objective, start: Factors | Array, asked: _Asked) -> _Plan:
     factors = _as_factors(objective, start)
     dtype = same_float_dtype(objective=objective, start=factors)
     if dtype != jnp.float64:
@@ -122,66 +244,129 @@ def solve_flow(
             'Call jax.config.update("jax_enable_x64", True) before anything else, '
             "or use gradflow.run_descent for float32 runs."
         )
-    if horizon is None and stop_loss is None and stop_gradient is None:
+    if asked.horizon is None and asked.stop_loss is None and asked.stop_gradient is None:
         raise ValueError("Give at least one of horizon, stop_loss and stop_gradient.")
-    stops = {
-        "horizon": horizon,
-        "stop_loss": stop_loss,
-        "stop_gradient": stop_gradient,
-        "rtol": rtol,
-        "atol": atol,
-    }
-    for name, value in stops.items():
-        if value is not None:
-            positive(name, value)
-    whole("max_steps", max_steps)
-    if solver is not None and not isinstance(solver, diffrax.AbstractAdaptiveSolver):
+    for name in ("horizon", "stop_loss", "stop_gradient", "rtol", "atol"):
+        if getattr(asked, name) is not None:
+            positive(name, getattr(asked, name))
+    whole("max_steps", asked.max_steps)
+    solver = asked.solver
+    if solver != "auto" and not isinstance(solver, diffrax.AbstractAdaptiveSolver):
         raise ValueError(
-            f"solver must be a diffrax solver with an error estimate, such as diffrax.Tsit5(), "
-            f"but it is {solver!r}."
+            f"solver must be 'auto' or a diffrax solver with an error estimate, such as "
+            f"diffrax.Tsit5(), but it is {solver!r}."
+        )
+    pairs = resolve(
+        default_observables(objective.problem) if asked.observe is None else asked.observe
+    )
+
+    coordinates, why = asked.coordinates, "as asked"
+    if isinstance(coordinates, str) and coordinates == "auto":
+        coordinates, why = choose_coordinates(objective, factors)
+    if isinstance(coordinates, AbstractChart):
+        chart, y = coordinates, factors
+    else:
+        chart, y = _chart(objective, factors, coordinates)
+    if asked.coordinates == "auto" and not _observable(chart, y, pairs):
+        (chart, y), why = _chart(objective, factors, "factors"), "the observables need the factors"
+    if not bool(chart.smooth(y, asked.rtol)):
+        raise ValueError(
+            f"{type(objective.penalty).__name__} has no gradient at the start: singular values of "
+            f"the product below rtol = {asked.rtol} times the largest count as zero. Start from a "
+            "product of full rank, lower rtol, or use gradflow.run_descent, which takes a "
+            "subgradient."
         )
 
-    chart, y = _chart(objective, factors, coordinates)
-    if solver is None:
-        solver = LinearlyImplicitExtrapolation() if chart.log_clock else diffrax.Tsit5()
+    solver, because = choose_solver(chart, y) if solver == "auto" else (solver, "as asked")
+    atol = asked.atol
     if atol is None:
-        atol = rtol * (1e-2 if chart.log_clock else _rms(y))
-    pairs = resolve(default_observables(objective.problem) if observe is None else observe)
+        atol = asked.rtol * (1e-2 if chart.log_clock else _rms(y) * (1e-3 if chart.normwise else 1))
     scale = _time_scale(chart, y)
-    grid = _record_times(times, horizon, scale, chart.log_clock)
+    grid = _record_times(asked.times, asked.horizon, scale, chart.log_clock)
+    interpolate = asked.times is None if asked.interpolate is None else asked.interpolate
+    return _Plan(objective, factors, chart, y, grid, scale, pairs, solver, atol, interpolate,
+                 (why, because), asked)  # fmt: skip
 
-    result = _run(chart, y, grid, scale, pairs, solver, rtol, atol, stop_loss, stop_gradient,
-                  max_steps, progress)  # fmt: skip
+
+def _observable(chart: AbstractChart, y: Any, pairs: tuple[tuple[str, Observable], ...]) -> bool:
+    """Whether the coordinates know all that is to be observed."""
+    try:
+        jax.eval_shape(lambda y: [function(State(chart, y)) for _, function in pairs], y)
+    except ValueError:
+        return False
+    return True
+
+
+def _trajectory(plan: _Plan, result: dict[str, Any]) -> Trajectory:
+    asked, solver, chart = plan.asked, plan.solver, plan.chart
     config = {
         "kind": "flow",
-        "objective": describe(objective),
+        "objective": describe(plan.objective),
         "coordinates": chart.name,
         "solver": type(solver).__name__,
         "solver_fields": {k: v for k, v in vars(solver).items() if isinstance(v, int | float)},
-        "rtol": rtol,
-        "atol": atol,
-        "horizon": horizon,
-        "stop_loss": stop_loss,
-        "stop_gradient": stop_gradient,
-        "max_steps": max_steps,
-        "dtype": str(dtype),
-        "observe": [name for name, _ in pairs],
+        "rtol": asked.rtol,
+        "atol": plan.atol,
+        "horizon": asked.horizon,
+        "stop_loss": asked.stop_loss,
+        "stop_gradient": asked.stop_gradient,
+        "max_steps": asked.max_steps,
+        "dtype": str(plan.factors[0].dtype),
+        "observe": [name for name, _ in plan.pairs],
         **provenance(),
     }
+    names = [name for name, _ in plan.pairs]
     return Trajectory(
         times=result["times"],
-        observables=named_observables([name for name, _ in pairs], result["observables"]),
+        observables=named_observables(names, result["observables"]),
         final=named_arrays(result["y"]),
-        initial=named_arrays(factors),
+        initial=named_arrays(plan.factors),
         outcome=_OUTCOMES[result["status"]],
         stats={
             "steps": result["accepted"],
             "rejected": result["rejected"],
             "charts": result["charts"],
             "end_time": result["t"],
+            "coordinates": chart.name,
+            "coordinates_reason": plan.reasons[0],
+            "solver": type(solver).__name__,
+            "solver_reason": plan.reasons[1],
+            **_spent(plan, result),
+            **_drift(plan, result["y"]),
         },
         config=json.loads(json.dumps(config, default=str)),
     )
+
+
+def _spent(plan: _Plan, result: dict[str, Any]) -> dict[str, float]:
+    """Gradients and Hessian-vector products, as far as the solver counts them."""
+    work = result["work"]
+    if work is not None:
+        return {
+            "gradients": int(work.fields),
+            "hessian_products": int(work.products),
+            "spectral_radius": float(work.radius),
+        }
+    if isinstance(plan.solver, diffrax.AbstractERK):
+        tableau = plan.solver.tableau
+        attempts = result["accepted"] + result["rejected"]
+        return {"gradients": 1 + attempts * (tableau.num_stages - bool(tableau.fsal))}
+    return {}
+
+
+def _drift(plan: _Plan, y: Any) -> dict[str, float]:
+    """How far the invariants have moved, against the largest squared norm of a factor."""
+    if not isinstance(plan.chart, FactorChart):
+        return {}
+    model = plan.objective.factorization
+    changes = [
+        jnp.linalg.norm(after - before)
+        for before, after in zip(model.invariants(plan.factors), model.invariants(y), strict=True)
+    ]
+    if not changes:
+        return {}
+    size = max(float(jnp.sum(f**2)) for f in y)
+    return {"invariant_drift": float(max(changes)) / (size or 1.0)}
 
 
 def _as_factors(objective: Objective, start: Any) -> Factors:
@@ -278,50 +463,48 @@ def _record_times(times: Any, horizon: float | None, scale: float, log_clock: bo
     return np.concatenate([[0.0], grid[grid > 0]])
 
 
-def _run(
-    chart: AbstractChart,
-    y: Any,
-    grid: np.ndarray,
-    scale: float,
-    pairs: tuple[tuple[str, Observable], ...],
-    solver: diffrax.AbstractSolver,
-    rtol: float,
-    atol: float,
-    stop_loss: float | None,
-    stop_gradient: float | None,
-    max_steps: int,
-    progress: bool,
-) -> dict[str, Any]:
+def _arguments(plan: _Plan, t: float, spent: int, handle: int, chart: Any, y: Any) -> tuple:
+    """The arrays and trees that `integrate` takes, from a point on."""
+    asked, number = plan.asked, jnp.float64
+    return (
+        chart,
+        y,
+        jnp.asarray(t, number),
+        jnp.asarray(plan.grid, number),
+        jnp.asarray(plan.scale, number),
+        plan.pairs,
+        plan.solver,
+        jnp.asarray(asked.rtol, number),
+        jnp.asarray(plan.atol, number),
+        jnp.asarray(-np.inf if asked.stop_loss is None else asked.stop_loss, number),
+        jnp.asarray(-1.0 if asked.stop_gradient is None else asked.stop_gradient, number),
+        jnp.asarray(asked.max_steps - spent, jnp.int64),
+        jnp.asarray(plan.interpolate),
+        jnp.asarray(handle),
+    )
+
+
+def _run(plan: _Plan, progress: bool, begun: dict[str, Any] | None = None) -> dict[str, Any]:
     """Integrate, in one chart after the other where the first does not reach the end."""
-    number = jnp.float64
+    chart, y = plan.chart, plan.y
     parts: list[Any] = []
-    t, accepted, rejected, status = 0.0, 0, 0, Status.STRAINED
-    with FlowProgress(progress, stop_loss) as bar:
+    t, accepted, rejected, status, work = 0.0, 0, 0, Status.STRAINED, None
+    with FlowProgress(progress, plan.asked.stop_loss) as bar:
         while status is Status.STRAINED and len(parts) < _CHARTS:
             if parts:
                 chart, y = chart.moved_to(y)
-            part = integrate(
-                chart,
-                y,
-                jnp.asarray(t, number),
-                jnp.asarray(grid, number),
-                jnp.asarray(scale, number),
-                pairs,
-                solver,
-                jnp.asarray(rtol, number),
-                jnp.asarray(atol, number),
-                jnp.asarray(-np.inf if stop_loss is None else stop_loss, number),
-                jnp.asarray(-1.0 if stop_gradient is None else stop_gradient, number),
-                jnp.asarray(max_steps - accepted - rejected, jnp.int64),
-                jnp.asarray(bar.handle),
-                progress,
-            )
+            if begun is None:
+                spent = accepted + rejected
+                part = integrate(*_arguments(plan, t, spent, bar.handle, chart, y), progress)
+            else:
+                part, begun = begun, None
             recorded = (part["times"], part["observables"])
             kept = np.asarray(part["valid"])
             parts.append(jax.tree.map(lambda x, kept=kept: np.asarray(x)[kept], recorded))
             y, t, status = part["y"], float(part["t"]), Status(int(part["status"]))
             accepted += int(part["accepted"])
             rejected += int(part["rejected"])
+            work = part["work"]
     times, observables = jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
     return {
         "times": times,
@@ -332,4 +515,33 @@ def _run(
         "accepted": accepted,
         "rejected": rejected,
         "charts": len(parts),
+        "work": work,
     }
+
+
+def _run_together(plans: list[_Plan]) -> list[dict[str, Any]]:
+    """Integrate all in one compiled call; those that need another chart go on one by one."""
+    all_arguments = [_arguments(p, 0.0, 0, 0, p.chart, p.y) for p in plans]
+    arrays, rest = zip(*(eqx.partition(a, eqx.is_array) for a in all_arguments), strict=True)
+    shapes = [jax.tree.map(jnp.shape, a) for a in arrays]
+    for k, (shape, other) in enumerate(zip(shapes, rest, strict=True)):
+        if shape != shapes[0] or not eqx.tree_equal(other, rest[0]):
+            raise ValueError(
+                f"Flow {k} of the batch is not like the first: problems, factorisations, shapes, "
+                "numbers of observations, coordinates and solvers must agree; "
+                "run it by gradflow.solve_flow."
+            )
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *arrays)
+    results = _integrate_all(stacked, rest[0], jax.default_backend() == "cpu")
+    return [
+        _run(plan, False, begun=jax.tree.map(lambda leaf, k=k: leaf[k], results))
+        for k, plan in enumerate(plans)
+    ]
+
+
+@eqx.filter_jit
+def _integrate_all(stacked: Any, rest: Any, in_turn: bool) -> Any:
+    def one(arrays: Any) -> Any:
+        return integrate(*eqx.combine(arrays, rest), progress=False)
+
+    return jax.lax.map(one, stacked) if in_turn else jax.vmap(one)(stacked)

@@ -1,7 +1,8 @@
 r"""The loop that integrates a flow: steps, records, stops.
 
-It takes steps with a diffrax solver and controller, lands exactly on the recording times and on the
-stopping loss, and never returns a number that is not finite.
+It takes steps with a diffrax solver and controller, lands exactly on the stopping loss and on the
+recording times (or interpolates there, where steps are long), and never returns a number that is
+not finite.
 """
 
 import enum
@@ -11,11 +12,13 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from gradflow.charts import AbstractChart
+from gradflow.handover import HandOver
 from gradflow.observables import Observable, State
 from gradflow.progress import report
+from gradflow.stabilized import AbstractStabilized, hermite
 
 
 class Status(enum.IntEnum):
@@ -29,6 +32,15 @@ class Status(enum.IntEnum):
     TOO_SMALL = 5
     DIVERGED = 6
     STRAINED = 7
+    KINK = 8
+
+
+class _Last(eqx.Module):
+    """The last step, for interpolation."""
+
+    clock: Float[Array, ""]
+    y: Any
+    slope: Any
 
 
 class _Carry(eqx.Module):
@@ -38,6 +50,9 @@ class _Carry(eqx.Module):
     loss: Float[Array, ""]
     beyond: Float[Array, ""]
     loss_beyond: Float[Array, ""]
+    aim: Float[Array, ""]
+    last: _Last | None
+    ended: Bool[Array, ""]
     solver_state: Any
     controller_state: Any
     accepted: Int[Array, ""]
@@ -59,6 +74,7 @@ def integrate(
     stop_loss: Float[Array, ""],
     stop_gradient: Float[Array, ""],
     max_steps: Int[Array, ""],
+    interpolate: Bool[Array, ""],
     handle: Int[Array, ""],
     progress: bool,
 ) -> dict[str, Any]:
@@ -76,16 +92,20 @@ def integrate(
       scale: the unit of the logarithmic clock.
       pairs: observables by name.
       solver: a diffrax solver with an error estimate.
-      rtol: relative tolerance of a step.
+      rtol: relative tolerance of a step, of each entry or, where the chart says so, of the root
+        mean square of all.
       atol: absolute tolerance of a step.
       stop_loss: the loss to stop at; minus infinity for none.
       stop_gradient: the gradient norm to stop at; negative for none.
       max_steps: accepted and rejected steps allowed.
+      interpolate: let stabilised steps pass recording times, and record from their cubic Hermite
+        interpolants, which are as accurate as they are.
       handle: of the progress line.
       progress: whether to report to it.
 
     Returns:
-      valid, times and observables (one a grid time), y, t, status, accepted, rejected.
+      valid, times and observables (one a grid time), y, t, status, accepted, rejected, and the
+      solver's work where it counts it.
     """
 
     def of_clock(clock: Array) -> Array:
@@ -96,15 +116,18 @@ def integrate(
         return jax.tree.map(lambda v: rate * v, args.velocity(y))
 
     terms = diffrax.ODETerm(field)
-    controller = diffrax.PIDController(rtol=rtol, atol=atol)
+    controller = diffrax.PIDController(rtol=0.0, atol=1.0)
     solver = _with_tolerances(solver, rtol, atol)
     marks = jnp.log1p(grid / scale) if chart.log_clock else grid
-    order = solver.order(terms)
+    order = solver.error_order(terms)
     assert order is not None
     clock0 = jnp.log1p(t0 / scale) if chart.log_clock else t0
-    first, controller_state = controller.init(
+    first, controller_state = diffrax.PIDController(rtol=rtol, atol=atol).init(
         terms, clock0, marks[-1], y0, None, chart, solver.func, order
     )
+    with_slopes = isinstance(solver, HandOver | AbstractStabilized)
+    begun = solver.init(terms, clock0, first, y0, chart)
+    retry = getattr(solver, "after_rejection", lambda before, tried: before)
     far = jnp.asarray(jnp.inf, grid.dtype)
     carry = _Carry(
         clock=clock0,
@@ -113,26 +136,37 @@ def integrate(
         loss=chart.loss(y0),
         beyond=far,
         loss_beyond=far,
-        solver_state=solver.init(terms, clock0, first, y0, chart),
+        aim=clock0,
+        last=_Last(clock0, y0, begun.slope) if with_slopes else None,
+        ended=jnp.asarray(False),
+        solver_state=begun,
         controller_state=jax.tree.map(jnp.asarray, controller_state),
         accepted=jnp.zeros((), jnp.int64),
         rejected=jnp.zeros((), jnp.int64),
         status=jnp.asarray(Status.RUNNING),
     )
-    carry = eqx.tree_at(lambda c: c.status, carry, _stop(chart, carry, stop_loss, stop_gradient))
+    carry = eqx.tree_at(
+        lambda c: c.status, carry, _stop(chart, carry, stop_loss, stop_gradient, rtol)
+    )
 
     def step(carry: _Carry, mark: Array) -> _Carry:
-        target = jnp.minimum(carry.clock + carry.dt, mark)
+        ends = mark
+        if with_slopes:
+            free = interpolate & getattr(carry.solver_state, "stiff", jnp.asarray(True))
+            ends = jnp.where(free, marks[-1], mark)
+        target = jnp.minimum(carry.clock + carry.dt, ends)
         # Bracketed: the stopping loss lies between `clock` and `beyond`; aim at it in log loss.
         bracketed = jnp.isfinite(carry.beyond)
         share = jnp.log(carry.loss / stop_loss) / jnp.log(carry.loss / carry.loss_beyond)
         share = jnp.clip(jnp.where(jnp.isfinite(share), share, 0.5), 0.01, 1.0)
         aim = carry.clock + share * (carry.beyond - carry.clock)
+        aim = jnp.where(carry.clock < carry.aim, carry.aim, aim)
         target = jnp.where(bracketed, jnp.minimum(target, aim), target)
         y1, error, _, solver_state, result = solver.step(
             terms, carry.clock, target, carry.y, chart, carry.solver_state, jnp.asarray(False)
         )
         good = result == diffrax.RESULTS.successful
+        error = _relative(chart, error, carry.y, y1, rtol, atol)
         error = jax.tree.map(
             lambda e: jnp.where(good & jnp.isfinite(e), e, jnp.inf).astype(grid.dtype), error
         )
@@ -155,6 +189,11 @@ def integrate(
         def pick(new: Any, old: Any) -> Any:
             return jax.tree.map(lambda a, b: jnp.where(taken, a, b), new, old)
 
+        aim = jax.lax.cond(
+            below,
+            lambda: _crossing(chart, field, carry, target, y1, stop_loss),
+            lambda: carry.aim,
+        )
         accepted = carry.accepted + taken
         rejected = carry.rejected + ~taken
         carry = _Carry(
@@ -164,7 +203,14 @@ def integrate(
             loss=jnp.where(taken, loss, carry.loss),
             beyond=jnp.where(below, target, carry.beyond),
             loss_beyond=jnp.where(below, loss, carry.loss_beyond),
-            solver_state=pick(solver_state, carry.solver_state),
+            aim=aim,
+            last=(
+                pick(_Last(carry.clock, carry.y, carry.solver_state.slope), carry.last)
+                if with_slopes
+                else None
+            ),
+            ended=carry.ended,
+            solver_state=pick(solver_state, retry(carry.solver_state, solver_state)),
             controller_state=jax.tree.map(
                 lambda a, b: jnp.where(below, b, a), controller_state, carry.controller_state
             ),
@@ -172,7 +218,7 @@ def integrate(
             rejected=rejected,
             status=carry.status,
         )
-        status = _stop(chart, carry, stop_loss, stop_gradient)
+        status = _stop(chart, carry, stop_loss, stop_gradient, rtol)
         status = jnp.where(
             (status == Status.RUNNING) & (accepted + rejected >= max_steps), Status.STEPS, status
         )
@@ -182,32 +228,47 @@ def integrate(
         status = jnp.where(stuck, stuck_as, status)
         return eqx.tree_at(lambda c: c.status, carry, status)
 
-    def observe(carry: _Carry) -> Any:
-        state = State(chart, carry.y)
+    def observe(y: Any) -> Any:
+        state = State(chart, y)
         return {name: function(state) for name, function in pairs}
 
-    shapes = jax.eval_shape(observe, carry)
+    def at(carry: _Carry, mark: Array) -> Any:
+        """y at a mark that the last step has reached or passed, else where the run has ended."""
+        if carry.last is None:
+            return carry.y
+        start, y0, slope0 = carry.last.clock, carry.last.y, carry.last.slope
+        h = carry.clock - start
+        dense = hermite(h, y0, slope0, carry.y, carry.solver_state.slope)
+        curve = diffrax.ThirdOrderHermitePolynomialInterpolation(
+            t0=start, t1=jnp.where(h > 0, carry.clock, start + 1), **dense
+        )
+        between = jax.lax.cond(mark < carry.clock, lambda: curve.evaluate(mark), lambda: carry.y)
+        return between
 
-    def to_mark(carry: _Carry, mark: Array) -> tuple[_Carry, Any]:
-        alive = carry.status == Status.RUNNING
-        due = (mark > clock0) | (t0 == 0)
+    shapes = jax.eval_shape(observe, y0)
+
+    def to_mark(carry: _Carry, marked: tuple[Array, Array]) -> tuple[_Carry, Any]:
+        mark, time = marked
         carry = jax.lax.while_loop(
             lambda c: (c.status == Status.RUNNING) & (c.clock < mark),
             lambda c: step(c, mark),
             carry,
         )
-        valid = due & (alive | (mark == 0)) & (carry.status != Status.STRAINED)
+        reached = mark <= carry.clock
+        due = (mark > clock0) | (t0 == 0)
+        valid = due & (reached | ~carry.ended) & (carry.status != Status.STRAINED)
         seen = jax.lax.cond(
             valid,
-            observe,
-            lambda _: jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shapes),
-            carry,
+            lambda: observe(at(carry, mark)),
+            lambda: jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shapes),
         )
         if progress:
             report(handle, of_clock(carry.clock), carry.loss, carry.accepted, valid)
-        return carry, (valid, of_clock(carry.clock), seen)
+        ended = carry.ended | ((carry.status != Status.RUNNING) & (mark >= carry.clock))
+        carry = eqx.tree_at(lambda c: c.ended, carry, ended)
+        return carry, (valid, jnp.where(reached, time, of_clock(carry.clock)), seen)
 
-    carry, (valid, times, seen) = jax.lax.scan(to_mark, carry, marks)
+    carry, (valid, times, seen) = jax.lax.scan(to_mark, carry, (marks, grid))
     status = jnp.where(carry.status == Status.RUNNING, Status.HORIZON, carry.status)
     return {
         "valid": valid,
@@ -218,11 +279,54 @@ def integrate(
         "status": status,
         "accepted": carry.accepted,
         "rejected": carry.rejected,
+        "work": getattr(carry.solver_state, "work", None),
     }
 
 
+def _relative(chart: AbstractChart, error: Any, y0: Any, y1: Any, rtol: Array, atol: Array) -> Any:
+    """The error in units of the tolerance: of each entry, or of all entries together."""
+    if chart.normwise:
+        size = jnp.maximum(_rms(y0), _rms(y1))
+        return jax.tree.map(lambda e: e / (atol + rtol * size), error)
+
+    def scaled(e: Array, a: Array, b: Array) -> Array:
+        return e / (atol + rtol * jnp.maximum(jnp.abs(a), jnp.abs(b)))
+
+    return jax.tree.map(scaled, error, y0, y1)
+
+
+def _rms(y: Any) -> Array:
+    leaves = jax.tree.leaves(y)
+    total = jnp.sum(jnp.stack([jnp.sum(leaf**2) for leaf in leaves]))
+    return jnp.sqrt(total / sum(leaf.size for leaf in leaves))
+
+
+def _crossing(
+    chart: AbstractChart, field: Any, carry: _Carry, target: Array, y1: Any, stop_loss: Array
+) -> Array:
+    """A time a little before the loss falls to the stopping loss, from where steps are short.
+
+    A step that ends below the stopping loss is tried again from its start, which is dear where
+    steps are long; so the crossing is first sought, by bisection, on its cubic Hermite interpolant.
+    """
+    h = target - carry.clock
+    dense = hermite(h, carry.y, field(carry.clock, carry.y, chart), y1, field(target, y1, chart))
+    curve = diffrax.ThirdOrderHermitePolynomialInterpolation(
+        t0=jnp.zeros_like(h), t1=jnp.ones_like(h), **dense
+    )
+
+    def halve(_: Any, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bracket
+        middle = (low + high) / 2
+        under = chart.loss(curve.evaluate(middle)) < stop_loss
+        return jnp.where(under, low, middle), jnp.where(under, middle, high)
+
+    low, _ = jax.lax.fori_loop(0, 12, halve, (jnp.zeros_like(h), jnp.ones_like(h)))
+    return carry.clock + 0.99 * low * h
+
+
 def _stop(
-    chart: AbstractChart, carry: _Carry, stop_loss: Array, stop_gradient: Array
+    chart: AbstractChart, carry: _Carry, stop_loss: Array, stop_gradient: Array, rtol: Array
 ) -> Int[Array, ""]:
     """The status after a step: running, or why not."""
     status = jnp.where(carry.loss <= stop_loss * (1 + 1e-9), Status.LOSS, Status.RUNNING)
@@ -233,6 +337,8 @@ def _stop(
         carry.y,
     )
     status = jnp.where(small, Status.GRADIENT, status)
+    kink = (status == Status.RUNNING) & ~chart.smooth(carry.y, rtol)
+    status = jnp.where(kink, Status.KINK, status)
     strained = (status == Status.RUNNING) & chart.strained(carry.y)
     status = jnp.where(strained, Status.STRAINED, status)
     return jnp.where(jnp.isfinite(carry.loss), status, Status.DIVERGED)

@@ -43,6 +43,7 @@ class LogDetChart(AbstractChart):
     pivot: Int[Array, "2"] = eqx.field(converter=jnp.asarray)
     name: ClassVar[str] = "logdet"
     log_clock: ClassVar[bool] = True
+    normwise: ClassVar[bool] = False
 
     @property
     def problem(self) -> AbstractProblem:

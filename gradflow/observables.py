@@ -78,12 +78,22 @@ Observable = Callable[[State], Any]
 
 
 def loss(state: State) -> Float[Array, ""]:
-    """The loss, with its convention."""
+    """The loss, with its convention and without a penalty."""
     return state.chart.loss(state.y)
 
 
+def penalty(state: State) -> Float[Array, ""]:
+    """The objective's penalty, weight included; 0 if it has none."""
+    return state.chart.penalty(state.y)
+
+
+def value(state: State) -> Float[Array, ""]:
+    """The loss + penalty, which is what is minimised."""
+    return state.chart.value(state.y)
+
+
 def gradient_norm(state: State) -> Float[Array, ""]:
-    """Norm of the gradient in the (balanced) factors; its square is -d loss/dt along the flow."""
+    """Norm of the gradient in the (balanced) factors; its square is -d value/dt along the flow."""
     return jnp.sqrt(jnp.maximum(state.chart.squared_speed(state.y), 0.0))
 
 
@@ -221,6 +231,8 @@ _BY_NAME: dict[str, Observable] = {
     f.__name__: f
     for f in (
         loss,
+        penalty,
+        value,
         gradient_norm,
         test_error,
         mean_squared_error,

@@ -25,6 +25,7 @@ class Outcome(enum.Enum):
     OUT_OF_STEPS = "ran out of steps"
     STEP_TOO_SMALL = "needed steps below the resolution of time"
     DIVERGED = "diverged"
+    LOST_GRADIENT = "reached a point where the penalty has no gradient"
 
 
 class Trajectory:
@@ -65,7 +66,7 @@ class Trajectory:
     final: Mapping[str, np.ndarray]
     initial: Mapping[str, np.ndarray]
     outcome: Outcome
-    stats: Mapping[str, float]
+    stats: Mapping[str, float | str]
     config: Mapping[str, Any]
 
     def __init__(

@@ -17,7 +17,7 @@ from tests.helpers import central_gradient, chain
 RNG = np.random.default_rng(0)
 TRUTH = np.array([[1.0, 2.0], [-1.0, 0.5]])
 PROBLEM = gf.MatrixCompletion((2, 2), [[0, 1], [1, 0], [1, 1]], [2.0, -1.0, 0.5], truth=TRUTH)
-OBJECTIVE = gf.Objective(PROBLEM, gf.MatrixProduct((2, 2, 2)))
+OBJECTIVE = gf.Objective(PROBLEM, gf.MatrixProduct((2, 2, 2)), gf.NuclearNorm(0.25))
 FACTORS = tuple(jnp.asarray(RNG.normal(size=(2, 2))) for _ in range(2))
 STATE = State(FactorChart(OBJECTIVE), FACTORS)
 W = chain(FACTORS)
@@ -36,10 +36,16 @@ def oracle_effective_rank():
     return np.exp(-np.sum(p * np.log(p)))
 
 
+def oracle_loss():
+    return 0.5 * ((W[0, 1] - 2) ** 2 + (W[1, 0] + 1) ** 2 + (W[1, 1] - 0.5) ** 2)
+
+
 WANTED = {
-    "loss": lambda: 0.5 * ((W[0, 1] - 2) ** 2 + (W[1, 0] + 1) ** 2 + (W[1, 1] - 0.5) ** 2),
+    "loss": oracle_loss,
+    "penalty": lambda: 0.25 * S.sum(),
+    "value": lambda: oracle_loss() + 0.25 * S.sum(),
     "gradient_norm": lambda: np.sqrt(
-        sum(np.sum(np.asarray(g) ** 2) for g in jax.grad(OBJECTIVE.loss)(FACTORS))
+        sum(np.sum(np.asarray(g) ** 2) for g in jax.grad(OBJECTIVE.value)(FACTORS))
     ),
     "test_error": lambda: np.sum((W - TRUTH) ** 2) / np.sum(TRUTH**2),
     "mean_squared_error": lambda: np.mean((W - TRUTH) ** 2),
@@ -64,6 +70,15 @@ def test_named_observables_agree_with_numpy(name):
 
 def test_every_named_observable_is_tested_here():
     assert set(observables._BY_NAME) == {*WANTED, "factors"}
+
+
+def test_without_a_penalty_it_is_zero_and_the_value_is_the_loss():
+    for chart, y in [
+        (FactorChart(gf.Objective(PROBLEM, OBJECTIVE.factorization)), FACTORS),
+        (ProductChart(PROBLEM, 2), jnp.asarray(W)),
+    ]:
+        assert observables.penalty(State(chart, y)) == 0
+        assert observables.value(State(chart, y)) == observables.loss(State(chart, y))
 
 
 def test_factors_are_given_as_they_are():

@@ -1,0 +1,338 @@
+"""Adam's model: the field by its formula, minibatch variances by counting, smoothing, sliding."""
+
+import itertools
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradflow as gf
+from gradflow.charts import FactorChart
+from gradflow.observables import State
+from tests.helpers import chain
+
+PROBLEM = gf.matrix_completion(jax.random.key(0), (4, 3), 2, 8, norm=2.0, loss="sum")
+MASK, TARGET = np.asarray(PROBLEM.mask), np.asarray(PROBLEM.target)
+
+
+def objective(depth, penalty=None):
+    return gf.Objective(PROBLEM, gf.MatrixProduct.of(PROBLEM.shape, depth), penalty)
+
+
+def start(model, seed=1, std=0.6):
+    return gf.gaussian_factors(jax.random.key(seed), model.factorization.sizes, std=std)
+
+
+def spread(factors, seed=3):
+    rng = np.random.default_rng(seed)
+    return [rng.uniform(0.01, 1.0, size=f.shape) for f in factors]
+
+
+def numpy_gradients(factors, penalty=0.0):
+    """By the chain rule written out, with the nuclear norm's polar factor."""
+    w = chain(factors)
+    u, _, vt = np.linalg.svd(w, full_matrices=False)
+    g = 2 * MASK * (w - TARGET) + penalty * u @ vt
+    factors = [np.asarray(f) for f in factors]
+    after = [chain([*factors[j + 1 :], np.eye(4)]) for j in range(len(factors))]
+    before = [chain([np.eye(3), *factors[:j]]) for j in range(len(factors))]
+    return [a.T @ g @ b.T for a, b in zip(after, before, strict=True)]
+
+
+# The field
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.3])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("smoothing", [None, 0.0, 0.2])
+def test_the_field_is_the_formula(depth, smoothing, penalty):
+    model = objective(depth, gf.NuclearNorm(penalty) if penalty else None)
+    factors = start(model)
+    variance = spread(factors)
+    chart = gf.adam_chart(model, factors, variance, smoothing)
+    for found, g, s2 in zip(
+        chart.velocity(factors), numpy_gradients(factors, penalty), variance, strict=True
+    ):
+        np.testing.assert_allclose(
+            found, -g / np.sqrt(g**2 + s2 + (smoothing or 0.0) ** 2), rtol=1e-11
+        )
+
+
+@pytest.mark.parametrize("given", [None, 0, 0.0, [0.0, 0.0], (0, np.zeros((4, 3)))], ids=repr)
+def test_full_batches_give_smoothed_signs(given):
+    model = objective(2)
+    factors = start(model)
+    chart = gf.adam_chart(model, factors, given, smoothing=1e-9)
+    for found, g in zip(chart.velocity(factors), numpy_gradients(factors), strict=True):
+        np.testing.assert_allclose(found, -np.sign(g), atol=1e-12)
+        assert np.abs(g).min() > 1e-3  # so that 1 - |velocity| is below (1e-9 / 1e-3)^2
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+def test_one_number_serves_all_factors_whatever_its_size(scale):
+    model = objective(2)
+    factors = start(model)
+    chart = gf.adam_chart(model, factors, variance=np.float64(scale))
+    assert [v.shape for v in chart.variance] == [f.shape for f in factors]
+    assert chart.smoothing == 0
+    for found, g in zip(chart.velocity(factors), numpy_gradients(factors), strict=True):
+        np.testing.assert_allclose(found, -g / np.hypot(g, scale**0.5), rtol=1e-11)
+
+
+@pytest.mark.parametrize("smoothing", [1e-300, 1e-3])
+def test_where_the_gradient_is_zero_nothing_moves(smoothing):
+    model = objective(2)
+    zeros = tuple(jnp.zeros_like(f) for f in start(model))
+    chart = gf.adam_chart(model, zeros, smoothing=smoothing)
+    for found in chart.velocity(zeros):
+        np.testing.assert_array_equal(found, 0.0)
+    assert chart.squared_speed(zeros) == 0
+
+
+def test_no_entry_moves_faster_than_one():
+    model = objective(3)
+    factors = start(model, std=3.0)
+    for variance, smoothing in [(None, 1e-6), (0.5, None), (spread(factors), 0.1)]:
+        chart = gf.adam_chart(model, factors, variance, smoothing)
+        assert all(np.abs(v).max() <= 1 for v in chart.velocity(factors))
+
+
+@pytest.mark.parametrize("penalty", [None, gf.NuclearFrobeniusRatio(0.3)])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_the_value_falls_at_the_rate_that_is_given(depth, penalty):
+    model = objective(depth, penalty)
+    factors = start(model)
+    chart = gf.adam_chart(model, factors, spread(factors), 0.1)
+    value, falling = jax.jvp(chart.value, (factors,), (chart.velocity(factors),))
+    assert falling < 0
+    np.testing.assert_allclose(chart.squared_speed(factors), -falling, rtol=1e-11)
+    np.testing.assert_allclose(value, model.value(factors), rtol=1e-15)
+
+
+def test_the_chart_shows_what_the_factors_show():
+    model = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)), gf.NuclearNorm(0.3))
+    factors = start(model)
+    chart, wanted = gf.adam_chart(model, factors, smoothing=0.1), FactorChart(model)
+    assert chart.factors(factors) is factors
+    assert chart.problem is model.problem
+    for name in ("product", "loss", "penalty", "value", "singular_values", "slogdet", "smooth"):
+        np.testing.assert_array_equal(
+            getattr(chart, name)(factors), getattr(wanted, name)(factors), err_msg=name
+        )
+    assert not chart.smooth(tuple(0 * f for f in factors))
+
+
+def test_balancedness_is_not_conserved():
+    model = objective(2)
+    factors = gf.balanced_factors(np.random.default_rng(0).normal(size=(4, 3)), (3, 3, 4))
+
+    def difference(y):
+        return y[1].T @ y[1] - y[0] @ y[0].T
+
+    def drift(chart):
+        return np.abs(jax.jvp(difference, (factors,), (chart.velocity(factors),))[1]).max()
+
+    assert drift(FactorChart(model)) < 1e-13
+    assert drift(gf.adam_chart(model, factors, smoothing=1e-3)) > 0.1
+
+
+# Solutions
+
+
+FIELD = diffrax.ODETerm(lambda t, y, chart: chart.velocity(y))
+
+
+def solve(chart, y, end):
+    return diffrax.diffeqsolve(
+        FIELD,
+        diffrax.Tsit5(), 0.0, end, 1e-3, y, chart,
+        stepsize_controller=diffrax.PIDController(rtol=1e-8, atol=1e-10),
+        saveat=diffrax.SaveAt(ts=jnp.linspace(0, end, 21)), max_steps=200_000,
+    ).ys  # fmt: skip
+
+
+def test_depth_one_follows_the_sign_until_an_entry_is_fitted_and_then_slides():
+    """Filippov's solution is W_ij = sign(b_ij) min(t, |b_ij|) from 0, at observed entries."""
+    model = objective(1)
+    zero = (jnp.zeros((4, 3)),)
+    errors = []
+    for smoothing in (2e-2, 1e-2):
+        (path,) = solve(gf.adam_chart(model, zero, smoothing=smoothing), zero, 1.5)
+        t = np.linspace(0, 1.5, 21)[:, None, None]
+        wanted = MASK * np.sign(TARGET) * np.minimum(t, np.abs(TARGET))
+        errors.append(np.abs(path - wanted).max())
+    # An entry's gradient is 2 (W - b): it comes to rest within a layer of width epsilon / 2.
+    assert errors[0] < 2e-2
+    assert errors[1] < 1e-2
+    assert np.any((np.abs(TARGET) > 0) & (np.abs(TARGET) < 1.2))  # some of them slide
+
+
+def test_half_the_smoothing_leaves_half_the_error():
+    """On a path where gradients change sign: its distance from the next is O(epsilon)."""
+    model = objective(2)
+    factors = start(model)
+    smoothings = [2.5e-3 / 2**k for k in range(4)]
+    ends = []
+    for smoothing in smoothings:
+        chart = gf.adam_chart(model, factors, smoothing=smoothing)
+        end = tuple(f[-1] for f in solve(chart, factors, 0.2))
+        ends.append(chain(end))
+        assert 0 < gf.smoothed_share(State(chart, end)) < 1  # some entries slide, others move on
+    gaps = [np.linalg.norm(a - b) for a, b in itertools.pairwise(ends)]
+    assert all(gap < 0.6 * e for gap, e in zip(gaps, smoothings[:-1], strict=True))
+    for first, second in itertools.pairwise(gaps):
+        assert 1.8 < first / second < 2.5  # 2, and terms of the next order
+
+
+@pytest.mark.parametrize("variance", [None, 0.05])
+def test_the_loss_never_rises_along_a_solution(variance):
+    model = objective(3)
+    factors = start(model)
+    chart = gf.adam_chart(model, factors, variance, 0.05)
+    path = solve(chart, factors, 1.0)
+    values = np.array([chart.value(tuple(f[k] for f in path)) for k in range(21)])
+    assert np.all(np.diff(values) < 0)
+    assert values[-1] < 0.1 * values[0]
+
+
+# Minibatch variances
+
+
+def counted(model, factors, batch):
+    """Variance over all batches, each gradient by differentiating the batch's own loss."""
+    problem = model.problem
+    where, b = np.asarray(problem.indices), np.asarray(problem.values)
+    n = len(b)
+
+    def gradient(chosen):
+        def loss(y):
+            w = model.product(y)[tuple(where.T)]
+            return problem.weight * n / batch * jnp.sum(chosen * (w - b) ** 2)
+
+        return jax.grad(loss)(factors)
+
+    picked = [np.isin(range(n), some) for some in itertools.combinations(range(n), batch)]
+    draws = jax.jit(jax.vmap(gradient))(jnp.array(picked, dtype=float))
+    return [np.var(part, axis=0) for part in draws]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, 5])
+@pytest.mark.parametrize("loss", ["half_sum", "sum", "mean"])
+@pytest.mark.parametrize("sizes", [(2, 3), (2, 2, 3), (2, 3, 1, 3), (2, 4, 3, 2, 3)])
+def test_the_variance_is_what_counting_all_batches_gives(sizes, loss, batch):
+    rng = np.random.default_rng(len(sizes))
+    where = [[0, 0], [0, 1], [1, 1], [2, 0], [2, 1]]
+    problem = gf.MatrixCompletion((3, 2), where, rng.normal(size=5), loss=loss)
+    model = gf.Objective(problem, gf.MatrixProduct(sizes))
+    factors = tuple(jnp.asarray(rng.normal(size=s)) for s in model.factorization.factor_shapes)
+    found = gf.sampled_variance(model, factors, batch)
+    for a, b in zip(found, counted(model, factors, batch), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+    if batch == 5:
+        assert all(not np.any(v) for v in found)
+
+
+def test_a_penalty_adds_no_variance():
+    factors = start(objective(2))
+    for a, b in zip(
+        gf.sampled_variance(objective(2), factors, 3),
+        gf.sampled_variance(objective(2, gf.NuclearNorm(1.0)), factors, 3),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_one_observation_has_no_variance():
+    model = gf.Objective(gf.MatrixCompletion((2, 2), [[0, 0]], [1.0]), gf.MatrixProduct((2, 2)))
+    np.testing.assert_array_equal(gf.sampled_variance(model, (jnp.zeros((2, 2)),), 1)[0], 0.0)
+
+
+def test_equal_contributions_have_a_variance_that_is_not_below_zero():
+    """Every entry pulls at the one factor alike: the true variance in W_1 is 0, up to rounding."""
+    problem = gf.MatrixCompletion((7, 1), [[i, 0] for i in range(7)], np.full(7, 0.1))
+    model = gf.Objective(problem, gf.MatrixProduct((1, 1, 7)))
+    factors = (jnp.full((1, 1), 0.3), jnp.full((7, 1), 0.7))
+    found = gf.sampled_variance(model, factors, 3)
+    assert all(jnp.all(v >= 0) for v in found)
+    np.testing.assert_allclose(found[0], 0.0, atol=1e-16)
+
+
+def test_a_sampled_variance_makes_a_field():
+    model = objective(2)
+    factors = start(model)
+    variance = gf.sampled_variance(model, factors, 2)
+    chart = gf.adam_chart(model, factors, variance)
+    for found, g, s2 in zip(
+        chart.velocity(factors), numpy_gradients(factors), variance, strict=True
+    ):
+        np.testing.assert_allclose(found, -g / np.sqrt(g**2 + np.asarray(s2)), rtol=1e-11)
+
+
+# The smoothed share
+
+
+def test_the_share_counts_gradients_up_to_epsilon():
+    model = objective(2)
+    factors = start(model)
+    gradients = np.concatenate([np.ravel(g) for g in numpy_gradients(factors)])
+    for smoothing in (1e-6, np.median(np.abs(gradients)) * (1 + 1e-9), 1e3):
+        chart = gf.adam_chart(model, factors, smoothing=float(smoothing))
+        np.testing.assert_allclose(
+            gf.smoothed_share(State(chart, factors)), np.mean(np.abs(gradients) <= smoothing)
+        )
+
+
+# Misuse
+
+
+TWO = objective(2)
+FACTORS = start(TWO)
+SHAPES = [f.shape for f in FACTORS]
+TENSOR = gf.Objective(gf.TensorCompletion((2, 2, 2), [[0, 1, 0]], [3.0]), gf.CPTensor((2, 2, 2), 1))
+SENSING = gf.Objective(gf.MatrixSensing(np.eye(2)[None], [3.0]), gf.MatrixProduct((2, 2)))
+REFUSED = {
+    "no variance, no smoothing": (
+        lambda: gf.adam_chart(TWO, FACTORS), "-sign(gradient)", "smoothing is None; give"),
+    "smoothing zero": (
+        lambda: gf.adam_chart(TWO, FACTORS, 0.0, 0.0), "W_1", "smoothing is 0.0; give one above 0"),
+    "one variance zero": (
+        lambda: gf.adam_chart(TWO, FACTORS, [1.0, np.eye(*SHAPES[1])]), "W_2", "jumps where"),
+    "smoothing negative": (
+        lambda: gf.adam_chart(TWO, FACTORS, 1.0, -0.1), "smoothing", "-0.1"),
+    "smoothing infinite": (
+        lambda: gf.adam_chart(TWO, FACTORS, 1.0, np.inf), "smoothing", "inf"),
+    "variance negative": (
+        lambda: gf.adam_chart(TWO, FACTORS, [1.0, -2.0]), "variance[1] must be 0 or more", "-2.0"),
+    "variance no number": (
+        lambda: gf.adam_chart(TWO, FACTORS, [np.nan, 1.0]), "variance[0]", "nan"),
+    "too few variances": (
+        lambda: gf.adam_chart(TWO, FACTORS, [1.0]), "1 variances but 2 factors", "one for each"),
+    "shape of a variance": (
+        lambda: gf.adam_chart(TWO, FACTORS, [1.0, np.ones((2, 2))]),
+        "variance[1] has shape (2, 2) but W_2 has shape (4, 3)", "or a number"),
+    "shape of a factor": (
+        lambda: gf.adam_chart(TWO, FACTORS[::-1], 1.0), "factors have shapes", "factors[0] is W_1"),
+    "precision": (
+        lambda: gf.adam_chart(TWO, gf.astype(FACTORS, jnp.float32), 1.0),
+        "factors is float32", "gradflow.astype"),
+    "batch zero": (lambda: gf.sampled_variance(TWO, FACTORS, 0), "batch", "0"),
+    "batch too large": (lambda: gf.sampled_variance(TWO, FACTORS, 9), "observed entries, 8", "9"),
+    "tensor": (
+        lambda: gf.sampled_variance(TENSOR, FACTORS, 1), "TensorCompletion and CPTensor", "arrays"),
+    "sensing": (
+        lambda: gf.sampled_variance(SENSING, FACTORS, 1), "MatrixSensing", "as arrays"),
+    "share": (
+        lambda: gf.smoothed_share(State(FactorChart(TWO), FACTORS)),
+        "'factors' have no smoothing", "gradflow.adam_chart"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_is_refused_by_value_and_remedy(case):
+    call, value, remedy = REFUSED[case]
+    with pytest.raises(ValueError) as refused:
+        call()
+    assert value in str(refused.value)
+    assert remedy in str(refused.value)
