@@ -5,7 +5,6 @@ from gradflow.adam_flow import AdamChart, adam_chart, sampled_variance, smoothed
 from gradflow.descent import run_descent, run_descents
 from gradflow.factorizations import CPTensor, MatrixProduct, Objective
 from gradflow.flow import solve_flow, solve_flows
-from gradflow.handover import HandOver
 from gradflow.generate import (
     gaussian_measurements,
     least_squares,
@@ -17,6 +16,7 @@ from gradflow.generate import (
     sample_entries,
     tensor_completion,
 )
+from gradflow.handover import HandOver
 from gradflow.initializations import (
     balanced_factors,
     gaussian_factors,
@@ -40,6 +40,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AdamChart",
     "CPTensor",
+    "HandOver",
     "LeastSquares",
     "MatrixCompletion",
     "MatrixProduct",

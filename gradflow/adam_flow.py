@@ -16,6 +16,7 @@ Unlike gradient flow, this flow does not conserve W_{j+1}^T W_{j+1} - W_j W_j^T:
 does not stay balanced.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -23,7 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from gradflow._validate import finite_array, positive, same_float_dtype, whole
-from gradflow.charts import AbstractChart, FactorChart
+from gradflow.charts import AbstractChart, FactorChart, ramp_for
 from gradflow.factorizations import Factors, MatrixProduct, Objective
 from gradflow.observables import State
 from gradflow.problems import AbstractProblem, MatrixCompletion
@@ -40,6 +41,7 @@ class AdamChart(AbstractChart):
       objective: the problem, its factorisation and its penalty.
       variance: s_j^2, one array of the shape of W_j a factor.
       smoothing: epsilon.
+      ramp: as for `FactorChart`.
 
     References:
       zhao2022, Theorem 1 and Equation (15).
@@ -48,6 +50,7 @@ class AdamChart(AbstractChart):
     objective: Objective
     variance: Factors
     smoothing: Float[Array, ""]
+    ramp: Float[Array, ""] | None = None
     name: ClassVar[str] = "adam"
     log_clock: ClassVar[bool] = False
     normwise: ClassVar[bool] = True
@@ -63,13 +66,13 @@ class AdamChart(AbstractChart):
         )
 
     def velocity(self, y: Factors) -> Factors:
-        return tuple(-d for d in self._scaled(self.objective.gradient(y)))
+        return tuple(-d for d in self._scaled(self.objective.gradient(y, self.ramp)))
 
     def product(self, y: Factors) -> Array:
         return self.objective.product(y)
 
     def squared_speed(self, y: Factors) -> Float[Array, ""]:
-        gradient = self.objective.gradient(y)
+        gradient = self.objective.gradient(y, self.ramp)
         parts = zip(gradient, self._scaled(gradient), strict=True)
         return jnp.sum(jnp.stack([jnp.sum(g * d) for g, d in parts]))
 
@@ -78,6 +81,12 @@ class AdamChart(AbstractChart):
 
     def smooth(self, y: Factors, tolerance: Any = None) -> Bool[Array, ""]:
         return self.objective.smooth(y, tolerance)
+
+    def crossed(self, before: Factors, after: Factors, tolerance: Any) -> Bool[Array, ""]:
+        return self.objective.crossed(before, after, tolerance)
+
+    def resolving(self, tolerance: Any) -> "AdamChart":
+        return dataclasses.replace(self, ramp=ramp_for(self.objective, tolerance))
 
     def factors(self, y: Factors) -> Factors:
         return y

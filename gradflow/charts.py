@@ -7,6 +7,7 @@ near a loss of 0.01, and what is then computed is no gradient flow any more.
 """
 
 import abc
+import dataclasses
 from typing import Any, ClassVar, Literal
 
 import equinox as eqx
@@ -69,6 +70,22 @@ class AbstractChart(eqx.Module):
         del y, tolerance
         return jnp.asarray(True)
 
+    def crossed(self, before: Any, after: Any, tolerance: Any) -> Bool[Array, ""]:
+        """Whether a step from one y to another went across a kink of a penalty.
+
+        Args:
+          before: the coordinates where the step started.
+          after: where it ended.
+          tolerance: as for `smooth`.
+        """
+        del before, after, tolerance
+        return jnp.asarray(False)
+
+    def resolving(self, tolerance: Any) -> "AbstractChart":
+        """The chart for a solver that follows singular values down to this share of the largest."""
+        del tolerance
+        return self
+
     def factors(self, y: Any) -> Factors | None:
         """The factors, where the coordinates know them."""
         del y
@@ -94,9 +111,16 @@ class AbstractChart(eqx.Module):
 
 
 class FactorChart(AbstractChart):
-    """y = (W_1, ..., W_N): the flow as it is defined; any factorisation, balanced or not."""
+    """y = (W_1, ..., W_N): the flow as it is defined; any factorisation, balanced or not.
+
+    Attributes:
+      objective: the problem, its factorisation and its penalty.
+      ramp: None, or up to which share of the largest singular value a penalty with a kink is
+        smoothed; see `AbstractPenalty.gradient`.
+    """
 
     objective: Objective
+    ramp: Float[Array, ""] | None = None
     name: ClassVar[str] = "factors"
     log_clock: ClassVar[bool] = False
     normwise: ClassVar[bool] = True
@@ -106,19 +130,26 @@ class FactorChart(AbstractChart):
         return self.objective.problem
 
     def velocity(self, y: Factors) -> Factors:
-        return tuple(-g for g in self.objective.gradient(y))
+        return tuple(-g for g in self.objective.gradient(y, self.ramp))
 
     def product(self, y: Factors) -> Array:
         return self.objective.product(y)
 
     def squared_speed(self, y: Factors) -> Float[Array, ""]:
-        return jnp.sum(jnp.stack([jnp.sum(g**2) for g in self.objective.gradient(y)]))
+        gradient = self.objective.gradient(y, self.ramp)
+        return jnp.sum(jnp.stack([jnp.sum(g**2) for g in gradient]))
 
     def penalty(self, y: Factors) -> Float[Array, ""]:
         return self.objective.penalty_at(y)
 
     def smooth(self, y: Factors, tolerance: Any = None) -> Bool[Array, ""]:
         return self.objective.smooth(y, tolerance)
+
+    def crossed(self, before: Factors, after: Factors, tolerance: Any) -> Bool[Array, ""]:
+        return self.objective.crossed(before, after, tolerance)
+
+    def resolving(self, tolerance: Any) -> "FactorChart":
+        return dataclasses.replace(self, ramp=ramp_for(self.objective, tolerance))
 
     def factors(self, y: Factors) -> Factors:
         return y
@@ -222,6 +253,12 @@ class SingularChart(AbstractChart):
         log_s, u, v = y
         sign = jnp.linalg.slogdet(u)[0] * jnp.linalg.slogdet(v)[0]
         return sign, jnp.sum(log_s)
+
+
+def ramp_for(objective: Objective, tolerance: Any) -> Any:
+    """The tolerance, if the objective's penalty has a kink to be smoothed at this scale."""
+    penalty = objective.penalty
+    return tolerance if penalty is not None and penalty.exponent <= 1 else None
 
 
 def balanced_start(objective: Objective, factors: Factors) -> MatrixProduct:

@@ -299,17 +299,23 @@ class Objective(eqx.Module):
         """The loss + penalty at the factors' product."""
         return self.loss(factors) + self.penalty_at(factors)
 
-    def loss_and_gradient(self, factors: Factors) -> tuple[Array, Factors]:
-        """The loss, and the gradient of the whole value in each factor, in closed form."""
+    def loss_and_gradient(self, factors: Factors, ramp: Any = None) -> tuple[Array, Factors]:
+        """The loss, and the gradient of the whole value in each factor, in closed form.
+
+        Args:
+          factors: W_1, ..., W_N.
+          ramp: up to which share of the largest the penalty's slopes in singular values rise from
+            0; see `AbstractPenalty.gradient`.
+        """
         w, partial = self.factorization.forward(factors)
         loss, gradient = self.problem.loss_and_gradient(w)
         if self.penalty is not None:
-            gradient = gradient + self.penalty.gradient(w)
+            gradient = gradient + self.penalty.gradient(w, ramp)
         return loss, self.factorization.pullback(factors, partial, gradient)
 
-    def gradient(self, factors: Factors) -> Factors:
+    def gradient(self, factors: Factors, ramp: Any = None) -> Factors:
         """The gradient of the whole value in each factor, in closed form."""
-        return self.loss_and_gradient(factors)[1]
+        return self.loss_and_gradient(factors, ramp)[1]
 
     def smooth(self, factors: Factors, tolerance: Any = None) -> Bool[Array, ""]:
         r"""Whether the value has a gradient at the factors.
@@ -321,8 +327,8 @@ class Objective(eqx.Module):
         A = W_N ... W_{j+1} and B = W_{j-1} ... W_1 around it and the projections P, Q that remove
         the singular vectors of W that are not null. If these vanish, as for balanced factors, a
         nuclear norm has no kink in the factors. So it is enough that ||P A||_F ||B Q||_F <=
-        sqrt(tolerance k) ||A||_F ||B||_F for all j, k = min(d, d'), where the penalty's lowest power
-        is 1 and W != 0.
+        sqrt(tolerance k) ||A||_F ||B||_F for all j, k = min(d, d'), where the penalty's lowest
+        power is 1 and W != 0.
         """
         if self.penalty is None:
             return jnp.asarray(True)
@@ -340,3 +346,9 @@ class Objective(eqx.Module):
             for left, right in zip(*self.factorization.neighbours(factors), strict=True)
         ]
         return smooth | ((s[0] > 0) & ~jnp.any(jnp.stack(reached)))
+
+    def crossed(self, before: Factors, after: Factors, tolerance: Any) -> Bool[Array, ""]:
+        """Whether a kink lies between two points that are near; see `AbstractPenalty.crossed`."""
+        if self.penalty is None or self.penalty.exponent > 1:
+            return jnp.asarray(False)
+        return self.penalty.crossed(self.product(before), self.product(after), tolerance)

@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
+from gradflow.dense import CubicThrough, through_slopes
+from gradflow.spectral_radius import SpectralRadius
 from gradflow.stabilized import (
     RKC3,
     AbstractStabilized,
-    SpectralRadius,
     StabilizedState,
     Work,
     after_rejection,
-    hermite,
     slope_after_jump,
 )
 
@@ -71,9 +71,7 @@ class HandOver(diffrax.AbstractAdaptiveSolver):
     stabilized: AbstractStabilized = RKC3()
 
     term_structure: ClassVar = diffrax.AbstractTerm
-    interpolation_cls: ClassVar[Callable[..., diffrax.AbstractLocalInterpolation]] = (
-        diffrax.ThirdOrderHermitePolynomialInterpolation
-    )
+    interpolation_cls: ClassVar[Callable[..., diffrax.AbstractLocalInterpolation]] = CubicThrough
 
     def __check_init__(self) -> None:
         if not self.explicit.tableau.fsal:
@@ -122,14 +120,17 @@ class HandOver(diffrax.AbstractAdaptiveSolver):
                 terms, t0, t1, y0, args, (jnp.asarray(False), state.slope), jnp.asarray(False)
             )
             fields = jnp.asarray(self.explicit.tableau.num_stages - 1)
-            return y1, error, slope, fields, jnp.asarray(0)
+            h = terms.contr(t0, t1)
+            ends = [jax.tree.map(lambda k: h * k, end) for end in (state.slope, slope)]
+            return y1, error, slope, through_slopes(y0, y1, *ends), fields, jnp.asarray(0)
 
         def stabilized(_: None) -> Any:
             return self.stabilized.attempt(terms, t0, t1, y0, args, state.slope, radius)
 
-        y1, error, slope, fields, more = jax.lax.cond(state.stiff, stabilized, explicit, None)
-        h = terms.contr(t0, t1)
-        reach = jnp.abs(h) * radius.value
+        y1, error, slope, dense, fields, more = jax.lax.cond(
+            state.stiff, stabilized, explicit, None
+        )
+        reach = jnp.abs(terms.contr(t0, t1)) * radius.value
         called = jnp.where(state.stiff, reach < _LIMIT / 2, reach > _LIMIT)
         streak = jnp.where(called, state.streak + 1, 0)
         over = streak >= _PATIENCE
@@ -140,9 +141,12 @@ class HandOver(diffrax.AbstractAdaptiveSolver):
             state.stiff ^ over,
             jnp.where(over, 0, streak),
         )
-        dense = hermite(h, y0, state.slope, y1, slope)
         return y1, error, dense, new, diffrax.RESULTS.successful
 
+    def longest_step(self, state: HandOverState) -> Array:
+        """A step size that needs no more stages than there are, as far as the radius is known."""
+        return self.stabilized.longest_step(StabilizedState(state.slope, state.radius, state.work))
+
     def after_rejection(self, before: Any, tried: Any) -> Any:
-        """The state to try again from: what was spent stays spent, the radius is looked at again."""
+        """The state to try again from: what was spent stays spent."""
         return after_rejection(before, tried)

@@ -15,10 +15,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from gradflow.charts import AbstractChart
+from gradflow.dense import CubicThrough, through_slopes
 from gradflow.handover import HandOver
 from gradflow.observables import Observable, State
 from gradflow.progress import report
-from gradflow.stabilized import AbstractStabilized, hermite
+from gradflow.stabilized import AbstractStabilized
 
 
 class Status(enum.IntEnum):
@@ -35,14 +36,6 @@ class Status(enum.IntEnum):
     KINK = 8
 
 
-class _Last(eqx.Module):
-    """The last step, for interpolation."""
-
-    clock: Float[Array, ""]
-    y: Any
-    slope: Any
-
-
 class _Carry(eqx.Module):
     clock: Float[Array, ""]
     dt: Float[Array, ""]
@@ -51,7 +44,7 @@ class _Carry(eqx.Module):
     beyond: Float[Array, ""]
     loss_beyond: Float[Array, ""]
     aim: Float[Array, ""]
-    last: _Last | None
+    last: CubicThrough | None
     ended: Bool[Array, ""]
     solver_state: Any
     controller_state: Any
@@ -107,6 +100,7 @@ def integrate(
       valid, times and observables (one a grid time), y, t, status, accepted, rejected, and the
       solver's work where it counts it.
     """
+    chart = chart.resolving(rtol)
 
     def of_clock(clock: Array) -> Array:
         return scale * jnp.expm1(clock) if chart.log_clock else clock
@@ -127,6 +121,7 @@ def integrate(
     )
     with_slopes = isinstance(solver, HandOver | AbstractStabilized)
     begun = solver.init(terms, clock0, first, y0, chart)
+    longest = getattr(solver, "longest_step", lambda state: jnp.inf)
     retry = getattr(solver, "after_rejection", lambda before, tried: before)
     far = jnp.asarray(jnp.inf, grid.dtype)
     carry = _Carry(
@@ -137,7 +132,7 @@ def integrate(
         beyond=far,
         loss_beyond=far,
         aim=clock0,
-        last=_Last(clock0, y0, begun.slope) if with_slopes else None,
+        last=_standing(clock0, y0) if with_slopes else None,
         ended=jnp.asarray(False),
         solver_state=begun,
         controller_state=jax.tree.map(jnp.asarray, controller_state),
@@ -149,12 +144,17 @@ def integrate(
         lambda c: c.status, carry, _stop(chart, carry, stop_loss, stop_gradient, rtol)
     )
 
+    def interpolating(carry: _Carry) -> Bool[Array, ""]:
+        if not with_slopes:
+            return jnp.asarray(False)
+        return interpolate & getattr(carry.solver_state, "stiff", jnp.asarray(True))
+
     def step(carry: _Carry, mark: Array) -> _Carry:
         ends = mark
         if with_slopes:
-            free = interpolate & getattr(carry.solver_state, "stiff", jnp.asarray(True))
-            ends = jnp.where(free, marks[-1], mark)
-        target = jnp.minimum(carry.clock + carry.dt, ends)
+            ends = jnp.where(interpolating(carry), marks[-1], mark)
+        dt = jnp.minimum(carry.dt, longest(carry.solver_state))
+        target = jnp.minimum(carry.clock + dt, ends)
         # Bracketed: the stopping loss lies between `clock` and `beyond`; aim at it in log loss.
         bracketed = jnp.isfinite(carry.beyond)
         share = jnp.log(carry.loss / stop_loss) / jnp.log(carry.loss / carry.loss_beyond)
@@ -162,7 +162,7 @@ def integrate(
         aim = carry.clock + share * (carry.beyond - carry.clock)
         aim = jnp.where(carry.clock < carry.aim, carry.aim, aim)
         target = jnp.where(bracketed, jnp.minimum(target, aim), target)
-        y1, error, _, solver_state, result = solver.step(
+        y1, error, dense, solver_state, result = solver.step(
             terms, carry.clock, target, carry.y, chart, carry.solver_state, jnp.asarray(False)
         )
         good = result == diffrax.RESULTS.successful
@@ -171,12 +171,16 @@ def integrate(
             lambda e: jnp.where(good & jnp.isfinite(e), e, jnp.inf).astype(grid.dtype), error
         )
         keep, _, after, _, controller_state, _ = controller.adapt_step_size(
-            carry.clock, target, carry.y, y1, chart, error, order, carry.controller_state
+            carry.clock, target, carry.y, carry.y, chart, error, order, carry.controller_state
         )
         loss = chart.loss(y1)
-        overflow = keep & ~jnp.isfinite(loss)
+        across = keep & chart.crossed(carry.y, y1, rtol)
+        overflow = across | (keep & ~jnp.isfinite(loss))
         keep = keep & ~overflow
         below = keep & (stop_loss > 0) & (loss < stop_loss * (1 - 1e-9))
+        free = interpolating(carry)
+        # Where records are interpolated, so is the end; else the step is tried again, shorter.
+        crossed, below = below & free, below & ~free
         taken = keep & ~below
         moved = jnp.where(taken, target, carry.clock)
         dt = after - jnp.where(keep, target, carry.clock)
@@ -191,7 +195,7 @@ def integrate(
 
         aim = jax.lax.cond(
             below,
-            lambda: _crossing(chart, field, carry, target, y1, stop_loss),
+            lambda: _aim(chart, field, carry, target, y1, stop_loss),
             lambda: carry.aim,
         )
         accepted = carry.accepted + taken
@@ -205,7 +209,7 @@ def integrate(
             loss_beyond=jnp.where(below, loss, carry.loss_beyond),
             aim=aim,
             last=(
-                pick(_Last(carry.clock, carry.y, carry.solver_state.slope), carry.last)
+                pick(CubicThrough(t0=carry.clock, t1=target, **dense), carry.last)
                 if with_slopes
                 else None
             ),
@@ -218,13 +222,18 @@ def integrate(
             rejected=rejected,
             status=carry.status,
         )
+        if with_slopes:
+            carry = jax.lax.cond(
+                crossed, lambda c: _cut_at_crossing(chart, field, c, stop_loss), lambda c: c, carry
+            )
         status = _stop(chart, carry, stop_loss, stop_gradient, rtol)
         status = jnp.where(
             (status == Status.RUNNING) & (accepted + rejected >= max_steps), Status.STEPS, status
         )
         resolution = 4 * jnp.finfo(grid.dtype).eps * jnp.maximum(moved, marks[1] * 1e-6)
         stuck = (status == Status.RUNNING) & ~(dt > resolution)
-        stuck_as = jnp.where(bracketed & below, Status.LOSS, Status.TOO_SMALL)
+        stuck_as = jnp.where(across, Status.KINK, Status.TOO_SMALL)
+        stuck_as = jnp.where(bracketed & below, Status.LOSS, stuck_as)
         status = jnp.where(stuck, stuck_as, status)
         return eqx.tree_at(lambda c: c.status, carry, status)
 
@@ -233,17 +242,11 @@ def integrate(
         return {name: function(state) for name, function in pairs}
 
     def at(carry: _Carry, mark: Array) -> Any:
-        """y at a mark that the last step has reached or passed, else where the run has ended."""
-        if carry.last is None:
+        """Where the flow is at a mark that was reached or passed, else where it has ended."""
+        last = carry.last
+        if last is None:
             return carry.y
-        start, y0, slope0 = carry.last.clock, carry.last.y, carry.last.slope
-        h = carry.clock - start
-        dense = hermite(h, y0, slope0, carry.y, carry.solver_state.slope)
-        curve = diffrax.ThirdOrderHermitePolynomialInterpolation(
-            t0=start, t1=jnp.where(h > 0, carry.clock, start + 1), **dense
-        )
-        between = jax.lax.cond(mark < carry.clock, lambda: curve.evaluate(mark), lambda: carry.y)
-        return between
+        return jax.lax.cond(mark < carry.clock, lambda: last.evaluate(mark), lambda: carry.y)
 
     shapes = jax.eval_shape(observe, y0)
 
@@ -301,19 +304,16 @@ def _rms(y: Any) -> Array:
     return jnp.sqrt(total / sum(leaf.size for leaf in leaves))
 
 
-def _crossing(
-    chart: AbstractChart, field: Any, carry: _Carry, target: Array, y1: Any, stop_loss: Array
-) -> Array:
-    """A time a little before the loss falls to the stopping loss, from where steps are short.
+def _standing(clock: Array, y: Any) -> CubicThrough:
+    """The interpolant of no step at all."""
+    still = jax.tree.map(jnp.zeros_like, y)
+    return CubicThrough(t0=clock, t1=clock, **through_slopes(y, y, still, still))
 
-    A step that ends below the stopping loss is tried again from its start, which is dear where
-    steps are long; so the crossing is first sought, by bisection, on its cubic Hermite interpolant.
-    """
-    h = target - carry.clock
-    dense = hermite(h, carry.y, field(carry.clock, carry.y, chart), y1, field(target, y1, chart))
-    curve = diffrax.ThirdOrderHermitePolynomialInterpolation(
-        t0=jnp.zeros_like(h), t1=jnp.ones_like(h), **dense
-    )
+
+def _crossing(
+    chart: AbstractChart, curve: Any, t0: Array, t1: Array, stop_loss: Array, halvings: int
+) -> Array:
+    """The last time, on an interpolant and to the resolution asked for, above the stopping loss."""
 
     def halve(_: Any, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket
@@ -321,15 +321,44 @@ def _crossing(
         under = chart.loss(curve.evaluate(middle)) < stop_loss
         return jnp.where(under, low, middle), jnp.where(under, middle, high)
 
-    low, _ = jax.lax.fori_loop(0, 12, halve, (jnp.zeros_like(h), jnp.ones_like(h)))
-    return carry.clock + 0.99 * low * h
+    return jax.lax.fori_loop(0, halvings, halve, (t0, t1))[0]
+
+
+def _aim(
+    chart: AbstractChart, field: Any, carry: _Carry, target: Array, y1: Any, stop_loss: Array
+) -> Array:
+    """A time a little before the loss falls to the stopping loss, from where steps are short.
+
+    A step that ends below the stopping loss is tried again from its start, which is dear where
+    steps are long; so the crossing is first sought on its interpolant.
+    """
+    h = target - carry.clock
+    slopes = [field(carry.clock, carry.y, chart), field(target, y1, chart)]
+    ends = [jax.tree.map(lambda k: h * k, slope) for slope in slopes]
+    curve = CubicThrough(t0=carry.clock, t1=target, **through_slopes(carry.y, y1, *ends))
+    low = _crossing(chart, curve, carry.clock, target, stop_loss, halvings=12)
+    return carry.clock + 0.99 * (low - carry.clock)
+
+
+def _cut_at_crossing(chart: AbstractChart, field: Any, carry: _Carry, stop_loss: Array) -> _Carry:
+    """End the step just taken where its interpolant reaches the stopping loss."""
+    curve = carry.last
+    assert curve is not None
+    clock = _crossing(chart, curve, curve.t0, carry.clock, stop_loss, halvings=40)
+    y = curve.evaluate(clock)
+    slope = field(clock, y, chart)
+    return eqx.tree_at(
+        lambda c: (c.clock, c.y, c.loss, c.solver_state.slope),
+        carry,
+        (clock, y, chart.loss(y), slope),
+    )
 
 
 def _stop(
     chart: AbstractChart, carry: _Carry, stop_loss: Array, stop_gradient: Array, rtol: Array
 ) -> Int[Array, ""]:
     """The status after a step: running, or why not."""
-    status = jnp.where(carry.loss <= stop_loss * (1 + 1e-9), Status.LOSS, Status.RUNNING)
+    status = jnp.where(carry.loss <= stop_loss * (1 + 2e-9), Status.LOSS, Status.RUNNING)
     small = jax.lax.cond(
         stop_gradient > 0,
         lambda y: chart.squared_speed(y) <= stop_gradient**2,

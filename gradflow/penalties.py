@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from gradflow._validate import positive
+from gradflow.spectral_map import Terms, combine, power, spectral_map
 from gradflow.spectrum import schatten_norm_of, singular_values
 
 _NULL = 16
@@ -49,28 +50,36 @@ class AbstractPenalty(eqx.Module):
         """The function r, without the weight, from falling singular values; 0 at W = 0."""
 
     @abc.abstractmethod
+    def terms(self, s: Float[Array, " k"]) -> Terms:
+        """The derivatives dr/ds_i = sum_k c_k(s) s_i^(e_k), as ((c_1, e_1), ...)."""
+
     def slopes(self, s: Float[Array, " k"]) -> Float[Array, " k"]:
-        """The derivatives dr/ds_i; where s_i = 0 they may be any number, or none."""
+        """The derivatives dr/ds_i; 0 where s_i = 0."""
+        return combine(self.terms(s), s)
 
     def value(self, w: Float[Array, "d d_prime"]) -> Float[Array, ""]:
         """The penalty weight * r(W)."""
         return self.weight * self.of_spectrum(singular_values(w))
 
-    def gradient(self, w: Float[Array, "d d_prime"]) -> Float[Array, "d d_prime"]:
+    def gradient(
+        self, w: Float[Array, "d d_prime"], ramp: float | Array | None = None
+    ) -> Float[Array, "d d_prime"]:
         r"""The gradient weight * U diag(dr/ds) V^T, zero in null directions with a kink.
 
         Null are singular values up to 16 eps times the largest (eps of the dtype of w). Where r has
         no gradient but is convex, this is the subgradient of smallest Frobenius norm, for the
         nuclear norm U_r V_r^T over the singular values that are not null; elsewhere (powers below
         1, ratios) it is a convention. At W = 0 it is zero. It is never NaN for a finite w.
+
+        With a ramp h, singular values s up to h s_1 have slopes that rise from 0 in proportion to
+        s, by powers s (h s_1)^(p-2) in the place of s^(p-1): the field of a flow that does not
+        follow smaller ones is continuous there.
+
+        Its derivative in w (`jax.jvp`, for Hessian-vector products) is exact and finite as well, at
+        repeated, close and null singular values; see `gradflow.spectral_map`.
         """
-        u, s, vt = jnp.linalg.svd(w, full_matrices=False)
-        largest = jnp.max(s)
-        scale = jnp.where(largest > 0, largest, 1.0)
-        relative = s / scale
-        alive = relative > _NULL * jnp.finfo(s.dtype).eps
-        slopes = jnp.where(alive, self.slopes(jnp.where(alive, relative, 0.0)), 0.0)
-        return (u * (self.weight * slopes * scale ** (self.degree - 1))) @ vt
+        null = _NULL * float(jnp.finfo(w.dtype).eps) if ramp is None else ramp
+        return self.weight * spectral_map(self.terms, w, self.degree - 1, null, ramp is not None)
 
     def smooth(
         self, w: Float[Array, "d d_prime"], tolerance: float | Array | None = None
@@ -85,6 +94,29 @@ class AbstractPenalty(eqx.Module):
         tolerance = resolution(s.dtype) if tolerance is None else tolerance
         largest, least = jnp.max(s), jnp.min(s)
         return (largest > 0) & ((self.exponent > 1) | (least > tolerance * largest))
+
+    def crossed(
+        self,
+        before: Float[Array, "d d_prime"],
+        after: Float[Array, "d d_prime"],
+        tolerance: float | Array,
+    ) -> Bool[Array, ""]:
+        r"""Whether singular values went through 0 from one matrix to another one near it.
+
+        Then the polar factor U V^T turns round: x^T U_0^T (U_1 V_1^T) V_0 x is about -1 for a unit
+        vector x, and never below -1/2 if no singular direction has turned by more than 120 degrees.
+
+        Args:
+          before: a matrix.
+          after: another one.
+          tolerance: singular values up to this share of the largest do not count.
+        """
+        u, s, vt = jnp.linalg.svd(before, full_matrices=False)
+        u_after, s_after, vt_after = jnp.linalg.svd(after, full_matrices=False)
+        polar = (u_after * (s_after > tolerance * s_after[0])) @ vt_after
+        alive = s > tolerance * s[0]
+        turned = (u * alive).T @ polar @ (vt.T * alive)
+        return jnp.min(jnp.linalg.eigvalsh(turned + turned.T)) < -1
 
 
 class NuclearNorm(AbstractPenalty):
@@ -123,8 +155,8 @@ class NuclearNorm(AbstractPenalty):
     def of_spectrum(self, s: Array) -> Array:
         return jnp.sum(s)
 
-    def slopes(self, s: Array) -> Array:
-        return jnp.ones_like(s)
+    def terms(self, s: Array) -> Terms:
+        return ((jnp.ones((), s.dtype), 0.0),)
 
 
 class NuclearFrobeniusRatio(AbstractPenalty):
@@ -173,8 +205,8 @@ class NuclearFrobeniusRatio(AbstractPenalty):
     def of_spectrum(self, s: Array) -> Array:
         return _ratio(s, 1.0, 2.0)
 
-    def slopes(self, s: Array) -> Array:
-        return _ratio_slopes(s, 1.0, 2.0)
+    def terms(self, s: Array) -> Terms:
+        return _ratio_terms(s, 1.0, 2.0)
 
 
 class SchattenNorm(AbstractPenalty):
@@ -218,8 +250,8 @@ class SchattenNorm(AbstractPenalty):
     def of_spectrum(self, s: Array) -> Array:
         return schatten_norm_of(s, self.p)
 
-    def slopes(self, s: Array) -> Array:
-        return schatten_norm_of(s, self.p) * _log_slopes(s, self.p)
+    def terms(self, s: Array) -> Terms:
+        return ((schatten_norm_of(s, self.p) * _log_slope(s, self.p), self.p - 1),)
 
 
 class SchattenRatio(AbstractPenalty):
@@ -270,17 +302,18 @@ class SchattenRatio(AbstractPenalty):
     def of_spectrum(self, s: Array) -> Array:
         return _ratio(s, self.p, self.q)
 
-    def slopes(self, s: Array) -> Array:
-        return _ratio_slopes(s, self.p, self.q)
+    def terms(self, s: Array) -> Terms:
+        return _ratio_terms(s, self.p, self.q)
 
 
 def _weight(weight: float) -> Float[Array, ""]:
     return jnp.asarray(positive("weight", weight), dtype=float)
 
 
-def _log_slopes(s: Float[Array, " k"], p: float) -> Float[Array, " k"]:
-    """Derivatives of log (sum_i s_i^p)^(1/p)."""
-    return s ** (p - 1) / jnp.sum(s**p)
+def _log_slope(s: Float[Array, " k"], p: float) -> Float[Array, ""]:
+    """The c in c s_i^(p-1), the derivatives of log (sum_i s_i^p)^(1/p); 0 at s = 0."""
+    total = jnp.sum(power(s, p))
+    return jnp.where(total > 0, 1 / jnp.where(total > 0, total, 1.0), 0.0)
 
 
 def _ratio(s: Float[Array, " k"], p: float, q: float) -> Float[Array, ""]:
@@ -288,5 +321,6 @@ def _ratio(s: Float[Array, " k"], p: float, q: float) -> Float[Array, ""]:
     return schatten_norm_of(s, p) / jnp.where(below > 0, below, 1.0)
 
 
-def _ratio_slopes(s: Float[Array, " k"], p: float, q: float) -> Float[Array, " k"]:
-    return _ratio(s, p, q) * (_log_slopes(s, p) - _log_slopes(s, q))
+def _ratio_terms(s: Float[Array, " k"], p: float, q: float) -> Terms:
+    ratio = _ratio(s, p, q)
+    return ((ratio * _log_slope(s, p), p - 1), (-ratio * _log_slope(s, q), q - 1))

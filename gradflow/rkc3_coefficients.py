@@ -1,4 +1,4 @@
-r"""How the coefficients of `gradflow.stabilized.RKC3` are made; `python -m gradflow.rkc3_coefficients`.
+r"""How the coefficients of `RKC3` are made; `python -m gradflow.rkc3_coefficients` stores them.
 
 The stages are those of a Runge-Kutta-Chebyshev method of order 2 that runs past the end of its step
 (to kappa h instead of h),
@@ -14,7 +14,7 @@ stages satisfy c_j^2 / 2 = (A c)_j exactly, order 3 asks for four linear conditi
 
 and the weights that are left make the stability polynomial small at z < -4. The error estimate is
 a second combination, delta, which vanishes to order 3 and equals the error of gamma in the term
-z^4.
+z^4. Two more are the solution at one and two thirds of the step, of order 3 again.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ OVERSHOOT = 1.55
 """kappa: the last stage's time, in steps."""
 RIDGE = 1e-2
 """Weight of |gamma|^2 beside the mean square of the stability polynomial."""
-SMALLEST, LARGEST, GROWTH = 5, 500, 1.09
+SMALLEST, LARGEST, GROWTH = 5, 1000, 1.09
 TABLE = Path(__file__).with_name("rkc3.npz")
 
 
@@ -43,6 +43,8 @@ class Method(NamedTuple):
       chebyshev: (s + 1,) T_j(w_0).
       gamma: (s + 1,) weights of the solution.
       delta: (s + 1,) weights of the error estimate.
+      third: (s + 1,) weights of the solution at a third of the step.
+      two_thirds: (s + 1,) weights of the solution at two thirds of the step.
     """
 
     reach: float
@@ -52,6 +54,8 @@ class Method(NamedTuple):
     chebyshev: np.ndarray
     gamma: np.ndarray
     delta: np.ndarray
+    third: np.ndarray
+    two_thirds: np.ndarray
 
 
 def stage_counts() -> list[int]:
@@ -80,12 +84,19 @@ def method(stages: int) -> Method:
     size = far[:, used].T @ far[:, used] / len(far) + RIDGE * np.eye(len(used))
 
     conditions = np.column_stack([np.ones(stages + 1), weights])[used].T
-    gamma = np.zeros(stages + 1)
-    gamma[used] = _smallest(size, conditions[:4], np.array([1, 1, 1 / 2, 1 / 6]))
-    error = gamma @ weights[:, 3] - 1 / 24
-    delta = np.zeros(stages + 1)
-    delta[used] = _smallest(size, conditions, np.array([0, 0, 0, 0, error]))
-    return Method(reach, w0, w1, scale, t, gamma, delta)
+
+    def weights_for(rows: int, values: list[float]) -> np.ndarray:
+        result = np.zeros(stages + 1)
+        result[used] = _smallest(size, conditions[:rows], np.array(values))
+        return result
+
+    def solution_at(c: float) -> np.ndarray:
+        return weights_for(4, [1, c, c**2 / 2, c**3 / 6])
+
+    gamma = solution_at(1.0)
+    delta = weights_for(5, [0, 0, 0, 0, gamma @ weights[:, 3] - 1 / 24])
+    thirds = solution_at(1 / 3), solution_at(2 / 3)
+    return Method(reach, w0, w1, scale, t, gamma, delta, *thirds)
 
 
 def _chebyshev(degree: int, x: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -130,7 +141,7 @@ def write(path: Path = TABLE) -> None:
         **{name: np.array([getattr(m, name) for m in methods]) for name in ("reach", "w0", "w1")},
         **{
             name: np.concatenate([getattr(m, name) for m in methods])
-            for name in ("scale", "chebyshev", "gamma", "delta")
+            for name in ("scale", "chebyshev", "gamma", "delta", "third", "two_thirds")
         },
     )
 

@@ -3,14 +3,14 @@ r"""Stabilised explicit Runge-Kutta solvers, as diffrax solvers: they work with 
 The Jacobian of a gradient flow is minus a Hessian: its eigenvalues are real. Runge-Kutta-Chebyshev
 methods of s stages are stable for h lambda down to -0.65 s^2 (order 2) or -0.38 s^2 (order 3), so
 that s gradients buy a step that grows like s^2, where an ordinary method's s gradients buy s. The
-number of stages follows from the spectral radius, estimated by power iteration on
-Jacobian-vector products (Hessian-vector products, for a flow).
+number of stages follows from the spectral radius, estimated from Jacobian-vector products
+(Hessian-vector products, for a flow).
 """
 
 import abc
 import functools
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -19,17 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from gradflow.dense import CubicThrough, through_slopes
 from gradflow.rkc3_coefficients import TABLE
+from gradflow.spectral_radius import SpectralRadius, norm
 
-_HERMITE = diffrax.ThirdOrderHermitePolynomialInterpolation
-_RENEW = 24
-"""Steps for which an estimate of the spectral radius is used again, unless y changes size."""
-_ROUGHLY = 8
-"""Steps between rough estimates."""
-_DRIFT = 0.02
-"""The relative change of the size of y that asks for another estimate."""
-_ACCURACY = 3e-3
-"""Power iteration ends where the estimate changes by less than this share."""
 _SAFETY = 1.05
 """The estimate, which comes from below, is multiplied by this."""
 
@@ -53,72 +46,6 @@ class Work(eqx.Module):
         return Work(self.fields + fields, self.products + products, largest)
 
 
-class SpectralRadius(eqx.Module):
-    """An estimate of the Jacobian's spectral radius, kept from step to step.
-
-    Attributes:
-      value: the estimate; 0 where there is none yet.
-      direction: the iterated vector, of norm 1.
-      age: steps since the estimate.
-      size: the norm of y at the estimate.
-    """
-
-    value: Float[Array, ""]
-    direction: Any
-    age: Int[Array, ""]
-    size: Float[Array, ""]
-
-    @classmethod
-    def unknown(cls, y: Any) -> "SpectralRadius":
-        """No estimate yet, and a random direction."""
-        leaves, tree = jax.tree.flatten(y)
-        keys = jax.random.split(jax.random.key(0), len(leaves))
-        noise = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
-        total = norm(noise)
-        zero = jnp.zeros((), total.dtype)
-        direction = jax.tree.unflatten(tree, [x / total for x in noise])
-        return cls(zero, direction, jnp.asarray(_RENEW), zero)
-
-    def renewed(
-        self, field: Callable[[Any], Any], y: Any, rough: Any = False
-    ) -> tuple["SpectralRadius", Int[Array, ""]]:
-        """The estimate for a step from y, and the Jacobian-vector products that it took.
-
-        Args:
-          field: the vector field at the step's start.
-          y: where the step starts.
-          rough: be content with one product now and then, where stability does not depend on it.
-        """
-        size = norm(y)
-        moved = jnp.abs(size - self.size) > _DRIFT * self.size
-        due = jnp.where(rough, self.age % _ROUGHLY == 0, (self.age >= _RENEW) | moved)
-        most = jnp.where(rough, jnp.where(self.value > 0, 1, 8), 50)
-
-        def better(carry: Any) -> Any:
-            count, _, value, direction = carry
-            image = jax.jvp(field, (y,), (direction,))[1]
-            length = norm(image)
-            direction = jax.tree.map(
-                lambda new, old: jnp.where(length > 0, new / length, old), image, direction
-            )
-            return count + 1, value, length, direction
-
-        def open_(carry: Any) -> Any:
-            count, before, value, _ = carry
-            return due & ((jnp.abs(value - before) > _ACCURACY * value) & (count < most))
-
-        # The first pass must not end at once, whatever the estimate was.
-        start = (jnp.asarray(0), -jnp.abs(self.value) - 1, self.value + due, self.direction)
-        count, _, value, direction = jax.lax.while_loop(open_, better, start)
-        age = jnp.where(due & ~jnp.asarray(rough), 0, self.age + 1)
-        return SpectralRadius(value, direction, age, jnp.where(due, size, self.size)), count
-
-
-def norm(y: Any) -> Float[Array, ""]:
-    """The Euclidean norm of all entries of a tree."""
-    return jnp.sqrt(jnp.sum(jnp.stack([jnp.sum(leaf**2) for leaf in jax.tree.leaves(y)])))
-
-
 def _sum(*terms: tuple[Any, Any]) -> Any:
     """The linear combination of trees given as (coefficient, tree)."""
 
@@ -137,11 +64,31 @@ class StabilizedState(eqx.Module):
     work: Work
 
 
+class Advance(NamedTuple):
+    """What a step's stages give.
+
+    Attributes:
+      y1: the new y.
+      hopeless: whether the step is too long for any number of stages.
+      fields: evaluations of the vector field.
+      products: Jacobian-vector products.
+      error: the error estimate, where the stages give it.
+      thirds: the solution at one and two thirds of the step, where the stages give it.
+    """
+
+    y1: Any
+    hopeless: Bool[Array, ""]
+    fields: Int[Array, ""]
+    products: Int[Array, ""]
+    error: Any = None
+    thirds: Any = None
+
+
 class AbstractStabilized(diffrax.AbstractAdaptiveSolver):
     """What the stabilised solvers share: the state, the spectral radius, the dense output."""
 
     term_structure: ClassVar = diffrax.AbstractTerm
-    interpolation_cls: ClassVar[Callable[..., diffrax.AbstractLocalInterpolation]] = _HERMITE
+    interpolation_cls: ClassVar[Callable[..., diffrax.AbstractLocalInterpolation]] = CubicThrough
 
     @abc.abstractmethod
     def error_order(self, terms: Any) -> int:
@@ -150,8 +97,8 @@ class AbstractStabilized(diffrax.AbstractAdaptiveSolver):
     @abc.abstractmethod
     def advance(
         self, field: Callable[[Any, Any], Any], h: Array, y0: Any, slope: Any, radius: Array
-    ) -> tuple[Any, Any, Int[Array, ""], Int[Array, ""]]:
-        """The new y, what the error estimate needs, evaluations and derivatives of the field spent.
+    ) -> "Advance":
+        """One step's stages.
 
         Args:
           field: f(c, y), the vector field at time t0 + c h.
@@ -162,8 +109,10 @@ class AbstractStabilized(diffrax.AbstractAdaptiveSolver):
         """
 
     @abc.abstractmethod
-    def estimate(self, partial: Any, h: Array, y0: Any, slope0: Any, y1: Any, slope1: Any) -> Any:
-        """The error estimate, from what `advance` left and the slopes at both ends."""
+    def finish(
+        self, moved: "Advance", h: Array, y0: Any, slope0: Any, slope1: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        """The error estimate and the dense output, with the slopes at both ends."""
 
     def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
         """The vector field."""
@@ -189,32 +138,41 @@ class AbstractStabilized(diffrax.AbstractAdaptiveSolver):
         """One step from t0 to t1; see `diffrax.AbstractSolver.step`."""
         state = slope_after_jump(terms, t0, y0, args, solver_state, made_jump)
         radius, products = state.radius.renewed(lambda y: terms.vf(t0, y, args), y0)
-        y1, error, slope, fields, more = self.attempt(terms, t0, t1, y0, args, state.slope, radius)
+        y1, error, slope, dense, fields, more = self.attempt(
+            terms, t0, t1, y0, args, state.slope, radius
+        )
         work = state.work.plus(fields, products + more, radius.value)
-        dense = hermite(terms.contr(t0, t1), y0, state.slope, y1, slope)
         state = StabilizedState(slope, radius, work)
         return y1, error, dense, state, diffrax.RESULTS.successful
 
     def attempt(
         self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any, slope: Any, radius: SpectralRadius
-    ) -> tuple[Any, Any, Any, Int[Array, ""], Int[Array, ""]]:
-        """The new y, its error and slope, and the evaluations and derivatives spent."""
+    ) -> tuple[Any, Any, Any, dict[str, Any], Int[Array, ""], Int[Array, ""]]:
+        """The new y, its error and slope, dense output, evaluations and derivatives spent."""
         h = jnp.asarray(terms.contr(t0, t1), radius.value.dtype)
-        y1, partial, fields, products = self.advance(
-            lambda c, y: terms.vf(t0 + c * h, y, args), h, y0, slope, _SAFETY * radius.value
+        moved = self.advance(
+            lambda c, y: terms.vf(t0 + c * (t1 - t0), y, args), h, y0, slope, _SAFETY * radius.value
         )
-        slope1 = terms.vf(t1, y1, args)
-        error = self.estimate(partial, h, y0, slope, y1, slope1)
-        return y1, error, slope1, fields + 1, products
+        slope1 = terms.vf(t1, moved.y1, args)
+        error, dense = self.finish(moved, h, y0, slope, slope1)
+        return moved.y1, error, slope1, dense, moved.fields + 1, moved.products
+
+    @abc.abstractmethod
+    def reach(self) -> Array:
+        """The largest h rho that a step can be stable for."""
+
+    def longest_step(self, state: StabilizedState) -> Array:
+        """A step size that needs no more stages than there are, as far as the radius is known."""
+        return 0.98 * self.reach() / (_SAFETY * state.radius.value)
 
     def after_rejection(self, before: Any, tried: Any) -> Any:
-        """The state to try again from: what was spent stays spent, the radius is looked at again."""
+        """The state to try again from: what was spent stays spent."""
         return after_rejection(before, tried)
 
 
 def after_rejection(before: Any, tried: Any) -> Any:
-    """The state before a rejected step, with its work, and with a radius to look at again."""
-    radius = eqx.tree_at(lambda r: r.age, tried.radius, jnp.asarray(_RENEW))
+    """The state before a rejected step, with its work, and with what it found of the radius."""
+    radius = tried.radius.after_rejection(tried.work.fields - before.work.fields)
     return eqx.tree_at(lambda s: (s.radius, s.work), before, (radius, tried.work))
 
 
@@ -224,11 +182,6 @@ def slope_after_jump(terms: Any, t0: Any, y0: Any, args: Any, state: Any, made_j
         return state
     slope = jax.lax.cond(made_jump, lambda: terms.vf(t0, y0, args), lambda: state.slope)
     return eqx.tree_at(lambda s: s.slope, state, slope)
-
-
-def hermite(h: Array, y0: Any, slope0: Any, y1: Any, slope1: Any) -> dict[str, Any]:
-    """Dense output by cubic Hermite interpolation."""
-    return {"y0": y0, "y1": y1, "k0": _sum((h, slope0)), "k1": _sum((h, slope1))}
 
 
 class RKC2(AbstractStabilized):
@@ -266,13 +219,18 @@ class RKC2(AbstractStabilized):
         del terms
         return 3
 
+    def reach(self) -> Array:
+        """The largest h rho that a step can be stable for, that of a thousand stages."""
+        return jnp.asarray(1000**2 / 1.54)
+
     def advance(
         self, field: Callable[[Any, Any], Any], h: Array, y0: Any, slope: Any, radius: Array
-    ) -> tuple[Any, Any, Int[Array, ""], Int[Array, ""]]:
+    ) -> Advance:
         """See `AbstractStabilized.advance`."""
-        # 1.54 = 1 / 0.65; above a million the step is hopeless, and fails at no cost.
+        # 1.54 = 1 / 0.65. A hopeless step fails at no cost.
         wanted = jnp.sqrt(1 + 1.54 * jnp.abs(h) * radius)
-        hopeless = ~(wanted < 1000)
+        hopeless = ~(jnp.abs(h) * radius <= self.reach())
+        h = jnp.where(hopeless, 0.0, h)
         s = jnp.where(hopeless, 2, jnp.maximum(2, jnp.ceil(wanted))).astype(int)
         w0 = 1 + 2 / (13 * s**2)
         one, zero = jnp.ones_like(w0), jnp.zeros_like(w0)
@@ -300,12 +258,15 @@ class RKC2(AbstractStabilized):
         first = (_sum((1.0, y0), (b * w1 * h, slope)), b * w1, b)
         start = ((y0, zero, b), first, (one_, zero_))
         y1 = jax.lax.fori_loop(2, s + 1, stage, start)[1][0]
-        return y1, hopeless, s - 1, jnp.asarray(0)
+        return Advance(y1, hopeless, s - 1, jnp.asarray(0))
 
-    def estimate(self, partial: Any, h: Array, y0: Any, slope0: Any, y1: Any, slope1: Any) -> Any:
-        """See `AbstractStabilized.estimate`."""
-        error = _sum((0.8, y0), (-0.8, y1), (0.4 * h, slope0), (0.4 * h, slope1))
-        return _unless(partial, error)
+    def finish(
+        self, moved: Advance, h: Array, y0: Any, slope0: Any, slope1: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        """See `AbstractStabilized.finish`."""
+        error = _sum((0.8, y0), (-0.8, moved.y1), (0.4 * h, slope0), (0.4 * h, slope1))
+        dense = through_slopes(y0, moved.y1, _sum((h, slope0)), _sum((h, slope1)))
+        return _unless(moved.hopeless, error), dense
 
 
 def _next_chebyshev(x: Array, carry: Any) -> Any:
@@ -330,7 +291,7 @@ def _table() -> dict[str, np.ndarray]:
 
 
 class RKC3(AbstractStabilized):
-    r"""Stabilised method of order 3, stable for h lambda in [-0.38 s^2, 0], damped to 0.6 beyond -4.
+    r"""Stabilised method of order 3: stable for h lambda in [-0.38 s^2, 0], damped beyond -4.
 
     A combination of all stages of a Runge-Kutta-Chebyshev method that overshoots its step; see
     `gradflow.rkc3_coefficients`. Every stage solves the equation to order 2 at its own time, so
@@ -364,34 +325,37 @@ class RKC3(AbstractStabilized):
         del terms
         return 4
 
+    def reach(self) -> Array:
+        """The largest h rho that a step can be stable for."""
+        return jnp.asarray(_table()["reach"][-1])
+
     def advance(
         self, field: Callable[[Any, Any], Any], h: Array, y0: Any, slope: Any, radius: Array
-    ) -> tuple[Any, Any, Int[Array, ""], Int[Array, ""]]:
+    ) -> Advance:
         """See `AbstractStabilized.advance`."""
         table = {name: jnp.asarray(array) for name, array in _table().items()}
         row = jnp.searchsorted(table["reach"], jnp.abs(h) * radius)
-        hopeless = ~(jnp.abs(h) * radius <= table["reach"][-1])
-        row = jnp.where(hopeless, 0, row)
+        hopeless = ~(jnp.abs(h) * radius <= self.reach())
+        row, h = jnp.where(hopeless, 0, row), jnp.where(hopeless, 0.0, h)
         w0, w1, offset = table["w0"][row], table["w1"][row], table["offset"][row]
 
-        def weights(j: Any) -> tuple[Array, Array, Array, Array]:
-            names = ("scale", "chebyshev", "gamma", "delta")
-            return tuple(table[name][offset + j] for name in names)  # type: ignore[return-value]
+        def weights(j: Any, *names: str) -> list[Array]:
+            return [table[name][offset + j] for name in names]
 
         # e_j = (y_j - y0) / b_j solves the Chebyshev recurrence with h f in the place of z. The
         # first stage sits at y0 itself, where h f(y_1) becomes a derivative.
         zero = jnp.zeros_like(h)
         first = _sum((w1 * h, slope))
         _, second_derivative = jax.jvp(field, (zero, y0), (jnp.ones_like(h), _sum((h, slope))))
-        b, _, gamma, delta = weights(2)
         e = _sum((2 * w0, first), (2 * w1 * w0 * h, slope), (2 * w1**2 * h, second_derivative))
-        c_first = w1
-        c_second = 4 * w1 * w0
+
+        def weighted(j: Any, e: Any) -> list[Any]:
+            b, *all_weights = weights(j, "scale", "gamma", "delta", "third", "two_thirds")
+            return [_sum((weight * b, e)) for weight in all_weights]
 
         def stage(j: Array, carry: Any) -> Any:
-            e_before, e, c_before, c, moved, error = carry
-            b, t, _, _ = weights(j - 1)
-            _, _, gamma, delta = weights(j)
+            e_before, e, c_before, c, sums = carry
+            b, t = weights(j - 1, "scale", "chebyshev")
             k = field(b * c, _sum((1.0, y0), (b, e)))
             new = _sum(
                 (2 * w0, e),
@@ -400,18 +364,26 @@ class RKC3(AbstractStabilized):
                 (2 * w1 * h * (t - 1 / b), slope),
             )
             c_new = 2 * w0 * c - c_before + 2 * w1 * t
-            b = weights(j)[0]
-            moved = _sum((1.0, moved), (gamma * b, new))
-            error = _sum((1.0, error), (delta * b, new))
-            return e, new, c, c_new, moved, error
+            sums = [_sum((1.0, s), (1.0, w)) for s, w in zip(sums, weighted(j, new), strict=True)]
+            return e, new, c, c_new, sums
 
-        start = (first, e, c_first, c_second, _sum((gamma * b, e)), _sum((delta * b, e)))
+        start = (first, e, w1, 4 * w1 * w0, weighted(2, e))
         stages = table["stages"][row]
-        *_, moved, error = jax.lax.fori_loop(3, stages + 1, stage, start)
-        y1 = _sum((1.0, y0), (1.0, moved))
-        return y1, _unless(hopeless, error), stages - 2, jnp.asarray(1)
+        *_, (moved, error, *thirds) = jax.lax.fori_loop(3, stages + 1, stage, start)
+        return Advance(
+            _sum((1.0, y0), (1.0, moved)),
+            hopeless,
+            stages - 2,
+            jnp.asarray(1),
+            error,
+            [_sum((1.0, y0), (1.0, third)) for third in thirds],
+        )
 
-    def estimate(self, partial: Any, h: Array, y0: Any, slope0: Any, y1: Any, slope1: Any) -> Any:
-        """See `AbstractStabilized.estimate`."""
-        del h, y0, slope0, y1, slope1
-        return partial
+    def finish(
+        self, moved: Advance, h: Array, y0: Any, slope0: Any, slope1: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        """See `AbstractStabilized.finish`."""
+        del h, slope0, slope1
+        third, two_thirds = moved.thirds
+        dense = {"y0": y0, "third": third, "two_thirds": two_thirds, "y1": moved.y1}
+        return _unless(moved.hopeless, moved.error), dense
