@@ -24,7 +24,7 @@ JAX_CACHE := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.cache/jax" \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup theorems test test-slow bench lint format lock clean
+.PHONY: help setup theorems test test-slow bench bench-flow lint format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,10 @@ test-slow: setup ## the slow tests alone
 
 bench: $(BENCH_VENV)/.torch ## compare the speed of descent with PyTorch (own environment, .venv-bench)
 	$(BENCH_VENV)/bin/python -m benchmarks.descent
+
+bench-flow: setup ## work and precision of the flow's solvers; writes its numbers and docs/'s picture
+	$(JAX_CACHE) $(BIN)/python -m benchmarks.flow \
+		--json benchmarks/results/flow-cpu.json --picture docs/flow-work-precision.png
 
 lint: setup ## ruff (rules and format) and pyright
 	$(BIN)/ruff check .

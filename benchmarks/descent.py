@@ -20,14 +20,6 @@ from rich.table import Table
 
 from benchmarks import measure
 
-ONE_CORE = {
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-    "JAX_PLATFORMS": "cpu",
-    "JAX_ENABLE_X64": "1",
-}
 CHECKED_STEPS = 50
 
 
@@ -73,7 +65,7 @@ def main(options: Options, console: Console) -> int:
     except ValueError as error:
         console.print(str(error), style="red")
         return 2
-    os.environ.update(ONE_CORE)
+    os.environ.update(measure.ONE_CORE)
 
     packages = ["jax", "jaxlib", "optax", "numpy", *(["torch"] if options.torch else [])]
     about = measure.setting(packages, cpu)

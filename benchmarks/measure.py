@@ -12,6 +12,15 @@ from typing import Any
 
 from rich.progress import Progress
 
+ONE_CORE = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "JAX_PLATFORMS": "cpu",
+    "JAX_ENABLE_X64": "1",
+}
+
 
 def in_turn(
     contenders: Mapping[str, tuple[Callable[[int], Any], int]],

@@ -22,13 +22,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-DAMPING = 1.5
+DAMPING = 1.25
 """u in w_0 = 1 + u^2 / (2 s^2)."""
-OVERSHOOT = 1.55
+OVERSHOOT = 1.5
 """kappa: the last stage's time, in steps."""
 RIDGE = 1e-2
 """Weight of |gamma|^2 beside the mean square of the stability polynomial."""
-SMALLEST, LARGEST, GROWTH = 5, 1000, 1.09
+SMALLEST, LARGEST, GROWTH = 5, 700, 1.05
 TABLE = Path(__file__).with_name("rkc3.npz")
 
 
@@ -59,7 +59,7 @@ class Method(NamedTuple):
 
 
 def stage_counts() -> list[int]:
-    """The stage counts on offer: all small ones, then each about 9% above the one before."""
+    """The stage counts on offer: all small ones, then each about 5% above the one before."""
     counts = [SMALLEST]
     while counts[-1] < LARGEST:
         counts.append(max(counts[-1] + 1, round(counts[-1] * GROWTH)))

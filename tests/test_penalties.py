@@ -246,6 +246,60 @@ def test_a_matrix_that_is_not_a_number_is_not_smooth():
     assert not gf.SchattenNorm(2, 1.0).smooth(jnp.full((2, 2), jnp.nan))
 
 
+# Between two matrices
+
+
+@pytest.mark.parametrize("tolerance", [1e-10, 1e-3])
+@pytest.mark.parametrize("name", ["nuclear", "Schatten 1/2"])
+@pytest.mark.parametrize("shape", [(3, 3), (5, 3), (3, 4), (3, 1), (1, 1)])
+def test_a_singular_value_that_goes_through_zero_has_crossed(shape, name, tolerance):
+    rng, penalty = np.random.default_rng(3), PENALTIES[name]
+    k = min(shape)
+    u, v = (np.linalg.qr(rng.normal(size=(n, k)))[0] for n in shape)
+    turn = (np.eye(n) + 0.1 * rng.normal(size=(n, n)) for n in shape)
+    left, right = turn
+
+    def matrix(least):
+        s = np.append(np.linspace(2, 1, k - 1), least)
+        return (u * s) @ v.T
+
+    before = matrix(0.02)
+    for least, crossed in [(0.03, False), (0.01, False), (-0.01, True), (-0.02, True)]:
+        after = left @ matrix(least) @ right
+        assert penalty.crossed(before, after, tolerance) == crossed, least
+    # The whole of it, which keeps the sign of a determinant of even order.
+    assert penalty.crossed(before, -before, tolerance)
+    assert not penalty.crossed(before, before, tolerance)
+
+
+def test_null_singular_values_do_not_cross():
+    before, after = (np.diag([1.0, 0.5, least]) for least in (1e-5, -1e-5))
+    assert gf.NuclearNorm(1.0).crossed(before, after, 1e-6)
+    assert not gf.NuclearNorm(1.0).crossed(before, after, 1e-4)
+    for end in (0.0, 1e-7, -1e-7):
+        assert not gf.NuclearNorm(1.0).crossed(before, np.diag([1.0, 0.5, end]), 1e-6)
+
+
+def test_turning_singular_vectors_do_not_cross():
+    """A quarter turn, and an exchange of two singular values."""
+    w = np.diag([1.0, 0.5, 0.2])
+    quarter = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    for after in (quarter @ w, quarter @ w @ quarter.T, w @ quarter):
+        assert not gf.NuclearNorm(1.0).crossed(w, after, 1e-8)
+
+
+def test_only_penalties_with_a_kink_are_asked():
+    """Else the answer is known before any number is."""
+    for penalty, known in [
+        (None, True), (gf.SchattenNorm(2, 0.3), True), (gf.NuclearNorm(0.3), False)
+    ]:  # fmt: skip
+        model = objective(1, penalty)
+        before = (jnp.eye(4),)
+        trace = jax.make_jaxpr(lambda a, b, m=model: m.crossed(a, b, 1e-8))(before, (-jnp.eye(4),))
+        assert (len(trace.eqns) == 0) == known
+        assert model.crossed(before, (-jnp.eye(4),), 1e-8) != known
+
+
 # The weight, precisions, compilation
 
 

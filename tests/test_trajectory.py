@@ -113,7 +113,7 @@ def test_configuration_becomes_plain_values():
 
 
 def test_every_outcome_is_different():
-    assert len({outcome.value for outcome in Outcome}) == len(Outcome) == 6
+    assert len({outcome.value for outcome in Outcome}) == len(Outcome) == 7
 
 
 # As a data set

@@ -1,0 +1,271 @@
+"""Work and precision of the exact gradient flow of matrix completion, on one core.
+
+Run as `python -m benchmarks.flow`, or `make bench-flow`, which also stores the numbers and draws
+the picture.
+"""
+
+import json as json_format
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from rich.console import Console
+
+from benchmarks import flow_report, measure
+
+SIZE, RANK, OBSERVATIONS, START_STD, STOP_LOSS = 100, 5, 2000, 1e-3, 1e-6
+REFERENCE, COARSER = 1e-12, 1e-11
+LEARNING_RATE = 1e-3  # of the papers
+REPEATED_UP_TO = 3.0  # seconds: runs shorter than this are timed three times
+RAW_STEPS = 300
+
+
+@dataclass(frozen=True)
+class Options:
+    """Compare solvers of the exact gradient flow: gradients, time and error, on one core."""
+
+    depths: tuple[int, ...] = (2, 3, 4)
+    """Depths N, from 2 on."""
+    seed: int = 0
+    """Of the problem and the start."""
+    json: Path | None = None
+    """Also write the numbers to this file."""
+    picture: Path | None = None
+    """Also draw error against gradients to this file."""
+    tsit5: bool = True
+    """Compare with Tsit5 at depths 2 and 3 (minutes at depth 3)."""
+    dopri8: bool = True
+    """Compare with Dopri8 at depth 2."""
+    descent: bool = True
+    """Compare with gradient descent to the same loss."""
+    quick: bool = False
+    """Depth 2 and few contenders only."""
+    cpu: int | None = None
+    """The core to run on; the last one allowed by default."""
+
+
+def main(options: Options, console: Console) -> int:
+    """Measure, print, store, draw; returns the exit status."""
+    for path in (options.json, options.picture):
+        if path is not None and not path.parent.is_dir():
+            console.print(f"The folder {path.parent} does not exist; create it.", style="red")
+            return 2
+    if min(options.depths) < 2:
+        console.print("Depths must be at least 2.", style="red")
+        return 2
+    if "jax" in sys.modules:
+        raise RuntimeError("JAX was imported before its threads were limited.")
+    try:
+        cpu = measure.pin(options.cpu)
+    except ValueError as error:
+        console.print(str(error), style="red")
+        return 2
+    os.environ.update(measure.ONE_CORE)
+
+    about = measure.setting(["jax", "jaxlib", "diffrax", "optax", "numpy"], cpu)
+    versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+    console.print(f"{about['processor']}, one core, {about['date']}\n{versions}")
+    began = time.perf_counter()
+    results: list[dict[str, Any]] = []
+    for depth in (2,) if options.quick else options.depths:
+        results.append(_measure_depth(depth, options, console))
+        flow_report.show(results[-1], console)
+        content = {"benchmark": "flow", **about, "seed": options.seed, "depths": results}
+        if options.json is not None:
+            options.json.write_text(json_format.dumps(content, indent=1) + "\n")
+        if options.picture is not None:
+            flow_report.draw(results, options.picture)
+    console.print(f"This took {time.perf_counter() - began:.0f} s.")
+    return 0
+
+
+def _measure_depth(depth: int, options: Options, console: Console) -> dict[str, Any]:
+    import diffrax
+    import jax
+    import optax
+
+    import gradflow as gf
+    from benchmarks import contenders
+    from gradflow.stabilized import RKC2
+
+    keys = jax.random.split(jax.random.key(options.seed))
+    problem = gf.matrix_completion(keys[0], (SIZE, SIZE), RANK, OBSERVATIONS)
+    objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth))
+    start = gf.random_balanced(keys[1], objective.factorization.sizes, START_STD)
+    bare = contenders.bare_run(objective, start, 1e-12)  # moves nothing, yet is not optimised away
+    bare(RAW_STEPS)
+
+    def flow(rtol: float, solver: Any = "auto", **kwargs: Any) -> gf.Trajectory:
+        return gf.solve_flow(
+            objective, start, stop_loss=STOP_LOSS, observe=["product"], rtol=rtol, solver=solver,
+            **kwargs,
+        )  # fmt: skip
+
+    def timed(run: Callable[[], gf.Trajectory]) -> tuple[gf.Trajectory, dict[str, float]]:
+        """The result; medians of processor, wall and one raw gradient's processor seconds."""
+        found: dict[str, list[float]] = {"seconds": [], "wall_seconds": [], "raw": []}
+        while len(found["wall_seconds"]) < 3:
+            found["raw"].append(_seconds(lambda: bare(RAW_STEPS))[0] / RAW_STEPS)
+            result: list[gf.Trajectory] = []
+            busy, wall = _seconds(lambda result=result, run=run: result.append(run()))
+            found["seconds"].append(busy)
+            found["wall_seconds"].append(wall)
+            found["raw"].append(_seconds(lambda: bare(RAW_STEPS))[0] / RAW_STEPS)
+            if wall > REPEATED_UP_TO:
+                break
+        return result[0], {name: statistics.median(all_) for name, all_ in found.items()}
+
+    console.print(f"depth {depth}: reference, rtol {REFERENCE:g} and {COARSER:g} ...")
+    reference = _Products(flow(REFERENCE, interpolate=False))
+    compared = reference.errors(_Products(flow(COARSER, interpolate=False)))
+    console.print(
+        f"  error of the reference about {compared['trajectory_error']:.1e}; it ends at "
+        f"t = {reference.times[-1]:.6g} after {reference.stats['gradients']:,} gradients"
+    )
+    if not compared["trajectory_error"] < 1e-9:
+        console.print("  The reference is not good to 1e-9.", style="red")
+
+    runs: list[dict[str, Any]] = []
+    for name, solver, tolerances in _solvers(depth, options, diffrax, gf.HandOver, RKC2):
+        flow(1e-3, solver, max_steps=3)  # compiles
+        for rtol in tolerances:
+            trajectory, seconds = timed(lambda rtol=rtol, solver=solver: flow(rtol, solver))
+            stats = trajectory.stats
+            cost = stats["gradients"] + 2 * stats.get("hessian_products", 0)
+            runs.append(
+                {
+                    "solver": name,
+                    "rtol": rtol,
+                    "outcome": trajectory.outcome.name,
+                    "cost": cost,
+                    **{k: stats[k] for k in _COUNTS if k in stats},
+                    **_times(cost, seconds),
+                    **reference.errors(_Products(trajectory)),
+                }
+            )
+            console.print("  " + flow_report.one_line(runs[-1]))
+    if options.descent and not options.quick:
+        for rate in _rates(reference.stats["spectral_radius"]):
+
+            def descend(stop: float = STOP_LOSS, rate: float = rate) -> gf.Trajectory:
+                return gf.run_descent(
+                    objective, start, optax.sgd, learning_rate=rate, steps=10_000_000,
+                    stop_loss=stop, observe=["product"], record=[0],
+                )  # fmt: skip
+
+            descend(1e9)  # compiles
+            trajectory, seconds = timed(descend)
+            cost = trajectory.stats["iterations"]
+            runs.append(
+                {
+                    "solver": "gradient descent",
+                    "learning_rate": float(f"{rate:.4g}"),
+                    "outcome": trajectory.outcome.name,
+                    "cost": cost,
+                    **_times(cost, seconds),
+                    "final_error": _distance(
+                        np.asarray(trajectory["product"][-1]), reference.products[-1]
+                    ),
+                }
+            )
+            console.print("  " + flow_report.one_line(runs[-1]))
+    return {
+        "depth": depth,
+        "reference": {
+            "rtol": REFERENCE,
+            "error": compared["trajectory_error"],
+            "end_time": float(reference.times[-1]),
+            "records": len(reference.times),
+            "spectral_radius": reference.stats["spectral_radius"],
+            "cost": reference.stats["gradients"] + 2 * reference.stats["hessian_products"],
+        },
+        "raw_gradient_seconds": statistics.median(run["raw"] for run in runs),
+        "runs": runs,
+        **flow_report.judge(depth, runs),
+    }
+
+
+_COUNTS = ("steps", "rejected", "gradients", "hessian_products", "end_time")
+
+
+def _solvers(depth: int, options: Options, diffrax: Any, hand_over: Any, rkc2: Any) -> list[Any]:
+    """Name, solver and relative tolerances of each contender."""
+    decades = [10.0**-k for k in range(3, 8)]
+    if options.quick:
+        return [("auto", "auto", decades[1::2]), ("RKC2", hand_over(stabilized=rkc2()), [1e-4])]
+    fine = sorted([*decades, *(3 * t for t in decades[1:])], reverse=True)
+    rows = [("auto", "auto", fine), ("RKC2", hand_over(stabilized=rkc2()), decades[:-1])]
+    if options.tsit5 and depth <= 3:
+        rows.append(("Tsit5", diffrax.Tsit5(), [1e-3, 1e-5, 1e-7] if depth == 2 else [1e-5]))
+    if options.dopri8 and depth == 2:
+        rows.append(("Dopri8", diffrax.Dopri8(), [1e-3, 1e-5]))
+    return rows
+
+
+def _times(cost: int, seconds: dict[str, float]) -> dict[str, float]:
+    """What to store of the times, to four digits; with the time over that of bare gradients."""
+    over_raw = seconds["seconds"] / (cost * seconds["raw"])
+    return {k: float(f"{v:.4g}") for k, v in {**seconds, "over_raw": over_raw}.items()}
+
+
+def _rates(radius: float) -> list[float]:
+    """The papers' learning rate or, if smaller, one near stability; also that, if far above."""
+    stable = 1.8 / radius
+    return [min(stable, LEARNING_RATE), *([stable] if stable > 2 * LEARNING_RATE else [])]
+
+
+class _Products:
+    """A trajectory's times and products, to compare with another's."""
+
+    def __init__(self, trajectory: Any) -> None:
+        if trajectory.outcome.name != "REACHED_LOSS":
+            raise RuntimeError(f"The flow did not reach the loss: {trajectory!r}")
+        self.times = np.asarray(trajectory.times)
+        self.products = np.asarray(trajectory["product"])
+        self.stats = trajectory.stats
+        self._top: np.ndarray | None = None
+
+    def top(self) -> np.ndarray:
+        """The five largest singular values at each record."""
+        if self._top is None:
+            self._top = np.linalg.svd(self.products, compute_uv=False)[:, :RANK]
+        return self._top
+
+    def errors(self, other: "_Products") -> dict[str, float]:
+        """Relative errors of another trajectory, if this one is right: its end against the end."""
+        count = min(len(self.times), len(other.times)) - 1
+        if not np.array_equal(self.times[:count], other.times[:count]):
+            raise RuntimeError("The trajectories were not recorded at the same times.")
+        kept = [*range(count), -1]
+        mine, theirs = self.products[kept], other.products[kept]
+        sizes = np.linalg.norm(mine, axis=(1, 2))
+        errors = np.linalg.norm(theirs - mine, axis=(1, 2)) / sizes
+        values = np.abs(other.top()[kept] / self.top()[kept] - 1)
+        return {
+            "trajectory_error": float(f"{errors.max():.4g}"),
+            "final_error": float(f"{errors[-1]:.4g}"),
+            "singular_value_error": float(f"{values.max():.4g}"),
+        }
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    return float(f"{np.linalg.norm(a - b) / np.linalg.norm(b):.4g}")
+
+
+def _seconds(run: Callable[[], Any]) -> tuple[float, float]:
+    """Processor and wall seconds of a call."""
+    busy, began = time.process_time(), time.perf_counter()
+    run()
+    return time.process_time() - busy, time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    chosen = tyro.cli(Options, prog="python -m benchmarks.flow")
+    sys.exit(main(chosen, Console(width=None if sys.stdout.isatty() else 110)))
