@@ -1,5 +1,6 @@
 """The targets of `benchmarks.flow`, its tables and its picture."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def judge(depth: int, runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Each target with what was measured; the speed-up over Tsit5 at the same or better error."""
     targets = []
     for kind, size, allowed in TARGETS.get(depth, []):
-        good = [r for r in runs if r["solver"] in OURS and r[f"{kind}_error"] <= size]
+        good = [r for r in runs if r["solver"] in OURS and r.get(f"{kind}_error", math.inf) <= size]
         best = min(good, key=lambda r: r["cost"], default=None)
         targets.append(
             {
@@ -64,11 +65,12 @@ def judge(depth: int, runs: list[dict[str, Any]]) -> dict[str, Any]:
             }
         )
     speedups = []
-    for slow in (r for r in runs if r["solver"] == "Tsit5"):
+    for slow in (r for r in runs if r["solver"] == "Tsit5" and "trajectory_error" in r):
         better = [
             r
             for r in runs
-            if r["solver"] == "auto" and r["trajectory_error"] <= slow["trajectory_error"]
+            if r["solver"] == "auto"
+            and r.get("trajectory_error", math.inf) <= slow["trajectory_error"]
         ]
         fast = min(better, key=lambda r: r["seconds"], default=None)
         speedups.append(
@@ -189,7 +191,11 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
         handles: dict[str, Any] = {}
         for ax, result in zip(axes[0], results, strict=True):
             for solver, error, marker, colour, line, label in curves:
-                points = [(r["cost"], r[error]) for r in result["runs"] if r["solver"] == solver]
+                points = [
+                    (r["cost"], r[error])
+                    for r in result["runs"]
+                    if r["solver"] == solver and error in r
+                ]
                 if points:
                     (handles[label],) = ax.loglog(
                         *zip(*points, strict=True), marker=marker, color=colour, ls=line, ms=5

@@ -348,7 +348,7 @@ def _spent(plan: _Plan, result: dict[str, Any]) -> dict[str, float]:
             "spectral_radius": float(work.radius),
         }
     if isinstance(plan.solver, diffrax.AbstractERK):
-        tableau = plan.solver.tableau
+        tableau: Any = plan.solver.tableau
         attempts = result["accepted"] + result["rejected"]
         return {"gradients": 1 + attempts * (tableau.num_stages - bool(tableau.fsal))}
     return {}

@@ -82,19 +82,23 @@ class HandOver(diffrax.AbstractAdaptiveSolver):
     interpolation_cls: ClassVar[Callable[..., diffrax.AbstractLocalInterpolation]] = CubicThrough
 
     def __check_init__(self) -> None:
-        if not self.explicit.tableau.fsal:
+        if not getattr(self.explicit.tableau, "fsal", False):
             raise ValueError(
                 f"The explicit solver of a hand-over must use its last stage again in the next "
                 f"step, as diffrax.Tsit5() does, but {self.explicit!r} does not."
             )
 
+    def _cost(self) -> int:
+        """Evaluations of the field in an explicit step."""
+        return len(self.explicit.tableau.b_sol) - 1  # type: ignore[union-attr]
+
     def order(self, terms: Any) -> int:
         """The lower of the two orders of convergence."""
-        return min(self.explicit.order(terms), self.stabilized.order(terms))
+        return min(self.explicit.order(terms) or 1, self.stabilized.order(terms))
 
     def error_order(self, terms: Any) -> int:
         """The higher of the two error orders: it changes steps more carefully."""
-        return max(self.explicit.order(terms), self.stabilized.error_order(terms))
+        return max(self.explicit.order(terms) or 1, self.stabilized.error_order(terms))
 
     def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
         """The vector field."""
@@ -124,10 +128,10 @@ class HandOver(diffrax.AbstractAdaptiveSolver):
         )
 
         def explicit(_: None) -> Any:
-            y1, error, _, (_, slope), _ = self.explicit.step(
-                terms, t0, t1, y0, args, (jnp.asarray(False), state.slope), jnp.asarray(False)
-            )
-            fields = jnp.asarray(self.explicit.tableau.num_stages - 1)
+            kept: Any = (jnp.asarray(False), state.slope)
+            stepped: Any = self.explicit.step(terms, t0, t1, y0, args, kept, jnp.asarray(False))
+            y1, error, _, (_, slope), _ = stepped
+            fields = jnp.asarray(self._cost())
             h = terms.contr(t0, t1)
             ends = [jax.tree.map(lambda k: h * k, end) for end in (state.slope, slope)]
             error = jax.tree.map(lambda e: _CARE * e, error)
@@ -137,7 +141,7 @@ class HandOver(diffrax.AbstractAdaptiveSolver):
             y1, error, slope, dense, fields, more = self.stabilized.attempt(
                 terms, t0, t1, y0, args, state.slope, radius
             )
-            share = (self.explicit.tableau.num_stages - 1) / (fields + more)
+            share = self._cost() / (fields + more)
             return y1, jax.tree.map(lambda e: share * e, error), slope, dense, fields, more
 
         y1, error, slope, dense, fields, more = jax.lax.cond(

@@ -18,7 +18,7 @@ z^4. Two more are the solution at one and two thirds of the step, of order 3 aga
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -85,7 +85,7 @@ def method(stages: int) -> Method:
 
     conditions = np.column_stack([np.ones(stages + 1), weights])[used].T
 
-    def weights_for(rows: int, values: list[float]) -> np.ndarray:
+    def weights_for(rows: int, values: list[Any]) -> np.ndarray:
         result = np.zeros(stages + 1)
         result[used] = _smallest(size, conditions[:rows], np.array(values))
         return result
@@ -134,16 +134,16 @@ def write(path: Path = TABLE) -> None:
     """Make all methods and store them; each stage count's arrays follow one another."""
     counts = stage_counts()
     methods = [method(s) for s in counts]
-    np.savez_compressed(
-        path,
-        stages=np.array(counts),
-        offset=np.cumsum([0] + [s + 1 for s in counts[:-1]]),
+    arrays: dict[str, Any] = {
+        "stages": np.array(counts),
+        "offset": np.cumsum([0] + [s + 1 for s in counts[:-1]]),
         **{name: np.array([getattr(m, name) for m in methods]) for name in ("reach", "w0", "w1")},
         **{
             name: np.concatenate([getattr(m, name) for m in methods])
             for name in ("scale", "chebyshev", "gamma", "delta", "third", "two_thirds")
         },
-    )
+    }
+    np.savez_compressed(path, **arrays)
 
 
 if __name__ == "__main__":

@@ -353,7 +353,11 @@ def test_the_configuration_says_what_was_asked(reference):
     objective, _, start, _ = reference
     asked = {"times": TIMES, "horizon": 6.0, "observe": ["product"]}
     config = gf.solve_flow(objective, start, rtol=1e-6, **asked).config
-    assert (config["kind"], config["coordinates"], config["solver"]) == ("flow", "factors", "LinearlyImplicitExtrapolation")
+    assert (config["kind"], config["coordinates"], config["solver"]) == (
+        "flow",
+        "factors",
+        "LinearlyImplicitExtrapolation",
+    )
     assert (config["rtol"], config["horizon"], config["stop_loss"]) == (1e-6, 6.0, None)
     assert config["atol"] > 0
     assert config["objective"]["shape"] == [3, 4]
