@@ -91,6 +91,10 @@ class AbstractStabilized(diffrax.AbstractAdaptiveSolver):
     interpolation_cls: ClassVar[Callable[..., diffrax.AbstractLocalInterpolation]] = CubicThrough
 
     @abc.abstractmethod
+    def order(self, terms: Any) -> int:
+        """The order of convergence."""
+
+    @abc.abstractmethod
     def error_order(self, terms: Any) -> int:
         """The power of the step size that the error estimate falls with."""
 
