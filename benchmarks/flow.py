@@ -21,7 +21,8 @@ from rich.console import Console
 from benchmarks import flow_report, measure
 
 SIZE, RANK, OBSERVATIONS, START_STD, STOP_LOSS = 100, 5, 2000, 1e-3, 1e-6
-REFERENCE, COARSER = 1e-12, 1e-11
+REFERENCES = (1e-9, 1e-10, 1e-11, 1e-12)  # each if the one before is reached
+REFERENCE_STEPS = 5_000  # below some tolerance round-off rules the error estimate: steps collapse
 LEARNING_RATE = 1e-3  # of the papers
 REPEATED_UP_TO = 1.0  # seconds: runs shorter than this are timed three times
 RAW_STEPS = 300
@@ -45,7 +46,7 @@ class Options:
     dopri8: bool = True
     """Compare with Dopri8 at depth 2."""
     descent: bool = True
-    """Compare with gradient descent to the same loss."""
+    """Compare with gradient descent to the same loss at depths 2 and 3 (minutes at depth 3)."""
     quick: bool = False
     """Depth 2 and few contenders only."""
     cpu: int | None = None
@@ -123,15 +124,27 @@ def _measure_depth(depth: int, options: Options, console: Console) -> dict[str, 
                 break
         return result[0], {name: statistics.median(all_) for name, all_ in found.items()}
 
-    console.print(f"depth {depth}: reference, rtol {REFERENCE:g} and {COARSER:g} ...")
-    reference = _Products(flow(REFERENCE, interpolate=False))
-    compared = reference.errors(_Products(flow(COARSER, interpolate=False)))
-    console.print(
-        f"  error of the reference about {compared['trajectory_error']:.1e}; it ends at "
-        f"t = {reference.times[-1]:.6g} after {reference.stats['gradients']:,} gradients"
-    )
-    if not compared["trajectory_error"] < 1e-9:
-        console.print("  The reference is not good to 1e-9.", style="red")
+    console.print(f"depth {depth}: reference ...")
+    reached = [_Products(flow(REFERENCES[0], interpolate=False))]
+    for rtol in REFERENCES[1:]:
+        finer = flow(rtol, interpolate=False, max_steps=REFERENCE_STEPS)
+        if finer.outcome is not gf.Outcome.REACHED_LOSS:
+            console.print(f"  rtol {rtol:g}: not there after {REFERENCE_STEPS:,} steps")
+            break
+        reached.append(_Products(finer))
+    coarser, reference = reached[-2:]
+    rtol = REFERENCES[len(reached) - 1]
+    difference = reference.errors(coarser)["trajectory_error"]
+    about_reference = {
+        "rtol": rtol,
+        "differs_from_ten_times_that_by": difference,
+        "error": float(f"{difference / 9:.2g}"),  # errors are about proportional to rtol
+        "end_time": float(reference.times[-1]),
+        "records": len(reference.times),
+        "spectral_radius": float(f"{reference.stats['spectral_radius']:.4g}"),
+        "cost": reference.stats["gradients"] + 2 * reference.stats["hessian_products"],
+    }
+    console.print("  " + flow_report.about_reference(about_reference))
 
     runs: list[dict[str, Any]] = []
     for name, solver, tolerances in _solvers(depth, options, diffrax, gf.HandOver, RKC2):
@@ -143,7 +156,7 @@ def _measure_depth(depth: int, options: Options, console: Console) -> dict[str, 
             )
             stats = trajectory.stats
             cost = stats["gradients"] + 2 * stats.get("hessian_products", 0)
-            reached = trajectory.outcome.name == "REACHED_LOSS"
+            there = trajectory.outcome is gf.Outcome.REACHED_LOSS
             runs.append(
                 {
                     "solver": name,
@@ -152,11 +165,11 @@ def _measure_depth(depth: int, options: Options, console: Console) -> dict[str, 
                     "cost": cost,
                     **{k: stats[k] for k in _COUNTS if k in stats},
                     **_times(cost, seconds),
-                    **(reference.errors(_Products(trajectory)) if reached else {}),
+                    **(reference.errors(_Products(trajectory)) if there else {}),
                 }
             )
             console.print("  " + flow_report.one_line(runs[-1]))
-    if options.descent and not options.quick:
+    if options.descent and depth <= 3 and not options.quick:
         for rate in _rates(reference.stats["spectral_radius"]):
 
             def descend(stop: float = STOP_LOSS, rate: float = rate) -> gf.Trajectory:
@@ -183,14 +196,7 @@ def _measure_depth(depth: int, options: Options, console: Console) -> dict[str, 
             console.print("  " + flow_report.one_line(runs[-1]))
     return {
         "depth": depth,
-        "reference": {
-            "rtol": REFERENCE,
-            "error": compared["trajectory_error"],
-            "end_time": float(reference.times[-1]),
-            "records": len(reference.times),
-            "spectral_radius": reference.stats["spectral_radius"],
-            "cost": reference.stats["gradients"] + 2 * reference.stats["hessian_products"],
-        },
+        "reference": about_reference,
         "raw_gradient_seconds": statistics.median(run["raw"] for run in runs),
         "runs": runs,
         **flow_report.judge(depth, runs),
@@ -206,6 +212,8 @@ def _solvers(depth: int, options: Options, diffrax: Any, hand_over: Any, rkc2: A
     if options.quick:
         return [("auto", "auto", decades[1::2]), ("RKC2", hand_over(stabilized=rkc2()), [1e-4])]
     fine = sorted([*decades, *(3 * t for t in decades[1:])], reverse=True)
+    if depth > 3:
+        fine += [3e-8, 1e-8]  # the rises of deeper products amplify more
     rows = [("auto", "auto", fine), ("RKC2", hand_over(stabilized=rkc2()), decades[:-1])]
     if options.tsit5 and depth <= 3:
         rows.append(("Tsit5", diffrax.Tsit5(), [1e-5, 1e-6, 1e-7] if depth == 2 else [1e-5]))

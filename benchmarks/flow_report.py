@@ -1,6 +1,12 @@
-"""The targets of `benchmarks.flow`, its tables and its picture."""
+"""The targets of `benchmarks.flow`, its tables and its picture.
 
+`python -m benchmarks.flow_report NUMBERS.json [PICTURE.png]` prints the tables of docs/solvers.md
+from stored numbers, and draws the picture again.
+"""
+
+import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +127,15 @@ def _cells(run: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
+def about_reference(reference: dict[str, Any]) -> str:
+    """What the errors are measured against, and how good that is."""
+    return (
+        f"Reference: rtol {reference['rtol']:g}, landing on all records; it differs from rtol "
+        f"{10 * reference['rtol']:g} by {reference['differs_from_ten_times_that_by']:.1e}, so that "
+        f"its own error is about {reference['error']:.0e}."
+    )
+
+
 def show(result: dict[str, Any], console: Console) -> None:
     """A depth's runs, targets and speed-ups."""
     reference = result["reference"]
@@ -138,11 +153,8 @@ def show(result: dict[str, Any], console: Console) -> None:
         before = run["solver"]
     console.print(shown)
     console.print(LEGEND)
-    console.print(
-        f"Reference: rtol {reference['rtol']:g}, landing on all records; differs from rtol 1e-11 "
-        f"by {reference['error']:.1e}. One bare gradient: "
-        f"{1e6 * result['raw_gradient_seconds']:.0f} microseconds."
-    )
+    raw = 1e6 * result["raw_gradient_seconds"]
+    console.print(f"{about_reference(reference)} One bare gradient: {raw:.0f} microseconds.")
     goals = Table(box=box.SIMPLE_HEAD)
     for name in ("target", "asked", "measured", "by", ""):
         goals.add_column(name, justify="right" if name in ("asked", "measured") else "left")
@@ -186,7 +198,11 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     ]
     with paper_style():
         figure, axes = plt.subplots(
-            1, len(results), figsize=(3.3 * len(results) + 0.4, 3.9), sharey=True, squeeze=False
+            1,
+            len(results),
+            figsize=(max(7.2, 3.2 * len(results) + 0.4), 3.9),
+            sharey=True,
+            squeeze=False,
         )
         handles: dict[str, Any] = {}
         for ax, result in zip(axes[0], results, strict=True):
@@ -212,10 +228,35 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
             ax.set_title(f"depth {result['depth']}")
             ax.set_xlabel("work [gradients]")
             ax.grid(alpha=0.3, lw=0.5)
-        axes[0, 0].set_ylabel("relative error of the product [1]")
-        figure.legend(
-            handles.values(), handles.keys(), loc="lower center", ncols=min(4, len(results) + 1)
-        )
-        figure.tight_layout(rect=(0, 0.13, 1, 1))
+        axes[0, 0].set_ylabel("relative error of the product")
+        figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=3)
+        figure.tight_layout(rect=(0, 0.17, 1, 1))
         figure.savefig(path, dpi=150)
         plt.close(figure)
+
+
+def markdown(content: dict[str, Any]) -> str:
+    """All runs and all targets as two tables."""
+    lines = [
+        "| depth | solver | rtol | steps | work | trajectory | end | top 5 values | seconds "
+        "| x raw |",
+        "|--:|:--|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for result in content["depths"]:
+        for run in result["runs"]:
+            lines.append(" | ".join([f"| {result['depth']}", *_cells(run)]) + " |")
+    lines += ["", "| depth | target | asked | measured | by | |", "|--:|:--|--:|--:|:--|:--|"]
+    for result in content["depths"]:
+        for t in result["targets"]:
+            asked = f"at most {t['at_most']:,}" if "at_most" in t else f"at least {t['at_least']:,}"
+            measured = "none" if t["measured"] is None else f"{t['measured']:,}"
+            cells = [t["what"], asked, measured, t["by"] or "-", "met" if t["met"] else "missed"]
+            lines.append(" | ".join([f"| {result['depth']}", *cells]) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    stored = json.loads(Path(sys.argv[1]).read_text())
+    print(markdown(stored))
+    if len(sys.argv) > 2:
+        draw(stored["depths"], Path(sys.argv[2]))

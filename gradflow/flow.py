@@ -99,7 +99,10 @@ def solve_flow(
       solver: any diffrax solver with an error estimate, or "auto": by the number and kind of the
         coordinates. The stats name the choice and its reason.
       rtol: relative tolerance of a step: of the root mean square of all coordinates ("factors",
-        "product"), or entry by entry.
+        "product"), or entry by entry. It is also how small a singular value may be, next to the
+        largest, to count as zero where the penalty has a kink at zero: there the flow ends, as
+        having lost its gradient. Balanced factors have no kink there, and go on; singular values
+        below rtol are then only known to be so, as the penalty fades out for them.
       atol: absolute tolerance; by default 1e-3 rtol times the root mean square of the start
         ("factors", "product"), rtol times that ("singular"), or 1e-2 rtol ("logdet").
       max_steps: accepted and rejected steps allowed.

@@ -14,6 +14,8 @@ import scipy.sparse.linalg
 import gradflow as gf
 from gradflow.trajectory import Outcome
 
+pytestmark = pytest.mark.slow
+
 # The error and the tolerance, on random completion problems
 
 

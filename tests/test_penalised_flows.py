@@ -13,6 +13,8 @@ import gradflow as gf
 from gradflow.solvers import LinearlyImplicitExtrapolation
 from tests.helpers import chain, with_singular_values
 
+pytestmark = pytest.mark.slow
+
 WEIGHT = 0.2
 PENALTIES = {
     "nuclear": gf.NuclearNorm(WEIGHT),

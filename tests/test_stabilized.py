@@ -107,7 +107,7 @@ def test_no_component_grows_at_any_number_of_stages(kind):
 def test_rkc3_damps_what_is_stiff():
     for h, r, _, work in polynomials(RKC3):
         stiff = np.abs(r[h * RATES < -4])
-        most = 0.65 if int(work.fields) > 5 else 0.85  # five stages have no freedom left
+        most = 0.8 if int(work.fields) > 6 else 0.95  # five stages have no freedom left
         assert stiff.size == 0 or stiff.max() < most
 
 
@@ -118,7 +118,7 @@ def test_rkc3_damps_what_is_stiff():
         # classical estimate is up to twice the error.
         (RKC2, 2, 0.17, 1.2, 2.05),
         # The estimate is the error's z^4; its z^5 shows at z = -1/2.
-        (RKC3, 3, 0.016, 1.0, 1.2),
+        (RKC3, 3, 0.017, 1.0, 1.2),
     ],
 )
 def test_slow_components_are_right_and_so_is_their_error_estimate(kind, order, constant, low, high):
@@ -135,7 +135,7 @@ def test_slow_components_are_right_and_so_is_their_error_estimate(kind, order, c
 
 @pytest.mark.parametrize(("kind", "low", "high"), [(RKC2, 1.2, 1.45), (RKC3, 1.6, 1.95)])
 def test_evaluations_grow_like_the_square_root(kind, low, high):
-    """s^2 = h rho / 0.65 or / 0.38, times 1.05 for safety and 1.1 for the next stage count."""
+    """s^2 = h rho / 0.65 or / 0.40, with some per cent for safety and for the next stage count."""
     for h, _, _, work in polynomials(kind):
         if h > 100:
             assert low < int(work.fields) / np.sqrt(h) < high
@@ -188,10 +188,10 @@ def test_the_table_holds_every_stage_count():
     counts = rkc3_coefficients.stage_counts()
     np.testing.assert_array_equal(stored()["stages"], counts)
     assert np.all(np.diff(stored()["reach"]) > 0)
-    # A method's reach is 0.36 to 0.38 s^2, and no step of the table wastes over a fifth of it.
+    # The next method reaches at most a fifth further (10% more stages), so little is wasted.
     share = stored()["reach"] / stored()["stages"] ** 2.0
-    assert share.min() > 0.36
-    assert np.max(stored()["reach"][10:] / stored()["reach"][9:-1]) < 1.3
+    assert share.min() > 0.38
+    assert np.max(stored()["reach"][10:] / stored()["reach"][9:-1]) < 1.21
 
 
 def chebyshev_series(method, weights, z):
@@ -213,8 +213,7 @@ def test_every_stored_polynomial_is_stable_on_its_whole_interval(k):
     z = -method.reach * (1 - np.cos(angles)) / 2
     r = np.abs(chebyshev_series(method, method.gamma, z))
     assert r.max() < 1 + 1e-11
-    if stages > 5:
-        assert r[z < -4].max() < 0.65
+    assert r[z < -4].max() < (0.8 if stages > 5 else 0.95)
     # The error estimate does not see stiff components much larger than they are.
     assert np.abs(chebyshev_series(method, method.delta, z)).max() < 10
 
@@ -261,8 +260,9 @@ def test_the_order_conditions_of_the_recurrence(solver):
         assert int(work.fields) > 1.1 * np.sqrt(rate)  # the rate does ask for many stages
         wanted = np.array([1, 1 / 2, 1 / 3, 1 / 3, 1 / 6, 1 / 3])
         kept = 6 if isinstance(solver, RKC3) else 2
-        # Sums of up to 300 terms with coefficients of order 1.
-        np.testing.assert_allclose(y1[:kept], wanted[:kept], atol=1e-10)
+        # The first stage's difference quotient, over eps^(1/3) of the step, is wrong by that much
+        # times its weight, which is less than a tenth; the rest is round-off.
+        np.testing.assert_allclose(y1[:kept], wanted[:kept], atol=6e-7)
         if isinstance(solver, RKC2):
             assert np.all(np.abs(y1[2:6] - wanted[2:]) > 1e-3)  # it has order 2, no more
 
@@ -272,9 +272,9 @@ def test_five_hundred_stages_lose_few_digits():
     h = 1.05e5
     y = jnp.ones(len(RATES))
     y1, _, work = one_step(RKC3(), decays, jnp.asarray(h), y, jnp.asarray(RATES))
-    assert int(work.fields) > 500
-    k = int(np.argmin(np.abs(stored()["stages"] - int(work.fields))))
-    assert stored()["stages"][k] == int(work.fields)  # one at each end, s - 2 between
+    stages = int(work.fields) - 1  # one evaluation more than stages: the slope before the first
+    assert stages > 500
+    k = int(np.flatnonzero(stored()["stages"] == stages)[0])
     _, method = row(k)
     wanted = chebyshev_series(method, method.gamma, h * RATES)
     # Round-off of a stage goes on at most linearly: s^2 eps = 6e-11.
@@ -351,7 +351,8 @@ def grows_evenly(t, y, args):
 @solvers(RKC3())
 def test_a_constant_field_is_followed_exactly(solver):
     solution = solve(grows_evenly, solver, 0.0, 3.0, jnp.zeros(2), rtol=1e-6)
-    np.testing.assert_allclose(solution.ys[-1], [3.0, -6.0], rtol=1e-13)
+    # The first stage's difference quotient has round-off of eps^(2/3), and a weight of some per cent.
+    np.testing.assert_allclose(solution.ys[-1], [3.0, -6.0], rtol=1e-11)
     assert int(solution.stats["num_steps"]) < 20
 
 
@@ -546,5 +547,6 @@ def test_other_pairs_work_too(explicit, tail):
     assert bool(solution.solver_state.stiff)
     # h rho = 3 a step of six evaluations would be 60000.
     assert int(solution.solver_state.work.fields) < 4000
-    # Errors of some ten tolerances; the fast components have none left.
-    np.testing.assert_allclose(solution.ys[-1], np.exp(-SLOW_TO_FAST), atol=2e-4)
+    # Errors of some ten tolerances, since a long step may have as many as it has stages, in units
+    # of an explicit step's; the fast components have none left.
+    np.testing.assert_allclose(solution.ys[-1], np.exp(-SLOW_TO_FAST), atol=6e-4)
