@@ -45,8 +45,9 @@ bench: $(BENCH_VENV)/.torch ## compare the speed of descent with PyTorch (own en
 	$(BENCH_VENV)/bin/python -m benchmarks.descent
 
 bench-flow: setup ## work and precision of the flow's solvers; writes its numbers and docs/'s picture
-	$(JAX_CACHE) $(BIN)/python -m benchmarks.flow \
-		--json benchmarks/results/flow-cpu.json --picture docs/flow-work-precision.png
+	$(JAX_CACHE) $(BIN)/python -m benchmarks.flow --json benchmarks/results/flow-cpu.json
+	$(BIN)/python -m benchmarks.flow_report benchmarks/results/flow-cpu.json \
+		docs/solvers.md docs/flow-work-precision.png
 
 lint: setup ## ruff (rules and format) and pyright
 	$(BIN)/ruff check .

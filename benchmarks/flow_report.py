@@ -1,7 +1,7 @@
 """The targets of `benchmarks.flow`, its tables and its picture.
 
-`python -m benchmarks.flow_report NUMBERS.json [PICTURE.png]` prints the tables of docs/solvers.md
-from stored numbers, and draws the picture again.
+`python -m benchmarks.flow_report NUMBERS.json PAGE.md PICTURE.png` writes the tables into a page,
+between its two marks, and draws the picture, from stored numbers.
 """
 
 import json
@@ -23,6 +23,7 @@ TARGETS: dict[int, list[tuple[str, float, int]]] = {
 }
 OVER_RAW = {3: 1.3, 4: 1.6}
 TIMES_FASTER = 100
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 LEGEND = (
     "Work: gradients + 2 x Hessian-vector products. Errors are relative, in the Frobenius norm of "
     "the product: the largest at any record, that at the end (loss 1e-6), and the largest of the "
@@ -236,8 +237,20 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
 
 
 def markdown(content: dict[str, Any]) -> str:
-    """All runs and all targets as two tables."""
+    """Where it was measured, all runs and all targets, as two tables."""
+    versions = ", ".join(f"{name} {number}" for name, number in content["versions"].items())
     lines = [
+        f"Measured on one core of an {content['processor']}, {content['date']}, {versions}.",
+        "",
+    ]
+    for result in content["depths"]:
+        raw = 1e6 * result["raw_gradient_seconds"]
+        lines.append(
+            f"- Depth {result['depth']}: one bare gradient takes {raw:.0f} microseconds. "
+            f"{about_reference(result['reference'])}"
+        )
+    lines += ["", LEGEND, ""]
+    lines += [
         "| depth | solver | rtol | steps | work | trajectory | end | top 5 values | seconds "
         "| x raw |",
         "|--:|:--|--:|--:|--:|--:|--:|--:|--:|--:|",
@@ -255,8 +268,20 @@ def markdown(content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def write_into(page: Path, content: dict[str, Any]) -> None:
+    """Replace what stands between the marks of a page by the tables.
+
+    Raises:
+      ValueError: if the page lacks a mark.
+    """
+    text = page.read_text()
+    if BEGIN not in text or END not in text:
+        raise ValueError(f"{page} lacks the lines {BEGIN} and {END}, between which tables go.")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    page.write_text(f"{before}{BEGIN}\n{markdown(content)}\n{END}{after}")
+
+
 if __name__ == "__main__":
     stored = json.loads(Path(sys.argv[1]).read_text())
-    print(markdown(stored))
-    if len(sys.argv) > 2:
-        draw(stored["depths"], Path(sys.argv[2]))
+    write_into(Path(sys.argv[2]), stored)
+    draw(stored["depths"], Path(sys.argv[3]))

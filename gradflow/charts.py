@@ -11,6 +11,7 @@ import dataclasses
 from typing import Any, ClassVar, Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -21,6 +22,9 @@ from gradflow.problems import AbstractProblem
 from gradflow.spectrum import singular_values
 
 ChartName = Literal["auto", "factors", "product", "singular", "logdet"]
+
+_STEEPEST = 1e6
+"""The largest rise that steps prepare for; a start at zero would rise without end."""
 
 
 class AbstractChart(eqx.Module):
@@ -86,6 +90,11 @@ class AbstractChart(eqx.Module):
         del tolerance
         return self
 
+    def amplification(self, y: Any) -> Float[Array, ""]:
+        """How many times relative errors made at y are expected to grow along the flow."""
+        del y
+        return jnp.asarray(1.0)
+
     def factors(self, y: Any) -> Factors | None:
         """The factors, where the coordinates know them."""
         del y
@@ -117,10 +126,12 @@ class FactorChart(AbstractChart):
       objective: the problem, its factorisation and its penalty.
       ramp: None, or up to which share of the largest singular value a penalty with a kink is
         smoothed; see `AbstractPenalty.gradient`.
+      goal: None, or the expected norm of the product at the end.
     """
 
     objective: Objective
     ramp: Float[Array, ""] | None = None
+    goal: Float[Array, ""] | None = None
     name: ClassVar[str] = "factors"
     log_clock: ClassVar[bool] = False
     normwise: ClassVar[bool] = True
@@ -149,7 +160,12 @@ class FactorChart(AbstractChart):
         return self.objective.crossed(before, after, tolerance)
 
     def resolving(self, tolerance: Any) -> "FactorChart":
-        return dataclasses.replace(self, ramp=ramp_for(self.objective, tolerance))
+        return dataclasses.replace(
+            self, ramp=ramp_for(self.objective, tolerance), goal=expected_norm(self.problem)
+        )
+
+    def amplification(self, y: Factors) -> Float[Array, ""]:
+        return growth_of_errors(self.goal, self.product(y), len(y))
 
     def factors(self, y: Factors) -> Factors:
         return y
@@ -166,12 +182,18 @@ class FactorChart(AbstractChart):
 class ProductChart(AbstractChart):
     """y = W: the flow of the product of balanced factors, dW/dt = -P_W[gradient].
 
+    Attributes:
+      fitted: the problem.
+      depth: N.
+      goal: None, or the expected norm of the product at the end.
+
     References:
       arora2019, Lemma 3.
     """
 
     fitted: AbstractProblem
     depth: int = eqx.field(static=True)
+    goal: Float[Array, ""] | None = None
     name: ClassVar[str] = "product"
     log_clock: ClassVar[bool] = False
     normwise: ClassVar[bool] = True
@@ -185,6 +207,13 @@ class ProductChart(AbstractChart):
 
     def product(self, y: Array) -> Array:
         return y
+
+    def resolving(self, tolerance: Any) -> "ProductChart":
+        del tolerance
+        return dataclasses.replace(self, goal=expected_norm(self.fitted))
+
+    def amplification(self, y: Array) -> Float[Array, ""]:
+        return growth_of_errors(self.goal, y, self.depth)
 
     def squared_speed(self, y: Array) -> Float[Array, ""]:
         gradient = self.fitted.gradient(y)
@@ -253,6 +282,36 @@ class SingularChart(AbstractChart):
         log_s, u, v = y
         sign = jnp.linalg.slogdet(u)[0] * jnp.linalg.slogdet(v)[0]
         return sign, jnp.sum(log_s)
+
+
+def expected_norm(problem: AbstractProblem) -> Float[Array, ""]:
+    """About the norm of a product that fits: that of a steepest descent step from zero.
+
+    Args:
+      problem: what is fitted.
+    """
+    zero = jnp.zeros(problem.shape, jnp.result_type(float))
+    slope = problem.gradient(zero)
+    change = jax.jvp(problem.gradient, (zero,), (slope,))[1]
+    curvature = jnp.sum(slope * change)
+    return jnp.where(curvature > 0, jnp.sum(slope**2) ** 1.5 / curvature, 0.0)
+
+
+def growth_of_errors(goal: Array | None, product: Array, depth: int) -> Float[Array, ""]:
+    """How many times relative errors grow while a product rises to the norm `goal`.
+
+    In the rise d|W|/dt is proportional to |W|^(2-2/N), so an error is a shift in time, and relative
+    to |W| it grows like |W|^(1-2/N): at depths 1 and 2 not at all.
+
+    Args:
+      goal: the expected norm; None where there is none.
+      product: W.
+      depth: N.
+    """
+    if goal is None or depth <= 2:
+        return jnp.asarray(1.0)
+    rise = jnp.clip(goal / jnp.linalg.norm(product.ravel()), 1.0, _STEEPEST)
+    return rise ** (1 - 2 / depth)
 
 
 def ramp_for(objective: Objective, tolerance: Any) -> Any:

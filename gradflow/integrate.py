@@ -17,9 +17,11 @@ from jaxtyping import Array, Bool, Float, Int
 from gradflow.charts import AbstractChart
 from gradflow.dense import CubicThrough, through_slopes
 from gradflow.handover import HandOver
+from gradflow.landing import aim_at, crossing, to_stop
 from gradflow.observables import Observable, State
 from gradflow.progress import report
 from gradflow.stabilized import AbstractStabilized
+from gradflow.tolerance import proportionality, relative_error, with_tolerances
 
 
 class Status(enum.IntEnum):
@@ -41,6 +43,7 @@ class _Carry(eqx.Module):
     dt: Float[Array, ""]
     y: Any
     loss: Float[Array, ""]
+    decay: Float[Array, ""]
     beyond: Float[Array, ""]
     loss_beyond: Float[Array, ""]
     aim: Float[Array, ""]
@@ -81,7 +84,8 @@ def integrate(
       chart: the coordinates.
       y0: the point to start from.
       t0: its time; times of the grid up to it are left out, but 0 is recorded at a start at 0.
-      grid: recording times, from 0; the last is the horizon.
+      grid: recording times, from 0; the last is the horizon, which may come more than once, so that
+        grids of other lengths do not compile again.
       scale: the unit of the logarithmic clock.
       pairs: observables by name.
       solver: a diffrax solver with an error estimate.
@@ -111,7 +115,7 @@ def integrate(
 
     terms = diffrax.ODETerm(field)
     controller = diffrax.PIDController(rtol=0.0, atol=1.0)
-    solver = _with_tolerances(solver, rtol, atol)
+    solver = with_tolerances(solver, rtol, atol)
     marks = jnp.log1p(grid / scale) if chart.log_clock else grid
     order = solver.error_order(terms)
     assert order is not None
@@ -129,6 +133,7 @@ def integrate(
         dt=jnp.asarray(first, grid.dtype),
         y=y0,
         loss=chart.loss(y0),
+        decay=jnp.zeros_like(far),
         beyond=far,
         loss_beyond=far,
         aim=clock0,
@@ -144,16 +149,20 @@ def integrate(
         lambda c: c.status, carry, _stop(chart, carry, stop_loss, stop_gradient, rtol)
     )
 
-    def interpolating(carry: _Carry) -> Bool[Array, ""]:
+    def stiff(carry: _Carry) -> Bool[Array, ""]:
         if not with_slopes:
             return jnp.asarray(False)
-        return interpolate & getattr(carry.solver_state, "stiff", jnp.asarray(True))
+        return getattr(carry.solver_state, "stiff", jnp.asarray(True))
+
+    proportional = proportionality(solver, rtol)
 
     def step(carry: _Carry, mark: Array) -> _Carry:
+        free = interpolate & stiff(carry)
         ends = mark
         if with_slopes:
-            ends = jnp.where(interpolating(carry), marks[-1], mark)
+            ends = jnp.where(free, marks[-1], mark)
         dt = jnp.minimum(carry.dt, longest(carry.solver_state))
+        dt = jnp.where(free, jnp.minimum(dt, to_stop(carry.loss, carry.decay, stop_loss)), dt)
         target = jnp.minimum(carry.clock + dt, ends)
         # Bracketed: the stopping loss lies between `clock` and `beyond`; aim at it in log loss.
         bracketed = jnp.isfinite(carry.beyond)
@@ -166,7 +175,9 @@ def integrate(
             terms, carry.clock, target, carry.y, chart, carry.solver_state, jnp.asarray(False)
         )
         good = result == diffrax.RESULTS.successful
-        error = _relative(chart, error, carry.y, y1, rtol, atol)
+        error = relative_error(chart, error, carry.y, y1, rtol, atol)
+        weight = chart.amplification(carry.y) * jnp.where(stiff(carry), proportional, 1.0)
+        error = jax.tree.map(lambda e: weight * e, error)
         error = jax.tree.map(
             lambda e: jnp.where(good & jnp.isfinite(e), e, jnp.inf).astype(grid.dtype), error
         )
@@ -178,7 +189,6 @@ def integrate(
         overflow = across | (keep & ~jnp.isfinite(loss))
         keep = keep & ~overflow
         below = keep & (stop_loss > 0) & (loss < stop_loss * (1 - 1e-9))
-        free = interpolating(carry)
         # Where records are interpolated, so is the end; else the step is tried again, shorter.
         crossed, below = below & free, below & ~free
         taken = keep & ~below
@@ -195,7 +205,13 @@ def integrate(
 
         aim = jax.lax.cond(
             below,
-            lambda: _aim(chart, field, carry, target, y1, stop_loss),
+            lambda: aim_at(
+                chart,
+                (field(carry.clock, carry.y, chart), field(target, y1, chart)),
+                (carry.clock, target),
+                (carry.y, y1),
+                stop_loss,
+            ),
             lambda: carry.aim,
         )
         accepted = carry.accepted + taken
@@ -205,6 +221,9 @@ def integrate(
             dt=dt,
             y=pick(y1, carry.y),
             loss=jnp.where(taken, loss, carry.loss),
+            decay=jnp.where(
+                taken, jnp.log(carry.loss / loss) / (target - carry.clock), carry.decay
+            ),
             beyond=jnp.where(below, target, carry.beyond),
             loss_beyond=jnp.where(below, loss, carry.loss_beyond),
             aim=aim,
@@ -250,15 +269,15 @@ def integrate(
 
     shapes = jax.eval_shape(observe, y0)
 
-    def to_mark(carry: _Carry, marked: tuple[Array, Array]) -> tuple[_Carry, Any]:
-        mark, time = marked
+    def to_mark(carry: _Carry, marked: tuple[Array, Array, Array]) -> tuple[_Carry, Any]:
+        mark, time, fresh = marked
         carry = jax.lax.while_loop(
             lambda c: (c.status == Status.RUNNING) & (c.clock < mark),
             lambda c: step(c, mark),
             carry,
         )
         reached = mark <= carry.clock
-        due = (mark > clock0) | (t0 == 0)
+        due = fresh & ((mark > clock0) | (t0 == 0))
         valid = due & (reached | ~carry.ended) & (carry.status != Status.STRAINED)
         seen = jax.lax.cond(
             valid,
@@ -271,7 +290,8 @@ def integrate(
         carry = eqx.tree_at(lambda c: c.ended, carry, ended)
         return carry, (valid, jnp.where(reached, time, of_clock(carry.clock)), seen)
 
-    carry, (valid, times, seen) = jax.lax.scan(to_mark, carry, (marks, grid))
+    fresh = jnp.diff(grid, prepend=-1.0) > 0
+    carry, (valid, times, seen) = jax.lax.scan(to_mark, carry, (marks, grid, fresh))
     status = jnp.where(carry.status == Status.RUNNING, Status.HORIZON, carry.status)
     return {
         "valid": valid,
@@ -284,24 +304,6 @@ def integrate(
         "rejected": carry.rejected,
         "work": getattr(carry.solver_state, "work", None),
     }
-
-
-def _relative(chart: AbstractChart, error: Any, y0: Any, y1: Any, rtol: Array, atol: Array) -> Any:
-    """The error in units of the tolerance: of each entry, or of all entries together."""
-    if chart.normwise:
-        size = jnp.maximum(_rms(y0), _rms(y1))
-        return jax.tree.map(lambda e: e / (atol + rtol * size), error)
-
-    def scaled(e: Array, a: Array, b: Array) -> Array:
-        return e / (atol + rtol * jnp.maximum(jnp.abs(a), jnp.abs(b)))
-
-    return jax.tree.map(scaled, error, y0, y1)
-
-
-def _rms(y: Any) -> Array:
-    leaves = jax.tree.leaves(y)
-    total = jnp.sum(jnp.stack([jnp.sum(leaf**2) for leaf in leaves]))
-    return jnp.sqrt(total / sum(leaf.size for leaf in leaves))
 
 
 def _standing(clock: Array, y: Any) -> CubicThrough:
@@ -326,41 +328,11 @@ def _across(
     return chart.crossed(carry.y, y1, rtol) | chart.crossed(carry.y, straight, rtol)
 
 
-def _crossing(
-    chart: AbstractChart, curve: Any, t0: Array, t1: Array, stop_loss: Array, halvings: int
-) -> Array:
-    """The last time, on an interpolant and to the resolution asked for, above the stopping loss."""
-
-    def halve(_: Any, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = bracket
-        middle = (low + high) / 2
-        under = chart.loss(curve.evaluate(middle)) < stop_loss
-        return jnp.where(under, low, middle), jnp.where(under, middle, high)
-
-    return jax.lax.fori_loop(0, halvings, halve, (t0, t1))[0]
-
-
-def _aim(
-    chart: AbstractChart, field: Any, carry: _Carry, target: Array, y1: Any, stop_loss: Array
-) -> Array:
-    """A time a little before the loss falls to the stopping loss, from where steps are short.
-
-    A step that ends below the stopping loss is tried again from its start, which is dear where
-    steps are long; so the crossing is first sought on its interpolant.
-    """
-    h = target - carry.clock
-    slopes = [field(carry.clock, carry.y, chart), field(target, y1, chart)]
-    ends = [jax.tree.map(lambda k: h * k, slope) for slope in slopes]
-    curve = CubicThrough(t0=carry.clock, t1=target, **through_slopes(carry.y, y1, *ends))
-    low = _crossing(chart, curve, carry.clock, target, stop_loss, halvings=12)
-    return carry.clock + 0.99 * (low - carry.clock)
-
-
 def _cut_at_crossing(chart: AbstractChart, field: Any, carry: _Carry, stop_loss: Array) -> _Carry:
     """End the step just taken where its interpolant reaches the stopping loss."""
     curve = carry.last
     assert curve is not None
-    clock = _crossing(chart, curve, curve.t0, carry.clock, stop_loss, halvings=40)
+    clock = crossing(chart, curve, stop_loss, halvings=40)
     y = curve.evaluate(clock)
     slope = field(clock, y, chart)
     return eqx.tree_at(
@@ -387,20 +359,3 @@ def _stop(
     strained = (status == Status.RUNNING) & chart.strained(carry.y)
     status = jnp.where(strained, Status.STRAINED, status)
     return jnp.where(jnp.isfinite(carry.loss), status, Status.DIVERGED)
-
-
-def _with_tolerances(
-    solver: diffrax.AbstractSolver, rtol: Array, atol: Array
-) -> diffrax.AbstractSolver:
-    """Give an implicit solver's root finder the step's tolerances, as `diffeqsolve` does."""
-    finder = getattr(solver, "root_finder", None)
-    if finder is None:
-        return solver
-    unset = diffrax.with_stepsize_controller_tols(diffrax.VeryChord)().rtol
-    norm = diffrax.PIDController(rtol=1.0, atol=1.0).norm
-    for name, value in (("rtol", rtol), ("atol", atol), ("norm", norm)):
-        if getattr(finder, name, None) is unset:
-            finder = eqx.tree_at(
-                lambda f, name=name: getattr(f, name), finder, value, is_leaf=lambda x: x is unset
-            )
-    return eqx.tree_at(lambda s: s.root_finder, solver, finder)

@@ -286,12 +286,13 @@ def test_at_depth_two_full_batches_converge_and_both_solvers_agree():
         chart = gf.adam_chart(model, factors, smoothing=smoothing)
         pair = [
             gf.solve_flow(model, factors, coordinates=chart, horizon=0.2, solver=solver,
-                          observe=["product", "value"])
+                          rtol=1e-9, observe=["product", "value"])
             for solver in SOLVERS.values()
         ]  # fmt: skip
         products = [flow["product"][-1] for flow in pair]
-        # Where an entry's gradient changes sign, an error of rtol in the factors decides when.
-        np.testing.assert_allclose(products[0], products[1], atol=1e-6)
+        # Where an entry's gradient changes sign, an error of rtol in the factors decides when. A
+        # looser tolerance may step over a layer and be wrong by hundreds of tolerances.
+        np.testing.assert_allclose(products[0], products[1], atol=1e-7)
         assert all(np.all(np.diff(flow["value"]) < 0) for flow in pair)
         assert pair[1].stats["spectral_radius"] > 0.1 / smoothing
         assert all(flow.stats["steps"] + flow.stats["rejected"] < 5000 for flow in pair)
