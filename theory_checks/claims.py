@@ -6,17 +6,21 @@ its numerical floor: how far the number itself may be off, found by recomputing 
 rules:
 
 * holds: every residual is within its floor, no slack is below minus its floor, and each floor is
-small enough.
+  small enough.
 * fails: somewhere the violation is more than `FAR` floors; the smallest counterexample is confirmed
-outside
-  floating point. Without that confirmation the verdict is inconclusive: until then it may be our
-  bug.
+  outside floating point. Without that confirmation the verdict is inconclusive: until then it may
+  be our bug.
 * inconclusive: anything between, or a floor too high to say.
+* approximates: for what a paper states as an approximation. The residuals are relative errors, and
+  those of all cases that count are at most the claim's `accuracy`; it fails where one is more than
+  `FAR_OFF` times that, and that is confirmed.
+* unreachable: no case meets the hypotheses in float64, and each says what would be needed.
 
 The negative control is the same function with a constant, sign or exponent broken; it must come out
 as fails.
 """
 
+import dataclasses
 import enum
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +31,9 @@ import numpy as np
 
 FAR = 100.0
 """How many floors a violation must exceed to refute."""
+
+FAR_OFF = 3.0
+"""How many times its accuracy an approximation must miss to be refuted."""
 
 Kind = Literal[
     "identity", "inequality", "limit", "probability", "conservation", "algebra", "approximation"
@@ -73,8 +80,8 @@ class Confirmation:
 class Case:
     """One case of a claim, over any number of times or instances.
 
-    Give exactly one of `residual` and `slack`. Both should be relative (to the size of the two
-    sides), so that floors compare.
+    Give exactly one of `residual`, `slack` and `unreachable`. The first two should be relative (to
+    the size of the two sides), so that floors compare.
 
     Attributes:
       name: what the case is.
@@ -86,6 +93,9 @@ class Case:
       witness: from an index into the values to plain numbers that show the case there.
       confirm: from an index to a recomputation with at least 50 digits, or exactly.
       notes: what a reader should know, for instance the measured sharpness.
+      counts: False for a case that is shown and not judged, such as an approximation where nobody
+        claims that it is good.
+      unreachable: why float64 has no case like this one, in numbers.
     """
 
     name: str
@@ -97,10 +107,15 @@ class Case:
     witness: Callable[[int], Mapping[str, Any]] | None = None
     confirm: Callable[[int], Confirmation] | None = None
     notes: str = ""
+    counts: bool = True
+    unreachable: str = ""
 
     def __post_init__(self) -> None:
-        if (self.residual is None) == (self.slack is None):
-            raise ValueError(f"Case {self.name!r} needs exactly one of residual and slack.")
+        given = (self.residual is not None) + (self.slack is not None) + bool(self.unreachable)
+        if given != 1:
+            raise ValueError(
+                f"Case {self.name!r} needs exactly one of residual, slack and unreachable."
+            )
         if not self.hypotheses:
             raise ValueError(f"Case {self.name!r} shows no hypothesis; name what it meets.")
 
@@ -133,6 +148,7 @@ class Claim:
       control: the parameters of the negative control.
       control_text: what the control breaks, in words.
       resolution: the largest floor that still says something.
+      accuracy: of an approximation, the relative error up to which it is one.
       corrects: for a corrected statement, the id of the one that fails.
       corrected: the id of the corrected statement, where the printed one fails.
     """
@@ -145,6 +161,7 @@ class Claim:
     control: Mapping[str, Any]
     control_text: str
     resolution: float = 1e-6
+    accuracy: float = 0.1
     corrects: str | None = None
     corrected: str | None = None
 
@@ -182,13 +199,21 @@ class Finding:
     hypotheses: tuple[str, ...]
 
 
-def judge(cases: list[Case], kind: Kind, resolution: float, *, must_confirm: bool) -> Finding:
+def judge(
+    cases: list[Case],
+    kind: Kind,
+    resolution: float,
+    *,
+    must_confirm: bool,
+    accuracy: float = 0.1,
+) -> Finding:
     """Apply the rules of the module's docstring.
 
     Args:
-      cases: at least one, all of which must meet their hypotheses.
+      cases: at least one that counts; all must meet their hypotheses, but for unreachable ones.
       kind: the claim's kind.
       resolution: floors above this are too high to say anything.
+      accuracy: of an approximation.
       must_confirm: whether `fails` needs a confirmation outside floating point.
 
     Returns:
@@ -197,23 +222,27 @@ def judge(cases: list[Case], kind: Kind, resolution: float, *, must_confirm: boo
     Raises:
       ValueError: if there is no case, or one does not meet its hypotheses: then the check is wrong.
     """
-    if not cases:
-        raise ValueError("The check yielded no case; a verdict needs at least one.")
+    everything = cases
     for case in cases:
         unmet = [name for name, met in case.hypotheses.items() if not met]
-        if unmet:
+        if unmet and not case.unreachable:
             raise ValueError(f"Case {case.name!r} does not meet its hypothesis {unmet[0]!r}.")
+    cases = [case for case in everything if case.counts and not case.unreachable]
+    if not cases:
+        return _out_of_reach(everything)
+    far, top_floor = FAR, max(_open_floor(case) for case in cases)
+    if kind == "approximation":
+        far, resolution = FAR_OFF, accuracy / FAR_OFF
+        cases = [dataclasses.replace(case, floor=case.floors + accuracy) for case in cases]
     worst = max(cases, key=_excess)
     at = int(np.argmax(_excesses(worst)))
     violation, floor = float(worst.violation[at]), float(worst.floors[at])
-    # A floor matters where it could hide a violation: not under a slack that exceeds it.
-    top_floor = max(_open_floor(case) for case in cases)
     slacks = [float(np.min(case.slack)) for case in cases if case.slack is not None]
     counterexample = None
     if not math.isfinite(violation):
         verdict, reason = Verdict.INCONCLUSIVE, f"{worst.name}: the value is not a finite number"
-    elif _excess(worst) > FAR:
-        verdict, reason, counterexample = _refute(cases, must_confirm)
+    elif _excess(worst) > far:
+        verdict, reason, counterexample = _refute(cases, far, must_confirm)
     elif top_floor > resolution:
         high = max(cases, key=_open_floor)
         verdict = Verdict.INCONCLUSIVE
@@ -222,11 +251,15 @@ def judge(cases: list[Case], kind: Kind, resolution: float, *, must_confirm: boo
         verdict = Verdict.INCONCLUSIVE
         reason = (
             f"{worst.name}: violation {violation:.1e} is {_excess(worst):.1f} times its floor, "
-            f"neither within it nor above {FAR:g} times"
+            f"neither within it nor above {far:g} times"
+        )
+    elif kind == "approximation":
+        verdict = Verdict.APPROXIMATES
+        reason = (
+            f"{worst.name}: relative error {violation:.1e}, the largest, is within {accuracy:g}"
         )
     else:
-        verdict = Verdict.APPROXIMATES if kind == "approximation" else Verdict.HOLDS
-        reason = "within the floor everywhere"
+        verdict, reason = Verdict.HOLDS, "within the floor everywhere"
     return Finding(
         verdict=verdict,
         residual=violation,
@@ -236,12 +269,36 @@ def judge(cases: list[Case], kind: Kind, resolution: float, *, must_confirm: boo
         points=sum(case.violation.size for case in cases),
         reason=reason,
         counterexample=counterexample,
-        notes=tuple(f"{case.name}: {case.notes}" for case in cases if case.notes),
+        notes=_notes(everything),
         hypotheses=tuple(dict.fromkeys(name for case in cases for name in case.hypotheses)),
     )
 
 
+def _out_of_reach(cases: list[Case]) -> Finding:
+    """The finding where no case meets the hypotheses."""
+    reasons = [f"{case.name}: {case.unreachable}" for case in cases if case.unreachable]
+    if not reasons:
+        raise ValueError("The check yielded no case that counts; a verdict needs at least one.")
+    return Finding(
+        verdict=Verdict.UNREACHABLE,
+        residual=math.nan,
+        floor=math.nan,
+        slack=None,
+        cases=0,
+        points=0,
+        reason="; ".join(reasons),
+        counterexample=None,
+        notes=_notes(cases),
+        hypotheses=tuple(dict.fromkeys(name for case in cases for name in case.hypotheses)),
+    )
+
+
+def _notes(cases: list[Case]) -> tuple[str, ...]:
+    return tuple(f"{case.name}: {case.notes}" for case in cases if case.notes)
+
+
 def _open_floor(case: Case) -> float:
+    """The largest floor that matters: not one under a slack that exceeds it."""
     floors = case.floors
     if case.slack is not None:
         floors = np.where(np.atleast_1d(np.asarray(case.slack, float)) > floors, 0.0, floors)
@@ -259,9 +316,11 @@ def _excess(case: Case) -> float:
     return float(np.max(_excesses(case)))
 
 
-def _refute(cases: list[Case], must_confirm: bool) -> tuple[Verdict, str, Mapping[str, Any] | None]:
+def _refute(
+    cases: list[Case], far: float, must_confirm: bool
+) -> tuple[Verdict, str, Mapping[str, Any] | None]:
     """Take the smallest violating case, and confirm it."""
-    violating = [case for case in cases if _excess(case) > FAR]
+    violating = [case for case in cases if _excess(case) > far]
     case = min(violating, key=lambda c: (c.confirm is None, c.size))
     excess = _excesses(case)
     at = int(np.argmax(np.where(np.isfinite(case.violation), excess, -1.0)))
@@ -310,6 +369,7 @@ def claim(
     control: Mapping[str, Any],
     control_text: str = "",
     resolution: float = 1e-6,
+    accuracy: float = 0.1,
     corrects: str | None = None,
     corrected: str | None = None,
 ) -> Callable[[CheckFunction], Claim]:
@@ -323,6 +383,7 @@ def claim(
       control: keyword arguments of the function that break the statement on purpose.
       control_text: what they break, in words.
       resolution: the largest floor that still says something.
+      accuracy: of an approximation, the relative error up to which it is one.
       corrects: the id of the printed statement that this one corrects.
       corrected: the id of the corrected statement.
 
@@ -344,6 +405,7 @@ def claim(
             control=dict(control),
             control_text=control_text or ", ".join(f"{k} = {v}" for k, v in control.items()),
             resolution=resolution,
+            accuracy=accuracy,
             corrects=corrects,
             corrected=corrected,
         )

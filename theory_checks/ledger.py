@@ -124,7 +124,9 @@ def check(claim: Claim, settings: Settings | None = None) -> Entry:
 
 def _judge(claim: Claim, settings: Settings, broken: bool) -> Finding:
     cases = list(claim.cases(settings, broken))
-    return judge(cases, claim.kind, claim.resolution, must_confirm=not broken)
+    return judge(
+        cases, claim.kind, claim.resolution, must_confirm=not broken, accuracy=claim.accuracy
+    )
 
 
 def _float32() -> Finding:
