@@ -108,3 +108,46 @@ def test_claims_are_found_by_id_and_prefix_and_ids_are_unique():
         claim("test.a.one", kind="algebra", statement="x", where="", control={"k": 1})(one.function)
     with pytest.raises(ValueError, match="no negative control"):
         claim("test.c", kind="algebra", statement="x", where="", control={})(one.function)
+
+
+def approximation(error, **more):
+    return Case("a run", residual=error, floor=1e-9, hypotheses={"a": True}, **more)
+
+
+def refuted(index):
+    return Confirmation(True, "again, with 50 digits")
+
+
+@pytest.mark.parametrize(
+    ("error", "wanted"),
+    [(0.09, "approximates"), (0.2, "inconclusive"), (0.31, "fails")],
+)
+def test_an_approximation_is_judged_by_its_accuracy(error, wanted):
+    case = approximation(error, confirm=refuted)
+    assert verdict(case, kind="approximation").verdict == wanted
+    unconfirmed = approximation(error)
+    found = verdict(unconfirmed, kind="approximation").verdict
+    assert found == ("inconclusive" if wanted == "fails" else wanted)
+
+
+def test_an_approximation_that_is_not_resolved_is_inconclusive():
+    case = Case("a run", residual=0.01, floor=0.05, hypotheses={"a": True})
+    assert verdict(case, kind="approximation").verdict == Verdict.INCONCLUSIVE
+
+
+def test_a_case_that_does_not_count_is_only_noted():
+    far = approximation(5.0, counts=False, notes="far off")
+    found = verdict(approximation(0.01), far, kind="approximation")
+    assert found.verdict == Verdict.APPROXIMATES
+    assert found.notes == ("a run: far off",)
+    with pytest.raises(ValueError, match="no case that counts"):
+        verdict(far, kind="approximation")
+
+
+def test_what_no_case_can_meet_is_unreachable():
+    case = Case("any", unreachable="a norm below 1e-320", hypotheses={"small enough": False})
+    found = verdict(case)
+    assert found.verdict == Verdict.UNREACHABLE
+    assert "1e-320" in found.reason
+    with pytest.raises(ValueError, match="exactly one"):
+        Case("both", residual=0.0, unreachable="x", hypotheses={"a": True})
