@@ -151,6 +151,7 @@ class Claim:
       accuracy: of an approximation, the relative error up to which it is one.
       corrects: for a corrected statement, the id of the one that fails.
       corrected: the id of the corrected statement, where the printed one fails.
+      flaw: for a statement that fails, where the printed argument breaks, in a sentence.
     """
 
     id: str
@@ -164,6 +165,7 @@ class Claim:
     accuracy: float = 0.1
     corrects: str | None = None
     corrected: str | None = None
+    flaw: str = ""
 
     def cases(self, settings: Settings, broken: bool = False) -> Iterator[Case]:
         """The cases, of the claim as printed or of its negative control."""
@@ -372,6 +374,7 @@ def claim(
     accuracy: float = 0.1,
     corrects: str | None = None,
     corrected: str | None = None,
+    flaw: str = "",
 ) -> Callable[[CheckFunction], Claim]:
     """Turn a function that yields cases into a claim, and register it under its id.
 
@@ -386,6 +389,7 @@ def claim(
       accuracy: of an approximation, the relative error up to which it is one.
       corrects: the id of the printed statement that this one corrects.
       corrected: the id of the corrected statement.
+      flaw: for a statement that fails, where the printed argument breaks, in a sentence.
 
     Raises:
       ValueError: if the id is taken or there is no control.
@@ -408,6 +412,7 @@ def claim(
             accuracy=accuracy,
             corrects=corrects,
             corrected=corrected,
+            flaw=flaw,
         )
         _REGISTRY[id] = made
         return made

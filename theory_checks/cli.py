@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import os
+import pkgutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,15 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import tyro
 
+import theory_checks
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from theory_checks.claims import Claim
 
-PAPERS = ("arora2019", "razin2020", "razin2020_proofs", "razin2020_determinant", "zhao2022")
-"""The modules that hold claims."""
+PAPERS = ("arora2019", "razin2020", "zhao2022", "wang2024")
+"""The modules that hold claims, with those whose names begin with one of them and an underscore."""
 
 
 @dataclass
@@ -57,8 +60,11 @@ class List:
 
 def load_papers() -> None:
     """Import the modules that hold claims, which registers them."""
-    for name in PAPERS:
-        importlib.import_module(f"theory_checks.{name}")
+    found = sorted(module.name for module in pkgutil.iter_modules(theory_checks.__path__))
+    for paper in PAPERS:
+        for name in found:
+            if name == paper or name.startswith(f"{paper}_"):
+                importlib.import_module(f"theory_checks.{name}")
 
 
 def main(arguments: list[str] | None = None) -> None:

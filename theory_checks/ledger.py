@@ -67,7 +67,9 @@ class Entry:
             else None,
             "control": self.control_verdict,
             "control_text": self.claim.control_text,
+            "corrects": self.claim.corrects,
             "corrected": self.claim.corrected,
+            "flaw": self.claim.flaw,
             "seconds": round(self.seconds, 3),
         }
 
