@@ -161,7 +161,7 @@ def lem3(settings: Settings, sign: float = -1.0) -> Iterator[Case]:
         runs_at = [
             gf.solve_flow(
                 objective, start, horizon=20.0, times=[0.3, 1.0, 3.0, 8.0, 20.0], rtol=rtol,
-                observe=("loss", "factors"),
+                observe=("loss", "factors"), solver=runs.FINE,
             )
             for rtol in (1e-8, 1e-10)
         ]  # fmt: skip
@@ -252,7 +252,9 @@ def lem17(settings: Settings, direction: float = 1.0) -> Iterator[Case]:
     """Losses of every kind of problem along its flow, record to record."""
     for name, objective, start in _flows_of_all_kinds(settings):
         coarse, tight = (
-            gf.solve_flow(objective, start, horizon=30.0, rtol=rtol, observe=("loss",))
+            gf.solve_flow(
+                objective, start, horizon=30.0, rtol=rtol, observe=("loss",), solver=runs.FINE
+            )
             for rtol in (1e-7, 1e-9)
         )
         loss = tight["loss"]

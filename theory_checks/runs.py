@@ -3,6 +3,7 @@
 from functools import cache
 from typing import Any, NamedTuple
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +16,11 @@ STARTS = {
     "identity": ((1e-2, 0.0), (0.0, 1e-2)),
 }
 """Products to start the 2x2 problem from: one generic, one with equal singular values."""
+
+FINE = diffrax.Dopri8()
+"""For small flows at tight tolerances: of high order, and quick to compile."""
+_SMALL = 1000
+"""Entries of all factors up to which a flow in factor coordinates is small."""
 
 STENCIL = np.arange(-3, 4)
 """Offsets of the seven points from which a time derivative is taken."""
@@ -151,6 +157,8 @@ def record_clusters(
     """Run a flow and record the product in clusters around the given times."""
     times = clustered(centres, width)
     in_factors = coordinates == "factors"
+    sizes = objective.factorization.sizes
+    entries = sum(m * n for m, n in zip(sizes[:-1], sizes[1:], strict=True))
     observe: dict[str, Any] = {
         "loss": gf.observables.loss,
         "product": gf.observables.product,
@@ -166,6 +174,7 @@ def record_clusters(
         times=times,
         rtol=rtol,
         observe=observe,
+        solver=FINE if in_factors and entries <= _SMALL else "auto",
     )
     rows = np.searchsorted(flow.times, times * (1 - 1e-9)).reshape(len(centres), -1)
     rows = rows[:, len(LEAD_IN) :]
