@@ -352,8 +352,10 @@ class RKC3(AbstractStabilized):
 
         # e_j = (y_j - y0) / b_j solves the Chebyshev recurrence with h f in the place of z. The
         # first stage sits at y0 itself, where its slope's change becomes a derivative along the
-        # solution; a small difference will do, since it is a stage like others, at time d h.
-        d = jnp.finfo(h.dtype).eps ** (1 / 3)
+        # solution; a small difference will do, since it is a stage like others, at time d h. It must
+        # be stable, too, and the smaller d, the larger the round-off of the field divided by it.
+        smallest = jnp.finfo(h.dtype).eps ** (1 / 3)
+        d = jnp.clip(0.01 / (jnp.abs(h) * radius), smallest, 1e-3)
         first = _sum((w1 * h, slope))
         ahead = field(d, _sum((1.0, y0), (d * h, slope)))
         e = _sum(

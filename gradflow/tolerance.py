@@ -14,6 +14,8 @@ from gradflow.stabilized import AbstractStabilized
 
 _EVEN = 1e-5
 """The tolerance at which errors of stabilised steps are taken as they are."""
+_ROUNDING = 1e-12
+"""The least tolerance to ask of a stabilised step: below, its error estimate is round-off."""
 
 
 def relative_error(
@@ -40,7 +42,8 @@ def proportionality(solver: diffrax.AbstractSolver, rtol: Array) -> Array:
     method = solver.stabilized if isinstance(solver, HandOver) else solver
     if not isinstance(method, AbstractStabilized):
         return jnp.asarray(1.0)
-    return (_EVEN / rtol) ** (1 / method.order(None))
+    factor = (_EVEN / rtol) ** (1 / method.order(None))
+    return jnp.minimum(factor, jnp.maximum(rtol / _ROUNDING, 1.0))
 
 
 def with_tolerances(
