@@ -14,6 +14,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from gradflow.files import replace_between
+
 OURS = ("auto", "RKC2")
 # depth -> (kind of error, its size, gradients allowed)
 TARGETS: dict[int, list[tuple[str, float, int]]] = {
@@ -268,20 +270,7 @@ def markdown(content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_into(page: Path, content: dict[str, Any]) -> None:
-    """Replace what stands between the marks of a page by the tables.
-
-    Raises:
-      ValueError: if the page lacks a mark.
-    """
-    text = page.read_text()
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"{page} lacks the lines {BEGIN} and {END}, between which tables go.")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n{markdown(content)}\n{END}{after}")
-
-
 if __name__ == "__main__":
     stored = json.loads(Path(sys.argv[1]).read_text())
-    write_into(Path(sys.argv[2]), stored)
+    replace_between(Path(sys.argv[2]), BEGIN, END, markdown(stored))
     draw(stored["depths"], Path(sys.argv[3]))

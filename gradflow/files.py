@@ -36,3 +36,23 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace_between(page: Path, begin: str, end: str, text: str) -> None:
+    """Replace what stands between two marks of a text file.
+
+    Args:
+      page: the file.
+      begin: the first mark.
+      end: the second.
+      text: what shall stand there.
+
+    Raises:
+      ValueError: if the page lacks a mark.
+    """
+    old = page.read_text(encoding="utf-8")
+    if begin not in old or end not in old:
+        raise ValueError(f"{page} lacks the lines {begin} and {end}, between which this text goes.")
+    before, after = old.split(begin)[0], old.split(end)[1]
+    with whole_file(page) as temporary:
+        temporary.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")

@@ -104,3 +104,14 @@ def test_a_crash_exits_with_1(tmp_path, capsys):
 def test_misuse_exits_with_2_and_says_why(arguments, message, capsys):
     assert status(*arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_report_from_a_stored_ledger_is_the_same_page(tmp_path, capsys):
+    ledger, first, second = (tmp_path / name for name in ("a.json", "a.html", "b.html"))
+    assert status("check", "razin2020.prop4", "--json", ledger, "--html", first) == 0
+    assert status("report", "--ledger", ledger, "--html", second) == 0
+    assert first.read_text() == second.read_text()
+    ledger.write_text("[1]")
+    assert status("report", "--ledger", ledger, "--html", second) == 2
+    assert status("report", "--ledger", tmp_path / "none.json") == 2
+    assert "gradflow check --json" in capsys.readouterr().err

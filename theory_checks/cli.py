@@ -1,7 +1,8 @@
-"""The command line: `gradflow check`, `gradflow list`, `gradflow --version`."""
+"""The command line: `gradflow check`, `gradflow report`, `gradflow list`, `gradflow --version`."""
 
 import importlib
 import importlib.util
+import json
 import os
 import pkgutil
 import sys
@@ -51,6 +52,22 @@ class Check:
 
 
 @dataclass
+class Report:
+    """Write the ledger as one HTML page that works offline."""
+
+    html: Path = Path("results/theorems.html")
+    """The page."""
+    ledger: Path | None = None
+    """The verdicts, as `gradflow check --json` stored them; without it, all claims are checked."""
+    full: tyro.conf.FlagCreatePairsOff[bool] = False
+    """More and larger cases, if claims are checked."""
+    seed: int = 0
+    """For every random choice, if claims are checked."""
+    summary: Path | None = None
+    """Also put the table of verdicts between the marks of this Markdown page."""
+
+
+@dataclass
 class List:
     """List all claims."""
 
@@ -80,7 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"gradflow {__version__}")
         sys.exit(0)
     command = tyro.extras.subcommand_cli_from_dict(
-        {"check": Check, "list": List},
+        {"check": Check, "report": Report, "list": List},
         prog="gradflow",
         description="Theorems on deep matrix factorisation, checked against exact simulation.",
         args=arguments,
@@ -96,7 +113,7 @@ class Misuse(Exception):
     """The command's words are off; the message names the remedy."""
 
 
-def run(command: Check | List) -> int:
+def run(command: Check | Report | List) -> int:
     """Carry out a parsed command; returns the exit status.
 
     Raises:
@@ -108,12 +125,16 @@ def run(command: Check | List) -> int:
     from theory_checks import report
     from theory_checks.claims import registered, select
 
+    if isinstance(command, Report):
+        jax.config.update("jax_enable_x64", True)
     if isinstance(command, Check):
         jax.config.update("jax_enable_x64", command.precision == "float64")
     load_papers()
-    if command.module is not None:
+    if not isinstance(command, Report) and command.module is not None:
         _load(command.module)
     console = Console()
+    if isinstance(command, Report):
+        return _report(command, console)
     if isinstance(command, List):
         console.print(report.listing(list(registered().values())))
         return 0
@@ -132,7 +153,7 @@ def run(command: Check | List) -> int:
 def _check(command: Check, chosen: "list[Claim]", console: "Console") -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from theory_checks import pictures, report
+    from theory_checks import page, pictures, report
     from theory_checks.claims import Settings
     from theory_checks.ledger import Entry, check_all
 
@@ -165,9 +186,36 @@ def _check(command: Check, chosen: "list[Claim]", console: "Console") -> int:
     if command.json is not None:
         report.write_json(entries, command.json)
     if command.html is not None:
-        report.write_html(entries, command.html, drawn)
+        page.write_page([entry.as_json() for entry in entries], command.html, drawn)
         console.print(f"Report: {command.html}")
     return 0 if all(entry.sound for entry in entries) else 1
+
+
+def _report(command: Report, console: "Console") -> int:
+    from theory_checks import page, pictures
+    from theory_checks.claims import select
+
+    status, ledger = 0, command.ledger
+    if ledger is not None and not ledger.is_file():
+        raise Misuse(f"there is no file {ledger}; `gradflow check --json {ledger}` makes it.")
+    if command.summary is not None and not command.summary.is_file():
+        raise Misuse(f"there is no file {command.summary}.")
+    command.html.resolve().parent.mkdir(parents=True, exist_ok=True)
+    if ledger is None:
+        ledger = command.html.with_suffix(".json")
+        asked = Check(full=command.full, seed=command.seed, json=ledger, html=command.html)
+        status = _check(asked, select([]), console)
+        rows = json.loads(ledger.read_text(encoding="utf-8"))
+    else:
+        try:
+            rows = json.loads(ledger.read_text(encoding="utf-8"))
+            page.write_page(rows, command.html, pictures.draw([row["id"] for row in rows]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise Misuse(f"{ledger} is no ledger of `gradflow check --json`: {error!r}") from error
+        console.print(f"Report: {command.html}")
+    if command.summary is not None:
+        page.write_summary(rows, command.summary)
+    return status
 
 
 def _beside(path: Path | None) -> Path:
