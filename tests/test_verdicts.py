@@ -6,7 +6,7 @@ import pytest
 
 import gradflow as gf
 from theory_checks import Settings, check, select
-from theory_checks.cli import load_papers
+from theory_checks.papers import load_papers
 from theory_checks.singular_dynamics import large_cases, small_cases
 
 load_papers()

@@ -11,7 +11,7 @@ from theory_checks.claims import (
     registered,
     select,
 )
-from theory_checks.ledger import Entry, check, check_all
+from theory_checks.ledger import Entry, check
 
 __all__ = [
     "Case",
@@ -22,7 +22,6 @@ __all__ = [
     "Settings",
     "Verdict",
     "check",
-    "check_all",
     "claim",
     "registered",
     "select",

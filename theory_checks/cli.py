@@ -1,10 +1,7 @@
 """The command line: `gradflow check`, `gradflow report`, `gradflow list`, `gradflow --version`."""
 
-import importlib
-import importlib.util
 import json
 import os
-import pkgutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +13,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import tyro
 
-import theory_checks
+from theory_checks.papers import load_file, load_papers
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from theory_checks.claims import Claim
-
-PAPERS = ("arora2019", "razin2020", "zhao2022", "wang2024")
-"""The modules that hold claims, with those whose names begin with one of them and an underscore."""
 
 
 @dataclass
@@ -47,6 +41,8 @@ class Check:
     """Folder for pictures; by default that of the HTML or JSON file, or results."""
     module: Path | None = None
     """A Python file with claims of your own."""
+    jobs: int | None = None
+    """Processes; as many as cores by default."""
     precision: Literal["float64", "float32"] = "float64"
     """Arithmetic; in float32 every verdict is inconclusive."""
 
@@ -73,15 +69,6 @@ class List:
 
     module: Path | None = None
     """A Python file with claims of your own."""
-
-
-def load_papers() -> None:
-    """Import the modules that hold claims, which registers them."""
-    found = sorted(module.name for module in pkgutil.iter_modules(theory_checks.__path__))
-    for paper in PAPERS:
-        for name in found:
-            if name == paper or name.startswith(f"{paper}_"):
-                importlib.import_module(f"theory_checks.{name}")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -131,7 +118,10 @@ def run(command: Check | Report | List) -> int:
         jax.config.update("jax_enable_x64", command.precision == "float64")
     load_papers()
     if not isinstance(command, Report) and command.module is not None:
-        _load(command.module)
+        try:
+            load_file(command.module)
+        except ValueError as error:
+            raise Misuse(str(error)) from error
     console = Console()
     if isinstance(command, Report):
         return _report(command, console)
@@ -153,13 +143,15 @@ def run(command: Check | Report | List) -> int:
 def _check(command: Check, chosen: "list[Claim]", console: "Console") -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from theory_checks import page, pictures, report
+    from theory_checks import page, pictures, report, workers
     from theory_checks.claims import Settings
-    from theory_checks.ledger import Entry, check_all
 
     settings = Settings(full=command.full, seed=command.seed)
+    jobs = workers.default_jobs() if command.jobs is None else command.jobs
+    if jobs < 1:
+        raise Misuse(f"--jobs must be at least 1, but it is {jobs}.")
     with Progress(
-        TextColumn("checking {task.description}"),
+        TextColumn("checking claims"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -168,27 +160,25 @@ def _check(command: Check, chosen: "list[Claim]", console: "Console") -> int:
     ) as bar:
         task = bar.add_task("", total=len(chosen))
 
-        def told(entry: Entry) -> None:
+        def told(row: workers.Row) -> None:
             bar.advance(task)
-            bar.console.print(f"{entry.claim.id}: {entry.verdict} ({entry.seconds:.1f} s)")
+            bar.console.print(f"{row['id']}: {row['verdict']} ({row['seconds']:.1f} s)")
 
-        entries = check_all(
-            chosen, settings, lambda made: bar.update(task, description=made.id), told
-        )
-    console.print(report.table(entries))
-    report.details(entries, console)
+        rows = workers.check_all(chosen, settings, jobs, command.module, told)
+    console.print(report.table(rows))
+    report.details(rows, console)
     drawn: dict[str, bytes] = {}
+    if command.json is not None:
+        report.write_json(rows, command.json)
     if command.precision == "float64":
         folder = command.pictures or _beside(command.html or command.json)
-        drawn = pictures.draw([entry.claim.id for entry in entries])
+        drawn = pictures.draw([row["id"] for row in rows])
         for file in pictures.save(drawn, folder):
             console.print(f"Picture: {file}")
-    if command.json is not None:
-        report.write_json(entries, command.json)
     if command.html is not None:
-        page.write_page([entry.as_json() for entry in entries], command.html, drawn)
+        page.write_page(rows, command.html, drawn)
         console.print(f"Report: {command.html}")
-    return 0 if all(entry.sound for entry in entries) else 1
+    return 0 if all(report.sound(row) for row in rows) else 1
 
 
 def _report(command: Report, console: "Console") -> int:
@@ -220,15 +210,6 @@ def _report(command: Report, console: "Console") -> int:
 
 def _beside(path: Path | None) -> Path:
     return Path("results") if path is None else path.resolve().parent
-
-
-def _load(path: Path) -> None:
-    if not path.is_file():
-        raise Misuse(f"there is no file {path}.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise Misuse(f"{path} is not a Python file.")
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import math
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +69,8 @@ class Entry:
             "corrects": self.claim.corrects,
             "corrected": self.claim.corrected,
             "flaw": self.claim.flaw,
+            "error": self.error,
+            "control_reason": self.control.reason if self.control else None,
             "seconds": round(self.seconds, 3),
         }
 
@@ -144,18 +145,3 @@ def _float32() -> Finding:
         notes=(),
         hypotheses=(),
     )
-
-
-def check_all(
-    claims: list[Claim],
-    settings: Settings,
-    tell: Callable[[Claim], None] = lambda claim: None,
-    told: Callable[[Entry], None] = lambda entry: None,
-) -> list[Entry]:
-    """Check claims one after the other, telling before and after each."""
-    entries = []
-    for made in claims:
-        tell(made)
-        entries.append(check(made, settings))
-        told(entries[-1])
-    return entries

@@ -18,6 +18,7 @@ from theory_checks.claims import Case, Confirmation, Settings, claim
 from theory_checks.exact import DIGITS, Matrix, Real, precise, show, singular_values_2x2
 from theory_checks.limits import extrapolate
 from theory_checks.norms import NORMS, SCHATTEN, Norm
+from theory_checks.razin2020_sharpness import theorem1_note
 from theory_checks.runs import Pair, blowup_pair
 
 DEPTHS = (2, 3, 4)
@@ -201,7 +202,8 @@ def thm1_norm(settings: Settings, power: float = 0.5) -> Iterator[Case]:
                 pair,
                 NormSides(norm, power),
                 "||W|| against a / loss^power - b",
-                notes=f"||W|| sqrt(loss) / a = {ratio:.4f} at the end",
+                notes=f"||W|| sqrt(loss) / a = {ratio:.4f} at the end"
+                + (f"; {theorem1_note('norm', settings)}" if norm.name == "Schatten-2" else ""),
             )
 
 
@@ -225,7 +227,8 @@ def thm1_erank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
             pair,
             RankSides(power),
             "1 + constant loss^power against erank",
-            notes=f"(erank - 1) / (bound - 1) is at most {sharpest:.3f}",
+            notes=f"(erank - 1) / (bound - 1) is at most {sharpest:.3f}; "
+            f"{theorem1_note('erank', settings)}",
         )
 
 
@@ -247,7 +250,8 @@ def thm1_irank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
             pair,
             DistanceSides(power),
             "3 sqrt(2) loss^power against s_2",
-            notes=f"s_2 / bound is at most {float(np.max(smaller / larger)):.3f}",
+            notes=f"s_2 / bound is at most {float(np.max(smaller / larger)):.3f}; "
+            f"{theorem1_note('irank', settings)}",
         )
 
 

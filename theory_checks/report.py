@@ -11,8 +11,7 @@ from rich.text import Text
 
 from gradflow.files import whole_file
 from theory_checks.claims import Claim
-from theory_checks.ledger import Entry
-from theory_checks.page import margin
+from theory_checks.page import Row, margin
 
 COLOURS = {
     "holds": "green",
@@ -24,7 +23,7 @@ COLOURS = {
 }
 
 
-def table(entries: Sequence[Entry]) -> Table:
+def table(rows: Sequence[Row]) -> Table:
     """One row a claim: verdict, margin, cases, control, time."""
     result = Table(
         title="Verdicts",
@@ -37,40 +36,44 @@ def table(entries: Sequence[Entry]) -> Table:
     for name in ("claim", "verdict", "margin", "cases", "control", "time"):
         justify = "right" if name in ("cases", "time") else "left"
         result.add_column(name, justify=justify, no_wrap=True)
-    for entry in entries:
-        found = entry.finding
+    for row in rows:
         result.add_row(
-            entry.claim.id,
-            Text(entry.verdict, style=COLOURS[entry.verdict]),
-            margin(entry.as_json()),
-            f"{found.cases}" if found else "-",
-            Text(entry.control_verdict, style="default" if entry.sound else "bold red"),
-            f"{entry.seconds:.0f} s",
+            row["id"],
+            Text(row["verdict"], style=COLOURS[row["verdict"]]),
+            margin(row),
+            f"{row['cases']}" if row["cases"] else "-",
+            Text(row["control"], style="default" if row["control"] == "fails" else "bold red"),
+            f"{row['seconds']:.0f} s",
         )
     return result
 
 
-def details(entries: Sequence[Entry], console: Console) -> None:
+def details(rows: Sequence[Row], console: Console) -> None:
     """Below the table: counterexamples, crashes, controls that did not fail, open verdicts."""
-    for entry in entries:
-        found = entry.finding
-        if entry.error:
-            console.print(f"\n[bold red]{entry.claim.id} crashed[/]", highlight=False)
-            console.print(Text(entry.error))
-        if found and found.counterexample:
-            console.print(f"\n[bold]{entry.claim.id}: counterexample[/]")
-            for name, value in found.counterexample.items():
+    for row in rows:
+        id = row["id"]
+        if row["error"]:
+            console.print(f"\n[bold red]{id} crashed[/]", highlight=False)
+            console.print(Text(row["error"]))
+        if row["counterexample"]:
+            console.print(f"\n[bold]{id}: counterexample[/]")
+            for name, value in row["counterexample"].items():
                 console.print(Text(f"  {name}: {value}"))
-        if found and found.verdict == "inconclusive":
-            console.print(Text(f"\n{entry.claim.id} is inconclusive: {found.reason}"))
-        if entry.control is not None and entry.control_verdict != "fails":
+        if row["verdict"] == "inconclusive":
+            console.print(Text(f"\n{id} is inconclusive: {row['reason']}"))
+        if row["control"] not in ("fails", "crashed"):
             console.print(
                 Text(
-                    f"\n{entry.claim.id}: the negative control ({entry.claim.control_text}) came "
-                    f"out as {entry.control_verdict}, so the verdict is not to be trusted: "
-                    f"{entry.control.reason}"
+                    f"\n{id}: the negative control ({row['control_text']}) came out as "
+                    f"{row['control']}, so the verdict is not to be trusted: "
+                    f"{row['control_reason']}"
                 )
             )
+
+
+def sound(row: Row) -> bool:
+    """Whether the check ran and its control failed, as it must."""
+    return row["verdict"] != "crashed" and row["control"] == "fails"
 
 
 def listing(claims: Sequence[Claim]) -> Table:
@@ -83,8 +86,7 @@ def listing(claims: Sequence[Claim]) -> Table:
     return result
 
 
-def write_json(entries: Sequence[Entry], path: Path) -> None:
+def write_json(rows: Sequence[Row], path: Path) -> None:
     """The ledger as a list of objects."""
-    rows = [entry.as_json() for entry in entries]
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(rows, indent=2, allow_nan=False) + "\n", encoding="utf-8")
