@@ -1,8 +1,10 @@
 """Run claims and their controls, and collect one entry of the ledger for each."""
 
+import json
 import math
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,9 +63,7 @@ class Entry:
             "reason": found.reason if found else (self.error or "").strip().split("\n")[-1],
             "hypotheses": list(found.hypotheses) if found else [],
             "notes": list(found.notes) if found else [],
-            "counterexample": dict(found.counterexample)
-            if found and found.counterexample
-            else None,
+            "counterexample": _plain(found.counterexample) if found else None,
             "control": self.control_verdict,
             "control_text": self.claim.control_text,
             "corrects": self.claim.corrects,
@@ -73,6 +73,17 @@ class Entry:
             "control_reason": self.control.reason if self.control else None,
             "seconds": round(self.seconds, 3),
         }
+
+
+def _plain(counterexample: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What JSON can hold: numbers, lists and texts; all else, such as a fraction, as its text."""
+    if not counterexample:
+        return None
+    return json.loads(json.dumps(dict(counterexample), default=_as_plain))
+
+
+def _as_plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _finite(value: float | None) -> float | None:

@@ -27,8 +27,21 @@ def draw(ids: Sequence[str]) -> dict[str, bytes]:
     Returns:
       PNG images by the id of the first claim that they illustrate.
     """
-    theorem1 = [id for id in ids if id.startswith("razin2020.thm1")]
-    return {theorem1[0]: _png(norm_blowup_figure())} if theorem1 else {}
+    drawn = {}
+    for prefix, figure in (
+        ("razin2020.thm1", norm_blowup_figure),
+        ("zhao2022.thm1.W", _adam_figure),
+    ):
+        first = next((id for id in ids if id.startswith(prefix)), None)
+        if first is not None:
+            drawn[first] = _png(figure())
+    return drawn
+
+
+def _adam_figure() -> Figure:
+    from theory_checks import adam_study  # which draws with the colours above
+
+    return adam_study.figure()
 
 
 def save(pictures: dict[str, bytes], folder: Path) -> list[Path]:
