@@ -14,8 +14,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from gradflow.files import replace_between
-
 OURS = ("auto", "RKC2")
 # depth -> (kind of error, its size, gradients allowed)
 TARGETS: dict[int, list[tuple[str, float, int]]] = {
@@ -271,6 +269,8 @@ def markdown(content: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    from gradflow.files import replace_between  # imports JAX, which a benchmark must do later
+
     stored = json.loads(Path(sys.argv[1]).read_text())
     replace_between(Path(sys.argv[2]), BEGIN, END, markdown(stored))
     draw(stored["depths"], Path(sys.argv[3]))
