@@ -1,7 +1,9 @@
 import jax
 import numpy as np
 
-from theory_checks import Case, Claim, Confirmation, Settings, check
+from theory_checks import Case, Claim, Confirmation, Settings, check, registered
+from theory_checks.order import ORDER
+from theory_checks.papers import load_papers
 
 
 def made(function, control=None):
@@ -61,3 +63,17 @@ def test_nothing_is_judged_in_float32():
         entry = check(made(square))
     assert entry.verdict == "inconclusive"
     assert "float32" in entry.finding.reason
+
+
+def test_every_id_of_the_ledger_is_checked_and_every_correction_is_linked():
+    load_papers()
+    known = registered()
+    assert not set(ORDER) - set(known)
+    printed = [id for id in known if id in ORDER]
+    assert printed == list(ORDER)
+    for id, made in known.items():
+        if made.corrected is not None:
+            assert known[made.corrected].corrects == id
+            assert made.flaw
+        if made.corrects is not None:
+            assert known[made.corrects].corrected == id

@@ -29,6 +29,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from theory_checks.order import place
+
 FAR = 100.0
 """How many floors a violation must exceed to refute."""
 
@@ -421,8 +423,8 @@ def claim(
 
 
 def registered() -> dict[str, Claim]:
-    """All claims so far, in the order of their definition."""
-    return dict(_REGISTRY)
+    """All claims so far, in the ledger's order, then in that of their definition."""
+    return dict(sorted(_REGISTRY.items(), key=lambda item: place(item[0])))
 
 
 def select(patterns: list[str]) -> list[Claim]:

@@ -33,7 +33,7 @@ def lem6(settings: Settings, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[Ca
     """
     for depth in depths:
         if depth > 1:
-            yield from _witness_cases(depth)
+            yield from witness_cases(depth)
         for name, problem, w in _signed_starts(settings):
             model = gf.MatrixProduct.of(problem.shape, depth)
             objective = gf.Objective(problem, model)
@@ -75,7 +75,7 @@ def lem6(settings: Settings, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[Ca
                 yield Case(slack=sign * det / whole, floor=error / whole, **common)
 
 
-def _witness_cases(depth: int) -> Iterator[Case]:
+def witness_cases(depth: int) -> Iterator[Case]:
     """Beyond float64: Taylor series in 66-digit arithmetic, and the chart against them."""
     w = np.array(runs.STARTS["generic"]) * 100
     problem = gf.norm_blowup()

@@ -53,11 +53,27 @@ def follow(
     Returns:
       The state at the end.
     """
+    with mpmath.workprec(BITS + 40):
+        factors = balanced_factors(precise(w), depth)
+    return follow_factors(problem, factors, stop_loss, tail)
+
+
+def follow_factors(
+    problem: gf.MatrixCompletion, factors: list[Matrix], stop_loss: float, tail: int
+) -> Witness:
+    """The same from any 2x2 factors W_1, ..., W_N, balanced or not.
+
+    Args:
+      problem: 2x2 completion.
+      factors: where to start.
+      stop_loss: as for `follow`.
+      tail: as for `follow`.
+    """
     one = 1 << BITS
     mask = np.asarray(problem.mask).astype(int).astype(object)
     target = _scaled(precise(problem.target))
     with mpmath.workprec(BITS + 40):
-        now = [_scaled(factor) for factor in balanced_factors(precise(w), depth)]
+        now = [_scaled(factor) for factor in factors]
     time, steps, step = 0, 0, one >> 4
     while True:
         loss = sum(int(x) ** 2 for x in (mask * (_chain(now) - target)).ravel())

@@ -16,7 +16,7 @@ from theory_checks import arora2019, razin2020, taylor
 from theory_checks.claims import Case, Confirmation, Settings, claim
 from theory_checks.exact import DIGITS, precise, product_velocity, show, singular_values_2x2, svd
 from theory_checks.norms import SCHATTEN, Norm
-from theory_checks.razin2020_determinant import _witness_cases
+from theory_checks.razin2020_determinant import witness_cases
 from theory_checks.singular_dynamics import large_cases, small_cases
 
 FROBENIUS = next(norm for norm in SCHATTEN if norm.name == "Schatten-2")
@@ -25,28 +25,8 @@ FROBENIUS = next(norm for norm in SCHATTEN if norm.name == "Schatten-2")
 @cache
 def unbalanced_end(stop_loss: float) -> taylor.Witness:
     """Depth 2 from W_1 = 4 I, W_2 = I/4 (so W(0) = I), by Taylor series in 66 digits."""
-    problem = gf.norm_blowup()
-    one = 1 << taylor.BITS
-    mask = np.asarray(problem.mask).astype(int).astype(object)
-    target = taylor._scaled(precise(problem.target))
-    now = [taylor._scaled(mpmath.eye(2) * 4), taylor._scaled(mpmath.eye(2) / 4)]
-    time, steps, step, tail = 0, 0, one >> 7, 120
-    while True:
-        loss = sum(int(x) ** 2 for x in (mask * (taylor._chain(now) - target)).ravel())
-        if loss <= 2 * stop_loss * one * one:
-            break
-        series = taylor._series(now, mask, target, step)
-        last = max(abs(int(x)) for f in series for x in f[taylor.ORDER].ravel())
-        if last.bit_length() > taylor.BITS - tail:
-            step //= 2
-            continue
-        now = [np.sum(f, axis=0) for f in series]
-        time, steps = time + step, steps + 1
-        step = step * 5 // 4
-    with mpmath.workprec(taylor.BITS):
-        w = mpmath.matrix([[mpmath.mpf(int(x)) / one for x in row] for row in taylor._chain(now)])
-        loss = mpmath.mpf(loss) / (2 * one * one)
-        return taylor.Witness(w, mpmath.det(w), loss, mpmath.mpf(time) / one, steps)
+    factors = [mpmath.eye(2) * 4, mpmath.eye(2) / 4]
+    return taylor.follow_factors(gf.norm_blowup(), factors, stop_loss, tail=120)
 
 
 def depth_one(t: Any) -> Any:
@@ -351,4 +331,4 @@ def lem5_corrected(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """The exponent alpha, and the determinant in 66 digits, as for razin2020's Lemma 6."""
     yield from _rate_cases(settings, factor)
     for depth in (2, 3, 4) if settings.full else (2,):
-        yield from _witness_cases(depth)
+        yield from witness_cases(depth)
