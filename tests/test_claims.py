@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from theory_checks.claims import Case, Confirmation, Verdict, claim, judge, registered, select
+from theory_checks.claims import Case, Confirmation, Verdict, claim, registered, select
+from theory_checks.judging import judge
 
 MET = {"a hypothesis": True}
 

@@ -4,13 +4,13 @@ from theory_checks.claims import (
     Case,
     Claim,
     Confirmation,
-    Finding,
     Settings,
     Verdict,
     claim,
     registered,
     select,
 )
+from theory_checks.judging import Finding
 from theory_checks.ledger import Entry, check
 
 __all__ = [

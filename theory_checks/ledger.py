@@ -10,7 +10,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from theory_checks.claims import Claim, Finding, Settings, Verdict, judge
+from theory_checks.claims import Claim, Settings, Verdict
+from theory_checks.judging import Finding, judge
 
 
 @dataclass(frozen=True)

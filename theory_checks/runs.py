@@ -1,5 +1,6 @@
 """The exact flows that several claims look at, each run once."""
 
+import math
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -157,8 +158,7 @@ def record_clusters(
     """Run a flow and record the product in clusters around the given times."""
     times = clustered(centres, width)
     in_factors = coordinates == "factors"
-    sizes = objective.factorization.sizes
-    entries = sum(m * n for m, n in zip(sizes[:-1], sizes[1:], strict=True))
+    entries = sum(math.prod(shape) for shape in objective.factorization.factor_shapes)
     observe: dict[str, Any] = {
         "loss": gf.observables.loss,
         "product": gf.observables.product,
