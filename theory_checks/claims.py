@@ -38,10 +38,12 @@ class Settings:
     Attributes:
       full: larger and more cases.
       seed: for every random choice.
+      quick: without the cases that take minutes.
     """
 
     full: bool = False
     seed: int = 0
+    quick: bool = False
 
 
 @dataclass(frozen=True)

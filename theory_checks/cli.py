@@ -28,7 +28,7 @@ class Check:
     ids: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Ids or prefixes (razin2020, razin2020.thm1); all claims if none is given."""
     quick: tyro.conf.FlagCreatePairsOff[bool] = False
-    """The standard cases (this is the default)."""
+    """Without the real ratings, whose one case takes a minute."""
     full: tyro.conf.FlagCreatePairsOff[bool] = False
     """More and larger cases."""
     seed: int = 0
@@ -146,7 +146,7 @@ def _check(command: Check, chosen: "list[Claim]", console: "Console") -> int:
     from theory_checks import page, pictures, report, workers
     from theory_checks.claims import Settings
 
-    settings = Settings(full=command.full, seed=command.seed)
+    settings = Settings(full=command.full, seed=command.seed, quick=command.quick)
     jobs = workers.default_jobs() if command.jobs is None else command.jobs
     if jobs < 1:
         raise Misuse(f"--jobs must be at least 1, but it is {jobs}.")

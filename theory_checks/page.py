@@ -179,7 +179,7 @@ pre {{ overflow-x: auto; background: #f6f6f6; padding: .6rem; white-space: pre-w
 overflow-wrap: anywhere; }}
 form {{ display: flex; flex-wrap: wrap; gap: .6rem; margin: 1rem 0; }}
 select, input {{ font: inherit; padding: .3rem; max-width: 100%; }} [hidden] {{ display: none; }}
-li {{ overflow-wrap: anywhere; }}
+li {{ overflow-wrap: anywhere; }} td:nth-child(3):not(.summary *) {{ white-space: nowrap; }}
 </style></head><body>
 <h1>Theorems against simulation</h1>
 <p>Each claim is checked on cases that meet its printed hypotheses, against exact flows with error
