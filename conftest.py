@@ -1,5 +1,6 @@
 """Settings that every test and doctest runs under; they must come before JAX starts."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -17,6 +18,9 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 import jax  # noqa: E402
+import pytest  # noqa: E402
+
+from theory_checks.memory import forget_programs  # noqa: E402
 
 # A pytest plugin may have imported JAX before the variables were set: say it again.
 jax.config.update("jax_enable_x64", True)
@@ -26,3 +30,13 @@ jax.config.update(
     "jax_persistent_cache_min_compile_time_secs",
     float(os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"]),
 )
+
+_TESTS = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def few_programs():
+    """Now and then, drop compiled programs before there are too many for one process."""
+    yield
+    if next(_TESTS) % 10 == 0:
+        forget_programs()

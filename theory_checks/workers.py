@@ -9,6 +9,7 @@ from typing import Any
 
 from theory_checks.claims import Claim, Settings, select
 from theory_checks.ledger import check
+from theory_checks.memory import forget_programs
 from theory_checks.papers import load_file, load_papers
 
 Row = dict[str, Any]
@@ -37,6 +38,7 @@ def check_all(
         rows = []
         for made in claims:
             rows.append(check(made, settings).as_json())
+            forget_programs()
             told(rows[-1])
         return rows
     import jax
@@ -71,4 +73,9 @@ def _begin(float64: bool, module: Path | None) -> None:
 
 
 def _check_group(ids: list[str], settings: Settings) -> list[Row]:
-    return [check(made, settings).as_json() for made in select(ids) if made.id in ids]
+    rows = []
+    for made in select(ids):
+        if made.id in ids:
+            rows.append(check(made, settings).as_json())
+            forget_programs()
+    return rows
