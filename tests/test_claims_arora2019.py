@@ -8,7 +8,6 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.optimize import linprog
 
-from theory_checks import Settings, check, select
 from theory_checks.arora2019_alignment import (
     matrix_f,
     matrix_g,
@@ -21,61 +20,6 @@ from theory_checks.arora2019_nuclear import ends_of_flows, minimal_trace
 from theory_checks.arora2019_signs import closed_form, integral_of, integrate
 from theory_checks.arora2019_two_values import asymptote
 from theory_checks.arora2019_vectors import Formula
-from theory_checks.papers import load_papers
-
-load_papers()
-
-VERDICTS = {
-    "arora2019.lem1": "holds",
-    "arora2019.lem4": "holds",
-    "arora2019.thm1": "holds",
-    "arora2019.thm2": "holds",
-    "arora2019.eq16": "holds",
-    "arora2019.eq17": "fails",
-    "arora2019.eq17.corrected": "holds",
-    "arora2019.prop1": "holds",
-    "arora2019.lem2.eq8": "fails",
-    "arora2019.lem2.eq8.corrected": "holds",
-    "arora2019.lem2.eq9": "fails",
-    "arora2019.lem2.eq9.corrected": "holds",
-    "arora2019.eq39": "fails",
-    "arora2019.eq39.corrected": "holds",
-    "arora2019.eq41": "holds",
-    "arora2019.cor1": "holds",
-    "arora2019.eq11": "holds",
-    "arora2019.eq11.asymptote": "fails",
-    "arora2019.eq11.asymptote.corrected": "holds",
-}
-
-
-def checked(id, settings):
-    made = next(made for made in select([id]) if made.id == id)
-    entry = check(made, settings)
-    assert entry.error is None, entry.error
-    assert entry.verdict == VERDICTS[id], entry.finding.reason
-    assert entry.control_verdict == "fails", entry.control.reason
-    return entry
-
-
-@pytest.mark.parametrize("id", VERDICTS)
-def test_verdict_and_control(id):
-    entry = checked(id, Settings())
-    if VERDICTS[id] == "fails":
-        assert entry.finding.counterexample["confirmed"]
-        assert entry.claim.flaw and entry.claim.corrected == f"{id}.corrected"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("id", VERDICTS)
-def test_another_seed_changes_no_verdict(id, seed):
-    checked(id, Settings(seed=seed))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("id", VERDICTS)
-def test_the_full_check_changes_no_verdict(id):
-    checked(id, Settings(full=True))
 
 
 def random_matrix(seed, shape):

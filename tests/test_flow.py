@@ -538,8 +538,10 @@ def test_depth_two_from_a_multiple_of_the_identity_has_its_asymptotics():
 # Compilation
 
 
-@pytest.mark.parametrize("coordinates", ["factors", "logdet"])
-def test_other_data_times_and_tolerances_do_not_compile_again(coordinates):
+@pytest.mark.parametrize(("coordinates", "records"), [("factors", 288), ("logdet", 240)])
+def test_other_data_times_and_tolerances_do_not_compile_again(coordinates, records):
+    """As long as there are as many records, which by default is always so."""
+
     def run(values, start, **asked):
         objective = blowup_objective(2, values=values)
         return gf.solve_flow(
@@ -553,7 +555,7 @@ def test_other_data_times_and_tolerances_do_not_compile_again(coordinates):
         run((2.0, 0.5, 0.1), GENERIC, horizon=1.0),
         run((1.0, 1.0, 0.0), SCALED, horizon=2.0, rtol=1e-6, atol=1e-9, max_steps=500),
         run((1.0, 1.0, 0.0), SCALED, stop_loss=0.2),
-        run((1.0, 1.0, 0.0), SCALED, stop_gradient=0.01, times=np.linspace(0.01, 9, 240)),
+        run((1.0, 1.0, 0.0), SCALED, stop_gradient=0.01, times=np.linspace(0.01, 9, records)),
     ]
     assert len(TRACED) == count
     assert all(not np.array_equal(other, first) for other in others)
