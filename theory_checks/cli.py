@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 # One BLAS thread, before JAX starts: threads make the SVD of small matrices hundreds of times
 # slower.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Compiled programs are kept for the next run.
+_CACHE = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(_CACHE, "gradflow", "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 import tyro
 
@@ -28,7 +32,7 @@ class Check:
     ids: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Ids or prefixes (razin2020, razin2020.thm1); all claims if none is given."""
     quick: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Without the real ratings, whose one case takes a minute."""
+    """Without the largest cases: real ratings, some depths at 100 x 100, some long arithmetic."""
     full: tyro.conf.FlagCreatePairsOff[bool] = False
     """More and larger cases."""
     seed: int = 0

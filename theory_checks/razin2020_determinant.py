@@ -32,7 +32,7 @@ def lem6(settings: Settings, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[Ca
     kept by construction, so those runs are no evidence here; they are compared with the series.
     """
     for depth in depths:
-        if depth > 1:
+        if depth == 2 or (depth > 2 and not settings.quick):
             yield from witness_cases(depth)
         for name, problem, w in _signed_starts(settings):
             model = gf.MatrixProduct.of(problem.shape, depth)
