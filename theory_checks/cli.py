@@ -15,9 +15,9 @@ _CACHE = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(_CACHE, "gradflow", "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
-import tyro
+import tyro  # noqa: E402
 
-from theory_checks.papers import load_file, load_papers
+from theory_checks.papers import load_file, load_papers  # noqa: E402
 
 if TYPE_CHECKING:
     from rich.console import Console
