@@ -5,7 +5,6 @@ Run as `python -m benchmarks.descent`, or `make bench`, which brings PyTorch in 
 
 import importlib.util
 import json as json_format
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -58,14 +57,11 @@ def main(options: Options, console: Console) -> int:
     if min(*options.sizes, *options.depths, 2) < 2 or options.repetitions < 1:
         console.print("Sizes and depths must be at least 2, repetitions at least 1.", style="red")
         return 2
-    if "jax" in sys.modules:
-        raise RuntimeError("JAX was imported before its threads were limited.")
     try:
-        cpu = measure.pin(options.cpu)
+        cpu = measure.take_one_core(options.cpu)
     except ValueError as error:
         console.print(str(error), style="red")
         return 2
-    os.environ.update(measure.ONE_CORE)
 
     packages = ["jax", "jaxlib", "optax", "numpy", *(["torch"] if options.torch else [])]
     about = measure.setting(packages, cpu)

@@ -5,7 +5,6 @@ the picture.
 """
 
 import json as json_format
-import os
 import statistics
 import sys
 import time
@@ -62,14 +61,11 @@ def main(options: Options, console: Console) -> int:
     if min(options.depths) < 2:
         console.print("Depths must be at least 2.", style="red")
         return 2
-    if "jax" in sys.modules:
-        raise RuntimeError("JAX was imported before its threads were limited.")
     try:
-        cpu = measure.pin(options.cpu)
+        cpu = measure.take_one_core(options.cpu)
     except ValueError as error:
         console.print(str(error), style="red")
         return 2
-    os.environ.update(measure.ONE_CORE)
 
     about = measure.setting(["jax", "jaxlib", "diffrax", "optax", "numpy"], cpu)
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())

@@ -4,6 +4,7 @@ import datetime
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -20,6 +21,26 @@ ONE_CORE = {
     "JAX_PLATFORMS": "cpu",
     "JAX_ENABLE_X64": "1",
 }
+
+
+def take_one_core(cpu: int | None) -> int:
+    """Pin this process and limit its threads; before JAX is imported.
+
+    Args:
+      cpu: the core; the last one allowed if None.
+
+    Returns:
+      The core.
+
+    Raises:
+      ValueError: if there is no such core.
+      RuntimeError: if JAX was imported before.
+    """
+    if "jax" in sys.modules:
+        raise RuntimeError("JAX was imported before its threads were limited.")
+    taken = pin(cpu)
+    os.environ.update(ONE_CORE)
+    return taken
 
 
 def in_turn(

@@ -310,7 +310,8 @@ def growth_of_errors(goal: Array | None, product: Array, depth: int) -> Float[Ar
     """
     if goal is None or depth <= 2:
         return jnp.asarray(1.0)
-    rise = jnp.clip(goal / jnp.linalg.norm(product.ravel()), 1.0, _STEEPEST)
+    size = jnp.linalg.norm(product.ravel())
+    rise = jnp.clip(goal / jnp.where(goal > 0, size, 1.0), 1.0, _STEEPEST)
     return rise ** (1 - 2 / depth)
 
 

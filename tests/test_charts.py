@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.charts import FactorChart, SingularChart, balanced_start
+from gradflow.charts import FactorChart, SingularChart, balanced_start, growth_of_errors
 from tests.helpers import all_charts, assert_same_flow, moved_by_factors, with_singular_values
 
 RNG = np.random.default_rng(0)
@@ -135,3 +135,11 @@ def test_balanced_start_refuses_by_value_and_remedy(case):
         balanced_start(gf.Objective(sensing((2, 2)), model), factors())
     assert value in str(refused.value)
     assert remedy in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("goal", "size", "expected"), [(0.0, 0.0, 1.0), (8.0, 1.0, 2.0), (1.0, 8.0, 1.0)]
+)
+def test_errors_grow_with_the_rise_still_to_come(goal, size, expected):
+    growth = growth_of_errors(jnp.asarray(goal), jnp.full((1, 1), size), depth=3)
+    np.testing.assert_allclose(growth, expected, rtol=1e-15)

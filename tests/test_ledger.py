@@ -48,6 +48,24 @@ def test_a_control_that_does_not_fail_discredits_the_check():
     assert entry.verdict == "holds" and not entry.sound
 
 
+def test_the_control_of_a_false_claim_is_judged_where_the_claim_is_kept():
+    def cases(settings, sign=1.0):
+        for name, x in (("two", 2.0), ("minus three", -3.0)):
+            yield Case(
+                name,
+                slack=sign * x,
+                floor=1e-15,
+                hypotheses={"real": bool(np.isreal(x))},
+                witness=lambda k, x=x: {"x": x},
+                confirm=lambda k, x=x: Confirmation(int(x) * int(sign) < 0, f"{x:.0f} < 0"),
+            )
+
+    entry = check(made(cases))
+    assert (entry.verdict, entry.spared, entry.control_verdict) == ("fails", 1, "fails")
+    unbroken = check(made(cases, control={"sign": 2.0}))
+    assert unbroken.verdict == "fails" and not unbroken.sound
+
+
 def test_a_crash_is_an_entry():
     def broken(settings, sign=1.0):
         raise RuntimeError("out of order")

@@ -1,4 +1,8 @@
-"""The ledger's verdicts, as they must come out whatever the seed."""
+"""The ledger's verdicts so far, so that no change goes by unseen.
+
+They are no evidence. That is in the checks: their floors, their controls, and for each `fails` a
+counterexample that is recomputed exactly whenever the check runs.
+"""
 
 VERDICTS = {
     "arora2019.lem1": "holds",

@@ -92,7 +92,7 @@ def judge(
     far, top_floor = FAR, max(_open_floor(case) for case in cases)
     if kind == "approximation":
         far, resolution = FAR_OFF, accuracy / FAR_OFF
-        cases = [dataclasses.replace(case, floor=case.floors + accuracy) for case in cases]
+        cases = [_allowing(case, accuracy) for case in cases]
     worst = max(cases, key=_excess)
     at = int(np.argmax(_excesses(worst)))
     violation, floor = float(worst.violation[at]), float(worst.floors[at])
@@ -131,6 +131,31 @@ def judge(
         notes=_notes(everything),
         hypotheses=tuple(dict.fromkeys(name for case in cases for name in case.hypotheses)),
     )
+
+
+def spared(cases: list[Case], kind: Kind, accuracy: float) -> set[str]:
+    """Names of the cases that count and on which a statement is not violated.
+
+    Where a printed statement fails, its control says something on these alone: the printed
+    counterexamples refute the control, too.
+
+    Args:
+      cases: of the statement as printed.
+      kind: the claim's kind.
+      accuracy: of an approximation.
+    """
+    kept: set[str] = set()
+    violated: set[str] = set()
+    for case in cases:
+        if not case.counts or case.unreachable:
+            continue
+        allowed = _allowing(case, accuracy) if kind == "approximation" else case
+        (kept if _excess(allowed) <= 1 else violated).add(case.name)
+    return kept - violated
+
+
+def _allowing(case: Case, accuracy: float) -> Case:
+    return dataclasses.replace(case, floor=case.floors + accuracy)
 
 
 def _out_of_reach(cases: list[Case]) -> Finding:

@@ -10,8 +10,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from theory_checks.claims import Claim, Settings, Verdict
-from theory_checks.judging import Finding, judge
+from theory_checks.claims import Case, Claim, Settings, Verdict
+from theory_checks.judging import Finding, judge, spared
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Entry:
       control: the finding of the negative control, None if it crashed or was not run.
       error: the traceback of a crash.
       seconds: wall time of claim and control together.
+      spared: for a statement that fails, on how many cases it is kept. The control is judged on
+        these; if there are none, on all, where the printed counterexamples refute it, too.
     """
 
     claim: Claim
@@ -31,6 +33,7 @@ class Entry:
     control: Finding | None
     error: str | None
     seconds: float
+    spared: int | None = None
 
     @property
     def verdict(self) -> str:
@@ -67,6 +70,7 @@ class Entry:
             "counterexample": _plain(found.counterexample) if found else None,
             "control": self.control_verdict,
             "control_text": self.claim.control_text,
+            "spared": self.spared,
             "corrects": self.claim.corrects,
             "corrected": self.claim.corrected,
             "flaw": self.claim.flaw,
@@ -125,20 +129,25 @@ def check(claim: Claim, settings: Settings | None = None) -> Entry:
     """
     settings = settings or Settings()
     began = time.perf_counter()
-    finding = control = error = None
+    finding = control = error = kept = None
     try:
         if jnp.zeros(()).dtype != jnp.float64:
             finding = control = _float32()
         else:
-            finding = _judge(claim, settings, broken=False)
-            control = _judge(claim, settings, broken=True)
+            cases = list(claim.cases(settings))
+            finding = _judge(claim, cases, broken=False)
+            broken = list(claim.cases(settings, broken=True))
+            if finding.verdict is Verdict.FAILS:
+                kept = spared(cases, claim.kind, claim.accuracy)
+                broken = [case for case in broken if case.name in kept] or broken
+            control = _judge(claim, broken, broken=True)
     except Exception:
         error = traceback.format_exc()
-    return Entry(claim, finding, control, error, time.perf_counter() - began)
+    return Entry(claim, finding, control, error, time.perf_counter() - began,
+                 None if kept is None else len(kept))  # fmt: skip
 
 
-def _judge(claim: Claim, settings: Settings, broken: bool) -> Finding:
-    cases = list(claim.cases(settings, broken))
+def _judge(claim: Claim, cases: list[Case], broken: bool) -> Finding:
     return judge(
         cases, claim.kind, claim.resolution, must_confirm=not broken, accuracy=claim.accuracy
     )

@@ -134,7 +134,7 @@ def _section(row: Row, pictures: Mapping[str, bytes]) -> str:
         parts.append(f"<p>Counterexample</p><pre>{html.escape(lines)}</pre>")
     parts.append(
         f"<p>Margin: {html.escape(margin(row))}. Negative control "
-        f"({html.escape(row['control_text'])}): {row['control']}.</p>"
+        f"({html.escape(row['control_text'])}): {row['control']}{_judged_on(row)}.</p>"
     )
     if row["hypotheses"]:
         items = "".join(f"<li>{html.escape(text)}</li>" for text in row["hypotheses"])
@@ -151,6 +151,15 @@ def _section(row: Row, pictures: Mapping[str, bytes]) -> str:
         parts.append(f'<img alt="picture of {id}" src="data:image/png;base64,{data}">')
     parts.append(f"<p>Run again: <code>gradflow check {id}</code></p></section>")
     return "\n".join(parts)
+
+
+def _judged_on(row: Row) -> str:
+    """What the control of a statement that fails was judged on."""
+    if row.get("spared") is None:
+        return ""
+    if row["spared"]:
+        return f", on the {row['spared']} cases where the printed statement is kept"
+    return " (the printed statement is violated on every case, so this adds nothing)"
 
 
 def _link(id: str) -> str:

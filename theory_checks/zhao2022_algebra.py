@@ -175,14 +175,19 @@ def eq16_exponent_corrected(settings: Settings, exponent: int = -1) -> Iterator[
     yield from _exponent_cases(settings, exponent)
 
 
-def _hadamard_cases(settings: Settings, after: bool, transposed: bool = False) -> Iterator[Case]:
+def _hadamard_cases(settings: Settings, after: bool, sign: int = 1) -> Iterator[Case]:
     """vec(A L B .* S) with S applied to L, as printed, or after B^T kron A.
 
     Only square factors: elsewhere L and S_j have different shapes and L .* S_j is not defined.
     """
     flip, name = eye(2)[[1, 0]], "A = 1, L = [1, 0], B exchanges the columns, S = [1, 3/5]"
-    met = {"S = (g^2 + s^2)^(-1/2) of g = (0, 1) and s = (1, 4/3)": True}
-    found = [(name, eye(1), exact([[1, 0]]), flip, exact([["1", "3/5"]]), met, 2)]
+    g, deviation, scaling = exact([[0, 1]]), exact([["1", "4/3"]]), exact([["1", "3/5"]])
+    met = {
+        "S = (g^2 + s^2)^(-1/2) of g = (0, 1) and s = (1, 4/3)": bool(
+            np.all(scaling**2 * (g**2 + deviation**2) == 1) and np.all(scaling > 0)
+        )
+    }
+    found = [(name, eye(1), exact([[1, 0]]), flip, scaling, met, 2)]
     for made in instances(settings, square=True):
         for j in range(1, made.depth + 1):
             found.append((
@@ -195,7 +200,7 @@ def _hadamard_cases(settings: Settings, after: bool, transposed: bool = False) -
                 made.w.size,
             ))  # fmt: skip
     for name, a, l, b, s, hypotheses, size in found:
-        k = np.kron(b, a) if transposed else np.kron(b.T, a)
+        k = sign * np.kron(b.T, a)
         yield exact_case(
             name,
             vec((a @ l @ b) * s),
@@ -212,16 +217,16 @@ def _hadamard_cases(settings: Settings, after: bool, transposed: bool = False) -
     where="Appendix A.4.2, fifth equality of the derivation of (18)",
     statement=r"\mathrm{vec}(ALB)\odot\mathrm{vec}(S_j) = "
     r"(B^\top\otimes A)\,(\mathrm{vec}(L)\odot\mathrm{vec}(S_j))",
-    control={"transposed": True},
-    control_text="B kron A besides",
+    control={"sign": -1},
+    control_text="the sign",
     corrected="zhao2022.hadamard.corrected",
     flaw="A Hadamard product does not pass through a matrix product: diag(vec S_j) stands to the "
     "left of (B^T kron A) and commutes with it only in special cases such as constant S_j; where "
     "layers are not square, L and S_j do not even have the same shape.",
 )
-def hadamard(settings: Settings, transposed: bool = False) -> Iterator[Case]:
+def hadamard(settings: Settings, sign: int = 1) -> Iterator[Case]:
     """The step that moves S_j from the layer's gradient A L B to the gradient L in W."""
-    yield from _hadamard_cases(settings, after=False, transposed=transposed)
+    yield from _hadamard_cases(settings, after=False, sign=sign)
 
 
 @claim(
