@@ -50,6 +50,8 @@ def lem3(settings: Settings, shift: int = 0) -> Iterator[Case]:
                 values = np.linalg.svd(w, compute_uv=False)
                 if depth > 1 and values[-1] < 1e-3 * values[0]:
                     continue  # Fractional powers of so small a value are lost in W's round-off.
+                if np.linalg.norm(grad) < 1e-5 * np.linalg.norm(tight.gradient[0]):
+                    continue  # The flow has arrived: its quotients are round-off.
                 judged.append(k)
                 slope = runs.derivative(tight.product[k], t * tight.width)
                 formula = lemma3(w, grad, depth, shift)
@@ -92,7 +94,7 @@ def lem3(settings: Settings, shift: int = 0) -> Iterator[Case]:
                     "time": float(found.times[judged[at]])
                 },
                 confirm=confirm if shape[0] == shape[1] else None,
-                notes=f"{len(judged)} of {len(tight.times)} times have condition below 1e3",
+                notes=f"{len(judged)} of {len(tight.times)} times have condition < 1e3 and move",
             )
 
 
