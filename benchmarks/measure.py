@@ -8,10 +8,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress
+
+from gradflow.machine import processor_name
 
 ONE_CORE = {
     "OPENBLAS_NUM_THREADS": "1",
@@ -118,19 +119,6 @@ def setting(packages: list[str], cpu: int | None) -> dict[str, Any]:
             **{package: version(package) for package in packages},
         },
     }
-
-
-def processor_name() -> str:
-    """The model as the system names it, with family and model number where the name says little."""
-    path = Path("/proc/cpuinfo")
-    if not path.is_file():
-        return platform.processor() or platform.machine()
-    lines = path.read_text().split("\n\n")[0].splitlines()
-    known = {key.strip(): value.strip() for key, _, value in (s.partition(":") for s in lines)}
-    name = known.get("model name", platform.machine())
-    if "cpu family" in known:
-        name += f" (family {known['cpu family']}, model {known.get('model', '?')})"
-    return name
 
 
 def pin(cpu: int | None) -> int | None:

@@ -1,7 +1,17 @@
 """gradflow: gradient flow and descent on matrix and tensor factorisations, exactly."""
 
-from gradflow import data, generate, initializations, observables, plotting, spectrum
+from gradflow import (
+    baselines,
+    data,
+    generate,
+    initializations,
+    observables,
+    optimizers,
+    plotting,
+    spectrum,
+)
 from gradflow.adam_flow import AdamChart, adam_chart, sampled_variance, smoothed_share
+from gradflow.checkpoint import Checkpoint
 from gradflow.descent import run_descent, run_descents
 from gradflow.factorizations import CPTensor, MatrixProduct, Objective
 from gradflow.flow import solve_flow, solve_flows
@@ -40,6 +50,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AdamChart",
     "CPTensor",
+    "Checkpoint",
     "HandOver",
     "LeastSquares",
     "MatrixCompletion",
@@ -56,6 +67,7 @@ __all__ = [
     "adam_chart",
     "astype",
     "balanced_factors",
+    "baselines",
     "data",
     "gaussian_factors",
     "gaussian_measurements",
@@ -70,6 +82,7 @@ __all__ = [
     "nearest_balanced",
     "norm_blowup",
     "observables",
+    "optimizers",
     "plotting",
     "random_balanced",
     "run_descent",

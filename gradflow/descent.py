@@ -6,22 +6,34 @@ iterations asked for, and Python is entered only between chunks, to show progres
 
 import json
 import time
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
 
 from gradflow._validate import finite_array, positive, same_float_dtype, whole
-from gradflow.charts import FactorChart
-from gradflow.describe import describe
+from gradflow.checkpoint import Checkpoint, Keeper
+from gradflow.describe import describe, describe_function, fingerprint
 from gradflow.factorizations import Factors, Objective
-from gradflow.observables import Observable, Observe, State, default_observables, resolve
+from gradflow.observables import Observe, default_observables, resolve
 from gradflow.progress import DescentProgress
+from gradflow.stepping import (
+    DIVERGED,
+    LOSS,
+    RUNNING,
+    Lanes,
+    Mode,
+    Optimizer,
+    Pairs,
+    advance,
+    initialise,
+    next_chunk,
+    program,
+)
 from gradflow.trajectory import (
     Outcome,
     Trajectory,
@@ -30,10 +42,13 @@ from gradflow.trajectory import (
     provenance,
 )
 
-Optimizer = optax.GradientTransformation | Callable[[Any], optax.GradientTransformation]
-_RUNNING, _LOSS, _DIVERGED = range(3)
-_MARKS_PER_CHUNK = 32
-_CHUNK_SECONDS = 0.5
+_CHUNK_SECONDS, _FIRST_BUDGET = 0.5, 256
+_OUTCOMES = {
+    RUNNING: Outcome.OUT_OF_STEPS,
+    LOSS: Outcome.REACHED_LOSS,
+    DIVERGED: Outcome.DIVERGED,
+}
+Progress = bool | Callable[[int, float], None]
 
 
 def run_descent(
@@ -46,7 +61,8 @@ def run_descent(
     stop_loss: float | None = None,
     record: Any = None,
     observe: Observe | None = None,
-    progress: bool = False,
+    progress: Progress = False,
+    checkpoint: Checkpoint | None = None,
 ) -> Trajectory:
     """Run an optax optimiser from a start until a stopping loss or a number of iterations.
 
@@ -61,13 +77,15 @@ def run_descent(
       record: iterations to record, rising; by default about 20 a decade. The first and the last are
         always recorded.
       observe: names from `gradflow.observables`, or a dictionary of functions of a `State`.
-      progress: show a bar with iteration and loss.
+      progress: show a bar with iteration and loss; or a function that is told both now and then.
+      checkpoint: keep the run's state in a file and go on from there after a kill.
 
     Returns:
       A `Trajectory` whose times are iterations, with the parameters before that iteration's update.
 
     Raises:
-      ValueError: on mixed precisions, wrong shapes, steps or rates out of range.
+      ValueError: on mixed precisions, wrong shapes, steps or rates out of range, a checkpoint that
+        is damaged or of another run.
 
     Example:
       >>> import gradflow as gf, optax
@@ -80,14 +98,12 @@ def run_descent(
       >>> run.outcome.name, bool(run["loss"][-1] <= 1e-2)
       ('REACHED_LOSS', True)
     """
-    runs = _run(
-        objective, [start], optimizer, [learning_rate], steps, stop_loss, record, observe, progress
-    )
-    return runs[0]
+    return _run([objective], [start], optimizer, [learning_rate], steps, stop_loss, record, observe,
+                progress, checkpoint)[0]  # fmt: skip
 
 
 def run_descents(
-    objective: Objective,
+    objectives: Objective | Sequence[Objective],
     starts: list[Factors],
     optimizer: Optimizer,
     *,
@@ -96,12 +112,13 @@ def run_descents(
     stop_loss: float | None = None,
     record: Any = None,
     observe: Observe | None = None,
-    progress: bool = False,
+    progress: Progress = False,
+    checkpoint: Checkpoint | None = None,
 ) -> list[Trajectory]:
     """Run a batch of descents of one shape in one compiled call: seeds, scales, learning rates.
 
     Args:
-      objective: as for `run_descent`, one for all.
+      objectives: one for all, or one a run; problems of one kind, shape and number of observations.
       starts: one tuple of factors a run.
       optimizer: as for `run_descent`.
       steps: the number of iterations allowed.
@@ -109,14 +126,16 @@ def run_descents(
       stop_loss: as for `run_descent`; each run stops by itself.
       record: as for `run_descent`.
       observe: as for `run_descent`.
-      progress: show a bar; the loss shown is the largest.
+      progress: as for `run_descent`; the loss shown is the largest.
+      checkpoint: as for `run_descent`, one file for all.
 
     Returns:
-      One `Trajectory` a run, each equal to what `run_descent` gives.
+      One `Trajectory` a run: what `run_descent` gives, to the last bit on a CPU, where the runs of
+      a device are done one after the other; elsewhere they go side by side, to rounding.
 
     Raises:
-      ValueError: as `run_descent`; and if there is no start or the numbers of starts and rates
-        differ.
+      ValueError: as `run_descent`; and if there is no start, numbers differ or the objectives are
+        not alike.
 
     Example:
       >>> import gradflow as gf, optax
@@ -135,11 +154,15 @@ def run_descents(
     ).tolist()
     if len(rates) != len(starts):
         raise ValueError(f"There are {len(starts)} starts but {len(rates)} learning rates.")
-    return _run(objective, starts, optimizer, rates, steps, stop_loss, record, observe, progress)
+    many = [objectives] * len(starts) if isinstance(objectives, Objective) else list(objectives)
+    if len(many) != len(starts):
+        raise ValueError(f"There are {len(starts)} starts but {len(many)} objectives.")
+    return _run(many, starts, optimizer, rates, steps, stop_loss, record, observe, progress,
+                checkpoint)  # fmt: skip
 
 
 def _run(
-    objective: Objective,
+    objectives: list[Objective],
     starts: list[Any],
     optimizer: Optimizer,
     rates: list[float | None],
@@ -147,62 +170,64 @@ def _run(
     stop_loss: float | None,
     record: Any,
     observe: Observe | None,
-    progress: bool,
+    progress: Progress,
+    checkpoint: Checkpoint | None,
 ) -> list[Trajectory]:
     checked = [
-        objective.factorization.check([finite_array(f"start[{k}]", f) for k, f in enumerate(start)])
-        for start in starts
+        one.factorization.check([finite_array(f"start[{k}]", f) for k, f in enumerate(start)])
+        for one, start in zip(objectives, starts, strict=True)
     ]
-    dtype = same_float_dtype(objective=objective, start=checked)
+    dtype = same_float_dtype(objective=objectives, start=checked)
     steps = whole("steps", steps)
     if stop_loss is not None:
         positive("stop_loss", stop_loss)
     _check_optimizer(optimizer, rates)
-    pairs = resolve(default_observables(objective.problem) if observe is None else observe)
+    pairs = resolve(default_observables(objectives[0].problem) if observe is None else observe)
     marks = _marks(record, int(steps))
-
-    parameters = jax.tree.map(lambda *leaves: jnp.stack(leaves), *checked)
-    learning_rates = None
-    if rates[0] is not None:
-        learning_rates = jnp.asarray([float(r) for r in rates if r is not None], dtype)
-    lanes = _initialise(optimizer, parameters, learning_rates)
-    target = jnp.asarray(-np.inf if stop_loss is None else stop_loss, dtype)
-    mode = "map" if jax.default_backend() == "cpu" else "vmap"
-
-    seen: list[Any] = []
-    began = time.perf_counter()
-    with DescentProgress(progress, int(steps)) as bar:
-        position, now, budget = 0, 0, 256
-        while position < len(marks):
-            chunk, position, last = _next_chunk(marks, position, now, budget)
-            tick = time.perf_counter()
-            lanes, found = _advance(
-                objective, optimizer, learning_rates, lanes, chunk, pairs, target, mode
-            )
-            jax.block_until_ready(lanes)
-            seen.append(jax.tree.map(np.asarray, found))
-            budget = _grow(budget, last - now, time.perf_counter() - tick)
-            now = last
-            bar(int(jnp.max(lanes.count)), float(jnp.max(lanes.loss)))
-            if not bool(jnp.any(lanes.status == _RUNNING)):
-                break
-    seconds = time.perf_counter() - began
-
-    joined = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *seen)
-    config = {
-        "kind": "descent",
-        "objective": describe(objective),
-        "optimizer": getattr(optimizer, "__qualname__", type(optimizer).__name__),
-        "steps": int(steps),
-        "stop_loss": stop_loss,
-        "dtype": str(dtype),
-        "observe": [name for name, _ in pairs],
-        **provenance(),
-    }
-    return [
-        _trajectory(lane, joined, lanes, checked[lane], rates[lane], config, seconds)
-        for lane in range(len(checked))
+    configs = [
+        {
+            "kind": "descent",
+            "objective": describe(one),
+            "optimizer": describe_function(optimizer),
+            "learning_rate": rate,
+            "steps": int(steps),
+            "stop_loss": stop_loss,
+            "dtype": str(dtype),
+            "observe": [name for name, _ in pairs],
+            **provenance(),
+        }
+        for one, rate in zip(objectives, rates, strict=True)
     ]
+    objective, many = _together(objectives)
+    parameters = jax.tree.map(lambda *leaves: jnp.stack(leaves), *checked)
+    speeds = None if rates[0] is None else jnp.asarray(np.asarray(rates, float), dtype)
+    lanes = initialise(objective, many, optimizer, parameters, speeds)
+    batch = _Batch(lanes, objective, many, speeds)
+    target = jnp.asarray(-np.inf if stop_loss is None else stop_loss, dtype)
+    key = None
+    if checkpoint is not None:
+        text = program(objective, many, optimizer, speeds, lanes, pairs, batch.mode)
+        key = [configs, marks.tolist(), fingerprint((parameters, speeds, target)), text]
+    with DescentProgress(progress, int(steps)) as bar:
+        batch.run(optimizer, marks, pairs, target, Keeper(checkpoint, key), bar)
+    return [_trajectory(batch, k, checked[k], configs[k]) for k in range(len(starts))]
+
+
+def _together(objectives: list[Objective]) -> tuple[Objective, bool]:
+    """One objective for all runs, or all of them along a new first axis; and which."""
+    first = objectives[0]
+    if all(one is first for one in objectives):
+        return first, False
+    for k, one in enumerate(objectives):
+        same = jax.tree.structure(one) == jax.tree.structure(first)
+        if not same or [jnp.shape(x) for x in jax.tree.leaves(one)] != [
+            jnp.shape(x) for x in jax.tree.leaves(first)
+        ]:
+            raise ValueError(
+                f"objectives[{k}] is not like objectives[0] (kind, shape, number of observations, "
+                "loss convention, penalty); run unlike ones in calls of their own."
+            )
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *objectives), True
 
 
 def _check_optimizer(optimizer: Optimizer, rates: list[float | None]) -> None:
@@ -241,55 +266,117 @@ def _marks(record: Any, steps: int) -> np.ndarray:
     return np.concatenate([[0], wanted, [steps]]).astype(np.int64)
 
 
-class _Lanes(eqx.Module):
-    """The runs' states, each array with the runs along its first axis."""
+class _Batch:
+    """Runs on the way: their states on the device, their records here.
 
-    parameters: Any
-    optimizer_state: Any
-    count: Int[Array, " b"]
-    loss: Float[Array, " b"]
-    status: Int[Array, " b"]
-
-
-def _make(optimizer: Optimizer, rate: Array | None) -> optax.GradientTransformation:
-    if isinstance(optimizer, optax.GradientTransformation):
-        return optimizer
-    return optimizer(rate)
-
-
-@eqx.filter_jit
-def _initialise(optimizer: Optimizer, parameters: Any, rates: Array | None) -> _Lanes:
-    def one(values: Any, rate: Array | None) -> Any:
-        return _make(optimizer, rate).init(values)
-
-    count = jax.tree.leaves(parameters)[0].shape[0]
-    return _Lanes(
-        parameters=parameters,
-        optimizer_state=jax.vmap(one, in_axes=(0, None if rates is None else 0))(parameters, rates),
-        count=jnp.zeros(count, jax.dtypes.canonicalize_dtype(jnp.int64)),
-        loss=jnp.full(count, jnp.inf, jax.tree.leaves(parameters)[0].dtype),
-        status=jnp.zeros(count, jnp.int32),
-    )
-
-
-def _next_chunk(marks: np.ndarray, position: int, now: int, budget: int) -> tuple[Array, int, int]:
-    """The next stops (iteration, recorded or not), the next position in `marks`, the end.
-
-    Their number is fixed, so that the program is compiled once: a short list is padded with its
-    last stop, not recorded again. A chunk ends after `budget` iterations at the latest, if need be
-    between records.
+    Where runs go side by side, those that are done are taken out once they are half of all, so that
+    the others are not held up.
     """
-    stops: list[tuple[int, int]] = []
-    while len(stops) < _MARKS_PER_CHUNK and position < len(marks):
-        if marks[position] > now + budget:
-            break
-        stops.append((int(marks[position]), 1))
-        position += 1
-    if not stops:
-        stops.append((now + budget, 0))
-    last = stops[-1][0]
-    stops += [(last, 0)] * (_MARKS_PER_CHUNK - len(stops))
-    return jnp.asarray(np.array(stops).T), position, last
+
+    def __init__(self, lanes: Lanes, objective: Objective, many: bool, rates: Any):
+        self.lanes, self.objective, self.many, self.rates = lanes, objective, many, rates
+        self.mode: Mode = "map" if jax.default_backend() == "cpu" else "vmap"
+        count = lanes.count.shape[0]
+        self.going = list(range(count))
+        self.records: list[list[Any]] = [[] for _ in range(count)]
+        self.ended: dict[int, Lanes] = {}
+        self.seconds = 0.0
+
+    def run(
+        self, optimizer: Optimizer, marks: np.ndarray, pairs: Pairs, target: Any, keeper: Keeper,
+        bar: Callable[[int, float], None],
+    ) -> None:  # fmt: skip
+        """Go on to the last mark, or until every run has stopped."""
+        position, now, budget = self._resume(optimizer, marks, pairs, target, keeper)
+        while position < len(marks) and self.going:
+            chunk, position, last = next_chunk(marks, position, now, budget)
+            tick = time.perf_counter()
+            self.lanes, found = advance(
+                self.objective, self.many, optimizer, self.rates, self.lanes, chunk, pairs, target,
+                self.mode,
+            )  # fmt: skip
+            jax.block_until_ready(self.lanes)
+            self._keep(jax.tree.map(np.asarray, found))
+            spent = time.perf_counter() - tick
+            self.seconds += spent
+            budget = _grow(budget, last - now, spent)
+            now = last
+            bar(int(jnp.max(self.lanes.count)), float(jnp.max(self.lanes.loss)))
+            self._take_out()
+            if keeper.due():
+                self._write(keeper, position, now, budget)
+        for k, lane in enumerate(self.going):
+            self.ended[lane] = jax.tree.map(lambda leaf, k=k: leaf[k], self.lanes)
+
+    def _keep(self, found: Any) -> None:
+        for k, lane in enumerate(self.going):
+            kept = np.flatnonzero(found[0][k])
+            if kept.size:
+                part = jax.tree.map(lambda array, k=k, kept=kept: array[k][kept], found[1:])
+                self.records[lane].append(part)
+
+    def _take_out(self) -> None:
+        running = np.asarray(self.lanes.status) == RUNNING
+        if self.mode == "map" and running.any():
+            return  # here a run that is done costs nothing
+        if 2 * running.sum() > len(running):
+            return
+        for k in np.flatnonzero(~running):
+            self.ended[self.going[k]] = jax.tree.map(lambda leaf, k=k: leaf[k], self.lanes)
+        self.going = [lane for lane, alive in zip(self.going, running, strict=True) if alive]
+        left = np.flatnonzero(running)
+        self.lanes = jax.tree.map(lambda leaf: leaf[left], self.lanes)
+        self._restrict(left)
+
+    def _write(self, keeper: Keeper, position: int, now: int, budget: int) -> None:
+        for parts in self.records:
+            if len(parts) > 1:
+                parts[:] = [jax.tree.map(lambda *some: np.concatenate(some), *parts)]
+        ended = sorted(self.ended)
+        plain = {
+            "position": position,
+            "now": now,
+            "budget": budget,
+            "seconds": self.seconds,
+            "going": self.going,
+            "ended": ended,
+            "recorded": [k for k, parts in enumerate(self.records) if parts],
+        }
+        records = [parts[0] for parts in self.records if parts]
+        keeper.write((self.lanes, [self.ended[k] for k in ended], records), plain)
+
+    def _resume(
+        self, optimizer: Optimizer, marks: np.ndarray, pairs: Pairs, target: Any, keeper: Keeper
+    ) -> tuple[int, int, int]:
+        """Position in the marks, iteration and budget to begin with."""
+        begin = (0, 0, _FIRST_BUDGET)
+        found = keeper.read()
+        if found is None:
+            return begin
+        leaves, plain = found
+        chunk = next_chunk(marks, *begin)[0]
+        records = eqx.filter_eval_shape(
+            advance, self.objective, self.many, optimizer, self.rates, self.lanes, chunk, pairs,
+            target, self.mode,
+        )[1][1:]  # fmt: skip
+        left, recorded = plain["going"], plain["recorded"]
+        lane = jax.tree.map(lambda leaf: leaf[0], self.lanes)
+        shape = (self.lanes, [lane] * len(plain["ended"]), [records] * len(recorded))
+        lanes, ended, parts = jax.tree.unflatten(jax.tree.structure(shape), leaves)
+        self.lanes = jax.tree.map(jnp.asarray, lanes)
+        self.ended = dict(zip(plain["ended"], ended, strict=True))
+        for k, part in zip(recorded, parts, strict=True):
+            self.records[k] = [part]
+        self._restrict(left)
+        self.going, self.seconds = left, plain["seconds"]
+        return plain["position"], plain["now"], plain["budget"]
+
+    def _restrict(self, left: Any) -> None:
+        """Keep the rates and data of these runs alone."""
+        left = np.asarray(left, int)
+        self.rates = jax.tree.map(lambda leaf: leaf[left], self.rates)
+        if self.many:
+            self.objective = jax.tree.map(lambda leaf: leaf[left], self.objective)
 
 
 def _grow(budget: int, used: int, seconds: float) -> int:
@@ -298,113 +385,15 @@ def _grow(budget: int, used: int, seconds: float) -> int:
     return int(np.clip(rate * _CHUNK_SECONDS, budget / 8, budget * 8)) + 1
 
 
-@eqx.filter_jit
-def _advance(
-    objective: Objective,
-    optimizer: Optimizer,
-    rates: Array | None,
-    lanes: _Lanes,
-    chunk: Int[Array, "2 k"],
-    pairs: tuple[tuple[str, Observable], ...],
-    stop_loss: Array,
-    mode: Literal["map", "vmap"],
-) -> tuple[_Lanes, Any]:
-    """Take all runs through the stops of one chunk; returns the records, runs first, then stops."""
-
-    def one(lane: tuple[_Lanes, Array | None]) -> tuple[_Lanes, Any]:
-        start, rate = lane
-        # Value and gradient are at hand for those that ask for more (L-BFGS, Polyak's rule); where
-        # none does, the compiler leaves the penalty's value out.
-        update = optax.with_extra_args_support(_make(optimizer, rate)).update
-        evaluate = objective.loss_and_gradient
-
-        def status_of(loss: Array) -> Array:
-            status = jnp.where(loss <= stop_loss, _LOSS, _RUNNING)
-            return jnp.where(loss < jnp.inf, status, _DIVERGED).astype(jnp.int32)
-
-        def to_stop(carry: Any, stop: Array) -> tuple[Any, Any]:
-            mark, recorded = stop
-            status = carry[-1]
-            alive = status == _RUNNING
-
-            def going(inner: Any) -> Array:
-                count, loss = inner[:2]
-                return alive & (count < mark) & (loss > stop_loss) & (loss < jnp.inf)
-
-            def body(inner: Any) -> Any:
-                count, loss, gradient, parameters, state = inner
-                value = loss + objective.penalty_at(parameters)
-                change, state = update(
-                    gradient, state, parameters,
-                    value=value, grad=gradient, value_fn=objective.value,
-                )  # fmt: skip
-                parameters = jax.tree.map(jnp.add, parameters, change)
-                loss, gradient = evaluate(parameters)
-                return count + 1, loss, gradient, parameters, state
-
-            inner = jax.lax.while_loop(going, body, carry[:-1])
-            count, loss, _, parameters, _ = inner
-            status = jnp.where(alive, status_of(loss), status)
-            valid = alive & ((recorded == 1) | (status != _RUNNING))
-            view = State(FactorChart(objective), parameters)
-
-            def observe(_: Any) -> Any:
-                return {name: function(view) for name, function in pairs}
-
-            def nothing(_: Any) -> Any:
-                shapes = jax.eval_shape(observe, None)
-                return jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shapes)
-
-            seen = jax.lax.cond(valid, observe, nothing, None)
-            return (*inner, status), (valid, count, seen)
-
-        # The carry holds loss and gradient at the current parameters: each iteration evaluates
-        # once, # and the stop is decided before the update.
-        loss, gradient = evaluate(start.parameters)
-        carry = (
-            start.count,
-            loss,
-            gradient,
-            start.parameters,
-            start.optimizer_state,
-            start.status,
-        )
-        carry, found = jax.lax.scan(to_stop, carry, chunk.T)
-        count, loss, _, parameters, state, status = carry
-        return _Lanes(parameters, state, count, loss, status), found
-
-    lanes_and_rates = (lanes, rates)
-    if lanes.count.shape[0] == 1:
-        single = jax.tree.map(lambda leaf: leaf[0], lanes_and_rates)
-        return jax.tree.map(lambda leaf: leaf[None], one(single))
-    if mode == "map":
-        return jax.lax.map(one, lanes_and_rates)
-    return jax.vmap(one)(lanes_and_rates)
-
-
-def _trajectory(
-    lane: int,
-    joined: Any,
-    lanes: _Lanes,
-    start: Factors,
-    rate: float | None,
-    config: dict[str, Any],
-    seconds: float,
-) -> Trajectory:
-    valid, counts, seen = joined
-    kept = valid[lane]
-    recorded = jax.tree.map(lambda array: array[lane][kept], seen)
-    outcome = {
-        _RUNNING: Outcome.OUT_OF_STEPS,
-        _LOSS: Outcome.REACHED_LOSS,
-        _DIVERGED: Outcome.DIVERGED,
-    }[int(lanes.status[lane])]
+def _trajectory(batch: _Batch, k: int, start: Factors, config: dict[str, Any]) -> Trajectory:
+    lane = batch.ended[k]
+    counts, seen = jax.tree.map(lambda *parts: np.concatenate(parts), *batch.records[k])
     return Trajectory(
-        times=counts[lane][kept],
-        observables=named_observables(config["observe"], recorded),
-        final=named_arrays(tuple(leaf[lane] for leaf in lanes.parameters)),
+        times=counts,
+        observables=named_observables(config["observe"], seen),
+        final=named_arrays(tuple(lane.parameters)),
         initial=named_arrays(start),
-        outcome=outcome,
-        stats={"iterations": int(lanes.count[lane]), "seconds_of_batch": seconds},
-        config=json.loads(json.dumps({**config, "learning_rate": rate}, default=str)),
+        outcome=_OUTCOMES[int(lane.status)],
+        stats={"iterations": int(lane.count), "seconds_of_batch": batch.seconds},
+        config=json.loads(json.dumps(config, default=str)),
     )

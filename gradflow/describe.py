@@ -1,5 +1,6 @@
 """What determines a result, as plain values, for the attributes of stored runs."""
 
+import functools
 import hashlib
 from typing import Any
 
@@ -17,6 +18,15 @@ def fingerprint(tree: Any) -> str:
             digest.update(f"{array.dtype}{array.shape}".encode())
             digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def describe_function(function: Any) -> str:
+    """A function's name; of a `functools.partial`, with the arguments it fixes."""
+    if isinstance(function, functools.partial):
+        fixed = [repr(value) for value in function.args]
+        fixed += [f"{name}={value!r}" for name, value in function.keywords.items()]
+        return f"{describe_function(function.func)}({', '.join(fixed)})"
+    return getattr(function, "__qualname__", type(function).__name__)
 
 
 def describe(objective: Any) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Files written whole or not at all."""
 
+import importlib.util
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,3 +58,26 @@ def replace_between(page: Path, begin: str, end: str, text: str) -> None:
     before, after = old.split(begin)[0], old.split(end)[1]
     with whole_file(page) as temporary:
         temporary.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def run_module(path: Path, name: str) -> None:
+    """Run a Python file as the module `name`; a second time does nothing.
+
+    Args:
+      path: the file.
+      name: under which it stays in `sys.modules`.
+
+    Raises:
+      ValueError: if it does not exist or is not a Python file.
+    """
+    path = Path(path)
+    if name in sys.modules and sys.modules[name].__file__ == str(path.resolve()):
+        return
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}.")
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)

@@ -82,9 +82,15 @@ def _receive(handle: Any, t: Any, loss: Any, steps: Any, valid: Any) -> None:
 
 
 class DescentProgress:
-    """A progress bar over iterations, or nothing; entering it gives what to call with news."""
+    """A progress bar over iterations, or nothing; entering it gives what to call with news.
 
-    def __init__(self, show: bool, steps: int):
+    Args:
+      show: draw the bar; or the function to call instead.
+      steps: iterations at the end of the bar.
+    """
+
+    def __init__(self, show: bool | Callable[[int, float], None], steps: int):
+        self.told = show if callable(show) else lambda count, loss: None
         self.bar = (
             Progress(
                 TextColumn("descent"),
@@ -93,14 +99,14 @@ class DescentProgress:
                 TextColumn("{task.description}"),
                 TimeRemainingColumn(),
             )
-            if show
+            if show is True
             else None
         )
         self.steps = steps
 
     def __enter__(self) -> Callable[[int, float], None]:
         if self.bar is None:
-            return lambda count, loss: None
+            return self.told
         self.bar.start()
         task = self.bar.add_task("", total=self.steps)
         bar = self.bar

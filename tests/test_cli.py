@@ -3,7 +3,7 @@ import json
 import jax
 import pytest
 
-from theory_checks.cli import main
+from experiments.command import main
 
 OWN = """
 import numpy as np

@@ -1,4 +1,4 @@
-"""Descent: against NumPy loops and the flow; stops, records, batches, precisions, compilation."""
+"""Descent: against NumPy loops and the flow; stops, records, precisions, compilation."""
 
 import json
 import math
@@ -282,46 +282,6 @@ def test_default_observables_are_those_of_the_problem():
     assert run.config["observe"] == list(run.observables)
 
 
-# Batches
-
-
-@pytest.mark.parametrize("rates", [0.05, [0.05, 0.02, 0.1]], ids=["one rate", "three rates"])
-def test_a_batch_equals_single_runs(rates):
-    starts = [START, tuple(0.5 * f for f in START), tuple(jnp.flip(f) for f in START)]
-    asked = {"steps": 300, "stop_loss": 0.05, "record": [1, 10, 100], "observe": OBSERVE}
-    batch = gf.run_descents(OBJECTIVE, starts, optax.sgd, learning_rates=rates, **asked)
-    assert len(batch) == 3
-    each = rates if isinstance(rates, list) else [rates] * 3
-    for run, start, rate in zip(batch, starts, each, strict=True):
-        single = gf.run_descent(OBJECTIVE, start, optax.sgd, learning_rate=rate, **asked)
-        assert run.outcome is single.outcome
-        assert run.config["learning_rate"] == rate
-        np.testing.assert_array_equal(run.times, single.times)
-        # Two programs may order additions differently.
-        np.testing.assert_allclose(run["product"], single["product"], rtol=1e-11)
-        np.testing.assert_allclose(run.final["W_1"], single.final["W_1"], rtol=1e-11)
-    # Each run stops by itself.
-    assert len({int(run.times[-1]) for run in batch}) > 1
-
-
-def test_a_batch_goes_on_after_one_of_its_runs_diverged():
-    asked = {"steps": 300, "record": [299], "observe": OBSERVE}
-    bad, good, _ = gf.run_descents(
-        OBJECTIVE, [START] * 3, optax.sgd, learning_rates=[5.0, 0.05, 0.05], **asked
-    )
-    assert bad.outcome is Outcome.DIVERGED
-    assert good.outcome is Outcome.OUT_OF_STEPS
-    single = gf.run_descent(OBJECTIVE, START, optax.sgd, learning_rate=0.05, **asked)
-    np.testing.assert_allclose(good["loss"], single["loss"], rtol=1e-11)
-
-
-def test_a_batch_takes_a_made_optimizer():
-    runs = gf.run_descents(OBJECTIVE, [START, START], optax.sgd(0.05), steps=10, observe=OBSERVE)
-    wanted = chain(numpy_run(sgd(0.05), 10)[-1])
-    for run in runs:
-        np.testing.assert_allclose(run["product"][-1], wanted, atol=1e-13)
-
-
 # Precision, compilation, configuration
 
 
@@ -387,10 +347,6 @@ def refused(start=START, optimizer=optax.sgd, **asked):
     return lambda: gf.run_descent(OBJECTIVE, start, optimizer, **asked)
 
 
-def refused_batch(starts, rates=0.1):
-    return lambda: gf.run_descents(OBJECTIVE, starts, optax.sgd, steps=10, learning_rates=rates)
-
-
 REFUSED = {
     "two precisions": (
         refused(gf.astype(START, jnp.float32)), "start is float32", "gradflow.astype"),
@@ -413,10 +369,6 @@ REFUSED = {
     "record of fractions": (refused(record=[0.5]), "[0.5]", "whole numbers"),
     "no record": (refused(record=[]), "[]", "whole numbers"),
     "unknown observable": (refused(observe=["rank"]), "'rank'", "known are"),
-    "no start": (refused_batch([]), "no start", "at least one"),
-    "rates too few": (refused_batch([START, START], [0.1]), "2 starts but 1", "learning rates"),
-    "rate for one only": (refused_batch([START, START], [0.1, None]), "every run", "for none"),
-    "one bad start": (refused_batch([START, START[:2]]), "((3, 3), (3, 3))", "factors[0] is W_1"),
 }  # fmt: skip
 
 

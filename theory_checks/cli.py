@@ -1,23 +1,14 @@
-"""The command line: `gradflow check`, `gradflow report`, `gradflow list`, `gradflow --version`."""
+"""The commands on claims: `gradflow check` and `gradflow report`."""
 
 import json
-import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-# One BLAS thread, before JAX starts: threads make the SVD of small matrices hundreds of times
-# slower.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# Compiled programs are kept for the next run.
-_CACHE = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(_CACHE, "gradflow", "jax"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+import tyro
 
-import tyro  # noqa: E402
-
-from theory_checks.papers import load_file, load_papers  # noqa: E402
+from experiments.command import Misuse
+from theory_checks.papers import load_file, load_papers
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,71 +58,18 @@ class Report:
     """Also put the table of verdicts between the marks of this Markdown page."""
 
 
-@dataclass
-class List:
-    """List all claims."""
+def check(words: list[str]) -> int:
+    """Check claims and their negative controls, and print a verdict for each.
 
-    module: Path | None = None
-    """A Python file with claims of your own."""
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit.
-
-    The status is 0 if every verdict was reached, 1 if a check crashed or a control did not fail, 2
-    on misuse.
+    The status is 0 if every verdict was reached, 1 if a check crashed or a control did not fail.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments == ["--version"]:
-        from gradflow import __version__
-
-        print(f"gradflow {__version__}")
-        sys.exit(0)
-    command = tyro.extras.subcommand_cli_from_dict(
-        {"check": Check, "report": Report, "list": List},
-        prog="gradflow",
-        description="Theorems on deep matrix factorisation, checked against exact simulation.",
-        args=arguments,
-    )
-    try:
-        sys.exit(run(command))
-    except Misuse as error:
-        print(f"gradflow: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
-class Misuse(Exception):
-    """The command's words are off; the message names the remedy."""
-
-
-def run(command: Check | Report | List) -> int:
-    """Carry out a parsed command; returns the exit status.
-
-    Raises:
-      Misuse: on an unknown id, a module or a folder that does not exist.
-    """
+    command = tyro.cli(Check, args=words, prog="gradflow check")
     import jax
-    from rich.console import Console
 
-    from theory_checks import report
-    from theory_checks.claims import registered, select
+    from theory_checks.claims import select
 
-    if isinstance(command, Report):
-        jax.config.update("jax_enable_x64", True)
-    if isinstance(command, Check):
-        jax.config.update("jax_enable_x64", command.precision == "float64")
-    load_papers()
-    if not isinstance(command, Report) and command.module is not None:
-        try:
-            load_file(command.module)
-        except ValueError as error:
-            raise Misuse(str(error)) from error
-    console = Console()
-    if isinstance(command, Report):
-        return _report(command, console)
-    if isinstance(command, List):
-        console.print(report.listing(list(registered().values())))
-        return 0
+    jax.config.update("jax_enable_x64", command.precision == "float64")
+    _load(command.module)
     if command.quick and command.full:
         raise Misuse("give --quick or --full, not both.")
     for path in (command.json, command.html):
@@ -141,17 +79,43 @@ def run(command: Check | Report | List) -> int:
         chosen = select(list(command.ids))
     except ValueError as error:
         raise Misuse(str(error)) from error
-    return _check(command, chosen, console)
+    return _check(command, chosen, _console())
+
+
+def report(words: list[str]) -> int:
+    """Write the ledger as one HTML page that works offline."""
+    command = tyro.cli(Report, args=words, prog="gradflow report")
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    load_papers()
+    return _report(command, _console())
+
+
+def _load(module: Path | None) -> None:
+    load_papers()
+    if module is not None:
+        try:
+            load_file(module)
+        except ValueError as error:
+            raise Misuse(str(error)) from error
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console()
 
 
 def _check(command: Check, chosen: "list[Claim]", console: "Console") -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from gradflow.machine import cores
     from theory_checks import page, pictures, report, workers
     from theory_checks.claims import Settings
 
     settings = Settings(full=command.full, seed=command.seed, quick=command.quick)
-    jobs = workers.default_jobs() if command.jobs is None else command.jobs
+    jobs = cores() if command.jobs is None else command.jobs
     if jobs < 1:
         raise Misuse(f"--jobs must be at least 1, but it is {jobs}.")
     with Progress(
@@ -214,7 +178,3 @@ def _report(command: Report, console: "Console") -> int:
 
 def _beside(path: Path | None) -> Path:
     return Path("results") if path is None else path.resolve().parent
-
-
-if __name__ == "__main__":
-    main()

@@ -1,12 +1,11 @@
 """Where the claims are: the modules of the papers, and files of one's own."""
 
 import importlib
-import importlib.util
 import pkgutil
-import sys
 from pathlib import Path
 
 import theory_checks
+from gradflow.files import run_module
 
 PAPERS = ("arora2019", "razin2020", "zhao2022", "wang2024")
 """The modules that hold claims, with those whose names begin with one of them and an underscore."""
@@ -27,14 +26,4 @@ def load_file(path: Path) -> None:
     Raises:
       ValueError: if it does not exist or is not a Python file.
     """
-    name = f"claims_of_{path.stem}"
-    if name in sys.modules and sys.modules[name].__file__ == str(path.resolve()):
-        return
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}.")
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path} is not a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
+    run_module(path, f"claims_of_{path.stem}")

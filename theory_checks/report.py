@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gradflow.files import whole_file
-from theory_checks.claims import Claim
+from theory_checks.claims import Claim, registered
 from theory_checks.page import Row, margin
+from theory_checks.papers import load_file, load_papers
 
 COLOURS = {
     "holds": "green",
@@ -84,6 +85,14 @@ def listing(claims: Sequence[Claim]) -> Table:
     for made in claims:
         result.add_row(made.id, made.kind, made.where, made.control_text)
     return result
+
+
+def registered_listing(module: Path | None) -> Table:
+    """All claims of the papers, and those of a file of one's own."""
+    load_papers()
+    if module is not None:
+        load_file(module)
+    return listing(list(registered().values()))
 
 
 def write_json(rows: Sequence[Row], path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import multiprocessing
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,11 +55,6 @@ def check_all(
                 done[row["id"]] = row
                 told(row)
     return [done[made.id] for made in claims]
-
-
-def default_jobs() -> int:
-    """As many processes as there are cores for this one."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _begin(float64: bool, module: Path | None) -> None:

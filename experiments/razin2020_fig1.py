@@ -1,0 +1,156 @@
+"""razin2020, Figure 1: the unobserved entry against the loss, 2x2, depths 2, 3 and 4."""
+
+import itertools
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+import gradflow as gf
+from experiments import unobserved_entry as shared
+from experiments.catalogue import register
+from experiments.experiment import Experiment, Finding, Precision, Protocol, Scale
+from experiments.results import Results
+from experiments.unobserved_entry import Cell
+from experiments.work import Descent
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every rate with every scale, balanced and unbalanced, at every depth.
+
+    The paper's Appendix F.2.1 prints the rates; it lowered rate and scale together, run by run,
+    between the scales 1e-2 and 1e-5, which the grid crosses in full.
+    """
+
+    depths: tuple[int, ...] = (2, 3, 4)
+    """Numbers of factors."""
+    rates: tuple[float, ...] = (6e-2, 3e-2, 9e-3, 6e-3, 3e-3, 9e-4)
+    """Learning rates at depths up to 3."""
+    rates_deep: tuple[float, ...] = (6e-3, 4.5e-3, 3e-3, 9e-4)
+    """Learning rates from depth 4 on, where descent is more sensitive to them."""
+    scales: tuple[float, ...] = (1e-2, 1e-3, 1e-4, 1e-5)
+    """Standard deviations of the initial product's entries."""
+    seeds: tuple[int, ...] = (0,)
+    """Of the starts."""
+    steps: int = shared.STEPS
+    """Iterations allowed."""
+
+
+@register
+class Fig1(Experiment):
+    """Absolute unobserved entry against loss."""
+
+    id = "razin2020.fig1"
+    title = "unobserved entry against loss at 2x2: depth, balance, rate and scale"
+    family = "razin2020.blowup"
+    varies = ("seed", "rate", "scale", "balanced")
+    hours = {"quick": 0.002, "paper": 0.04}  # noqa: RUF012
+    theirs = shared.THEIRS
+
+    def grid(self, scale: Scale, protocol: Protocol) -> Grid:
+        if scale == "paper":
+            return Grid()
+        return Grid(rates=(6e-2, 9e-3), rates_deep=(6e-3,), scales=(1e-2, 1e-3), steps=200_000)
+
+    def cells(self, grid: Grid) -> list[Cell]:
+        found = []
+        for depth in grid.depths:
+            rates = grid.rates if depth <= 3 else grid.rates_deep
+            for rate, scale, balanced, seed in itertools.product(
+                rates, grid.scales, (True, False), grid.seeds
+            ):
+                cell = Cell(depth, rate, scale, balanced, seed, grid.steps)
+                shared.check(cell)
+                found.append(cell)
+        return found
+
+    def work(self, cell: Cell, precision: Precision) -> Descent:
+        return shared.descent(cell, precision)
+
+    def plot(self, results: Results) -> Figure:
+        depths = results.values("depth")
+        with gf.plotting.paper_style():
+            figure, axes = plt.subplots(
+                1, len(depths), figsize=(2.7 * len(depths) + 1, 3.0), sharey=True, squeeze=False,
+                layout="constrained",
+            )  # fmt: skip
+            last = max(int(data["time"][-1]) for _, data in results)
+            lines = None
+            for ax, depth in zip(axes[0], depths, strict=True):
+                chosen = results.where(depth=depth, method="own")
+                runs = [(data, "o" if cell.balanced else "s") for cell, data in chosen]
+                lines = shared.draw(ax, runs, last)
+                flows = results.where(depth=depth, method="flow")
+                for _, data in flows:
+                    entry, loss = shared.entry_and_loss(data)
+                    ax.plot(loss, entry, "--", color=gf.plotting.COLOURS[1], lw=0.7)
+                loss = np.geomspace(0.3, shared.STOP_LOSS)
+                ax.plot(loss, 1 / np.sqrt(2 * loss), ":", color="black", lw=1.2)
+                ax.set(title=f"depth {depth}", xlim=(1.6, 0.6 * shared.STOP_LOSS), ylim=(1e-3, 2e2))
+            axes[0, 0].set_ylabel("absolute unobserved entry $|w_{11}|$")
+            handles = [
+                Line2D([], [], ls=":", color="black", label=r"$1/\sqrt{2\ell}$"),
+                Line2D([], [], marker="o", ls="", mfc="none", mec="black", label="end, balanced"),
+                Line2D([], [], marker="s", ls="", mfc="none", mec="black", label="end, unbalanced"),
+            ]
+            if len(results.where(method="flow")):
+                orange = gf.plotting.COLOURS[1]
+                handles.append(Line2D([], [], ls="--", color=orange, label="exact flow"))
+            axes[0, 0].legend(handles=handles, loc="lower right")
+            assert lines is not None
+            figure.colorbar(lines, ax=axes[0].tolist(), label="iteration")
+        return figure
+
+    def compare(self, results: Results) -> list[Finding]:
+        own = results.where(method="own")
+        ends = own.table.assign(entry=[shared.entry_and_loss(d)[0][-1] for _, d in own])
+        early = np.array([shared.entry_at(data, 0.3) for _, data in own])
+        small = own.table["scale"].to_numpy() <= 1e-3
+        seen = early[small & np.isfinite(early)]
+        grown = [
+            bool(entry[-1] > shared.entry_at(data, 0.3))
+            for _, data in own
+            for entry, loss in [shared.entry_and_loss(data)]
+            if loss[-1] <= 0.01 and np.isfinite(shared.entry_at(data, 0.3))
+        ]
+        medians = ends[ends["final_loss"] <= 1e-4].groupby("depth")["entry"].median()
+        findings = [
+            Finding(
+                "The unobserved entry grows while the loss falls",
+                all(grown) if grown else None,
+                f"larger at the end than at loss 0.3 in {sum(grown)} of {len(grown)} runs that "
+                "reach loss 0.01",
+            ),
+            Finding(
+                "All runs follow the same curve at first",
+                bool(np.ptp(seen) < 0.1 * seen.mean()) if seen.size > 1 else None,
+                f"at loss 0.3, from scales up to 1e-3, |w11| lies between {seen.min():.3f} and "
+                f"{seen.max():.3f}"
+                if seen.size
+                else "no run from so small a scale",
+            ),
+        ]
+        if {2, 3} <= set(medians.index):
+            findings.append(
+                Finding(
+                    "Depth strengthens the effect, most of all from 2 to 3",
+                    bool(medians[3] / medians[2] > max(1.0, medians.get(4, 0.0) / medians[3])),
+                    "median |w11| of the runs that end at loss 1e-4: "
+                    + ", ".join(f"depth {d}: {v:.3g}" for d, v in medians.items()),
+                )
+            )
+        deep = ends[(ends["depth"] >= 3) & (ends["final_loss"] <= 1e-4)]
+        if len(deep):
+            best = deep.loc[deep["entry"].idxmax()]
+            findings.append(
+                Finding(
+                    "With depth 3 or more and small rate and scale, runs end near 1/sqrt(2 loss)",
+                    bool(best["entry"] > 0.9 / np.sqrt(2 * best["final_loss"])),
+                    f"the farthest ends at {best['entry']:.4g}, "
+                    f"{best['entry'] * np.sqrt(2 * best['final_loss']):.3f} of the curve's value",
+                )
+            )
+        return findings

@@ -1,0 +1,295 @@
+"""Run an experiment: what is missing, spread over cores, an accelerator or a cluster."""
+
+import concurrent.futures
+import json
+import multiprocessing
+import pickle
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiments.catalogue import find
+from experiments.experiment import (
+    Experiment,
+    Item,
+    Precision,
+    Protocol,
+    Scale,
+    flat,
+    items_of,
+)
+from experiments.live import Display
+from experiments.results import OUT, grid_of
+from experiments.store import Corrupt, NoSpace, Store
+from experiments.workers import Device, Done, Task, do, end_with_parent, present
+from gradflow.machine import cores, processor_name
+
+_ATTEMPTS = 3  # how often a task is tried whose worker dies
+
+
+@dataclass
+class Report:
+    """What a run came to.
+
+    Attributes:
+      done: cells done now.
+      there: cells that were there before.
+      failures: label -> traceback.
+      seconds: wall time.
+      notes: what the user should know, such as damaged files that were set aside.
+    """
+
+    done: int = 0
+    there: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+
+def run(
+    id: str,
+    *,
+    scale: Scale = "paper",
+    protocol: Protocol = "paper",
+    out: Path = OUT,
+    grid: Any = None,
+    precision: Precision | None = None,
+    with_flow: bool = False,
+    device: Device = "cpu",
+    jobs: int | None = None,
+    batch: int = 1024,
+    cluster: str | None = None,
+    module: Path | None = None,
+    show: bool = True,
+    **changes: Any,
+) -> Report:
+    """Compute the cells of an experiment that are not in the store yet.
+
+    Args:
+      id: of the experiment.
+      scale: "paper" or "quick".
+      protocol: "paper" or "code".
+      out: where results go.
+      grid: the grid, if it is not that of scale and protocol.
+      precision: of the runs, if not the experiment's own.
+      with_flow: also the exact flow from each descent's start.
+      device: "cpu", "gpu" or "tpu".
+      jobs: processes on a CPU, as many as cores by default; 1 computes in this process.
+      batch: the most runs that go side by side on an accelerator.
+      cluster: address of a dask.distributed scheduler, whose workers share the store.
+      module: a file that defines the experiment, if it is your own.
+      show: progress on the terminal.
+      **changes: to the grid's fields.
+
+    Returns:
+      What was done.
+
+    Raises:
+      ValueError: on an unknown experiment, protocol, field or value, before anything is computed.
+      RuntimeError: if the device is not there.
+      OSError: if the store cannot be written to; what is in it stays.
+    """
+    experiment = find(id, module)
+    if grid is None:
+        grid = grid_of(experiment, scale, protocol, changes)
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"jobs must be at least 1, but it is {jobs}.")
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1, but it is {batch}.")
+    items = items_of(experiment, grid, precision or experiment.precision, with_flow)
+    store = Store(out / experiment.sharing())
+    store.prepare()
+    report = Report()
+    missing = _missing(experiment, items, store, report)
+    report.there = len(items) - len(missing)
+    tasks = _tasks(experiment, missing, store, module, device, batch)
+    began = time.monotonic()
+    if tasks:
+        with Display(experiment.id, len(items), report.there, store.folder, show) as display:
+            _do_all(tasks, device, jobs, cluster, report, display)
+        report.seconds = time.monotonic() - began
+        _log(store, experiment, scale, protocol, device, jobs, cluster, report)
+    return report
+
+
+def _missing(experiment: Experiment, items: list[Item], store: Store, report: Report) -> list[Item]:
+    """Items without a good file; damaged files are set aside."""
+    names, missing = store.names(), []
+    for item in items:
+        name = experiment.name(item)
+        if name in names:
+            try:
+                store.load(name)
+                continue
+            except Corrupt as error:
+                aside = store.set_aside(name)
+                reason = str(error).split("; delete")[0]
+                report.notes.append(f"{reason}. It is now {aside.name} and is computed again.")
+        missing.append(item)
+    return missing
+
+
+def _tasks(
+    experiment: Experiment, items: list[Item], store: Store, module: Path | None, device: Device,
+    batch: int,
+) -> list[Task]:  # fmt: skip
+    """On a CPU one item each, those of one program after another; else batches of one shape."""
+    groups: dict[Any, list[Item]] = defaultdict(list)
+    for item in items:
+        groups[experiment.shape_of(item)].append(item)
+    size = 1 if device == "cpu" else batch
+    labels = _labels(items)
+    tasks = []
+    for group in groups.values():
+        for k in range(0, len(group), size):
+            some = group[k : k + size]
+            tasks.append(
+                Task(
+                    experiment.id,
+                    None if module is None else str(module),
+                    pickle.dumps(some),
+                    tuple(experiment.name(item) for item in some),
+                    tuple(labels[item] for item in some),
+                    str(store.folder),
+                    device,
+                )
+            )
+    return tasks
+
+
+def _labels(items: list[Item]) -> dict[Item, str]:
+    """Each item by the fields in which items differ."""
+    values: dict[str, set[Any]] = defaultdict(set)
+    for item in items:
+        for name, value in flat(item.cell).items():
+            values[name].add(value)
+    labels = {}
+    for item in items:
+        parts = [f"{name} {value}" for name, value in flat(item.cell).items()
+                 if len(values[name]) > 1]  # fmt: skip
+        labels[item] = ", ".join([*parts, *(["flow"] if item.method == "flow" else [])]) or "run"
+    return labels
+
+
+def _do_all(
+    tasks: list[Task], device: Device, jobs: int | None, cluster: str | None, report: Report,
+    display: Display,
+) -> None:  # fmt: skip
+    if cluster is None and device == "cpu" and (jobs == 1 or len(tasks) == 1):
+        for task in tasks:
+            _take(task, do(task), report, display)
+        return
+    attempts: dict[Task, int] = defaultdict(int)
+    waiting = list(tasks)
+    while waiting:
+        lost: list[Task] = []
+        with _pool(device, jobs, cluster) as pool:
+            futures = {pool.submit(do, task): task for task in waiting}
+            going = set(futures)
+            while going:
+                finished, going = concurrent.futures.wait(
+                    going, timeout=0.5, return_when=concurrent.futures.FIRST_COMPLETED
+                )
+                for future in finished:
+                    task = futures[future]
+                    error = future.exception()
+                    if error is None:
+                        _take(task, future.result(), report, display)
+                    elif isinstance(error, OSError):
+                        for other in going:
+                            other.cancel()
+                        raise error
+                    else:  # its worker died
+                        attempts[task] += 1
+                        if attempts[task] < _ATTEMPTS:
+                            lost.append(task)
+                        else:
+                            text = f"Its worker died {_ATTEMPTS} times ({error}); is memory short?"
+                            report.failures |= dict.fromkeys(task.labels, text)
+                display.update(report.done, len(report.failures))
+        if lost:
+            report.notes.append(f"A worker died; {len(lost)} unfinished tasks were begun again.")
+        waiting = lost
+
+
+def _take(task: Task, done: Done, report: Report, display: Display) -> None:
+    for name, label in zip(task.names, task.labels, strict=True):
+        failure = done.failures[name]
+        if failure is None:
+            report.done += 1
+        else:
+            report.failures[label] = failure
+    display.update(report.done, len(report.failures))
+
+
+@contextmanager
+def _pool(device: Device, jobs: int | None, cluster: str | None) -> Iterator[Any]:
+    """Processes here, or a cluster's workers, as an executor."""
+    if cluster is not None:
+        with _cluster(cluster) as client:
+            yield client.get_executor(pure=False, retries=_ATTEMPTS)
+        return
+    pool = concurrent.futures.ProcessPoolExecutor(
+        (jobs or cores()) if device == "cpu" else 1,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=end_with_parent,
+    )
+    try:
+        wrong = pool.submit(present, device).result()
+        if wrong is not None:
+            raise RuntimeError(wrong)
+        yield pool
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Any]:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ValueError(
+            "--cluster needs dask.distributed; install it with pip install gradflow[cluster]."
+        ) from error
+    try:
+        client = Client(address, timeout="15s")
+    except (OSError, TimeoutError) as error:
+        raise ValueError(f"there is no scheduler at {address} ({error}).") from error
+    with client:
+        if not client.scheduler_info()["workers"]:
+            raise ValueError(f"the cluster at {address} has no workers; start some.")
+        yield client
+
+
+def _log(
+    store: Store, experiment: Experiment, scale: str, protocol: str, device: str,
+    jobs: int | None, cluster: str | None, report: Report,
+) -> None:  # fmt: skip
+    """One line a run, for the table of times."""
+    line = {
+        "experiment": experiment.id,
+        "scale": scale,
+        "protocol": protocol,
+        "done": report.done,
+        "seconds": round(report.seconds, 2),
+        "device": device,
+        "jobs": jobs or cores(),
+        "cluster": cluster is not None,
+        "processor": processor_name(),
+    }
+    try:
+        with (store.folder / "runs.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    except OSError:
+        pass
+
+
+__all__ = ["NoSpace", "Report", "run"]

@@ -1,0 +1,224 @@
+"""What Figures 1, 4 and 5 of razin2020 share: the norm blow-up problem, its starts, its picture."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LogNorm
+
+import gradflow as gf
+from experiments.experiment import Precision
+from experiments.work import Descent
+from gradflow.factorizations import Factors, Objective
+
+STEPS = 5_000_000
+STOP_LOSS = 1e-4
+# Time of one iteration of a minimal PyTorch loop on this problem; the authors' code, which also
+# evaluates metrics, takes at least that.
+THEIRS = (100e-6, "a minimal PyTorch loop at 2x2, benchmarks/results/descent-cpu.json")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of gradient descent.
+
+    Attributes:
+      depth: number of factors.
+      rate: learning rate.
+      scale: standard deviation of the initial product's entries.
+      balanced: balanced start, or every factor Gaussian by itself.
+      seed: of the start.
+      steps: iterations allowed.
+      stop_loss: where it stops.
+      rows: of the matrix.
+      columns: of the matrix.
+      unobserved: the position of the unobserved entry, counted from 0.
+      z: the observed entry beside it in its row.
+      z_prime: the observed entry beside it in its column.
+      epsilon: the observed entry diagonally opposite.
+    """
+
+    depth: int
+    rate: float
+    scale: float
+    balanced: bool
+    seed: int
+    steps: int = STEPS
+    stop_loss: float = STOP_LOSS
+    rows: int = 2
+    columns: int = 2
+    unobserved: tuple[int, int] = (0, 0)
+    z: float = 1.0
+    z_prime: float = 1.0
+    epsilon: float = 0.0
+
+
+@cache
+def objective(cell_problem: tuple[Any, ...], depth: int, dtype: str) -> Objective:
+    """The same object for cells that share the problem."""
+    shape, unobserved, z, z_prime, epsilon = cell_problem
+    problem = gf.norm_blowup(z, z_prime, epsilon, unobserved, shape)
+    return gf.astype(gf.Objective(problem, gf.MatrixProduct.of(shape, depth)), dtype)
+
+
+def wanted_sign(cell: Cell) -> int:
+    """The sign of the starting determinant under which the unobserved entry has to grow.
+
+    It is that of z z' if the unobserved entry lies on the diagonal, else the opposite: 1 in Figures
+    1 and 4, -1 in Figure 5.
+
+    References:
+      razin2020, Theorem 2 and Footnote 16.
+    """
+    diagonal = cell.unobserved[0] == cell.unobserved[1]
+    return 1 if (cell.z * cell.z_prime > 0) == diagonal else -1
+
+
+def guarantee(cell: Cell, loss: Any) -> np.ndarray:
+    r"""What the balanced flow promises at 2x2: a lower bound of the absolute unobserved entry.
+
+    (|z| - r) (|z'| - r) / (|epsilon| + r) with r = sqrt(2 loss); NaN where r reaches |z| or |z'|.
+
+    Args:
+      cell: gives z, z' and epsilon.
+      loss: any shape.
+
+    References:
+      razin2020, Lemma 25.
+    """
+    root = np.sqrt(2 * np.asarray(loss, float))
+    left, right = abs(cell.z) - root, abs(cell.z_prime) - root
+    bound = left * right / (abs(cell.epsilon) + root)
+    return np.where(np.minimum(left, right) > 0, bound, np.nan)
+
+
+def start(cell: Cell) -> Factors:
+    """Random factors, redrawn until the determinant has the sign of the theorem.
+
+    In a rectangular matrix the determinant is that of the upper left square block, and what exceeds
+    that block is zero.
+
+    References:
+      razin2020, Appendix F.2.1.
+    """
+    sizes = gf.MatrixProduct.of((cell.rows, cell.columns), cell.depth).sizes
+    square = min(cell.rows, cell.columns)
+    wanted = wanted_sign(cell)
+    for attempt in range(200):
+        key = jax.random.fold_in(jax.random.key(cell.seed), attempt)
+        if cell.balanced:
+            drawn = cell.scale * jax.random.normal(key, (cell.rows, cell.columns))
+            inside = jnp.zeros_like(drawn).at[:square, :square].set(drawn[:square, :square])
+            factors = gf.balanced_factors(inside, sizes)
+        else:
+            drawn = list(gf.gaussian_factors(key, sizes, product_std=cell.scale))
+            drawn[-1] = drawn[-1].at[square:].set(0.0)
+            drawn[0] = drawn[0].at[:, square:].set(0.0)
+            factors = tuple(drawn)
+        product = np.asarray(gf.MatrixProduct(sizes).product(factors))
+        # The determinant itself may underflow.
+        if np.linalg.slogdet(product[:square, :square])[0] == wanted:
+            return factors
+    raise RuntimeError(f"No start of sign {wanted:+d} in 200 draws for {cell}.")
+
+
+def descent(cell: Cell, precision: Precision) -> Descent:
+    """Plain gradient descent, recorded 40 times a decade; the product too if it is rectangular."""
+    check(cell)
+    problem = ((cell.rows, cell.columns), cell.unobserved, cell.z, cell.z_prime, cell.epsilon)
+    marks = np.unique(np.round(10 ** np.arange(0, np.log10(cell.steps), 1 / 40)).astype(int))
+    return Descent(
+        objective=objective(problem, cell.depth, precision),
+        start=gf.astype(start(cell), precision),
+        optimizer=optax.sgd,
+        rate=cell.rate,
+        steps=cell.steps,
+        stop_loss=cell.stop_loss,
+        record=marks,
+        observe=(
+            "loss",
+            "unobserved_entries",
+            "singular_values",
+            *(("product",) if cell.rows != cell.columns else ()),
+        ),
+    )
+
+
+def check(cell: Cell) -> None:
+    """Refuse a cell that cannot be run.
+
+    Raises:
+      ValueError: on a value out of range.
+    """
+    for name, low in (("depth", 2), ("steps", 1), ("rows", 2), ("columns", 2)):
+        if getattr(cell, name) < low:
+            raise ValueError(f"{name} must be at least {low}, but it is {getattr(cell, name)}.")
+    for name in ("rate", "scale", "stop_loss"):
+        if not 0 < getattr(cell, name) < np.inf:
+            raise ValueError(f"{name} must be above 0, but it is {getattr(cell, name)}.")
+    for name in ("z", "z_prime"):
+        if getattr(cell, name) == 0 or not np.isfinite(getattr(cell, name)):
+            raise ValueError(f"{name} must be finite and not 0, but it is {getattr(cell, name)}.")
+    if not np.isfinite(cell.epsilon):
+        raise ValueError(f"epsilon must be finite, but it is {cell.epsilon}.")
+    if not set(cell.unobserved) <= {0, 1}:
+        raise ValueError(
+            f"unobserved must lie in the upper left 2x2 block, counted from 0, but it is "
+            f"{cell.unobserved}."
+        )
+
+
+def entry_and_loss(data: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """The absolute unobserved entry and the loss at the records."""
+    return np.abs(data["unobserved_entries"].to_numpy()[:, 0]), data["loss"].to_numpy()
+
+
+def entry_at(data: xr.Dataset, level: float) -> float:
+    """The absolute unobserved entry where the loss first falls to a level; NaN if it never does."""
+    entry, loss = entry_and_loss(data)
+    below = np.flatnonzero(loss <= level)
+    if below.size == 0 or below[0] == 0:
+        return float("nan")
+    k = below[0]
+    share = np.log(loss[k - 1] / level) / np.log(loss[k - 1] / loss[k])
+    return float(entry[k - 1] ** (1 - share) * entry[k] ** share)
+
+
+def draw(
+    ax: Axes,
+    cells: Iterable[tuple[xr.Dataset, str]],
+    last: int,
+    marks: Sequence[float] = (),
+) -> LineCollection:
+    """Entry against loss, colour = iteration (log), one line a run, the end marked.
+
+    Args:
+      ax: where.
+      cells: each run with its marker.
+      last: the largest iteration, for the colours.
+      marks: losses where the marker stands too.
+    """
+    norm, lines = LogNorm(1, last), None
+    for data, marker in cells:
+        entry, loss = entry_and_loss(data)
+        times = np.maximum(data["time"].to_numpy(), 1)
+        points = np.stack([loss, entry], axis=1)
+        segments = np.stack([points[:-1], points[1:]], axis=1)
+        lines = LineCollection(list(segments), cmap="viridis", norm=norm, linewidths=1.0, alpha=0.8)
+        lines.set_array(times[1:])
+        ax.add_collection(lines)
+        at = [*marks, loss[-1]]
+        seen = [*(entry_at(data, level) for level in marks), entry[-1]]
+        ax.plot(at, seen, marker, ms=4, mfc="none", mec="black", mew=0.7)
+    ax.set(xscale="log", yscale="log", xlabel=r"loss $\ell$")
+    ax.invert_xaxis()
+    assert lines is not None
+    return lines

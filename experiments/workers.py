@@ -1,0 +1,252 @@
+"""What runs in a worker: on this machine, another one, or here. JAX is imported late, on purpose.
+
+A worker gets a task of plain values, sets its device up, does the items one after the other (on an
+accelerator: as one batch), and writes each into the store as soon as it is there.
+"""
+
+import datetime
+import json
+import os
+import pickle
+import platform
+import socket
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from experiments.experiment import Experiment, Item
+    from experiments.store import Store
+
+Device = Literal["cpu", "gpu", "tpu"]
+_HEARTBEAT = 0.5  # seconds between two notes of a run in flight
+
+
+@dataclass(frozen=True)
+class Task:
+    """Some items of one experiment.
+
+    All is plain but the items, and these are pickled, since their modules import JAX.
+
+    Attributes:
+      id: of the experiment.
+      module: a file it is defined in, if it is none of ours.
+      items: the pickled list of `Item`s.
+      names: their names.
+      labels: what to call them while they run.
+      folder: of the store.
+      device: where.
+    """
+
+    id: str
+    module: str | None
+    items: bytes
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    folder: str
+    device: Device
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a task: for each name, None or the traceback of a failure."""
+
+    failures: dict[str, str | None]
+
+
+def set_up(device: Device) -> None:
+    """Choose device, precision and threads; before JAX is used in this process.
+
+    Args:
+      device: where to compute.
+
+    Raises:
+      RuntimeError: if the device is not there.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    flags = os.environ.get("XLA_FLAGS", "")
+    if device == "cpu" and "intra_op_parallelism_threads" not in flags:
+        # One thread a process: there are as many processes as cores.
+        one = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+        os.environ["XLA_FLAGS"] = f"{flags} {one}".strip()
+    import jax
+
+    if device == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_enable_x64", True)
+    try:
+        jax.devices(device)
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"There is no {device} here that JAX can use ({str(error).splitlines()[0]}); "
+            "choose another --device, or install the JAX that belongs to it."
+        ) from None
+
+
+def end_with_parent() -> None:
+    """End this process once its parent is gone, so that a killed sweep leaves no workers."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def present(device: Device) -> str | None:
+    """What is wrong with the device here; None if nothing is."""
+    try:
+        set_up(device)
+    except RuntimeError as error:
+        return str(error)
+    return None
+
+
+def do(task: Task) -> Done:
+    """Do a task; each finished item is in the store when this returns.
+
+    Raises:
+      OSError: if the store cannot be written to; what is in it stays.
+    """
+    set_up(task.device)
+    from experiments.catalogue import find
+    from experiments.store import Store
+
+    experiment = find(task.id, None if task.module is None else Path(task.module))
+    items: list[Item] = pickle.loads(task.items)
+    store = Store(Path(task.folder))
+    failures: dict[str, str | None] = {}
+    together = task.device != "cpu" and len(items) > 1 and items[0].method == "own"
+    groups = [list(range(len(items)))] if together else [[k] for k in range(len(items))]
+    for group in groups:
+        names = [task.names[k] for k in group]
+        try:
+            _do_group(experiment, [items[k] for k in group], names, task.labels[group[0]], store)
+            failures |= dict.fromkeys(names)
+        except OSError:
+            raise
+        except Exception:
+            failures |= dict.fromkeys(names, traceback.format_exc())
+    return Done(failures)
+
+
+def _do_group(
+    experiment: "Experiment", items: "list[Item]", names: list[str], label: str, store: "Store"
+) -> None:
+    from experiments.work import Descent, do_descents, do_one, flow_beside
+
+    works = [experiment.work(item.cell, item.precision) for item in items]
+    beat = Heartbeat(store.folder, names[0], label if len(items) == 1 else f"{len(items)} runs")
+    began, busy = time.perf_counter(), time.process_time()
+    try:
+        if len(works) > 1 and all(isinstance(work, Descent) for work in works):
+            path = store.checkpoint(names[0])
+            finish = [lambda run, item=item: experiment.finish(item.cell, run) for item in items]
+            found = _without_broken_checkpoint(path, do_descents, works, finish, beat)
+        else:
+            path, found = store.checkpoint(names[0]), []
+            for item, work in zip(items, works, strict=True):
+                if item.method == "flow":
+                    assert isinstance(work, Descent)
+                    work = flow_beside(work)
+
+                def then(run: Any, item: Any = item) -> Any:
+                    return experiment.finish(item.cell, run)
+
+                found.append(_without_broken_checkpoint(path, do_one, work, then, beat))
+        spent = {
+            "batch_wall_seconds": time.perf_counter() - began,
+            "batch_processor_seconds": time.process_time() - busy,
+            "batch_size": len(items),
+        }
+        for item, name, data in zip(items, names, found, strict=True):
+            about = {
+                "item": experiment.describe(item),
+                "experiment": experiment.id,
+                "provenance": {**_provenance(), **spent},
+            }
+            store.save(name, data, about)
+        path.unlink(missing_ok=True)
+    finally:
+        beat.end()
+
+
+def _without_broken_checkpoint(path: Path, function: Any, *arguments: Any) -> Any:
+    """Call with the checkpoint's path last; a damaged checkpoint is thrown away."""
+    try:
+        return function(*arguments, path)
+    except ValueError as error:
+        if "checkpoint" not in str(error) or not path.exists():
+            raise
+        path.unlink()
+        return function(*arguments, path)
+
+
+def _provenance() -> dict[str, Any]:
+    from gradflow.machine import cores, processor_name
+    from gradflow.trajectory import provenance
+
+    return {
+        **provenance(),
+        "processor": processor_name(),
+        "cores": cores(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+class Heartbeat:
+    """Notes where a run is, in a small file beside the cells that `gradflow status` can read.
+
+    Args:
+      folder: of the store.
+      name: of the run.
+      label: what to call it.
+    """
+
+    def __init__(self, folder: Path, name: str, label: str):
+        self.path = folder / "live" / f"{name}.json"
+        self.label, self.written = label, 0.0
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self(0, float("nan"))
+
+    def __call__(self, iteration: int, loss: float) -> None:
+        """Take note of an iteration and its loss."""
+        if time.monotonic() - self.written < _HEARTBEAT:
+            return
+        self.written = time.monotonic()
+        note = {
+            "label": self.label,
+            "iteration": iteration,
+            "loss": loss,
+            "time": time.time(),
+            "worker": f"{socket.gethostname()}:{os.getpid()}",
+        }
+        try:
+            temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
+            temporary.write_text(json.dumps(note))
+            os.replace(temporary, self.path)
+        except OSError:
+            pass  # a note only; a disk that is really full is told when the cell is stored
+
+    def end(self) -> None:
+        """Take the note away."""
+        self.path.unlink(missing_ok=True)
+
+
+def in_flight(folder: Path, fresh: float = 60.0) -> list[dict[str, Any]]:
+    """The notes of runs that are alive, by label."""
+    notes = []
+    for path in (folder / "live").glob("*.json"):
+        try:
+            note = json.loads(path.read_text())
+        except (OSError, ValueError):
+            continue
+        if time.time() - note["time"] < fresh:
+            notes.append(note)
+    return sorted(notes, key=lambda note: note["label"])
