@@ -21,7 +21,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import gradflow as gf
-from experiments.experiment import Experiment, Finding, Precision, Protocol, Scale
+from experiments.experiment import (
+    Experiment,
+    Finding,
+    Precision,
+    Protocol,
+    Scale,
+    torch_step,
+)
 from experiments.results import Results
 from experiments.work import Computation, Descent, Work
 from gradflow import baselines, optimizers
@@ -273,6 +280,11 @@ class Recovery(Experiment):
     def finish(self, cell: Any, run: gf.Trajectory) -> dict[str, float]:
         return finish(run)
 
+    def their_step(self, cell: Any) -> float | None:
+        if isinstance(cell, Baseline) or self.sensing or cell.task.size != 100:
+            return None
+        return torch_step(100, cell.depth)
+
 
 # Reading the table
 
@@ -281,7 +293,7 @@ LABELS = {
     "final_nuclear_norm": "nuclear norm",
     "final_effective_rank": "effective rank",
 }
-X_LABEL = "expected norm of the initial product"
+X_LABEL = "norm of the initial product"
 
 
 def tables(results: Results, method: str = "own") -> tuple[Any, dict[int, Any]]:
@@ -289,7 +301,22 @@ def tables(results: Results, method: str = "own") -> tuple[Any, dict[int, Any]]:
     table = results.table
     least = table["depth"].isna()
     found = {int(row["observations"]): row for _, row in table[least].iterrows()}
-    return table[~least & (table["method"] == method)], found
+    good = ~least & (table["method"] == method) & (table["outcome"] != "DIVERGED")
+    return table[good], found
+
+
+def divergences(results: Results) -> list[Finding]:
+    """Whether the runs came to an end at all."""
+    runs = results.table[results.table["depth"].notna()]
+    lost = int((runs["outcome"] == "DIVERGED").sum())
+    short = int((runs["outcome"] == "OUT_OF_STEPS").sum())
+    return [
+        Finding(
+            "Descent reaches its stopping loss",
+            lost + short == 0,
+            f"of {len(runs)} runs {lost} diverged and {short} ran out of iterations",
+        )
+    ]
 
 
 def spread(ax: Axes, some: Any, value: str, **style: Any) -> None:
@@ -380,10 +407,12 @@ def smallest_start(runs: Any, count: int, value: str) -> Any:
 
 def depth_findings(results: Results) -> list[Finding]:
     """Depth helps where data are few, and is not needed where they are many."""
+    findings = divergences(results)
     runs, _ = tables(results)
+    if runs.empty:
+        return findings
     few, many = few_and_many(runs["observations"].unique().tolist())
     errors = smallest_start(runs, few, "final_test_error")
-    findings = []
     for depth in [d for d in errors.index if d > 2 and 2 in errors.index]:
         findings.append(
             Finding(
@@ -422,6 +451,8 @@ def depth_findings(results: Results) -> list[Finding]:
 def norm_findings(results: Results) -> list[Finding]:
     """Rank is lowered at the price of nuclear norm; with many data all coincide."""
     runs, least = tables(results)
+    if runs.empty:
+        return []
     few, many = few_and_many(runs["observations"].unique().tolist())
     if few not in least or many not in least:
         return []

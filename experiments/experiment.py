@@ -6,12 +6,13 @@ matrices: it asks the experiment for its cells, has each one done, and keeps wha
 
 import abc
 import dataclasses
-import hashlib
 import json
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from experiments.store import name_of
 from gradflow.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -76,7 +77,6 @@ class Experiment(abc.ABC):
       precision: the default.
       varies: the cell's fields that change numbers only, no shapes: such cells run in one batch.
       hours: scale -> estimated core hours, for the listing.
-      theirs: seconds that one iteration of the authors' code takes, and how that is known.
     """
 
     id: ClassVar[str]
@@ -87,7 +87,6 @@ class Experiment(abc.ABC):
     precision: ClassVar[Precision] = "float64"
     varies: ClassVar[tuple[str, ...]] = ("seed",)
     hours: ClassVar[dict[str, float]] = {}
-    theirs: ClassVar[tuple[float, str] | None] = None
 
     @abc.abstractmethod
     def grid(self, scale: Scale, protocol: Protocol) -> Any:
@@ -117,14 +116,17 @@ class Experiment(abc.ABC):
     def compare(self, results: "Results") -> list[Finding]:
         """The paper's statements and numbers beside ours."""
 
+    def their_step(self, cell: Any) -> float | None:
+        """Seconds that an iteration of the authors' code takes at least; None if that is unknown."""
+        return None
+
     def sharing(self) -> str:
         """The name under which cells are kept."""
         return self.family or self.id
 
     def name(self, item: Item) -> str:
         """The item's name: a hash of everything that determines its content."""
-        text = json.dumps(self.describe(item), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:20]
+        return name_of(json.dumps(self.describe(item), sort_keys=True))
 
     def describe(self, item: Item) -> dict[str, Any]:
         """Everything that determines an item's content, as plain values."""
@@ -158,6 +160,21 @@ def items_of(
 def has_flow(cell: Any) -> bool:
     """Whether a cell is a descent whose flow can be shown beside it."""
     return bool(getattr(cell, "has_flow", True))
+
+
+def torch_step(size: int, depth: int) -> float | None:
+    """Seconds a step of a minimal PyTorch loop on one core in float32, the authors' precision.
+
+    As measured by `python -m benchmarks.descent` and stored in benchmarks/results/; the authors'
+    codes, which also evaluate what they record, take more.
+    """
+    stored = Path(__file__).parents[1] / "benchmarks" / "results" / "descent-cpu.json"
+    if not stored.is_file():
+        return None
+    for row in json.loads(stored.read_text())["results"]:
+        if (row["size"], row["depth"], row["dtype"]) == (size, depth, "float32"):
+            return row["microseconds_per_step"]["torch"]["median"] * 1e-6
+    return None
 
 
 def flat(cell: Any) -> dict[str, Any]:

@@ -11,7 +11,14 @@ from matplotlib.lines import Line2D
 import gradflow as gf
 from experiments import unobserved_entry as shared
 from experiments.catalogue import register
-from experiments.experiment import Experiment, Finding, Precision, Protocol, Scale
+from experiments.experiment import (
+    Experiment,
+    Finding,
+    Precision,
+    Protocol,
+    Scale,
+    torch_step,
+)
 from experiments.results import Results
 from experiments.unobserved_entry import Cell
 from experiments.work import Descent
@@ -48,7 +55,6 @@ class Fig1(Experiment):
     family = "razin2020.blowup"
     varies = ("seed", "rate", "scale", "balanced")
     hours = {"quick": 0.002, "paper": 0.04}  # noqa: RUF012
-    theirs = shared.THEIRS
 
     def grid(self, scale: Scale, protocol: Protocol) -> Grid:
         if scale == "paper":
@@ -69,6 +75,9 @@ class Fig1(Experiment):
 
     def work(self, cell: Cell, precision: Precision) -> Descent:
         return shared.descent(cell, precision)
+
+    def their_step(self, cell: Cell) -> float | None:
+        return torch_step(2, cell.depth)
 
     def plot(self, results: Results) -> Figure:
         depths = results.values("depth")

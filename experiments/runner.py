@@ -4,9 +4,11 @@ import concurrent.futures
 import json
 import multiprocessing
 import pickle
+import sys
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +31,7 @@ from experiments.workers import Device, Done, Task, do, end_with_parent, present
 from gradflow.machine import cores, processor_name
 
 _ATTEMPTS = 3  # how often a task is tried whose worker dies
+_REACH = 15.0  # seconds to reach a cluster's scheduler
 
 
 @dataclass
@@ -150,11 +153,11 @@ def _tasks(
             tasks.append(
                 Task(
                     experiment.id,
-                    None if module is None else str(module),
+                    None if module is None else str(Path(module).resolve()),
                     pickle.dumps(some),
                     tuple(experiment.name(item) for item in some),
                     tuple(labels[item] for item in some),
-                    str(store.folder),
+                    str(store.folder.resolve()),  # workers of a cluster run in other folders
                     device,
                 )
             )
@@ -183,37 +186,71 @@ def _do_all(
         for task in tasks:
             _take(task, do(task), report, display)
         return
-    attempts: dict[Task, int] = defaultdict(int)
-    waiting = list(tasks)
-    while waiting:
-        lost: list[Task] = []
-        with _pool(device, jobs, cluster) as pool:
-            futures = {pool.submit(do, task): task for task in waiting}
-            going = set(futures)
-            while going:
-                finished, going = concurrent.futures.wait(
-                    going, timeout=0.5, return_when=concurrent.futures.FIRST_COMPLETED
-                )
-                for future in finished:
-                    task = futures[future]
-                    error = future.exception()
-                    if error is None:
-                        _take(task, future.result(), report, display)
-                    elif isinstance(error, OSError):
-                        for other in going:
-                            other.cancel()
-                        raise error
-                    else:  # its worker died
-                        attempts[task] += 1
-                        if attempts[task] < _ATTEMPTS:
-                            lost.append(task)
-                        else:
-                            text = f"Its worker died {_ATTEMPTS} times ({error}); is memory short?"
-                            report.failures |= dict.fromkeys(task.labels, text)
-                display.update(report.done, len(report.failures))
-        if lost:
-            report.notes.append(f"A worker died; {len(lost)} unfinished tasks were begun again.")
-        waiting = lost
+    died: dict[Task, int] = defaultdict(int)
+    waiting, suspects = deque(tasks), deque[Task]()
+    while waiting or suspects:
+        if not waiting:  # alone, so that no other is blamed when it dies
+            waiting.append(suspects.popleft())
+        with _pool(device, jobs, cluster) as (pool, room):
+            lost = _until_death(pool, room, waiting, report, display)
+        again = 0
+        for task in lost:
+            died[task] += 1
+            again += died[task] < _ATTEMPTS
+            if died[task] == _ATTEMPTS:
+                _give_up(task, f"Its worker died {_ATTEMPTS} times; is memory short?", report)
+            else:
+                (suspects if died[task] == _ATTEMPTS - 1 else waiting).append(task)
+        if again:
+            report.notes.append(f"A worker died; {again} unfinished tasks were begun again.")
+        display.update(report.done, len(report.failures))
+
+
+def _until_death(
+    pool: Any, room: int, waiting: deque[Task], report: Report, display: Display
+) -> list[Task]:
+    """Do what waits, until all is done or a worker dies; the tasks that may have killed it.
+
+    Args:
+      pool: an executor.
+      room: the most tasks it is given at a time.
+      waiting: what is left of it stays in here.
+      report: is added to.
+      display: is told.
+    """
+    going: dict[Any, Task] = {}
+    lost: list[Task] = []
+    while going or (waiting and not lost):
+        while waiting and not lost and len(going) < room:
+            try:
+                future = pool.submit(do, waiting[0])
+            except BrokenExecutor:
+                break  # those that go will say so
+            going[future] = waiting.popleft()
+        finished, _ = concurrent.futures.wait(
+            going, timeout=0.5, return_when=concurrent.futures.FIRST_COMPLETED
+        )
+        for future in finished:
+            task = going.pop(future)
+            if future.cancelled():
+                raise ConnectionError("The cluster's scheduler has gone; run again when it is up.")
+            error = future.exception()
+            if error is None:
+                _take(task, future.result(), report, display)
+            elif isinstance(error, BrokenExecutor):
+                lost.append(task)
+            elif type(error).__name__ == "KilledWorker":  # dask has tried it several times
+                _give_up(task, f"Its workers died; is memory short? ({error})", report)
+            else:
+                for other in going:
+                    other.cancel()
+                raise error
+        display.update(report.done, len(report.failures))
+    return lost
+
+
+def _give_up(task: Task, text: str, report: Report) -> None:
+    report.failures |= dict.fromkeys(task.labels, text)
 
 
 def _take(task: Task, done: Done, report: Report, display: Display) -> None:
@@ -227,28 +264,50 @@ def _take(task: Task, done: Done, report: Report, display: Display) -> None:
 
 
 @contextmanager
-def _pool(device: Device, jobs: int | None, cluster: str | None) -> Iterator[Any]:
-    """Processes here, or a cluster's workers, as an executor."""
+def _pool(device: Device, jobs: int | None, cluster: str | None) -> Iterator[tuple[Any, int]]:
+    """Processes here, or a cluster's workers, as an executor; how many tasks to give it at a time.
+
+    When a process dies, nobody knows which of its tasks killed it, so there are not more than that
+    can run; a cluster's scheduler knows.
+    """
     if cluster is not None:
         with _cluster(cluster) as client:
-            yield client.get_executor(pure=False, retries=_ATTEMPTS)
+            pool = client.get_executor(pure=False)
+            _see_device(pool, device)
+            yield pool, sys.maxsize
         return
+    count = (jobs or cores()) if device == "cpu" else 1
     pool = concurrent.futures.ProcessPoolExecutor(
-        (jobs or cores()) if device == "cpu" else 1,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=end_with_parent,
+        count, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent
     )
     try:
-        wrong = pool.submit(present, device).result()
-        if wrong is not None:
-            raise RuntimeError(wrong)
-        yield pool
+        _see_device(pool, device)
+        yield pool, count
     except BaseException:
         for process in list((pool._processes or {}).values()):
             process.terminate()
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _see_device(pool: Any, device: Device) -> None:
+    """See that a worker starts and has the device.
+
+    Raises:
+      RuntimeError: if not.
+    """
+    try:
+        wrong = pool.submit(present, device).result()
+    except BrokenExecutor as error:
+        raise RuntimeError(
+            "No worker could be started. A script that runs an experiment needs "
+            '`if __name__ == "__main__":` around it; or set jobs to 1.'
+        ) from error
+    except ImportError as error:
+        raise RuntimeError(f"A worker lacks a package ({error}); install gradflow there.") from error
+    if wrong is not None:
+        raise RuntimeError(wrong)
 
 
 @contextmanager
@@ -260,7 +319,7 @@ def _cluster(address: str) -> Iterator[Any]:
             "--cluster needs dask.distributed; install it with pip install gradflow[cluster]."
         ) from error
     try:
-        client = Client(address, timeout="15s")
+        client = Client(address, timeout=_REACH)
     except (OSError, TimeoutError) as error:
         raise ValueError(f"there is no scheduler at {address} ({error}).") from error
     with client:

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import json
 import os
 import time
@@ -23,6 +24,10 @@ class Corrupt(ValueError):
 
 class NoSpace(OSError):
     """The disk is full."""
+
+
+class Unwritable(PermissionError):
+    """The folder cannot be made or written to."""
 
 
 class Store:
@@ -64,7 +69,7 @@ class Store:
         """Make the folder, see that it can be written to, and clear what a kill left half done.
 
         Raises:
-          PermissionError: if it cannot be written to.
+          Unwritable: if it cannot be written to.
           NoSpace: if the disk is full.
         """
         try:
@@ -74,12 +79,14 @@ class Store:
             probe.unlink()
         except OSError as error:
             raise _explained(error, self.folder) from error
-        for part in self.folder.rglob("*.part"):
+        for old in [*self.folder.rglob("*.part"), *self.folder.glob("live/*.json")]:
             try:
-                if time.time() - part.stat().st_mtime > _STALE:
-                    part.unlink()
+                if time.time() - old.stat().st_mtime > _STALE:
+                    old.unlink()
             except FileNotFoundError:
                 pass
+        for name in self.checkpoints() & self.names():  # killed between storing and clearing away
+            self.checkpoint(name).unlink(missing_ok=True)
 
     def save(self, name: str, data: xr.Dataset, about: dict[str, Any]) -> None:
         """Store a cell, with what it is.
@@ -90,17 +97,28 @@ class Store:
           about: plain values for its attributes.
 
         Raises:
+          ValueError: if something in it is neither number nor text.
           NoSpace: if the disk is full; what was there before stays.
-          PermissionError: if the folder cannot be written to.
+          Unwritable: if the folder cannot be written to.
         """
+        for variable in data.variables:
+            if data[variable].dtype.kind == "O":
+                raise ValueError(
+                    f"{variable} holds Python objects, which a cell cannot store; make it an array "
+                    "of numbers or text."
+                )
         attributes = {key: json.dumps(value, sort_keys=True) for key, value in about.items()}
         data = data.assign_attrs(content_sha256=digest(data), **attributes)
+        data.attrs["labels_sha256"] = digest_of_labels(data)
+        # In memory first: on a full disk HDF5 may end the process.
+        content = io.BytesIO()
+        data.to_netcdf(content, engine="h5netcdf")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with whole_file(self.path(name)) as temporary:
-                data.to_netcdf(temporary, engine="h5netcdf")
-                with temporary.open("rb+") as file:
-                    os.fsync(file.fileno())
+            with whole_file(self.path(name)) as temporary, temporary.open("wb") as file:
+                file.write(content.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
             raise _explained(error, self.folder) from error
 
@@ -109,7 +127,7 @@ class Store:
 
         Raises:
           FileNotFoundError: if it is not there.
-          Corrupt: if its file is damaged.
+          Corrupt: if its file is damaged or of another cell.
         """
         path = self.path(name)
         if not path.is_file():
@@ -118,10 +136,15 @@ class Store:
             with xr.open_dataset(path, engine="h5netcdf") as file:
                 data = file.load()
             whole = data.attrs["content_sha256"] == digest(data)
+            # Cells of earlier versions have no second checksum.
+            labels = data.attrs.get("labels_sha256")
+            whole &= labels is None or labels == digest_of_labels(data)
         except Exception as error:  # h5py raises many kinds on damaged files
             raise Corrupt(f"{path} cannot be read ({error}); delete it and run again.") from error
         if not whole:
             raise Corrupt(f"{path} is damaged (its checksum differs); delete it and run again.")
+        if "item" in data.attrs and name_of(data.attrs["item"]) != name:
+            raise Corrupt(f"{path} holds another cell than its name says; delete it and run again.")
         return data
 
     def set_aside(self, name: str) -> Path:
@@ -142,15 +165,28 @@ def digest(data: xr.Dataset) -> str:
     return found.hexdigest()
 
 
-def _explained(error: OSError, folder: Path) -> OSError:
+def digest_of_labels(data: xr.Dataset) -> str:
+    """SHA-256 of all attributes and dimensions of a dataset, but for that of this digest."""
+    labels = {k: str(v) for k, v in data.attrs.items() if k != "labels_sha256"}
+    dimensions = {str(name): list(map(str, data[name].dims)) for name in data.variables}
+    return hashlib.sha256(json.dumps([labels, dimensions], sort_keys=True).encode()).hexdigest()
+
+
+def name_of(item: str) -> str:
+    """The name of a cell from the JSON text of everything that determines it."""
+    return hashlib.sha256(item.encode()).hexdigest()[:20]
+
+
+def full(error: OSError, folder: Path) -> NoSpace | None:
+    """That the disk is full, if this is what an error says."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return NoSpace(f"The disk of {folder} is full; free some space and run again.")
-    # The library below HDF5 tells no errno: look whether there is room.
-    try:
-        if os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize < 1 << 20:
-            return NoSpace(f"The disk of {folder} is full; free some space and run again.")
-    except (OSError, AttributeError):
-        pass
-    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return PermissionError(f"{folder} cannot be written to; choose another with --out.")
-    return error
+    return None
+
+
+def _explained(error: OSError, folder: Path) -> OSError:
+    known = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
+    if error.errno in known:
+        reason = os.strerror(error.errno).lower()
+        return Unwritable(f"{folder} cannot be written to ({reason}); choose another with --out.")
+    return full(error, folder) or error

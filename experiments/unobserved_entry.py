@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
@@ -21,9 +22,6 @@ from gradflow.factorizations import Factors, Objective
 
 STEPS = 5_000_000
 STOP_LOSS = 1e-4
-# Time of one iteration of a minimal PyTorch loop on this problem; the authors' code, which also
-# evaluates metrics, takes at least that.
-THEIRS = (100e-6, "a minimal PyTorch loop at 2x2, benchmarks/results/descent-cpu.json")
 
 
 @dataclass(frozen=True)
@@ -131,10 +129,13 @@ def start(cell: Cell) -> Factors:
 
 
 def descent(cell: Cell, precision: Precision) -> Descent:
-    """Plain gradient descent, recorded 40 times a decade; the product too if it is rectangular."""
+    """Plain gradient descent, recorded 100 times a decade; the product too if it is rectangular.
+
+    The rise takes a small part of the decade it falls into, hence so many records.
+    """
     check(cell)
     problem = ((cell.rows, cell.columns), cell.unobserved, cell.z, cell.z_prime, cell.epsilon)
-    marks = np.unique(np.round(10 ** np.arange(0, np.log10(cell.steps), 1 / 40)).astype(int))
+    marks = np.unique(np.round(10 ** np.arange(0, np.log10(cell.steps), 1 / 100)).astype(int))
     return Descent(
         objective=objective(problem, cell.depth, precision),
         start=gf.astype(start(cell), precision),
@@ -206,13 +207,16 @@ def draw(
       last: the largest iteration, for the colours.
       marks: losses where the marker stands too.
     """
-    norm, lines = LogNorm(1, last), None
+    # Three decades: before, next to nothing moves.
+    norm, lines = LogNorm(max(1.0, last / 1000), last), None
+    colours = colormaps["viridis"].with_extremes(under=colormaps["viridis"](0.0))
+    colours.colorbar_extend = "min"
     for data, marker in cells:
         entry, loss = entry_and_loss(data)
         times = np.maximum(data["time"].to_numpy(), 1)
         points = np.stack([loss, entry], axis=1)
         segments = np.stack([points[:-1], points[1:]], axis=1)
-        lines = LineCollection(list(segments), cmap="viridis", norm=norm, linewidths=1.0, alpha=0.8)
+        lines = LineCollection(list(segments), cmap=colours, norm=norm, linewidths=1.0, alpha=0.8)
         lines.set_array(times[1:])
         ax.add_collection(lines)
         at = [*marks, loss[-1]]

@@ -6,6 +6,7 @@ accelerator: as one batch), and writes each into the store as soon as it is ther
 
 import datetime
 import json
+import multiprocessing
 import os
 import pickle
 import platform
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from experiments.experiment import Experiment, Item
     from experiments.store import Store
+    from experiments.work import Work
 
 Device = Literal["cpu", "gpu", "tpu"]
 _HEARTBEAT = 0.5  # seconds between two notes of a run in flight
@@ -88,11 +90,12 @@ def set_up(device: Device) -> None:
 
 def end_with_parent() -> None:
     """End this process once its parent is gone, so that a killed sweep leaves no workers."""
-    parent = os.getppid()
+    # Known from the moment of the start on, unlike the id that getppid() gives.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -111,54 +114,84 @@ def do(task: Task) -> Done:
     """Do a task; each finished item is in the store when this returns.
 
     Raises:
-      OSError: if the store cannot be written to; what is in it stays.
+      NoSpace: if the disk is full; what is in the store stays.
+      Unwritable: if the store cannot be written to.
     """
     set_up(task.device)
     from experiments.catalogue import find
-    from experiments.store import Store
+    from experiments.store import NoSpace, Store, Unwritable, full
+    from experiments.work import Descent
 
     experiment = find(task.id, None if task.module is None else Path(task.module))
     items: list[Item] = pickle.loads(task.items)
     store = Store(Path(task.folder))
     failures: dict[str, str | None] = {}
-    together = task.device != "cpu" and len(items) > 1 and items[0].method == "own"
-    groups = [list(range(len(items)))] if together else [[k] for k in range(len(items))]
-    for group in groups:
+    works: dict[int, Work] = {}
+    for k, item in enumerate(items):
+        try:
+            works[k] = _work(experiment, item)
+        except Exception:
+            failures[task.names[k]] = traceback.format_exc()
+    groups = [[k] for k in works]
+    if task.device != "cpu":
+        together = [k for k in works if isinstance(works[k], Descent)]
+        groups = [*([together] if together else []), *([k] for k in works if k not in together)]
+    while groups:
+        group = groups.pop(0)
         names = [task.names[k] for k in group]
         try:
-            _do_group(experiment, [items[k] for k in group], names, task.labels[group[0]], store)
+            _do_group(
+                experiment, [items[k] for k in group], [works[k] for k in group], names,
+                task.labels[group[0]], store,
+            )  # fmt: skip
             failures |= dict.fromkeys(names)
-        except OSError:
+        except (NoSpace, Unwritable):
             raise
-        except Exception:
-            failures |= dict.fromkeys(names, traceback.format_exc())
+        except Exception as error:
+            if isinstance(error, OSError) and (told := full(error, store.folder)):
+                raise told from error
+            if len(group) == 1:
+                failures[names[0]] = traceback.format_exc()
+            else:  # one is bad, or there is no room for so many
+                half = len(group) // 2
+                groups[:0] = [group[:half], group[half:]]
     return Done(failures)
 
 
-def _do_group(
-    experiment: "Experiment", items: "list[Item]", names: list[str], label: str, store: "Store"
-) -> None:
-    from experiments.work import Descent, do_descents, do_one, flow_beside
+def _work(experiment: "Experiment", item: "Item") -> "Work":
+    from experiments.work import Descent, flow_beside
 
-    works = [experiment.work(item.cell, item.precision) for item in items]
+    work = experiment.work(item.cell, item.precision)
+    if item.method == "own":
+        return work
+    if not isinstance(work, Descent):
+        raise ValueError(
+            f"{item.cell} is no descent, so there is no flow beside it; leave --with-flow away, or "
+            "give the cell a property has_flow that is False."
+        )
+    return flow_beside(work)
+
+
+def _do_group(
+    experiment: "Experiment",
+    items: "list[Item]",
+    works: "list[Work]",
+    names: list[str],
+    label: str,
+    store: "Store",
+) -> None:
+    """Do one piece of work, or descents of one shape together."""
+    from experiments.work import do_descents, do_one
+
+    path = store.checkpoint(names[0])
+    finish = [lambda run, item=item: experiment.finish(item.cell, run) for item in items]
     beat = Heartbeat(store.folder, names[0], label if len(items) == 1 else f"{len(items)} runs")
     began, busy = time.perf_counter(), time.process_time()
     try:
-        if len(works) > 1 and all(isinstance(work, Descent) for work in works):
-            path = store.checkpoint(names[0])
-            finish = [lambda run, item=item: experiment.finish(item.cell, run) for item in items]
+        if len(works) > 1:
             found = _without_broken_checkpoint(path, do_descents, works, finish, beat)
         else:
-            path, found = store.checkpoint(names[0]), []
-            for item, work in zip(items, works, strict=True):
-                if item.method == "flow":
-                    assert isinstance(work, Descent)
-                    work = flow_beside(work)
-
-                def then(run: Any, item: Any = item) -> Any:
-                    return experiment.finish(item.cell, run)
-
-                found.append(_without_broken_checkpoint(path, do_one, work, then, beat))
+            found = [_without_broken_checkpoint(path, do_one, works[0], finish[0], beat)]
         spent = {
             "batch_wall_seconds": time.perf_counter() - began,
             "batch_processor_seconds": time.process_time() - busy,

@@ -67,11 +67,19 @@ def refusal(function: str, problem: Any, other: str = "") -> str:
     return f"{function} takes {takes}, but the problem is a {type(problem).__name__}; build one."
 
 
+def misfit(problem: MatrixCompletion | MatrixSensing, w: Array) -> Float[Array, ""]:
+    """||A(W) - y|| / ||y||, without overflow or underflow."""
+    data = problem.values if isinstance(problem, MatrixCompletion) else problem.labels
+    largest = nonzero(jnp.max(jnp.abs(data)))
+    error, size = (jnp.linalg.norm((x / largest).ravel()) for x in (problem.residual(w), data))
+    return error / nonzero(size)
+
+
 def as_baseline(
-    problem: MatrixCompletion | MatrixSensing,
     product: Array,
     optimality: Array,
-    iterations: Any,
+    misfit: Array,
+    iterations: Array,
     tolerance: Array,
     stalled: bool = False,
 ) -> Baseline:
@@ -81,7 +89,7 @@ def as_baseline(
       ValueError: if a number in it is not finite.
     """
     measure = float(optimality)
-    if not np.isfinite(measure) or not bool(jnp.all(jnp.isfinite(product))):
+    if not np.isfinite(measure) or not np.isfinite(np.asarray(product)).all():
         raise ValueError(
             f"The iteration met a number that is not finite (optimality {measure}); the values of "
             "the problem are too large for their precision, or not finite: scale them."
@@ -90,9 +98,4 @@ def as_baseline(
         outcome = BaselineOutcome.CONVERGED
     else:
         outcome = BaselineOutcome.STALLED if stalled else BaselineOutcome.OUT_OF_ITERATIONS
-    data = problem.values if isinstance(problem, MatrixCompletion) else problem.labels
-    largest = nonzero(jnp.max(jnp.abs(data)))
-    error, size = (
-        jnp.linalg.norm((x / largest).ravel()) for x in (problem.residual(product), data)
-    )
-    return Baseline(product, measure, float(error / nonzero(size)), int(iterations), outcome)
+    return Baseline(product, measure, float(misfit), int(iterations), outcome)

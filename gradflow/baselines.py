@@ -11,12 +11,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from gradflow._baseline import (
     Baseline,
     BaselineOutcome,
     as_baseline,
+    misfit,
     nonzero,
     refusal,
     tolerance_of,
@@ -94,15 +95,25 @@ def minimum_nuclear_norm(
     tolerance = tolerance_of(rtol, constraint.target.dtype)
     shrinkage = _STEP if step is None else positive("step", step)
     limit = whole("max_iterations", max_iterations)
+    numbers = jnp.asarray(shrinkage, constraint.target.dtype), tolerance, jnp.asarray(limit)
+    return as_baseline(*_interpolate(problem, constraint, *numbers), tolerance)
+
+
+@eqx.filter_jit
+def _interpolate(
+    problem: MatrixCompletion | MatrixSensing,
+    constraint: "_Entries | _Rows",
+    shrinkage: Float[Array, ""],
+    rtol: Float[Array, ""],
+    max_iterations: Int[Array, ""],
+) -> tuple[Array, Array, Array, Array]:
     least = constraint.interpolant()
     scale = _spectral_scale(least)
-    operator = _DouglasRachford(
-        eqx.tree_at(lambda c: c.target, constraint, constraint.target / scale),
-        jnp.asarray(shrinkage, least.dtype),
-    )
-    z, iterations, gap = find_fixed_point(operator, least / scale, tolerance, jnp.asarray(limit))
+    scaled = eqx.tree_at(lambda c: c.target, constraint, constraint.target / scale)
+    operator = _DouglasRachford(scaled, shrinkage)
+    z, iterations, gap = find_fixed_point(operator, least / scale, rtol, max_iterations)
     product = _polish(problem, constraint, operator.solution(z) * scale)
-    return as_baseline(problem, product, gap, iterations, tolerance)
+    return product, gap, misfit(problem, product), iterations
 
 
 class _Entries(eqx.Module):
@@ -153,15 +164,21 @@ class _DouglasRachford(AbstractOperator):
 
 
 def _independent_measurements(problem: MatrixSensing) -> _Rows:
+    count, entries = problem.observations, int(np.prod(problem.shape))
+    if count > entries:
+        raise ValueError(
+            f"{count} measurements of a matrix of {entries} entries depend on each other linearly; "
+            f"leave out those that are combinations of others, to at most {entries}."
+        )
     rows, target, factor, distances = _orthonormal_rows(problem.measurements, problem.labels)
     kind = np.finfo(problem.labels.dtype)
     near = ~(np.asarray(distances) > kind.eps**0.5)
     if near.any():
-        k = int(np.argmax(near))
+        # A factorisation that breaks down does not tell where.
+        which = "One of the measurements" if near.all() else f"measurements[{np.argmax(near)}]"
         raise ValueError(
-            f"measurements[{k}] is a combination of those before it, to the resolution of "
-            f"{kind.dtype} ({len(near)} measurements of a matrix of {rows.shape[1]} entries); "
-            "leave it out, or convert the problem to float64 if the measurements are independent."
+            f"{which} is a combination of others, to the resolution of {kind.dtype}; leave it out"
+            + (", or convert the problem to float64." if kind.bits < 64 else ".")
         )
     height, width = problem.shape
     return _Rows(rows, target, factor, (height, width))
@@ -183,7 +200,6 @@ def _orthonormal_rows(
     return rows, target, factor, jnp.diag(factor) ** 2 / jnp.diag(gram)
 
 
-@eqx.filter_jit
 def _polish(
     problem: MatrixCompletion | MatrixSensing, constraint: _Entries | _Rows, w: Array
 ) -> Array:
@@ -284,7 +300,7 @@ def soft_impute_path(
                 f"weights must fall strictly, but weights[{k}] = {falling[k]} comes after "
                 f"{falling[k - 1]}; sort them from large to small, each once."
             )
-    mask, target = problem.mask, problem.target
+    target = problem.target
     tolerance = tolerance_of(rtol, target.dtype)
     limit = jnp.asarray(whole("max_iterations", max_iterations))
     w = jnp.zeros_like(target) if start is None else jnp.asarray(start, target.dtype)
@@ -292,14 +308,27 @@ def soft_impute_path(
         raise ValueError(
             f"start has shape {w.shape} but the problem has shape {problem.shape}; they must agree."
         )
-    scale = _spectral_scale(target)
     results = []
     for weight in falling:
-        operator = _SoftImpute(mask, target / scale, weight / scale)
-        z, iterations, gap = find_fixed_point(operator, w / scale, tolerance, limit)
-        w = operator.solution(z) * scale
-        results.append(as_baseline(problem, w, gap, iterations, tolerance))
+        number = jnp.asarray(weight, target.dtype)
+        results.append(as_baseline(*_impute(problem, number, w, tolerance, limit), tolerance))
+        w = results[-1].product
     return tuple(results)
+
+
+@eqx.filter_jit
+def _impute(
+    problem: MatrixCompletion,
+    weight: Float[Array, ""],
+    start: Float[Array, "d d_prime"],
+    rtol: Float[Array, ""],
+    max_iterations: Int[Array, ""],
+) -> tuple[Array, Array, Array, Array]:
+    scale = _spectral_scale(problem.target)
+    operator = _SoftImpute(problem.mask, problem.target / scale, weight / scale)
+    z, iterations, gap = find_fixed_point(operator, start / scale, rtol, max_iterations)
+    product = operator.solution(z) * scale
+    return product, gap, misfit(problem, product), iterations
 
 
 class _SoftImpute(AbstractOperator):
@@ -344,7 +373,6 @@ def _relative(primal: Array, dual: Array) -> Array:
     return jnp.maximum(primal - dual, 0) / nonzero(primal)
 
 
-@jax.jit
 def _spectral_scale(w: Array) -> Array:
     """||W||_2, or 1 for a zero matrix."""
     largest = nonzero(jnp.max(jnp.abs(w)))

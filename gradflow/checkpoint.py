@@ -19,7 +19,8 @@ class Checkpoint:
     """Where a descent keeps its state on the way, and how often.
 
     A run that finds the file goes on from there, and on the same machine ends with the same bits as
-    one that was never stopped. The file stays; delete it once the result is stored.
+    one that was never stopped; runs side by side (a batch, not on a CPU) do so to rounding. The
+    file stays; delete it once the result is stored.
 
     Args:
       path: the file; its folder must exist.

@@ -44,7 +44,6 @@ class _State(eqx.Module):
     optimality: Float[Array, ""]
 
 
-@eqx.filter_jit
 def find_fixed_point(
     operator: AbstractOperator,
     start: Float[Array, "*shape"],
@@ -52,6 +51,8 @@ def find_fixed_point(
     max_iterations: Int[Array, ""],
 ) -> tuple[Float[Array, "*shape"], Int[Array, ""], Float[Array, ""]]:
     r"""Iterate z <- T(z), extrapolated from the last differences, until it is optimal to rtol.
+
+    To be called in a compiled function.
 
     Each step minimises || g - sum_j theta_j (g_{j+1} - g_j) || over theta, g = T(z) - z, and takes
     the same combination of the T(z). An extrapolated point whose residual is too large (twice the

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from gradflow._baseline import Baseline, as_baseline, nonzero, refusal, tolerance_of
+from gradflow._baseline import Baseline, as_baseline, misfit, nonzero, refusal, tolerance_of
 from gradflow._validate import whole
 from gradflow.problems import MatrixCompletion
 
@@ -70,12 +70,24 @@ def optspace(
         )
     tolerance = tolerance_of(rtol, problem.target.dtype)
     limit = jnp.asarray(whole("max_iterations", max_iterations))
+    found, stalled = _fit(problem, rank, jnp.asarray(trim), tolerance, limit)
+    return as_baseline(*found, tolerance, bool(stalled))
+
+
+@eqx.filter_jit
+def _fit(
+    problem: MatrixCompletion,
+    rank: int,
+    trim: Bool[Array, ""],
+    rtol: Float[Array, ""],
+    max_iterations: Int[Array, ""],
+) -> tuple[tuple[Array, Array, Array, Array], Bool[Array, ""]]:
     scale = nonzero(jnp.max(jnp.abs(problem.target)))
     target = problem.target / scale
-    start = _start(problem.mask, target, rank, jnp.asarray(trim))
-    point, iterations, stalled = _descend(problem.mask, target, *start, tolerance, limit)
+    x, y = _start(problem.mask, target, rank, trim)
+    point, iterations, stalled = _descend(problem.mask, target, x, y, rtol, max_iterations)
     product = scale * (point.x @ point.s @ point.y.T)
-    return as_baseline(problem, product, point.optimality, iterations, tolerance, bool(stalled))
+    return (product, point.optimality, misfit(problem, product), iterations), stalled
 
 
 class _Point(eqx.Module):
@@ -97,7 +109,6 @@ class _Descent(eqx.Module):
     stalled: Bool[Array, ""]
 
 
-@eqx.filter_jit
 def _start(
     mask: Float[Array, "d d_prime"],
     target: Float[Array, "d d_prime"],
@@ -110,7 +121,6 @@ def _start(
     return u[:, :rank], vt[:rank].T
 
 
-@eqx.filter_jit
 def _descend(
     mask: Array, target: Array, x: Array, y: Array, rtol: Array, max_iterations: Array
 ) -> tuple[_Point, Int[Array, ""], Bool[Array, ""]]:

@@ -1,6 +1,5 @@
 """Baselines: certificates in NumPy, closed forms, convex and other solvers, invariances."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -27,8 +26,22 @@ def relative_error(found, wanted):
     return np.linalg.norm(np.asarray(found) - wanted) / np.linalg.norm(wanted)
 
 
+def low_rank(rng, shape, rank):
+    return rng.normal(size=(shape[0], rank)) @ rng.normal(size=(rank, shape[1]))
+
+
 def completion(seed, shape, rank, observations):
-    return gf.matrix_completion(jax.random.key(seed), shape, rank, observations)
+    """As `gf.matrix_completion`, but drawn in NumPy, which compiles nothing for each new size."""
+    rng = np.random.default_rng(seed)
+    truth = low_rank(rng, shape, rank)
+    where = rng.permutation(entries(shape))[:observations]
+    return gf.MatrixCompletion(shape, where, truth[tuple(where.T)], truth=truth)
+
+
+def sensing(seed, shape, rank, measurements, std=1.0):
+    rng = np.random.default_rng(seed)
+    truth, a = low_rank(rng, shape, rank), std * rng.normal(size=(measurements, *shape))
+    return gf.MatrixSensing(a, np.einsum("kij,ij->k", a, truth), truth=truth)
 
 
 def entries(shape):
@@ -59,9 +72,9 @@ def lower_bound(problem, w, rounds):
 
 CERTIFIED = {
     "square, few": (0, (20, 20), 2, 150),
-    "square, more": (1, (20, 20), 2, 220),
-    "tall": (2, (30, 12), 2, 140),
-    "wide": (3, (10, 25), 1, 90),
+    "square, more": (1, (20, 20), 2, 180),
+    "tall": (2, (20, 12), 2, 120),
+    "wide": (3, (12, 20), 1, 90),
 }
 
 
@@ -71,8 +84,8 @@ def test_the_minimum_is_certified_by_projections_in_numpy(case):
     result = minimum_nuclear_norm(problem)
     assert result.outcome is CONVERGED
     assert 0 <= result.optimality <= 1e-9
-    # Alternating projections approach the certificate slowly: 1e-5 is what 3000 rounds reach.
-    bound = lower_bound(problem, result.product, 3000)
+    # Alternating projections approach the certificate slowly: 1e-5 is what 2000 rounds reach.
+    bound = lower_bound(problem, result.product, 2000)
     assert bound <= nuclear(result.product) * (1 + 1e-12)
     assert 1 - bound / nuclear(result.product) < 1e-5
     where = np.asarray(problem.mask) == 1
@@ -82,19 +95,19 @@ def test_the_minimum_is_certified_by_projections_in_numpy(case):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_many_entries_give_back_the_truth_and_the_certificate_of_least_squares_proves_it(seed):
-    problem = completion(seed, (30, 30), 2, 500)
+    problem = completion(seed, (20, 20), 1, 300)
     truth, mask = np.asarray(problem.truth), np.asarray(problem.mask)
     u, _, vt = np.linalg.svd(truth)
-    u, vt = u[:, :2], vt[:2]
+    u, vt = u[:, :1], vt[:1]
 
     def tangent(d):
         inner = u @ (u.T @ d)
         return inner + (d - inner) @ vt.T @ vt
 
     # D on the observed entries of least norm whose tangential part is U V^T
-    eye = np.eye(900).reshape(900, 30, 30)
+    eye = np.eye(400).reshape(400, 20, 20)
     matrix = np.stack([tangent(mask * e).ravel() for e in eye], axis=1)
-    d = mask * np.linalg.lstsq(matrix, (u @ vt).ravel(), rcond=1e-10)[0].reshape(30, 30)
+    d = mask * np.linalg.lstsq(matrix, (u @ vt).ravel(), rcond=1e-10)[0].reshape(20, 20)
     assert np.linalg.norm(tangent(d) - u @ vt) < 1e-10
     assert np.linalg.norm(d - tangent(d), 2) < 1  # the truth is the one minimiser
     # The gap is at most 1e-9 of the norm; W moves by it over 1 - ||D beyond the tangent space||.
@@ -117,7 +130,7 @@ def test_the_unobserved_entry_at_2x2(z, epsilon):
 
 def test_one_measurement_is_met_along_its_first_singular_vectors():
     """min ||W||_* with <A, W> = y is |y| / ||A||_2, by the duality of the two norms."""
-    a = with_singular_values(RNG, (4, 6), [3.0, 1.0, 0.5])
+    a = with_singular_values(RNG, (6, 7), [3.0, 1.0, 0.5])
     u, _, vt = np.linalg.svd(a)
     result = minimum_nuclear_norm(gf.MatrixSensing(a[None], [2.0]))
     np.testing.assert_allclose(result.product, 2 / 3 * np.outer(u[:, 0], vt[0]), atol=1e-7)
@@ -132,15 +145,15 @@ def test_a_row_alone_is_filled_with_zeros():
 
 @pytest.mark.parametrize("rank", [1, 3])
 def test_where_all_is_observed_the_data_come_back(rank):
-    w = with_singular_values(RNG, (5, 4), [2.0] * rank)
-    result = minimum_nuclear_norm(gf.MatrixCompletion((5, 4), entries((5, 4)), w.ravel()))
+    w = with_singular_values(RNG, (20, 12), [2.0] * rank)
+    result = minimum_nuclear_norm(gf.MatrixCompletion((20, 12), entries((20, 12)), w.ravel()))
     assert result.outcome is CONVERGED
     assert np.array_equal(result.product, w)
 
 
 def test_zero_data_give_zero():
-    a = RNG.normal(size=(3, 2, 2))
-    for problem in (gf.MatrixCompletion((2, 3), [[0, 1]], [0.0]), gf.MatrixSensing(a, np.zeros(3))):
+    unseen = gf.MatrixSensing(RNG.normal(size=(30, 6, 7)), np.zeros(30))
+    for problem in (gf.MatrixCompletion((20, 12), [[0, 1]], [0.0]), unseen):
         result = minimum_nuclear_norm(problem)
         assert result.outcome is CONVERGED
         assert np.array_equal(result.product, np.zeros(problem.shape))
@@ -148,9 +161,9 @@ def test_zero_data_give_zero():
 
 
 def test_sensing_single_entries_is_completion_and_mixing_measurements_changes_nothing():
-    problem = completion(4, (8, 7), 1, 30)
+    problem = completion(4, (6, 7), 1, 30)
     wanted = minimum_nuclear_norm(problem, rtol=1e-12).product
-    single = np.zeros((30, 8, 7))
+    single = np.zeros((30, 6, 7))
     single[np.arange(30), *np.asarray(problem.indices).T] = 1
     mixing = RNG.normal(size=(30, 30))
     for mix in (np.eye(30), mixing, 1e-6 * mixing):
@@ -165,7 +178,7 @@ def test_sensing_single_entries_is_completion_and_mixing_measurements_changes_no
 
 
 def test_sensing_gives_back_the_truth_from_enough_measurements():
-    problem = gf.matrix_sensing(jax.random.key(0), (12, 10), 1, 80, std=0.1)
+    problem = sensing(0, (6, 7), 1, 30, std=0.1)
     result = minimum_nuclear_norm(problem)
     assert result.outcome is CONVERGED
     assert result.misfit < 1e-13
@@ -173,14 +186,14 @@ def test_sensing_gives_back_the_truth_from_enough_measurements():
 
 
 def test_the_sensing_minimum_is_below_any_other_interpolant():
-    problem = gf.matrix_sensing(jax.random.key(1), (8, 8), 2, 30)
+    problem = sensing(1, (6, 7), 3, 30)
     w = np.asarray(minimum_nuclear_norm(problem).product)
     a = np.asarray(problem.measurements).reshape(30, -1)
     beside = np.linalg.svd(a)[2][30:]
     assert nuclear(w) < nuclear(problem.truth)
     for size in (1e-3, 0.1, 1.0):
         for _ in range(20):
-            other = w + size * (RNG.normal(size=len(beside)) @ beside).reshape(8, 8)
+            other = w + size * (RNG.normal(size=len(beside)) @ beside).reshape(6, 7)
             np.testing.assert_allclose(a @ other.ravel(), problem.labels, atol=1e-10)
             assert nuclear(other) > nuclear(w) * (1 - 1e-9)
 
@@ -196,20 +209,20 @@ def test_the_minimum_scales_with_the_data(scale):
 
 
 def test_the_minimum_follows_transposition_and_permutation():
-    problem = completion(5, (14, 18), 1, 150)
+    problem = completion(5, (12, 20), 1, 130)
     wanted = np.asarray(minimum_nuclear_norm(problem, rtol=1e-12).product)
     indices = np.asarray(problem.indices)
-    turned = gf.MatrixCompletion((18, 14), indices[:, ::-1], problem.values)
+    turned = gf.MatrixCompletion((20, 12), indices[:, ::-1], problem.values)
     found = minimum_nuclear_norm(turned, rtol=1e-12).product
     assert relative_error(found, wanted.T) < 1e-6
-    rows, columns = RNG.permutation(14), RNG.permutation(18)
+    rows, columns = RNG.permutation(12), RNG.permutation(20)
     moved = np.stack([rows[indices[:, 0]], columns[indices[:, 1]]], axis=1)
-    shuffled = gf.MatrixCompletion((14, 18), moved, problem.values)
+    shuffled = gf.MatrixCompletion((12, 20), moved, problem.values)
     found = np.asarray(minimum_nuclear_norm(shuffled, rtol=1e-12).product)
     assert relative_error(found[np.ix_(rows, columns)], wanted) < 1e-6
 
 
-@pytest.mark.parametrize("step", [0.01, 0.3, 2.0])
+@pytest.mark.parametrize("step", [0.02, 0.3, 2.0])
 def test_the_step_changes_the_speed_and_not_the_minimum(step):
     problem = completion(6, (20, 20), 2, 160)
     wanted = nuclear(minimum_nuclear_norm(problem).product)
@@ -234,7 +247,7 @@ def test_single_precision(kind):
     if kind == "completion":
         problem = completion(8, (20, 20), 1, 200)
     else:
-        problem = gf.matrix_sensing(jax.random.key(8), (12, 12), 1, 90)
+        problem = sensing(8, (6, 7), 1, 30)
     result = minimum_nuclear_norm(gf.astype(problem, jnp.float32))
     assert result.outcome is CONVERGED
     assert result.product.dtype == jnp.float32
@@ -294,8 +307,8 @@ def scs(problem):
     "problem",
     [
         completion(0, (30, 30), 2, 300),
-        completion(1, (20, 35), 3, 400),
-        gf.matrix_sensing(jax.random.key(0), (15, 12), 2, 70),
+        completion(1, (12, 20), 3, 150),
+        sensing(1, (6, 7), 3, 30),
     ],
     ids=["square", "wide", "sensing"],
 )
@@ -319,7 +332,7 @@ def test_the_minimum_agrees_with_a_conic_solver_at_100x100():
 # SoftImpute
 
 
-@pytest.mark.parametrize("shape", [(4, 4), (6, 3), (2, 5)])
+@pytest.mark.parametrize("shape", [(20, 20), (20, 12), (12, 20)])
 def test_where_all_is_observed_singular_values_are_shrunk(shape):
     b = with_singular_values(RNG, shape, [3.0, 1.0])
     u, s, vt = np.linalg.svd(b, full_matrices=False)
@@ -332,24 +345,27 @@ def test_where_all_is_observed_singular_values_are_shrunk(shape):
 
 
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.02])
-@pytest.mark.parametrize("size", [(0, (20, 20), 2, 150), (1, (30, 12), 3, 200)])
+@pytest.mark.parametrize("size", [(0, (20, 20), 2, 150), (1, (20, 12), 3, 150)])
 def test_soft_impute_meets_the_conditions_of_its_minimum(size, share):
     """D = P(b - W) is weight U V^T on the singular vectors of W, and no longer beyond them."""
     problem = completion(*size)
     weight = share * float(np.linalg.norm(problem.target, 2))
-    result = soft_impute(problem, weight=weight, rtol=1e-13)
+    result = soft_impute(problem, weight=weight, rtol=1e-11)
     assert result.outcome is CONVERGED
     u, s, vt = np.linalg.svd(np.asarray(result.product), full_matrices=False)
     rank = int(np.sum(s > 1e-9 * s[0]))
     d = np.asarray(problem.mask) * np.asarray(problem.target - result.product) / weight
-    # Where the gap is 1e-13 of the objective, D is known to about its square root.
-    np.testing.assert_allclose(d @ vt[:rank].T, u[:, :rank], atol=2e-5)
-    np.testing.assert_allclose(u[:, :rank].T @ d, vt[:rank], atol=2e-5)
-    assert np.linalg.norm(d, 2) <= 1 + 2e-5
+    # The objective is strongly convex in what is observed: half the squared error is below the gap.
+    objective = 0.5 * np.sum((weight * d) ** 2) + weight * s.sum()
+    error = np.sqrt(2 * 1e-11 * objective) / weight
+    assert error < 1e-3
+    np.testing.assert_allclose(d @ vt[:rank].T, u[:, :rank], atol=2 * error)
+    np.testing.assert_allclose(u[:, :rank].T @ d, vt[:rank], atol=2 * error)
+    assert np.linalg.norm(d, 2) <= 1 + error
 
 
 def test_soft_impute_agrees_with_the_plain_iteration_in_numpy():
-    problem = completion(2, (15, 18), 2, 130)
+    problem = completion(2, (20, 12), 2, 110)
     mask, b = np.asarray(problem.mask), np.asarray(problem.target)
     w = np.zeros(b.shape)
     for _ in range(3000):
@@ -365,7 +381,7 @@ def test_soft_impute_agrees_with_the_plain_iteration_in_numpy():
 def test_soft_impute_agrees_with_a_conic_solver():
     cvxpy = pytest.importorskip("cvxpy")
     pytest.importorskip("scs")
-    problem = completion(3, (15, 12), 2, 90)
+    problem = completion(3, (20, 12), 2, 110)
     w = cvxpy.Variable(problem.shape)
     error = cvxpy.multiply(np.asarray(problem.mask), w) - np.asarray(problem.target)
     objective = cvxpy.sum_squares(error) / 2 + 0.7 * cvxpy.normNuc(w)
@@ -374,9 +390,9 @@ def test_soft_impute_agrees_with_a_conic_solver():
 
 
 def test_a_weight_above_the_largest_singular_value_gives_zero():
-    problem = completion(3, (15, 12), 2, 90)
+    problem = completion(3, (20, 12), 2, 110)
     top = float(np.linalg.norm(problem.target, 2))
-    assert np.array_equal(soft_impute(problem, weight=1.001 * top).product, np.zeros((15, 12)))
+    assert np.array_equal(soft_impute(problem, weight=1.001 * top).product, np.zeros((20, 12)))
     assert np.linalg.norm(soft_impute(problem, weight=0.99 * top).product) > 0
 
 
@@ -408,8 +424,8 @@ def test_soft_impute_tends_to_the_minimum_nuclear_norm():
 
 @pytest.mark.parametrize("scale", [1e-150, 1e6])
 def test_soft_impute_scales_with_data_and_weight(scale):
-    problem = completion(5, (12, 12), 1, 80)
-    scaled = gf.MatrixCompletion((12, 12), problem.indices, scale * problem.values)
+    problem = completion(5, (20, 12), 1, 120)
+    scaled = gf.MatrixCompletion((20, 12), problem.indices, scale * problem.values)
     found = soft_impute(scaled, weight=0.3 * scale).product
     assert (
         relative_error(np.asarray(found) / scale, soft_impute(problem, weight=0.3).product) < 1e-6
@@ -441,7 +457,7 @@ def least_loss(problem, x, y):
 
 
 @pytest.mark.parametrize(
-    "size", [(0, (40, 40), 2, 600), (1, (60, 20), 3, 700), (2, (15, 50), 1, 300)]
+    "size", [(0, (20, 20), 2, 240), (1, (20, 12), 2, 170), (2, (12, 20), 1, 120)]
 )
 def test_optspace_recovers_from_noiseless_entries(size):
     problem = completion(*size)
@@ -469,10 +485,10 @@ def noisy(seed, shape, rank, observations, level=0.1):
 @pytest.mark.parametrize("trim", [True, False])
 @pytest.mark.parametrize("rank", [1, 2])
 def test_the_result_is_a_minimum_over_subspaces_in_numpy(rank, trim):
-    problem = noisy(3, (15, 12), 2, 120)
+    problem = noisy(3, (20, 12), 2, 170)
     result = optspace(problem, rank=rank, trim=trim, rtol=1e-10)
     assert result.outcome is CONVERGED
-    u, s, vt = np.linalg.svd(np.asarray(result.product))
+    u, _, vt = np.linalg.svd(np.asarray(result.product))
     x, y = u[:, :rank], vt[:rank].T
     loss, _ = least_loss(problem, x, y)
     np.testing.assert_allclose(problem.loss(result.product), loss, rtol=1e-12)
@@ -484,38 +500,38 @@ def test_the_result_is_a_minimum_over_subspaces_in_numpy(rank, trim):
 
 
 def test_where_all_is_observed_optspace_cuts_the_singular_values():
-    b = with_singular_values(RNG, (6, 4), [4.0, 2.0, 1.0, 0.5])
-    problem = gf.MatrixCompletion((6, 4), entries((6, 4)), b.ravel())
+    b = with_singular_values(RNG, (20, 12), [4.0, 2.0, 1.0, 0.5])
+    problem = gf.MatrixCompletion((20, 12), entries((20, 12)), b.ravel())
     u, s, vt = np.linalg.svd(b, full_matrices=False)
-    for rank in (1, 2, 4):
+    for rank in (1, 2):
         result = optspace(problem, rank)
         assert result.outcome is CONVERGED
         np.testing.assert_allclose(result.product, (u[:, :rank] * s[:rank]) @ vt[:rank], atol=1e-9)
 
 
 def test_optspace_follows_transposition_permutation_and_scale():
-    problem = noisy(4, (16, 12), 2, 140)
+    problem = noisy(4, (20, 12), 2, 170)
     wanted = np.asarray(optspace(problem, 2).product)
     indices = np.asarray(problem.indices)
-    turned = gf.MatrixCompletion((12, 16), indices[:, ::-1], problem.values)
+    turned = gf.MatrixCompletion((12, 20), indices[:, ::-1], problem.values)
     assert relative_error(optspace(turned, 2).product, wanted.T) < 1e-7
-    rows, columns = RNG.permutation(16), RNG.permutation(12)
+    rows, columns = RNG.permutation(20), RNG.permutation(12)
     moved = np.stack([rows[indices[:, 0]], columns[indices[:, 1]]], axis=1)
-    found = optspace(gf.MatrixCompletion((16, 12), moved, problem.values), 2).product
+    found = optspace(gf.MatrixCompletion((20, 12), moved, problem.values), 2).product
     assert relative_error(np.asarray(found)[np.ix_(rows, columns)], wanted) < 1e-7
     for scale in (1e-150, -1e9):
-        scaled = gf.MatrixCompletion((16, 12), indices, scale * np.asarray(problem.values))
+        scaled = gf.MatrixCompletion((20, 12), indices, scale * np.asarray(problem.values))
         assert relative_error(np.asarray(optspace(scaled, 2).product) / scale, wanted) < 1e-7
 
 
 def test_trimming_leaves_out_what_is_observed_too_often():
     """One row is all observed, and large: it would own the start; the end is the truth anyhow."""
     rng = np.random.default_rng(5)
-    truth = np.outer(np.r_[30.0, rng.normal(size=29)], rng.normal(size=40))
-    mask = rng.random((30, 40)) < 0.3
+    truth = np.outer(np.r_[30.0, rng.normal(size=19)], rng.normal(size=12))
+    mask = rng.random((20, 12)) < 0.4
     mask[0] = True
     where = np.argwhere(mask)
-    problem = gf.MatrixCompletion((30, 40), where, truth[tuple(where.T)])
+    problem = gf.MatrixCompletion((20, 12), where, truth[tuple(where.T)])
     starts = [optspace(problem, 1, trim=trim, max_iterations=1).product for trim in (True, False)]
     assert relative_error(starts[0], starts[1]) > 1e-3
     for trim in (True, False):
@@ -530,22 +546,22 @@ def test_a_stationary_point_need_not_be_the_minimum_and_the_misfit_tells():
 
 
 def test_fewer_entries_than_unknowns_in_the_middle():
-    problem = gf.MatrixCompletion((6, 6), [[0, 0], [1, 1], [2, 2]], [1.0, 2.0, 3.0])
-    result = optspace(problem, 3)
+    problem = gf.MatrixCompletion((20, 12), [[0, 0], [1, 1], [2, 2]], [3.0, 2.0, 0.0])
+    result = optspace(problem, 2)
     assert result.outcome is CONVERGED
     assert result.misfit < 1e-9
     assert np.all(np.isfinite(result.product))
 
 
 def test_zero_data_and_zero_columns():
-    zero = gf.MatrixCompletion((3, 3), [[0, 0], [1, 2]], [0.0, 0.0])
+    zero = gf.MatrixCompletion((20, 12), [[0, 0], [1, 2]], [0.0, 0.0])
     result = optspace(zero, 2)
     assert result.outcome is CONVERGED
-    assert np.array_equal(result.product, np.zeros((3, 3)))
+    assert np.array_equal(result.product, np.zeros((20, 12)))
 
 
 def test_optspace_in_single_precision_and_out_of_iterations():
-    problem = completion(6, (30, 30), 2, 450)
+    problem = completion(6, (20, 20), 2, 240)
     result = optspace(gf.astype(problem, jnp.float32), 2)
     assert result.outcome is CONVERGED
     assert result.product.dtype == jnp.float32
@@ -558,7 +574,7 @@ def test_optspace_in_single_precision_and_out_of_iterations():
 @pytest.mark.parametrize("level", [0.0, 0.1])
 def test_optspace_agrees_with_gemelli(level):
     reference = pytest.importorskip("gemelli.optspace")
-    problem = noisy(0, (40, 30), 2, 600, level)
+    problem = noisy(0, (20, 20), 2, 240, level)
     solver = reference.OptSpace(n_components=2, max_iterations=500, tol=1e-10)
     u, s, v = solver.solve(np.array(problem.target))
     other = np.asarray(u @ s @ v.T)
@@ -583,7 +599,7 @@ REFUSED = {
     "dependent": (lambda: minimum_nuclear_norm(DEPENDENT), "measurements[2]", "leave it out"),
     "too many": (
         lambda: minimum_nuclear_norm(gf.MatrixSensing(RNG.normal(size=(5, 2, 2)), np.ones(5))),
-        "measurements[4]", "5 measurements of a matrix of 4 entries"),
+        "5 measurements of a matrix of 4 entries", "leave out those"),
     "rtol zero": (lambda: minimum_nuclear_norm(SMALL, rtol=0), "rtol", "above 0"),
     "rtol tiny": (lambda: optspace(SMALL, 1, rtol=1e-17), "rtol is 1e-17", "give 1e-09"),
     "rtol large": (lambda: soft_impute(SMALL, weight=1.0, rtol=1.0), "rtol is 1.0", "give 1e-09"),
@@ -621,7 +637,7 @@ def test_an_empty_path_has_no_result():
 
 
 def test_orthogonal_turns_of_a_sensing_problem_turn_its_minimum():
-    problem = gf.matrix_sensing(jax.random.key(3), (6, 7), 1, 30)
+    problem = sensing(3, (6, 7), 1, 30)
     q, r = orthonormal(RNG, 6, 6), orthonormal(RNG, 7, 7)
     a = np.einsum("ab,kbc,cd->kad", q, np.asarray(problem.measurements), r)
     turned = minimum_nuclear_norm(gf.MatrixSensing(a, problem.labels), rtol=1e-12).product

@@ -1,0 +1,233 @@
+"""What Figures 3 and 6 of arora2019 share: singular values and alignment along descents.
+
+Cells are single runs of depths 1, 2 and 3; the problem is a synthetic completion, a synthetic
+sensing problem, or all ratings of MovieLens 100K.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+from matplotlib.axes import Axes
+
+import gradflow as gf
+from experiments import deep_recovery
+from experiments.experiment import Finding, Precision, Protocol
+from experiments.work import Descent
+from gradflow.factorizations import Factors
+from gradflow.observables import State
+
+Data = Literal["completion", "sensing", "ratings"]
+SHOWN = 10
+"""Singular values that are recorded."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One descent.
+
+    Attributes:
+      data: which problem.
+      size: d of a synthetic d x d problem; 0 for the ratings.
+      rank: of a synthetic truth.
+      observations: of a synthetic problem.
+      depth: number of factors; 1 is the matrix itself.
+      rate: learning rate.
+      norm: expected Frobenius norm of the initial product.
+      identity: start from a multiple of the identity, with that norm, instead of Gaussian factors.
+      seed: of the start.
+      steps: iterations allowed.
+      stop_loss: where it stops.
+      protocol: decides the truth's scale and the loss.
+    """
+
+    data: Data
+    size: int
+    rank: int
+    observations: int
+    depth: int
+    rate: float
+    norm: float
+    identity: bool
+    seed: int
+    steps: int
+    stop_loss: float
+    protocol: Protocol
+
+
+@cache
+def _objective(cell_data: tuple[Any, ...], depth: int, precision: Precision) -> gf.Objective:
+    data, size, rank, observations, protocol = cell_data
+    if data == "ratings":
+        loss = "mean" if protocol == "code" else "half_sum"
+        problem = gf.astype(gf.data.movielens_100k().completion(loss=loss), precision)
+    else:
+        task = deep_recovery.Task(size, rank, observations, data == "sensing", protocol)
+        problem = deep_recovery.problem(task, precision)
+    return gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth))
+
+
+def start(objective: gf.Objective, cell: Cell) -> Factors:
+    """Gaussian factors (of equal standard deviation) or multiples of the identity.
+
+    With equal hidden sizes h the expected squared norm of a Gaussian product is
+    d d' h^(N-1) s^(2N), s being the standard deviation.
+    """
+    model = objective.factorization
+    assert isinstance(model, gf.MatrixProduct)
+    rows, columns = model.shape
+    hidden = min(rows, columns)
+    if cell.identity:
+        return gf.identity_factors(model.sizes, cell.norm / np.sqrt(hidden))
+    spread = np.sqrt(rows * columns * float(hidden) ** (cell.depth - 1))
+    std = (cell.norm / spread) ** (1 / cell.depth)
+    return gf.gaussian_factors(jax.random.key(cell.seed), model.sizes, std=std)
+
+
+def top_values(state: State) -> jax.Array:
+    """The largest singular values of the product."""
+    return state.singular_values[:SHOWN]
+
+
+def alignment(state: State) -> jax.Array:
+    r"""Mean and standard deviation of |U^T gradient V|: on the diagonal, then off it.
+
+    Only the singular vectors that belong to the product's left and right sides are compared; both
+    sets have min(d, d') members.
+
+    References:
+      arora2019, Figure 3 (right) and Corollary 1.
+    """
+    w = state.product
+    u, _, vt = jnp.linalg.svd(w, full_matrices=False)
+    g = jnp.abs(u.T @ state.problem.gradient(w) @ vt.T)
+    n = g.shape[0]
+    on = jnp.diagonal(g)
+    off = g[~np.eye(n, dtype=bool)]
+    return jnp.stack([jnp.mean(on), jnp.std(on), jnp.mean(off), jnp.std(off)])
+
+
+def descent(cell: Cell, precision: Precision) -> Descent:
+    """Plain gradient descent; the alignment is recorded at depth 2."""
+    objective = _objective(
+        (cell.data, cell.size, cell.rank, cell.observations, cell.protocol), cell.depth, precision
+    )
+    observe = {"loss": gf.observables.loss, "top_values": top_values}
+    if cell.data != "ratings":
+        observe["test_error"] = gf.observables.test_error
+        observe["effective_rank"] = gf.observables.effective_rank
+    if cell.depth == 2:
+        observe["alignment"] = alignment
+    density = 12 if cell.data == "ratings" else 40  # a large matrix's SVD costs many iterations
+    marks = np.unique(np.round(10 ** np.arange(0, np.log10(cell.steps), 1 / density)).astype(int))
+    return Descent(
+        objective=objective,
+        start=gf.astype(start(objective, cell), precision),
+        optimizer=optax.sgd,
+        rate=cell.rate,
+        steps=cell.steps,
+        stop_loss=cell.stop_loss,
+        record=marks,
+        observe=observe,
+    )
+
+
+# Reading
+
+
+def draw_values(ax: Axes, data: xr.Dataset) -> None:
+    """The singular values over iterations, the largest darkest."""
+    data = data.isel(time=data["time"] > 0)
+    times, values = data["time"].to_numpy(), data["top_values"].to_numpy()
+    shades = np.linspace(0.9, 0.25, values.shape[1])
+    for k in range(values.shape[1]):
+        colour = (0.0, 0.447 * shades[k] + 0.1, 0.698 * shades[k] + 0.1)
+        ax.plot(
+            np.maximum(times, 1), values[:, k], color=colour, lw=1.0, alpha=0.35 + 0.6 * shades[k]
+        )
+    ax.set(xscale="log", xlabel="iteration")
+
+
+def draw_alignment(ax: Axes, data: xr.Dataset) -> None:
+    """Means of |U^T gradient V| on and off the diagonal, with their standard deviations."""
+    data = data.isel(time=data["time"] > 0)
+    times, found = data["time"].to_numpy(), data["alignment"].to_numpy()
+    for k, (label, colour) in enumerate(
+        zip(("diagonal", "off the diagonal"), gf.plotting.COLOURS, strict=False)
+    ):
+        mean, deviation = found[:, 2 * k], found[:, 2 * k + 1]
+        ax.plot(times, mean, color=colour, label=label, lw=1.2)
+        low = np.maximum(mean - deviation, 0.1 * mean)  # a log axis shows no negative end
+        ax.fill_between(times, low, mean + deviation, color=colour, alpha=0.2, lw=0)
+    ax.set(xscale="log", yscale="log", xlabel="iteration")
+    ax.legend()
+
+
+def sharpness(data: xr.Dataset) -> float:
+    """How abruptly the largest singular value rises: the decades of iterations from 10% to 90%."""
+    values = data["top_values"].to_numpy()[:, 0]
+    times = np.maximum(data["time"].to_numpy(), 1)
+    final = values[-1]
+    low = times[np.argmax(values >= 0.1 * final)]
+    high = times[np.argmax(values >= 0.9 * final)]
+    return float(np.log10(high / low))
+
+
+def tail_share(data: xr.Dataset, rank: int) -> float:
+    """The part of the ten largest values' sum at the end that lies beyond the rank."""
+    values = data["top_values"].to_numpy()[-1]
+    return float(values[rank:].sum() / values.sum())
+
+
+def while_moving(data: xr.Dataset) -> np.ndarray:
+    """Ratios of diagonal to off-diagonal means, while the top value moves.
+
+    It moves where it has left its start, and the loss is between 99% and 1% of its first value.
+    """
+    loss, found = data["loss"].to_numpy(), data["alignment"].to_numpy()
+    moving = (loss < 0.99 * loss[0]) & (loss > 0.01 * loss[0])
+    return found[moving, 0] / found[moving, 2]
+
+
+def findings(by_depth: dict[int, xr.Dataset], rank: int, what: str) -> list[Finding]:
+    """The statements of Figures 3 and 6 for one problem."""
+    found = []
+    depths = sorted(by_depth)
+    rises = {d: sharpness(by_depth[d]) for d in depths}
+    deep = [d for d in depths if d >= 2]
+    if len(depths) > 1:
+        found.append(
+            Finding(
+                f"{what}: singular values rise the more abruptly the deeper the factorisation",
+                all(rises[a] > rises[b] for a, b in zip(depths[:-1], depths[1:], strict=True)),
+                "decades of iterations from 10% to 90% of the largest value's end: "
+                + ", ".join(f"depth {d}: {v:.2f}" for d, v in rises.items()),
+            )
+        )
+        tails = {d: tail_share(by_depth[d], rank) for d in depths}
+        found.append(
+            Finding(
+                f"{what}: deeper solutions are effectively of lower rank",
+                all(tails[a] > tails[b] for a, b in zip(depths[:-1], depths[1:], strict=True)),
+                f"share of values {rank + 1} to {SHOWN} in the sum of the first {SHOWN}: "
+                + ", ".join(f"depth {d}: {v:.2e}" for d, v in tails.items()),
+            )
+        )
+    if 2 in deep:
+        ratios = while_moving(by_depth[2])
+        found.append(
+            Finding(
+                f"{what}: U^T gradient V is diagonally dominant while there is movement",
+                bool(np.median(ratios) > 3) if ratios.size else None,
+                f"mean diagonal over mean off-diagonal entry while the loss falls from 99% to 1%: "
+                f"median {np.median(ratios):.1f}, least {ratios.min():.1f}"
+                if ratios.size
+                else "the loss has not fallen that far",
+            )
+        )
+    return found
