@@ -305,7 +305,9 @@ def _see_device(pool: Any, device: Device) -> None:
             '`if __name__ == "__main__":` around it; or set jobs to 1.'
         ) from error
     except ImportError as error:
-        raise RuntimeError(f"A worker lacks a package ({error}); install gradflow there.") from error
+        raise RuntimeError(
+            f"A worker lacks a package ({error}); install gradflow there."
+        ) from error
     if wrong is not None:
         raise RuntimeError(wrong)
 

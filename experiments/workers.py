@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Device = Literal["cpu", "gpu", "tpu"]
 _HEARTBEAT = 0.5  # seconds between two notes of a run in flight
+_RENEWED = 20.0  # seconds after which a note is renewed though nothing was told
 
 
 @dataclass(frozen=True)
@@ -236,6 +237,9 @@ def _provenance() -> dict[str, Any]:
 class Heartbeat:
     """Notes where a run is, in a small file beside the cells that `gradflow status` can read.
 
+    The note is renewed when the run tells of itself, and while it does not, as in a flow or a
+    compilation, by a thread that ends with `end`.
+
     Args:
       folder: of the store.
       name: of the run.
@@ -244,32 +248,46 @@ class Heartbeat:
 
     def __init__(self, folder: Path, name: str, label: str):
         self.path = folder / "live" / f"{name}.json"
-        self.label, self.written = label, 0.0
+        self.label, self.iteration, self.loss = label, 0, float("nan")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self(0, float("nan"))
+        self.lock, self.ended = threading.Lock(), threading.Event()
+        self.write()
+        self.thread = threading.Thread(target=self._go_on, daemon=True)
+        self.thread.start()
 
     def __call__(self, iteration: int, loss: float) -> None:
         """Take note of an iteration and its loss."""
-        if time.monotonic() - self.written < _HEARTBEAT:
-            return
+        self.iteration, self.loss = iteration, loss
+        if time.monotonic() - self.written >= _HEARTBEAT:
+            self.write()
+
+    def write(self) -> None:
+        """Write the note."""
+        from gradflow.files import whole_file
+
         self.written = time.monotonic()
         note = {
             "label": self.label,
-            "iteration": iteration,
-            "loss": loss,
+            "iteration": self.iteration,
+            "loss": self.loss,
             "time": time.time(),
             "worker": f"{socket.gethostname()}:{os.getpid()}",
         }
         try:
-            temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
-            temporary.write_text(json.dumps(note))
-            os.replace(temporary, self.path)
+            with self.lock, whole_file(self.path) as temporary:
+                temporary.write_text(json.dumps(note))
         except OSError:
             pass  # a note only; a disk that is really full is told when the cell is stored
 
     def end(self) -> None:
         """Take the note away."""
+        self.ended.set()
+        self.thread.join()
         self.path.unlink(missing_ok=True)
+
+    def _go_on(self) -> None:
+        while not self.ended.wait(_RENEWED):
+            self.write()
 
 
 def in_flight(folder: Path, fresh: float = 60.0) -> list[dict[str, Any]]:

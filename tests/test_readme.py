@@ -5,8 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from experiments.command import main
+
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+ALL = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+MODULE = "# rates.py"
+EXAMPLES = [source for source in ALL if not source.startswith(MODULE)]
+(OWN_EXPERIMENT,) = (source for source in ALL if source.startswith(MODULE))
 
 
 def test_there_is_one_example_for_each_use():
@@ -25,3 +32,15 @@ def test_example_runs(source, tmp_path, monkeypatch, capsys):
     if "savefig" in source:
         assert (tmp_path / "spectrum.png").stat().st_size > 10_000
         assert (tmp_path / "flow.nc").is_file()
+
+
+def test_an_experiment_of_ones_own_runs_from_its_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rates.py").write_text(OWN_EXPERIMENT)
+    words = "run mine.rates --module rates.py --scale quick --depths 2 --rates 0.1 0.05 --jobs 1"
+    with pytest.raises(SystemExit) as stop:
+        main(words.split())
+    printed = capsys.readouterr().out
+    assert stop.value.code == 0, printed
+    assert "2 cells done" in printed and "yes" in printed
+    assert (tmp_path / "results/experiments/mine.rates-quick.png").stat().st_size > 5_000

@@ -1,0 +1,136 @@
+"""The table of the README: what the papers' experiments cost, theirs and ours.
+
+Run as `python -m benchmarks.experiments` after `gradflow run`; it reads the stored cells. The
+authors' hours are our iterations times the time of a step of a minimal PyTorch loop, measured by
+`python -m benchmarks.descent`; their codes, which also evaluate what they record, take longer.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+
+from experiments.catalogue import known
+from experiments.experiment import Experiment, Item, Protocol, items_of
+from experiments.live import span
+from experiments.store import Store
+from gradflow.files import replace_between, whole_file
+
+BEGIN, END = "<!-- experiments -->", "<!-- /experiments -->"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Collect what finished experiments took."""
+
+    out: Path = Path("results/experiments")
+    """Folder that `gradflow run` wrote to."""
+    json: Path = Path("benchmarks/results/experiments-cpu.json")
+    """Where the numbers go; experiments that are not in OUT keep theirs."""
+    readme: Path | None = Path("README.md")
+    """The page whose table is renewed."""
+
+
+def measured(experiment: Experiment, protocol: Protocol, out: Path) -> dict[str, Any] | None:
+    """What the cells of the paper's grid took; None if some are missing."""
+    items = items_of(experiment, experiment.grid("paper", protocol), experiment.precision)
+    store = Store(out / experiment.sharing())
+    names = store.names()
+    if not items or any(experiment.name(item) not in names for item in items):
+        return None
+    theirs, ours, iterations, machine = 0.0, 0.0, 0, {}
+    comparable = True
+    for item in items:
+        data = store.load(experiment.name(item))
+        machine = json.loads(data.attrs["provenance"])
+        ours += machine["batch_processor_seconds"] / machine["batch_size"]
+        step = _their_step(experiment, item)
+        if step is None:
+            comparable = comparable and not hasattr(item.cell, "steps")
+            continue
+        iterations += int(data["iterations"])
+        theirs += step * int(data["iterations"])
+    return {
+        "experiment": experiment.id,
+        "protocol": protocol,
+        "cells": len(items),
+        "iterations": iterations,
+        "precision": experiment.precision,
+        "their_hours": theirs / 3600 if comparable and theirs else None,
+        "our_processor_seconds": round(ours, 1),
+        "our_wall_seconds": _wall(store, experiment, protocol, len(items)),
+        "cores": machine["cores"],
+        "processor": machine["processor"],
+        "device": machine["device"],
+        "date": machine["date"][:10],
+        "versions": machine["versions"],
+    }
+
+
+def _their_step(experiment: Experiment, item: Item) -> float | None:
+    return experiment.their_step(item.cell)
+
+
+def _wall(store: Store, experiment: Experiment, protocol: Protocol, cells: int) -> float | None:
+    """Wall time, if all cells were done in one run."""
+    path = store.folder / "runs.jsonl"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    runs = [json.loads(line) for line in lines]
+    whole = [
+        run["seconds"]
+        for run in runs
+        if (run["experiment"], run["scale"], run["protocol"]) == (experiment.id, "paper", protocol)
+        and run["done"] >= cells
+    ]
+    return whole[-1] if whole else None
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    lines = [
+        "| experiment | cells | iterations | authors' way | ours, processor time | ours, wall time "
+        "| ratio | machine |",
+        "|---|---:|---:|---:|---:|---:|---:|---|",
+    ]
+    for row in rows:
+        theirs, ours = row["their_hours"], row["our_processor_seconds"]
+        name = row["experiment"] + (" (code)" if row["protocol"] == "code" else "")
+        lines.append(
+            f"| `{name}` | {row['cells']} | {row['iterations']:,} | "
+            f"{span(3600 * theirs) if theirs else ''} | {span(ours)} | "
+            f"{span(row['our_wall_seconds']) if row['our_wall_seconds'] else ''} | "
+            f"{f'{3600 * theirs / ours:.0f}' if theirs else ''} | "
+            f"{row['cores']} cores, {row['processor']} |"
+        )
+    return "\n".join(lines)
+
+
+def main(options: Options) -> int:
+    """Collect, store, print; returns the exit status."""
+    old = json.loads(options.json.read_text())["results"] if options.json.is_file() else []
+    rows = {(row["experiment"], row["protocol"]): row for row in old}
+    for experiment in known().values():
+        for protocol in experiment.protocols:
+            found = measured(experiment, protocol, options.out)
+            if found is not None:
+                rows[found["experiment"], protocol] = found
+    order = list(known())
+    kept = sorted(
+        (row for row in rows.values() if row["experiment"] in order),
+        key=lambda row: (order.index(row["experiment"]), row["protocol"]),
+    )
+    content = {"benchmark": "experiments", "results": kept}
+    with whole_file(options.json) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+    Console(soft_wrap=True).print(table(kept))
+    if options.readme is not None:
+        replace_between(options.readme, BEGIN, END, "\n" + table(kept) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Options)))
