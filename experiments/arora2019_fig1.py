@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from matplotlib.figure import Figure
 
-from experiments import deep_recovery
+from experiments import deep_recovery, deep_recovery_figures
 from experiments.catalogue import register
 from experiments.experiment import Finding
 from experiments.results import Results
@@ -21,7 +21,7 @@ class Fig1(deep_recovery.Recovery):
     hours: ClassVar[dict[str, float]] = {}
 
     def plot(self, results: Results) -> Figure:
-        return deep_recovery.errors_figure(results)
+        return deep_recovery_figures.errors_figure(results)
 
     def compare(self, results: Results) -> list[Finding]:
-        return deep_recovery.depth_findings(results)
+        return deep_recovery_figures.depth_findings(results)

@@ -117,7 +117,7 @@ class Experiment(abc.ABC):
         """The paper's statements and numbers beside ours."""
 
     def their_step(self, cell: Any) -> float | None:
-        """Seconds that an iteration of the authors' code takes at least; None if that is unknown."""
+        """Seconds that an iteration of the authors' code takes at least; None if unknown."""
         return None
 
     def sharing(self) -> str:

@@ -57,6 +57,10 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{name}.npz"
 
+    def note(self, name: str) -> Path:
+        """Where a cell in flight tells how far it is; the folder is made by who writes it."""
+        return self.folder / "live" / f"{name}.json"
+
     def names(self) -> set[str]:
         """Of the cells that are there."""
         return {path.stem for path in self.folder.glob("*.nc")}
@@ -85,8 +89,9 @@ class Store:
                     old.unlink()
             except FileNotFoundError:
                 pass
-        for name in self.checkpoints() & self.names():  # killed between storing and clearing away
-            self.checkpoint(name).unlink(missing_ok=True)
+        for name in self.names():  # killed between storing and clearing away
+            for left in (self.folder / "checkpoints" / f"{name}.npz", self.note(name)):
+                left.unlink(missing_ok=True)
 
     def save(self, name: str, data: xr.Dataset, about: dict[str, Any]) -> None:
         """Store a cell, with what it is.

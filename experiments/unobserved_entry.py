@@ -193,6 +193,27 @@ def entry_at(data: xr.Dataset, level: float) -> float:
     return float(entry[k - 1] ** (1 - share) * entry[k] ** share)
 
 
+LEVELS = np.geomspace(0.6, STOP_LOSS, 100)
+"""Losses at which runs are compared: from where all have left their starts."""
+
+
+def entries(data: xr.Dataset) -> np.ndarray:
+    """The absolute unobserved entry where the loss first falls to each of `LEVELS`."""
+    return np.array([entry_at(data, level) for level in LEVELS])
+
+
+def common_curve(runs: Iterable[xr.Dataset]) -> np.ndarray:
+    """The largest entry of all runs at each of `LEVELS`: what they follow until they leave it."""
+    table = np.array([entries(data) for data in runs])
+    return np.max(np.where(np.isfinite(table), table, -np.inf), axis=0)
+
+
+def leaves_at(data: xr.Dataset, curve: np.ndarray, share: float = 0.9) -> float:
+    """The loss at which a run falls below a share of the common curve; NaN if it never does."""
+    below = np.flatnonzero(entries(data) < share * curve)
+    return float(LEVELS[below[0]]) if below.size else float("nan")
+
+
 def draw(
     ax: Axes,
     cells: Iterable[tuple[xr.Dataset, str]],
@@ -209,7 +230,7 @@ def draw(
     """
     # Three decades: before, next to nothing moves.
     norm, lines = LogNorm(max(1.0, last / 1000), last), None
-    colours = colormaps["viridis"].with_extremes(under=colormaps["viridis"](0.0))
+    colours: Any = colormaps["viridis"].with_extremes(under=colormaps["viridis"](0.0))
     colours.colorbar_extend = "min"
     for data, marker in cells:
         entry, loss = entry_and_loss(data)
