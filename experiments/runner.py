@@ -322,7 +322,7 @@ def _cluster(address: str) -> Iterator[Any]:
         ) from error
     try:
         client = Client(address, timeout=_REACH)
-    except (OSError, TimeoutError) as error:
+    except (OSError, TimeoutError, ValueError) as error:
         raise ValueError(f"there is no scheduler at {address} ({error}).") from error
     with client:
         if not client.scheduler_info()["workers"]:

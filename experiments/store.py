@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from xarray.backends import H5NetCDFStore
+from xarray.backends.h5netcdf_ import HDF5_LOCK
 
 from gradflow.files import whole_file
 
@@ -116,12 +118,11 @@ class Store:
         data = data.assign_attrs(content_sha256=digest(data), **attributes)
         data.attrs["labels_sha256"] = digest_of_labels(data)
         # In memory first: on a full disk HDF5 may end the process.
-        content = io.BytesIO()
-        data.to_netcdf(content, engine="h5netcdf")
+        content = in_memory(data)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with whole_file(self.path(name)) as temporary, temporary.open("wb") as file:
-                file.write(content.getbuffer())
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -158,6 +159,16 @@ class Store:
         aside = path.with_suffix(".corrupt")
         os.replace(path, aside)
         return aside
+
+
+def in_memory(data: xr.Dataset) -> bytes:
+    """A dataset as the content of a NetCDF file."""
+    content = io.BytesIO()
+    # As to_netcdf does, but without its lock, which a worker of dask asks the whole cluster for.
+    file = H5NetCDFStore.open(content, mode="w", lock=HDF5_LOCK)
+    data.dump_to_store(file)
+    file.close()
+    return content.getvalue()
 
 
 def digest(data: xr.Dataset) -> str:

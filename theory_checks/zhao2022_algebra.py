@@ -357,7 +357,15 @@ def kron_order_corrected(settings: Settings, fixed: bool = True) -> Iterator[Cas
 def _pairing_cases(settings: Settings, fixed: bool, sign: int = 1) -> Iterator[Case]:
     """u^T X v for singular vectors u, v against vec(v u^T) or vec(u v^T), times vec(X)."""
     rng = np.random.default_rng(settings.seed)
-    found = [("u = e_1, v = e_2", unit(2, 0), unit(2, 1), unit(2, 0) @ unit(2, 1).T)]
+    found = [
+        ("u = e_1, v = e_2", unit(2, 0), unit(2, 1), unit(2, 0) @ unit(2, 1).T),
+        (
+            "u = v = e_1",
+            unit(2, 0),
+            unit(2, 0),
+            unit(2, 0) @ unit(2, 0).T,
+        ),  # the order is no matter
+    ]
     for rows, columns in ((2, 2), (2, 3), (4, 3), (1, 3), (5, 5)):
         u, v = orthogonal(rng, rows)[:, [0]], orthogonal(rng, columns)[:, [0]]
         found.append((
