@@ -26,10 +26,10 @@ Panel = tuple[int, int, float, float]
 class Grid:
     """Every panel with every perturbation, unbalanced, with the smallest rate and scale of fig1.
 
-    The paper's text does not print the values. Those of the first panel and the perturbations are
-    in the names of the authors' published data; the other panels put the unobserved entry
-    elsewhere, with neighbours for which Theorem 2 asks for a negative determinant, as in the
-    paper's Footnote 16.
+    The paper's text does not print the values. The neighbours of the first panel and the
+    perturbations are in the names of the authors' published data; that panel's position, and the
+    other panels, are our choice: they put the unobserved entry elsewhere, with neighbours for which
+    Theorem 2 asks for a negative determinant, as in the paper's Footnote 16.
     """
 
     panels: tuple[Panel, ...] = ((0, 0, -2.0, 0.5), (0, 1, 1.0, 1.0), (1, 0, 2.0, 0.5),

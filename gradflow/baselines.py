@@ -87,17 +87,17 @@ def minimum_nuclear_norm(
       Recht, Fazel and Parrilo 2010 (the problem and its dual); Lions and Mercier 1979 (the
       iteration); arora2019, Section 3 (minimum nuclear norm as a baseline).
     """
+    if not isinstance(problem, MatrixCompletion | MatrixSensing):
+        raise ValueError(refusal("minimum_nuclear_norm", problem, "MatrixSensing"))
+    kind = (problem.values if isinstance(problem, MatrixCompletion) else problem.labels).dtype
+    tolerance = tolerance_of(rtol, kind)
+    shrinkage = jnp.asarray(_STEP if step is None else positive("step", step), kind)
+    limit = jnp.asarray(whole("max_iterations", max_iterations))
     if isinstance(problem, MatrixCompletion):
         constraint = _Entries(problem.mask, problem.target)
-    elif isinstance(problem, MatrixSensing):
-        constraint = _independent_measurements(problem)
     else:
-        raise ValueError(refusal("minimum_nuclear_norm", problem, "MatrixSensing"))
-    tolerance = tolerance_of(rtol, constraint.target.dtype)
-    shrinkage = _STEP if step is None else positive("step", step)
-    limit = whole("max_iterations", max_iterations)
-    numbers = jnp.asarray(shrinkage, constraint.target.dtype), tolerance, jnp.asarray(limit)
-    return as_baseline(*_interpolate(problem, constraint, *numbers), tolerance)
+        constraint = _independent_measurements(problem)
+    return as_baseline(*_interpolate(problem, constraint, shrinkage, tolerance, limit), tolerance)
 
 
 @eqx.filter_jit

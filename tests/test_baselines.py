@@ -285,7 +285,7 @@ def test_what_can_be_recovered_at_100x100(observations, recovers):
 
 @pytest.mark.slow
 def test_3000_entries_are_where_recovery_begins():
-    """Some draws give the truth back; others have a minimum below it by some parts in 1e4 or 1e5."""
+    """Some draws give the truth back; others have a minimum below it by 1e-5 to 1e-3 of it."""
     below = []
     for seed in range(4):
         problem = completion(seed, (100, 100), 5, 3000)
