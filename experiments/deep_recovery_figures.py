@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 import gradflow as gf
 from experiments.experiment import Finding
@@ -90,6 +91,8 @@ def norms_figure(results: Results) -> Figure:
     """Error, nuclear norm and effective rank against the initial norm, with two levels."""
     runs, least = tables(results)
     runs = runs[runs["rate"] == runs["rate"].max()]
+    flows, _ = tables(results, "flow")
+    flows = flows[flows["rate"] == flows["rate"].max()] if len(flows) else flows
     depths, counts = sorted(runs["depth"].unique()), sorted(runs["observations"].unique())
     with gf.plotting.paper_style():
         figure, axes = plt.subplots(
@@ -104,6 +107,9 @@ def norms_figure(results: Results) -> Figure:
                     ax, chosen, value, color=gf.plotting.COLOURS[k], marker="os^D"[k % 4],
                     label=f"depth {depth:.0f}",
                 )  # fmt: skip
+                if len(flows):
+                    beside = flows[(flows["depth"] == depth) & (flows["observations"] == count)]
+                    spread(ax, beside, value, color=gf.plotting.COLOURS[k], ls="--", alpha=0.7)
             if count in least:
                 row = least[count]
                 ax.axhline(row[value], color="black", ls="--", lw=1, label="least nuclear norm")
@@ -115,6 +121,9 @@ def norms_figure(results: Results) -> Figure:
                 ax.set_xlabel(X_LABEL)
             ax.set_ylabel(LABELS[value] + (f"\n{count} observations" if j == 0 else ""))
         handles, labels = axes[0, 1].get_legend_handles_labels()
+        if len(flows):
+            handles.append(Line2D([], [], color="gray", ls="--"))
+            labels.append("exact flow")
         figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return figure
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from xarray.backends import H5NetCDFStore
-from xarray.backends.h5netcdf_ import HDF5_LOCK
+from xarray.backends.locks import HDF5_LOCK
 
 from gradflow.files import whole_file
 

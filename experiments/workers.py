@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import pickle
 import platform
+import signal
 import socket
 import threading
 import time
@@ -90,7 +91,11 @@ def set_up(device: Device) -> None:
 
 
 def end_with_parent() -> None:
-    """End this process once its parent is gone, so that a killed sweep leaves no workers."""
+    """End this process once its parent is gone, so that a killed sweep leaves no workers.
+
+    An interrupt from the keyboard is left to the parent.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Known from the moment of the start on, unlike the id that getppid() gives.
     parent = multiprocessing.parent_process()
     assert parent is not None
