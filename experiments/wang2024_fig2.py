@@ -121,12 +121,9 @@ def norm_of(data: xr.Dataset, p: float) -> np.ndarray:
     return np.linalg.norm(data["singular_values"].to_numpy(), p, axis=1)
 
 
-@register
-class Fig2(Experiment):
-    """Three norms along the flow."""
+class AlongTheFlow(Experiment):
+    """The half that Figures 2 and 3 share: the same flows."""
 
-    id = "wang2024.fig2"
-    title = "nuclear, Frobenius and spectral norm along the flow of the 2x2 problem"
     family = FAMILY
     hours = {"quick": 0.005, "paper": 0.01}  # noqa: RUF012
 
@@ -138,6 +135,14 @@ class Fig2(Experiment):
 
     def work(self, cell: Cell, precision: Precision) -> Flow:
         return flow_of(cell, precision)
+
+
+@register
+class Fig2(AlongTheFlow):
+    """Three norms along the flow."""
+
+    id = "wang2024.fig2"
+    title = "nuclear, Frobenius and spectral norm along the flow of the 2x2 problem"
 
     def plot(self, results: Results) -> Figure:
         depths = results.values("depth")

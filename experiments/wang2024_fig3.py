@@ -10,10 +10,9 @@ from matplotlib.lines import Line2D
 
 import gradflow as gf
 from experiments.catalogue import register
-from experiments.experiment import Experiment, Finding, Precision, Protocol, Scale
+from experiments.experiment import Finding
 from experiments.results import Results
-from experiments.wang2024_fig2 import FAMILY, Cell, Grid, cells_of, flow_of, grid_of
-from experiments.work import Flow
+from experiments.wang2024_fig2 import AlongTheFlow
 
 Measure = Callable[[xr.Dataset], np.ndarray]
 """A number at every record of a flow."""
@@ -22,22 +21,11 @@ C1, C2 = 2 * np.sqrt(12) / np.log(2), 3 * np.sqrt(2)
 
 
 @register
-class Fig3(Experiment):
+class Fig3(AlongTheFlow):
     """Two notions of rank along the flow of Figure 2."""
 
     id = "wang2024.fig3"
     title = "effective rank and distance from the infimal rank along the flow of the 2x2 problem"
-    family = FAMILY
-    hours = {"quick": 0.005, "paper": 0.01}  # noqa: RUF012
-
-    def grid(self, scale: Scale, protocol: Protocol) -> Grid:
-        return grid_of(scale)
-
-    def cells(self, grid: Grid) -> list[Cell]:
-        return cells_of(grid)
-
-    def work(self, cell: Cell, precision: Precision) -> Flow:
-        return flow_of(cell, precision)
 
     def plot(self, results: Results) -> Figure:
         depths = results.values("depth")
