@@ -112,7 +112,11 @@ def norms_figure(results: Results) -> Figure:
                     spread(ax, beside, value, color=gf.plotting.COLOURS[k], ls="--", alpha=0.7)
             if count in least:
                 row = least[count]
-                ax.axhline(row[value], color="black", ls="--", lw=1, label="least nuclear norm")
+                if row[value] > 1e-3 * chosen[value].min():
+                    ax.axhline(row[value], color="black", ls="--", lw=1, label="least nuclear norm")
+                else:
+                    text = f"least nuclear norm: {row[value]:.0e}"
+                    ax.text(0.04, 0.04, text, transform=ax.transAxes, fontsize=8)
                 truth = value.replace("final", "truth")
                 if truth in row:
                     ax.axhline(row[truth], color="black", ls=":", lw=1.4, label="ground truth")

@@ -95,7 +95,9 @@ class Fig1(Experiment):
                 curve = shared.common_curve(data for data, _ in runs)
                 for data, _ in runs:
                     level = shared.leaves_at(data, curve)
-                    ax.plot(level, shared.entry_at(data, level), "x", color="black", ms=4, mew=0.8)
+                    if np.isfinite(level):
+                        entry = shared.entry_at(data, level)
+                        ax.plot(level, entry, "x", color="black", ms=4, mew=0.8)
                 flows = results.where(depth=depth, method="flow")
                 for _, data in flows:
                     entry, loss = shared.entry_and_loss(data)
@@ -145,10 +147,11 @@ class Fig1(Experiment):
             Finding(
                 "At one depth all runs follow the same curve at first, and leave it at different "
                 "points",
-                bool(np.mean(gone < 0.5) > 0.9) if gone.size else None,
-                f"from scales up to 1e-3, {np.mean(gone < 0.5):.0%} of {gone.size} runs are within "
-                f"10% of their depth's common curve down to loss 0.5; they leave it at losses from "
-                f"{gone.max():.2g} to {gone[gone > 0].min(initial=1):.2g}; {sum(gone == 0)} do not"
+                bool(np.all(gone < 0.3)) if gone.size else None,
+                f"from scales up to 1e-3, {np.sum(gone < 0.3)} of {gone.size} runs are within 10% "
+                "of their depth's common curve at some loss below 0.3; they leave it at losses "
+                f"from {gone.max():.2g} to {gone[gone > 0].min(initial=1):.2g}, {sum(gone == 0)} "
+                "are on it to the end"
                 if gone.size
                 else "no two runs from so small a scale",
             ),

@@ -209,9 +209,16 @@ def common_curve(runs: Iterable[xr.Dataset]) -> np.ndarray:
 
 
 def leaves_at(data: xr.Dataset, curve: np.ndarray, share: float = 0.9) -> float:
-    """The loss at which a run falls below a share of the common curve; NaN if it never does."""
-    below = np.flatnonzero(entries(data) < share * curve)
-    return float(LEVELS[below[0]]) if below.size else float("nan")
+    """The loss from which on a run stays below a share of the common curve.
+
+    NaN if it never does, infinity if it is never above.
+    """
+    found = entries(data)
+    reached = np.flatnonzero(np.isfinite(found))
+    on = np.flatnonzero(found >= share * curve)
+    if on.size == 0:
+        return float("inf")
+    return float("nan") if on[-1] == reached[-1] else float(LEVELS[on[-1]])
 
 
 def draw(
