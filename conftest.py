@@ -20,7 +20,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-from theory_checks.memory import forget_programs  # noqa: E402
+from gradflow.memory import forget_programs  # noqa: E402
 
 # A pytest plugin may have imported JAX before the variables were set: say it again.
 jax.config.update("jax_enable_x64", True)

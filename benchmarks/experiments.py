@@ -5,6 +5,7 @@ authors' hours are our iterations times the time of a step of a minimal PyTorch 
 `python -m benchmarks.descent`; their codes, which also evaluate what they record, take longer.
 """
 
+import itertools
 import json
 import sys
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ import tyro
 from rich.console import Console
 
 from experiments.catalogue import known
-from experiments.experiment import Experiment, Item, Protocol, items_of
+from experiments.experiment import Experiment, Precision, Protocol, items_of
 from experiments.live import span
 from experiments.store import Store
 from gradflow.files import replace_between, whole_file
 
+PRECISIONS: tuple[Precision, ...] = ("float64", "float32")
 BEGIN, END = "<!-- experiments -->", "<!-- /experiments -->"
 
 
@@ -35,9 +37,11 @@ class Options:
     """The page whose table is renewed."""
 
 
-def measured(experiment: Experiment, protocol: Protocol, out: Path) -> dict[str, Any] | None:
+def measured(
+    experiment: Experiment, protocol: Protocol, precision: Precision, out: Path
+) -> dict[str, Any] | None:
     """What the cells of the paper's grid took; None if some are missing."""
-    items = items_of(experiment, experiment.grid("paper", protocol), experiment.precision)
+    items = items_of(experiment, experiment.grid("paper", protocol), precision)
     store = Store(out / experiment.sharing())
     names = store.names()
     if not items or any(experiment.name(item) not in names for item in items):
@@ -48,21 +52,21 @@ def measured(experiment: Experiment, protocol: Protocol, out: Path) -> dict[str,
         data = store.load(experiment.name(item))
         machine = json.loads(data.attrs["provenance"])
         ours += machine["batch_processor_seconds"] / machine["batch_size"]
-        step = _their_step(experiment, item)
-        if step is None:
-            comparable = comparable and not hasattr(item.cell, "steps")
-            continue
+        if not hasattr(item.cell, "steps"):
+            continue  # a baseline or a flow
         iterations += int(data["iterations"])
-        theirs += step * int(data["iterations"])
+        step = experiment.their_step(item.cell)
+        comparable = comparable and step is not None
+        theirs += (step or 0.0) * int(data["iterations"])
     return {
         "experiment": experiment.id,
         "protocol": protocol,
         "cells": len(items),
         "iterations": iterations,
-        "precision": experiment.precision,
+        "precision": precision,
         "their_hours": theirs / 3600 if comparable and theirs else None,
         "our_processor_seconds": round(ours, 1),
-        "our_wall_seconds": _wall(store, experiment, protocol, len(items)),
+        "our_wall_seconds": _wall(store, experiment, protocol, precision, len(items)),
         "cores": machine["cores"],
         "processor": machine["processor"],
         "device": machine["device"],
@@ -71,11 +75,9 @@ def measured(experiment: Experiment, protocol: Protocol, out: Path) -> dict[str,
     }
 
 
-def _their_step(experiment: Experiment, item: Item) -> float | None:
-    return experiment.their_step(item.cell)
-
-
-def _wall(store: Store, experiment: Experiment, protocol: Protocol, cells: int) -> float | None:
+def _wall(
+    store: Store, experiment: Experiment, protocol: Protocol, precision: Precision, cells: int
+) -> float | None:
     """Wall time, if all cells were done in one run."""
     path = store.folder / "runs.jsonl"
     lines = path.read_text().splitlines() if path.is_file() else []
@@ -84,6 +86,7 @@ def _wall(store: Store, experiment: Experiment, protocol: Protocol, cells: int) 
         run["seconds"]
         for run in runs
         if (run["experiment"], run["scale"], run["protocol"]) == (experiment.id, "paper", protocol)
+        and run.get("precision", experiment.precision) == precision
         and run["done"] >= cells
     ]
     return whole[-1] if whole else None
@@ -92,36 +95,48 @@ def _wall(store: Store, experiment: Experiment, protocol: Protocol, cells: int) 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown."""
     lines = [
-        "| experiment | cells | iterations | authors' way | ours, processor time | ours, wall time "
-        "| ratio | machine |",
-        "|---|---:|---:|---:|---:|---:|---:|---|",
+        "| experiment | cells | iterations | precision | authors' way (float32) | ours, processor "
+        "time | ours, wall time | ratio of processor times | machine |",
+        "|---|---:|---:|---|---:|---:|---:|---:|---|",
     ]
     for row in rows:
         theirs, ours = row["their_hours"], row["our_processor_seconds"]
-        name = row["experiment"] + (" (code)" if row["protocol"] == "code" else "")
-        lines.append(
-            f"| `{name}` | {row['cells']} | {row['iterations']:,} | "
-            f"{span(3600 * theirs) if theirs else ''} | {span(ours)} | "
-            f"{span(row['our_wall_seconds']) if row['our_wall_seconds'] else ''} | "
-            f"{f'{3600 * theirs / ours:.0f}' if theirs else ''} | "
-            f"{row['cores']} cores, {row['processor']} |"
-        )
+        wall = row["our_wall_seconds"]
+        fields = [
+            f"`{row['experiment']}`" + (" (code)" if row["protocol"] == "code" else ""),
+            str(row["cells"]),
+            f"{row['iterations']:,}" if row["iterations"] else "",
+            row["precision"],
+            span(3600 * theirs) if theirs else "",
+            span(ours),
+            span(wall) if wall else "",
+            f"{3600 * theirs / ours:.3g}" if theirs else "",
+            f"{row['cores']} cores, {row['processor']}",
+        ]
+        lines.append(f"| {' | '.join(fields)} |")
     return "\n".join(lines)
+
+
+def _key(row: dict[str, Any]) -> tuple[str, ...]:
+    return row["experiment"], row["protocol"], row["precision"]
 
 
 def main(options: Options) -> int:
     """Collect, store, print; returns the exit status."""
+    if not options.out.is_dir():
+        print(f"There is no folder {options.out}; `gradflow run ID` makes it.", file=sys.stderr)
+        return 2
     old = json.loads(options.json.read_text())["results"] if options.json.is_file() else []
-    rows = {(row["experiment"], row["protocol"]): row for row in old}
+    rows = {_key(row): row for row in old}
     for experiment in known().values():
-        for protocol in experiment.protocols:
-            found = measured(experiment, protocol, options.out)
+        for protocol, precision in itertools.product(experiment.protocols, PRECISIONS):
+            found = measured(experiment, protocol, precision, options.out)
             if found is not None:
-                rows[found["experiment"], protocol] = found
+                rows[_key(found)] = found
     order = list(known())
     kept = sorted(
         (row for row in rows.values() if row["experiment"] in order),
-        key=lambda row: (order.index(row["experiment"]), row["protocol"]),
+        key=lambda row: (order.index(row["experiment"]), row["protocol"], row["precision"]),
     )
     content = {"benchmark": "experiments", "results": kept}
     with whole_file(options.json) as temporary:

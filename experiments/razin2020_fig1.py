@@ -17,7 +17,6 @@ from experiments.experiment import (
     Precision,
     Protocol,
     Scale,
-    torch_step,
 )
 from experiments.results import Results
 from experiments.unobserved_entry import Cell
@@ -77,7 +76,7 @@ class Fig1(Experiment):
         return shared.descent(cell, precision)
 
     def their_step(self, cell: Cell) -> float | None:
-        return torch_step(2, cell.depth)
+        return shared.their_step(cell)
 
     def plot(self, results: Results) -> Figure:
         depths = results.values("depth")

@@ -73,6 +73,9 @@ class Fig4(Experiment):
     def work(self, cell: Cell, precision: Precision) -> Descent:
         return shared.descent(cell, precision)
 
+    def their_step(self, cell: Cell) -> float | None:
+        return shared.their_step(cell)
+
     def plot(self, results: Results) -> Figure:
         own = results.where(method="own")
         sizes = sorted({(cell.rows, cell.columns) for cell, _ in own}, key=_order)

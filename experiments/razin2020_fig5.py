@@ -82,6 +82,9 @@ class Fig5(Experiment):
     def work(self, cell: Cell, precision: Precision) -> Descent:
         return shared.descent(cell, precision)
 
+    def their_step(self, cell: Cell) -> float | None:
+        return shared.their_step(cell)
+
     def plot(self, results: Results) -> Figure:
         own = results.where(method="own")
         panels, epsilons = _panels(own), own.values("epsilon")

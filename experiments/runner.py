@@ -115,7 +115,20 @@ def run(
         with Display(experiment.id, len(items), report.there, store.folder, show) as display:
             _do_all(tasks, device, jobs, cluster, report, display)
         report.seconds = time.monotonic() - began
-        _log(store, experiment, scale, protocol, device, jobs, cluster, report)
+        line = {
+            "experiment": experiment.id,
+            "scale": scale,
+            "protocol": protocol,
+            "precision": precision or experiment.precision,
+            "with_flow": with_flow,
+            "done": report.done,
+            "seconds": round(report.seconds, 2),
+            "device": device,
+            "jobs": jobs or cores(),
+            "cluster": cluster is not None,
+            "processor": processor_name(),
+        }
+        _log(store, line)
     return report
 
 
@@ -330,22 +343,8 @@ def _cluster(address: str) -> Iterator[Any]:
         yield client
 
 
-def _log(
-    store: Store, experiment: Experiment, scale: str, protocol: str, device: str,
-    jobs: int | None, cluster: str | None, report: Report,
-) -> None:  # fmt: skip
-    """One line a run, for the table of times."""
-    line = {
-        "experiment": experiment.id,
-        "scale": scale,
-        "protocol": protocol,
-        "done": report.done,
-        "seconds": round(report.seconds, 2),
-        "device": device,
-        "jobs": jobs or cores(),
-        "cluster": cluster is not None,
-        "processor": processor_name(),
-    }
+def _log(store: Store, line: dict[str, Any]) -> None:
+    """Keep one line a run, for the table of times."""
     try:
         with (store.folder / "runs.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

@@ -72,10 +72,9 @@ def set_up(device: Device) -> None:
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     flags = os.environ.get("XLA_FLAGS", "")
-    if device == "cpu" and "intra_op_parallelism_threads" not in flags:
+    if device == "cpu" and "multi_thread_eigen" not in flags:
         # One thread a process: there are as many processes as cores.
-        one = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-        os.environ["XLA_FLAGS"] = f"{flags} {one}".strip()
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
     import jax
 
     if device == "cpu":
@@ -127,7 +126,9 @@ def do(task: Task) -> Done:
     from experiments.catalogue import find
     from experiments.store import NoSpace, Store, Unwritable, full
     from experiments.work import Descent
+    from gradflow.memory import forget_programs
 
+    forget_programs()
     experiment = find(task.id, None if task.module is None else Path(task.module))
     items: list[Item] = pickle.loads(task.items)
     store = Store(Path(task.folder))

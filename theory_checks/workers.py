@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gradflow.memory import forget_programs
 from theory_checks.claims import Claim, Settings, select
 from theory_checks.ledger import check
-from theory_checks.memory import forget_programs
 from theory_checks.papers import load_file, load_papers
 
 Row = dict[str, Any]
