@@ -53,7 +53,7 @@ class Fig1(Experiment):
     title = "unobserved entry against loss at 2x2: depth, balance, rate and scale"
     family = "razin2020.blowup"
     varies = ("seed", "rate", "scale", "balanced")
-    hours = {"quick": 0.002, "paper": 0.04}  # noqa: RUF012
+    hours = {"quick": 0.002, "paper": 0.012}  # noqa: RUF012
 
     def grid(self, scale: Scale, protocol: Protocol) -> Grid:
         if scale == "paper":

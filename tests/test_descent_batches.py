@@ -208,6 +208,7 @@ def store_six_runs(path):
     np.savez(path, devices=jax.device_count(), spread=np.array(count), **arrays)
 
 
+@pytest.mark.slow
 def test_four_devices_do_six_runs_as_one_does(tmp_path):
     path = tmp_path / "runs.npz"
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"

@@ -85,9 +85,9 @@ def start(depth, kind):
 
 
 SMOOTH = [
-    ("nuclear", 1), ("nuclear", 3), ("ratio", 2), ("Schatten 2", 1),
+    ("nuclear", 1), ("ratio", 2), ("Schatten 2", 1),
     *[pytest.param(*case, marks=pytest.mark.slow)
-      for case in [("nuclear", 2), ("Schatten 1/2", 2), ("Schatten 1/2 : 1", 3)]],
+      for case in [("nuclear", 2), ("nuclear", 3), ("Schatten 1/2", 2), ("Schatten 1/2 : 1", 3)]],
 ]  # fmt: skip
 
 

@@ -21,7 +21,7 @@ def test_depth_1_is_the_exponential():
         assert found.product[0, 0] == mpmath.mpf(W[0, 0])
 
 
-@pytest.mark.parametrize("depth", [2, 3, 4])
+@pytest.mark.parametrize("depth", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4))])
 def test_the_structural_chart_follows_it(depth):
     problem = gf.norm_blowup()
     found = taylor.follow(problem, W, depth, 0.02)
