@@ -28,11 +28,8 @@ from gradflow.stepping import (
     Lanes,
     Mode,
     Optimizer,
-    Pairs,
-    advance,
-    initialise,
+    Stepper,
     next_chunk,
-    program,
 )
 from gradflow.trajectory import (
     Outcome,
@@ -199,17 +196,19 @@ def _run(
         for one, rate in zip(objectives, rates, strict=True)
     ]
     objective, many = _together(objectives)
-    parameters = jax.tree.map(lambda *leaves: jnp.stack(leaves), *checked)
     speeds = None if rates[0] is None else jnp.asarray(np.asarray(rates, float), dtype)
-    lanes = initialise(objective, many, optimizer, parameters, speeds)
-    batch = _Batch(lanes, objective, many, speeds)
     target = jnp.asarray(-np.inf if stop_loss is None else stop_loss, dtype)
+    mode: Mode = "map" if jax.default_backend() == "cpu" else "vmap"
+    stepper = Stepper(objective, many, optimizer, speeds, pairs, target, mode)
+    parameters = jax.tree.map(lambda *leaves: jnp.stack(leaves), *checked)
+    lanes = stepper.initialise(parameters)
     key = None
     if checkpoint is not None:
-        text = program(objective, many, optimizer, speeds, lanes, pairs, batch.mode)
-        key = [configs, marks.tolist(), fingerprint((parameters, speeds, target)), text]
+        numbers = fingerprint((parameters, speeds, target))
+        key = [configs, marks.tolist(), numbers, stepper.program(lanes)]
+    batch = _Batch(stepper, lanes)
     with DescentProgress(progress, int(steps)) as bar:
-        batch.run(optimizer, marks, pairs, target, Keeper(checkpoint, key), bar)
+        batch.run(marks, Keeper(checkpoint, key), bar)
     return [_trajectory(batch, k, checked[k], configs[k]) for k in range(len(starts))]
 
 
@@ -273,28 +272,21 @@ class _Batch:
     the others are not held up.
     """
 
-    def __init__(self, lanes: Lanes, objective: Objective, many: bool, rates: Any):
-        self.lanes, self.objective, self.many, self.rates = lanes, objective, many, rates
-        self.mode: Mode = "map" if jax.default_backend() == "cpu" else "vmap"
+    def __init__(self, stepper: Stepper, lanes: Lanes):
+        self.stepper, self.lanes = stepper, lanes
         count = lanes.count.shape[0]
         self.going = list(range(count))
         self.records: list[list[Any]] = [[] for _ in range(count)]
         self.ended: dict[int, Lanes] = {}
         self.seconds = 0.0
 
-    def run(
-        self, optimizer: Optimizer, marks: np.ndarray, pairs: Pairs, target: Any, keeper: Keeper,
-        bar: Callable[[int, float], None],
-    ) -> None:  # fmt: skip
+    def run(self, marks: np.ndarray, keeper: Keeper, bar: Callable[[int, float], None]) -> None:
         """Go on to the last mark, or until every run has stopped."""
-        position, now, budget = self._resume(optimizer, marks, pairs, target, keeper)
+        position, now, budget = self._resume(marks, keeper)
         while position < len(marks) and self.going:
             chunk, position, last = next_chunk(marks, position, now, budget)
             tick = time.perf_counter()
-            self.lanes, found = advance(
-                self.objective, self.many, optimizer, self.rates, self.lanes, chunk, pairs, target,
-                self.mode,
-            )  # fmt: skip
+            self.lanes, found = self.stepper.advance(self.lanes, chunk)
             jax.block_until_ready(self.lanes)
             self._keep(jax.tree.map(np.asarray, found))
             spent = time.perf_counter() - tick
@@ -317,7 +309,7 @@ class _Batch:
 
     def _take_out(self) -> None:
         running = np.asarray(self.lanes.status) == RUNNING
-        if self.mode == "map" and running.any():
+        if self.stepper.mode == "map" and running.any():
             return  # here a run that is done costs nothing
         if 2 * running.sum() > len(running):
             return
@@ -326,7 +318,7 @@ class _Batch:
         self.going = [lane for lane, alive in zip(self.going, running, strict=True) if alive]
         left = np.flatnonzero(running)
         self.lanes = jax.tree.map(lambda leaf: leaf[left], self.lanes)
-        self._restrict(left)
+        self.stepper = self.stepper.restrict(left)
 
     def _write(self, keeper: Keeper, position: int, now: int, budget: int) -> None:
         for parts in self.records:
@@ -345,9 +337,7 @@ class _Batch:
         records = [parts[0] for parts in self.records if parts]
         keeper.write((self.lanes, [self.ended[k] for k in ended], records), plain)
 
-    def _resume(
-        self, optimizer: Optimizer, marks: np.ndarray, pairs: Pairs, target: Any, keeper: Keeper
-    ) -> tuple[int, int, int]:
+    def _resume(self, marks: np.ndarray, keeper: Keeper) -> tuple[int, int, int]:
         """Position in the marks, iteration and budget to begin with."""
         begin = (0, 0, _FIRST_BUDGET)
         found = keeper.read()
@@ -355,10 +345,7 @@ class _Batch:
             return begin
         leaves, plain = found
         chunk = next_chunk(marks, *begin)[0]
-        records = eqx.filter_eval_shape(
-            advance, self.objective, self.many, optimizer, self.rates, self.lanes, chunk, pairs,
-            target, self.mode,
-        )[1][1:]  # fmt: skip
+        records = eqx.filter_eval_shape(Stepper.advance, self.stepper, self.lanes, chunk)[1][1:]
         left, recorded = plain["going"], plain["recorded"]
         lane = jax.tree.map(lambda leaf: leaf[0], self.lanes)
         shape = (self.lanes, [lane] * len(plain["ended"]), [records] * len(recorded))
@@ -367,16 +354,9 @@ class _Batch:
         self.ended = dict(zip(plain["ended"], ended, strict=True))
         for k, part in zip(recorded, parts, strict=True):
             self.records[k] = [part]
-        self._restrict(left)
+        self.stepper = self.stepper.restrict(np.asarray(left, int))
         self.going, self.seconds = left, plain["seconds"]
         return plain["position"], plain["now"], plain["budget"]
-
-    def _restrict(self, left: Any) -> None:
-        """Keep the rates and data of these runs alone."""
-        left = np.asarray(left, int)
-        self.rates = jax.tree.map(lambda leaf: leaf[left], self.rates)
-        if self.many:
-            self.objective = jax.tree.map(lambda leaf: leaf[left], self.objective)
 
 
 def _grow(budget: int, used: int, seconds: float) -> int:

@@ -5,6 +5,7 @@ stays on the device, and every run stops by itself at its loss. Where chunks end
 what is computed: loss and gradient are carried along, never evaluated again.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -48,44 +49,80 @@ class Lanes(eqx.Module):
     status: Int[Array, " b"]
 
 
-def make(optimizer: Optimizer, rate: Array | None) -> optax.GradientTransformation:
-    """The transformation itself, from a rate if it is made from one."""
-    if isinstance(optimizer, optax.GradientTransformation):
-        return optimizer
-    return optimizer(rate)
+class Stepper(eqx.Module):
+    """One optimiser's iterations on a batch of runs.
 
-
-@eqx.filter_jit
-def initialise(
-    objective: Objective, many: bool, optimizer: Optimizer, parameters: Any, rates: Array | None
-) -> Lanes:
-    """The runs at iteration 0.
-
-    Args:
+    Attributes:
       objective: of all runs, or, if `many`, one a run along the first axis of its arrays.
       many: which of the two.
       optimizer: see `gradflow.run_descent`.
-      parameters: the starts, along the first axis.
       rates: learning rates, if the optimiser is made from one.
+      pairs: names and functions of what is recorded.
+      stop_loss: a run stops at the first loss that is at most this.
+      mode: runs one after the other ("map") or side by side ("vmap").
     """
 
-    def one(run: tuple[Any, Any, Array | None]) -> tuple[Any, Any]:
-        data, values, rate = run
-        evaluated = (data if many else objective).loss_and_gradient(values)
-        return make(optimizer, rate).init(values), evaluated
+    objective: Objective
+    many: bool = eqx.field(static=True)
+    optimizer: Optimizer
+    rates: Array | None
+    pairs: Pairs = eqx.field(static=True)
+    stop_loss: Float[Array, ""]
+    mode: Mode = eqx.field(static=True)
 
-    # One after the other on every device: a batched product may add in another order.
-    batch = (objective if many else None, parameters, rates)
-    state, (loss, gradient) = _each(one, batch, "map")
-    count = loss.shape[0]
-    return Lanes(
-        parameters=parameters,
-        optimizer_state=state,
-        count=jnp.zeros(count, jax.dtypes.canonicalize_dtype(jnp.int64)),
-        loss=loss,
-        gradient=gradient,
-        status=jnp.zeros(count, jnp.int32),
-    )
+    def initialise(self, parameters: Any) -> Lanes:
+        """The runs at iteration 0.
+
+        Args:
+          parameters: the starts, along the first axis.
+        """
+        return _initialise(self, parameters)
+
+    def advance(self, lanes: Lanes, chunk: Int[Array, "2 k"]) -> tuple[Lanes, Any]:
+        """Take all runs through the stops of one chunk.
+
+        With several devices the runs are spread over them, as evenly as their number allows, and
+        each device goes on until its own runs are done.
+
+        Returns:
+          The runs, and the records: valid or not, iteration, observables; runs first, then stops.
+        """
+        count, devices = lanes.count.shape[0], jax.device_count()
+        if devices == 1 or count == 1:
+            return _advance(self, lanes, chunk)
+        spread = -(-count // devices) * devices
+        padded, own = jax.tree.map(
+            lambda leaf: jnp.concatenate([leaf, jnp.repeat(leaf[:1], spread - count, axis=0)]),
+            (lanes, self.own()),
+        )
+        status = jnp.where(jnp.arange(spread) < count, padded.status, DIVERGED)
+        padded = eqx.tree_at(lambda tree: tree.status, padded, status)
+        moved = _advance_spread(self.of(own), padded, chunk)
+        return jax.tree.map(lambda leaf: leaf[:count], moved)
+
+    def program(self, lanes: Lanes) -> str:
+        """The text of what `advance` does on one device: optimisers and observables are in it."""
+        return _advance.lower(self, lanes, jnp.zeros((2, STOPS), lanes.count.dtype)).as_text()
+
+    def restrict(self, left: np.ndarray) -> "Stepper":
+        """For these of the runs alone."""
+        return self.of(jax.tree.map(lambda leaf: leaf[left], self.own()))
+
+    def own(self) -> tuple[Objective | None, Array | None]:
+        """What every run has for itself, along the first axis: its data, its rate."""
+        return (self.objective if self.many else None, self.rates)
+
+    def of(self, own: tuple[Any, Any]) -> "Stepper":
+        """For other runs, or a single one: those to whom this belongs."""
+        data, rates = own
+        objective = data if self.many else self.objective
+        return dataclasses.replace(self, objective=objective, rates=rates)
+
+    def transformation(self) -> optax.GradientTransformation:
+        """The optimiser itself, made from a single run's rate if it is made from one."""
+        if isinstance(self.optimizer, optax.GradientTransformation):
+            return self.optimizer
+        return self.optimizer(self.rates)
 
 
 def next_chunk(marks: np.ndarray, position: int, now: int, budget: int) -> tuple[Array, int, int]:
@@ -108,117 +145,54 @@ def next_chunk(marks: np.ndarray, position: int, now: int, budget: int) -> tuple
     return jnp.asarray(np.array(stops).T), position, last
 
 
-def advance(
-    objective: Objective,
-    many: bool,
-    optimizer: Optimizer,
-    rates: Array | None,
-    lanes: Lanes,
-    chunk: Int[Array, "2 k"],
-    pairs: Pairs,
-    stop_loss: Array,
-    mode: Mode,
-) -> tuple[Lanes, Any]:
-    """Take all runs through the stops of one chunk.
+@eqx.filter_jit
+def _initialise(stepper: Stepper, parameters: Any) -> Lanes:
+    def one(run: tuple[Any, Any]) -> tuple[Any, Any]:
+        own, values = run
+        single = stepper.of(own)
+        return single.transformation().init(values), single.objective.loss_and_gradient(values)
 
-    With several devices the runs are spread over them, as evenly as their number allows, and each
-    device goes on until its own runs are done.
-
-    Returns:
-      The runs, and the records: valid or not, iteration, observables; runs first, then stops.
-    """
-    count, devices = lanes.count.shape[0], jax.device_count()
-    if devices == 1 or count == 1:
-        return _advance(objective, many, optimizer, rates, lanes, chunk, pairs, stop_loss, mode)
-    spread = -(-count // devices) * devices
-    padded, data, steps = jax.tree.map(
-        lambda leaf: jnp.concatenate([leaf, jnp.repeat(leaf[:1], spread - count, axis=0)]),
-        (lanes, objective if many else None, rates),
+    # One after the other on every device: a batched product may add in another order.
+    state, (loss, gradient) = _each(one, (stepper.own(), parameters), "map")
+    count = loss.shape[0]
+    return Lanes(
+        parameters=parameters,
+        optimizer_state=state,
+        count=jnp.zeros(count, jax.dtypes.canonicalize_dtype(jnp.int64)),
+        loss=loss,
+        gradient=gradient,
+        status=jnp.zeros(count, jnp.int32),
     )
-    idle = jnp.arange(spread) >= count
-    padded = eqx.tree_at(lambda tree: tree.status, padded, jnp.where(idle, DIVERGED, padded.status))
-    moved, found = _advance_spread(
-        data if many else objective, many, optimizer, steps, padded, chunk, pairs, stop_loss, mode
-    )
-    return jax.tree.map(lambda leaf: leaf[:count], (moved, found))
 
 
 @eqx.filter_jit
-def _advance_spread(
-    objective: Objective,
-    many: bool,
-    optimizer: Optimizer,
-    rates: Array | None,
-    lanes: Lanes,
-    chunk: Array,
-    pairs: Pairs,
-    stop_loss: Array,
-    mode: Mode,
-) -> tuple[Lanes, Any]:
+def _advance_spread(stepper: Stepper, lanes: Lanes, chunk: Array) -> tuple[Lanes, Any]:
     runs, all_alike = PartitionSpec("runs"), PartitionSpec()
-    arrays, rest = eqx.partition(objective, eqx.is_array)
+    arrays, rest = eqx.partition(stepper.of((None, None)), eqx.is_array)
 
-    def part(data: Any, speeds: Any, some: Lanes, stops: Array, target: Array) -> Any:
-        whole = eqx.combine(data, rest)
-        return _through(whole, many, optimizer, speeds, some, stops, pairs, target, mode)
+    def part(own: Any, shared: Any, some: Lanes, stops: Array) -> Any:
+        return _through(eqx.combine(shared, rest).of(own), some, stops)
 
     return jax.shard_map(
         part,
         mesh=Mesh(np.array(jax.devices()), ("runs",)),
-        in_specs=(runs if many else all_alike, runs, runs, all_alike, all_alike),
+        in_specs=(runs, all_alike, runs, all_alike),
         out_specs=runs,
         check_vma=False,
-    )(arrays, rates, lanes, chunk, stop_loss)
-
-
-def program(
-    objective: Objective,
-    many: bool,
-    optimizer: Optimizer,
-    rates: Array | None,
-    lanes: Lanes,
-    pairs: Pairs,
-    mode: Mode,
-) -> str:
-    """The text of what `advance` does on one device: two optimisers or observables differ in it."""
-    chunk, stop_loss = jnp.zeros((2, STOPS), lanes.count.dtype), jnp.zeros((), lanes.loss.dtype)
-    return _advance.lower(
-        objective, many, optimizer, rates, lanes, chunk, pairs, stop_loss, mode
-    ).as_text()
+    )(stepper.own(), arrays, lanes, chunk)
 
 
 @eqx.filter_jit
-def _advance(
-    objective: Objective,
-    many: bool,
-    optimizer: Optimizer,
-    rates: Array | None,
-    lanes: Lanes,
-    chunk: Array,
-    pairs: Pairs,
-    stop_loss: Array,
-    mode: Mode,
-) -> tuple[Lanes, Any]:
-    return _through(objective, many, optimizer, rates, lanes, chunk, pairs, stop_loss, mode)
+def _advance(stepper: Stepper, lanes: Lanes, chunk: Array) -> tuple[Lanes, Any]:
+    return _through(stepper, lanes, chunk)
 
 
-def _through(
-    objective: Objective,
-    many: bool,
-    optimizer: Optimizer,
-    rates: Array | None,
-    lanes: Lanes,
-    chunk: Array,
-    pairs: Pairs,
-    stop_loss: Array,
-    mode: Mode,
-) -> tuple[Lanes, Any]:
-    def one(run: tuple[Any, Lanes, Array | None]) -> tuple[Lanes, Any]:
-        data, lane, rate = run
-        whole = data if many else objective
-        return _one(whole, make(optimizer, rate), lane, chunk, pairs, stop_loss)
+def _through(stepper: Stepper, lanes: Lanes, chunk: Array) -> tuple[Lanes, Any]:
+    def one(run: tuple[Any, Lanes]) -> tuple[Lanes, Any]:
+        own, lane = run
+        return _one(stepper.of(own), lane, chunk)
 
-    return _each(one, (objective if many else None, lanes, rates), mode)
+    return _each(one, (stepper.own(), lanes), stepper.mode)
 
 
 def _each(function: Callable[[Any], Any], batch: Any, mode: Mode) -> Any:
@@ -229,18 +203,12 @@ def _each(function: Callable[[Any], Any], batch: Any, mode: Mode) -> Any:
     return jax.lax.map(function, batch) if mode == "map" else jax.vmap(function)(batch)
 
 
-def _one(
-    objective: Objective,
-    transformation: optax.GradientTransformation,
-    lane: Lanes,
-    chunk: Array,
-    pairs: Pairs,
-    stop_loss: Array,
-) -> tuple[Lanes, Any]:
+def _one(stepper: Stepper, lane: Lanes, chunk: Array) -> tuple[Lanes, Any]:
     """One run through a chunk."""
+    objective, stop_loss = stepper.objective, stepper.stop_loss
     # Value and gradient are at hand for those that ask for more (L-BFGS, Polyak's rule); where
     # none does, the compiler leaves the penalty's value out.
-    update = optax.with_extra_args_support(transformation).update
+    update = optax.with_extra_args_support(stepper.transformation()).update
 
     def status_of(loss: Array) -> Array:
         status = jnp.where(loss <= stop_loss, LOSS, RUNNING)
@@ -273,7 +241,7 @@ def _one(
         view = State(FactorChart(objective), parameters)
 
         def observe(_: Any) -> Any:
-            return {name: function(view) for name, function in pairs}
+            return {name: function(view) for name, function in stepper.pairs}
 
         def nothing(_: Any) -> Any:
             shapes = jax.eval_shape(observe, None)

@@ -1,5 +1,6 @@
-"""Independent oracles that several tests share: differences, high precision, matrices, charts."""
+"""Oracles that several tests share: differences, digits, matrices, charts; batches watched."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import mpmath
 import numpy as np
 
 import gradflow as gf
+from gradflow import descent, stepping
 from gradflow.charts import FactorChart, ProductChart, SingularChart
 
 
@@ -98,3 +100,25 @@ def moved_by_factors(problem, w, depth):
     factors = gf.balanced_factors(w, objective.factorization.sizes)
     gradient = jax.grad(objective.loss)(factors)
     return np.asarray(jax.jvp(objective.product, (factors,), (tuple(-g for g in gradient),))[1])
+
+
+def in_mode(patch, mode):
+    """Have the runs of a device done one after the other (map) or side by side (vmap)."""
+    init = descent._Batch.__init__
+
+    def init_in_mode(self, stepper, lanes):
+        init(self, dataclasses.replace(stepper, mode=mode), lanes)
+
+    patch.setattr(descent._Batch, "__init__", init_in_mode)
+
+
+def watch_lanes(patch):
+    """How many runs each chunk has."""
+    lanes, advance = [], stepping.Stepper.advance
+
+    def watched(self, *args):
+        lanes.append(args[0].count.shape[0])
+        return advance(self, *args)
+
+    patch.setattr(stepping.Stepper, "advance", watched)
+    return lanes

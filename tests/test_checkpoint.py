@@ -18,6 +18,7 @@ import gradflow as gf
 from gradflow import descent
 from gradflow.checkpoint import Keeper
 from gradflow.trajectory import Outcome
+from tests.helpers import in_mode, watch_lanes
 
 ROOT = Path(__file__).resolve().parents[1]
 OBSERVE = ["loss", "product"]
@@ -186,18 +187,8 @@ def descend_together(**asked):
 
 @pytest.mark.parametrize("mode", ["map", "vmap"])
 def test_a_batch_goes_on_where_some_of_its_runs_are_done(mode, monkeypatch, tmp_path):
-    init, lanes, advance = descent._Batch.__init__, [], descent.advance
-
-    def init_in_mode(self, *args):
-        init(self, *args)
-        self.mode = mode
-
-    def watched(*args):
-        lanes.append(args[4].count.shape[0])
-        return advance(*args)
-
-    monkeypatch.setattr(descent._Batch, "__init__", init_in_mode)
-    monkeypatch.setattr(descent, "advance", watched)
+    in_mode(monkeypatch, mode)
+    lanes = watch_lanes(monkeypatch)
     # The same chunks in both, so the same runs side by side: no bit may differ in either mode.
     chunks_of(monkeypatch, 64, 1e-9)
     undisturbed = descend_together()

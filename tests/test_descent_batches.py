@@ -14,6 +14,7 @@ import pytest
 import gradflow as gf
 from gradflow import descent, stepping
 from gradflow.trajectory import Outcome
+from tests.helpers import in_mode, watch_lanes
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = gf.MatrixProduct((3, 3, 3, 4))
@@ -41,29 +42,6 @@ def assert_same(run, other, **tolerance):
     compare = np.testing.assert_allclose if tolerance else np.testing.assert_array_equal
     for name, wanted in all_arrays(other).items():
         compare(all_arrays(run)[name], wanted, **tolerance)
-
-
-def in_mode(patch, mode):
-    """Have the runs of a device done one after the other (map) or side by side (vmap)."""
-    init = descent._Batch.__init__
-
-    def init_in_mode(self, *args):
-        init(self, *args)
-        self.mode = mode
-
-    patch.setattr(descent._Batch, "__init__", init_in_mode)
-
-
-def watch_lanes(patch):
-    """How many runs each chunk has."""
-    lanes, advance = [], descent.advance
-
-    def watched(*args):
-        lanes.append(args[4].count.shape[0])
-        return advance(*args)
-
-    patch.setattr(descent, "advance", watched)
-    return lanes
 
 
 # One after the other
@@ -195,7 +173,7 @@ def store_six_runs(path):
     spread, count = stepping._advance_spread, []
 
     def counted(*args):
-        count.append(args[4].count.shape[0])
+        count.append(args[1].count.shape[0])
         return spread(*args)
 
     stepping._advance_spread = counted
