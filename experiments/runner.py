@@ -27,7 +27,7 @@ from experiments.experiment import (
 from experiments.live import Display
 from experiments.results import OUT, grid_of
 from experiments.store import Corrupt, NoSpace, Store
-from experiments.workers import Device, Done, Task, do, end_with_parent, present
+from experiments.workers import Device, Done, Task, begin, do, present
 from gradflow.machine import cores, processor_name
 
 _ATTEMPTS = 3  # how often a task is tried whose worker dies
@@ -290,8 +290,9 @@ def _pool(device: Device, jobs: int | None, cluster: str | None) -> Iterator[tup
             yield pool, sys.maxsize
         return
     count = (jobs or cores()) if device == "cpu" else 1
+    context = multiprocessing.get_context("spawn")
     pool = concurrent.futures.ProcessPoolExecutor(
-        count, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent
+        count, mp_context=context, initializer=begin, initargs=(context.Value("i", 0), count)
     )
     try:
         _see_device(pool, device)

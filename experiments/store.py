@@ -142,9 +142,7 @@ class Store:
             with xr.open_dataset(path, engine="h5netcdf") as file:
                 data = file.load()
             whole = data.attrs["content_sha256"] == digest(data)
-            # Cells of earlier versions have no second checksum.
-            labels = data.attrs.get("labels_sha256")
-            whole &= labels is None or labels == digest_of_labels(data)
+            whole &= data.attrs["labels_sha256"] == digest_of_labels(data)
         except Exception as error:  # h5py raises many kinds on damaged files
             raise Corrupt(f"{path} cannot be read ({error}); delete it and run again.") from error
         if not whole:

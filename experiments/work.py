@@ -33,7 +33,6 @@ class Descent:
       stop_loss: where to stop.
       record: iterations to record.
       observe: what to record.
-      finish: further numbers from the finished run.
       keep: which parameters to store: "final", "initial".
       flow: keyword arguments for the flow from the same start, where they differ.
     """

@@ -89,11 +89,18 @@ def set_up(device: Device) -> None:
         ) from None
 
 
-def end_with_parent() -> None:
-    """End this process once its parent is gone, so that a killed sweep leaves no workers.
+def begin(counter: Any, of: int) -> None:
+    """Take a core, and end once the parent is gone, so that a killed sweep leaves no workers.
 
     An interrupt from the keyboard is left to the parent.
+
+    Args:
+      counter: shared by the processes of the pool.
+      of: how many they are.
     """
+    from gradflow.machine import next_number, take_core
+
+    take_core(next_number(counter), of)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Known from the moment of the start on, unlike the id that getppid() gives.
     parent = multiprocessing.parent_process()
@@ -218,11 +225,11 @@ def _do_group(
 
 def _without_broken_checkpoint(path: Path, function: Any, *arguments: Any) -> Any:
     """Call with the checkpoint's path last; a damaged checkpoint is thrown away."""
+    from gradflow.checkpoint import Broken
+
     try:
         return function(*arguments, path)
-    except ValueError as error:
-        if "checkpoint" not in str(error) or not path.exists():
-            raise
+    except Broken:
         path.unlink()
         return function(*arguments, path)
 

@@ -47,6 +47,10 @@ class Checkpoint:
     seconds: float = 30.0
 
 
+class Broken(ValueError):
+    """A checkpoint's file that is damaged or of another run."""
+
+
 class Keeper:
     """Reads and writes one run's checkpoint, if there is any to keep.
 
@@ -94,7 +98,7 @@ class Keeper:
         """The leaves and plain values that were written; None if there is no file.
 
         Raises:
-          ValueError: if the file is damaged or of another run.
+          Broken: if the file is damaged or of another run.
         """
         if self.checkpoint is None or not Path(self.checkpoint.path).is_file():
             return None
@@ -105,9 +109,9 @@ class Keeper:
                 leaves = [file[f"leaf_{k}"] for k in range(plain.pop("leaves"))]
                 key = plain.pop("key")
         except Exception as error:  # a damaged archive may raise almost anything
-            raise ValueError(
+            raise Broken(
                 f"{path} cannot be read as a checkpoint ({error}); delete it to begin anew."
             ) from error
         if key != self.digest.hexdigest():
-            raise ValueError(f"{path} is the checkpoint of another run; delete it or move it away.")
+            raise Broken(f"{path} is the checkpoint of another run; delete it or move it away.")
         return leaves, plain

@@ -110,11 +110,13 @@ def _console() -> "Console":
 def _check(command: Check, chosen: "list[Claim]", console: "Console") -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from gradflow.machine import cores
+    from gradflow.machine import compile_quickly, cores
     from theory_checks import page, pictures, report, workers
     from theory_checks.claims import Settings
 
     settings = Settings(full=command.full, seed=command.seed, quick=command.quick)
+    if not command.full:
+        compile_quickly()
     jobs = cores() if command.jobs is None else command.jobs
     if jobs < 1:
         raise Misuse(f"--jobs must be at least 1, but it is {jobs}.")
@@ -132,15 +134,14 @@ def _check(command: Check, chosen: "list[Claim]", console: "Console") -> int:
             bar.advance(task)
             bar.console.print(f"{row['id']}: {row['verdict']} ({row['seconds']:.1f} s)")
 
-        rows = workers.check_all(chosen, settings, jobs, command.module, told)
+        draw = command.precision == "float64"
+        rows, drawn = workers.check_all(chosen, settings, jobs, command.module, told, draw)
     console.print(report.table(rows))
     report.details(rows, console)
-    drawn: dict[str, bytes] = {}
     if command.json is not None:
         report.write_json(rows, command.json)
-    if command.precision == "float64":
+    if drawn:
         folder = command.pictures or _beside(command.html or command.json)
-        drawn = pictures.draw([row["id"] for row in rows])
         for file in pictures.save(drawn, folder):
             console.print(f"Picture: {file}")
     if command.html is not None:

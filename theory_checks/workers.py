@@ -4,14 +4,28 @@ import concurrent.futures
 import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from gradflow.machine import next_number, take_core
 from gradflow.memory import forget_programs
+from theory_checks import pictures
 from theory_checks.claims import Claim, Settings, select
 from theory_checks.ledger import check
 from theory_checks.papers import load_file, load_papers
 
 Row = dict[str, Any]
+
+
+class Checked(NamedTuple):
+    """What came of checking claims.
+
+    Attributes:
+      rows: the ledger's rows (`Entry.as_json`), in the order of the claims.
+      pictures: PNG images by the id of the first claim that they illustrate.
+    """
+
+    rows: list[Row]
+    pictures: dict[str, bytes]
 
 
 def check_all(
@@ -20,8 +34,9 @@ def check_all(
     jobs: int,
     module: Path | None = None,
     told: Callable[[Row], None] = lambda row: None,
-) -> list[Row]:
-    """The ledger's rows (`Entry.as_json`), in the order of the claims.
+    draw: bool = False,
+) -> Checked:
+    """Check claims and draw their pictures.
 
     Args:
       claims: what to check.
@@ -29,6 +44,7 @@ def check_all(
       jobs: processes; 1 checks here, one claim after the other.
       module: a file with claims of one's own, for the other processes to load.
       told: called with each row as it is finished.
+      draw: whether pictures are wanted.
     """
     groups: dict[str, list[str]] = {}
     for made in claims:
@@ -39,25 +55,30 @@ def check_all(
             rows.append(check(made, settings).as_json())
             forget_programs()
             told(rows[-1])
-        return rows
+        return Checked(rows, pictures.draw([made.id for made in claims]) if draw else {})
     import jax
 
     done: dict[str, Row] = {}
+    drawn: dict[str, bytes] = {}
+    count, context = min(jobs, len(groups)), multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(
-        min(jobs, len(groups)),
-        mp_context=multiprocessing.get_context("spawn"),
+        count,
+        mp_context=context,
         initializer=_begin,
-        initargs=(bool(jax.config.read("jax_enable_x64")), module),
+        initargs=(bool(jax.config.read("jax_enable_x64")), module, context.Value("i", 0), count),
     ) as pool:
-        waiting = [pool.submit(_check_group, ids, settings) for ids in groups.values()]
+        waiting = [pool.submit(_check_group, ids, settings, draw) for ids in groups.values()]
         for finished in concurrent.futures.as_completed(waiting):
-            for row in finished.result():
+            found = finished.result()
+            drawn |= found.pictures
+            for row in found.rows:
                 done[row["id"]] = row
                 told(row)
-    return [done[made.id] for made in claims]
+    return Checked([done[made.id] for made in claims], drawn)
 
 
-def _begin(float64: bool, module: Path | None) -> None:
+def _begin(float64: bool, module: Path | None, counter: Any, of: int) -> None:
+    take_core(next_number(counter), of)
     import jax
 
     jax.config.update("jax_enable_x64", float64)
@@ -66,10 +87,11 @@ def _begin(float64: bool, module: Path | None) -> None:
         load_file(module)
 
 
-def _check_group(ids: list[str], settings: Settings) -> list[Row]:
+def _check_group(ids: list[str], settings: Settings, draw: bool) -> Checked:
     rows = []
     for made in select(ids):
         if made.id in ids:
             rows.append(check(made, settings).as_json())
             forget_programs()
-    return rows
+    # Here, where the flows that are drawn have just been run.
+    return Checked(rows, pictures.draw(ids) if draw else {})
