@@ -1,6 +1,7 @@
 """razin2020, Figure 4: the unobserved entry against the loss for other sizes of the matrix."""
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
@@ -11,10 +12,9 @@ from matplotlib.lines import Line2D
 import gradflow as gf
 from experiments import unobserved_entry as shared
 from experiments.catalogue import register
-from experiments.experiment import Experiment, Finding, Precision, Protocol, Scale
+from experiments.experiment import Finding, Protocol, Scale
 from experiments.results import Results
 from experiments.unobserved_entry import Cell
-from experiments.work import Descent
 
 LEVELS = (0.1, 0.01, 0.001)
 """Losses at which the entry is looked at on the way."""
@@ -43,13 +43,11 @@ class Grid:
 
 
 @register
-class Fig4(Experiment):
+class Fig4(shared.Blowup):
     """Absolute unobserved entry against loss, d x d'."""
 
     id = "razin2020.fig4"
     title = "unobserved entry against loss for d x d' matrices, depth 3"
-    family = "razin2020.blowup"
-    varies = ("seed", "rate", "scale", "balanced")
     hours = {"quick": 0.004, "paper": 0.02}  # noqa: RUF012
 
     def grid(self, scale: Scale, protocol: Protocol) -> Grid:
@@ -59,22 +57,12 @@ class Fig4(Experiment):
             sizes=((2, 2), (3, 3), (5, 5), (2, 4), (4, 2)), rate=6e-3, scale=1e-3, steps=500_000
         )
 
-    def cells(self, grid: Grid) -> list[Cell]:
-        found = []
+    def expand(self, grid: Grid) -> Iterable[Cell]:
         for (rows, columns), seed in itertools.product(grid.sizes, grid.seeds):
-            cell = Cell(
+            yield Cell(
                 grid.depth, grid.rate, grid.scale, False, seed, grid.steps, rows=rows,
                 columns=columns,
             )  # fmt: skip
-            shared.check(cell)
-            found.append(cell)
-        return found
-
-    def work(self, cell: Cell, precision: Precision) -> Descent:
-        return shared.descent(cell, precision)
-
-    def their_step(self, cell: Cell) -> float | None:
-        return shared.their_step(cell)
 
     def plot(self, results: Results) -> Figure:
         own = results.where(method="own")

@@ -1,6 +1,7 @@
 """razin2020, Figure 5: the unobserved entry when observations are perturbed and repositioned."""
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
@@ -12,10 +13,9 @@ from matplotlib.lines import Line2D
 import gradflow as gf
 from experiments import unobserved_entry as shared
 from experiments.catalogue import register
-from experiments.experiment import Experiment, Finding, Precision, Protocol, Scale
+from experiments.experiment import Finding, Protocol, Scale
 from experiments.results import Results
 from experiments.unobserved_entry import Cell
-from experiments.work import Descent
 
 LEVELS = (0.1, 0.01, 0.001)
 """Losses at which the entry is looked at on the way."""
@@ -51,13 +51,11 @@ class Grid:
 
 
 @register
-class Fig5(Experiment):
+class Fig5(shared.Blowup):
     """Absolute unobserved entry against loss, perturbed."""
 
     id = "razin2020.fig5"
     title = "unobserved entry against loss at 2x2, observations perturbed and repositioned"
-    family = "razin2020.blowup"
-    varies = ("seed", "rate", "scale", "balanced")
     hours = {"quick": 0.004, "paper": 0.02}  # noqa: RUF012
 
     def grid(self, scale: Scale, protocol: Protocol) -> Grid:
@@ -67,23 +65,13 @@ class Fig5(Experiment):
             epsilons=(0.0, 0.1, 0.5), rate=3e-3, scale=1e-4, seeds=(0, 1, 2, 3, 4), steps=1_000_000
         )
 
-    def cells(self, grid: Grid) -> list[Cell]:
-        found = []
+    def expand(self, grid: Grid) -> Iterable[Cell]:
         for panel, epsilon, seed in itertools.product(grid.panels, grid.epsilons, grid.seeds):
             row, column, z, z_prime = panel
-            cell = Cell(
+            yield Cell(
                 grid.depth, grid.rate, grid.scale, False, seed, grid.steps,
                 unobserved=(row, column), z=z, z_prime=z_prime, epsilon=epsilon,
             )  # fmt: skip
-            shared.check(cell)
-            found.append(cell)
-        return found
-
-    def work(self, cell: Cell, precision: Precision) -> Descent:
-        return shared.descent(cell, precision)
-
-    def their_step(self, cell: Cell) -> float | None:
-        return shared.their_step(cell)
 
     def plot(self, results: Results) -> Figure:
         own = results.where(method="own")
@@ -166,7 +154,6 @@ class Fig5(Experiment):
                 ends.append(f"{name}: {' '.join(f'{v:.3g}' for v in medians)}")
         perturbed = [(cell, data) for cell, data in own if cell.epsilon != 0]
         crossed = sum(_crossed(cell, data) for cell, data in perturbed)
-        signs = {shared.wanted_sign(cell) for cell, _ in own}
         return [
             Finding(
                 "With the opposite observation at zero, the unobserved entry grows while the loss "
@@ -187,11 +174,6 @@ class Fig5(Experiment):
                 "sign: unbalanced starts do not keep it, and such runs recede less"
                 if receding
                 else "one epsilon only",
-            ),
-            Finding(
-                "The starts that it needs have a negative determinant in this figure",
-                signs == {-1} if signs else None,
-                f"Theorem 2's signs in these panels: {sorted(signs)}",
             ),
         ]
 

@@ -1,5 +1,6 @@
 """What Figures 1, 4 and 5 of razin2020 share: the norm blow-up problem, its starts, its picture."""
 
+import abc
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +17,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
 
 import gradflow as gf
-from experiments.experiment import Precision, torch_step
+from experiments.experiment import Experiment, Precision, torch_step
 from experiments.work import Descent
 from gradflow.factorizations import Factors, Objective
 
@@ -153,9 +154,28 @@ def descent(cell: Cell, precision: Precision) -> Descent:
     )
 
 
-def their_step(cell: Cell) -> float | None:
-    """Seconds an iteration of the authors' code takes at least, where it was measured: at 2x2."""
-    return torch_step(2, cell.depth) if (cell.rows, cell.columns) == (2, 2) else None
+class Blowup(Experiment):
+    """The half that the three figures share: their cells' runs, in one store."""
+
+    family = "razin2020.blowup"
+    varies = ("seed", "rate", "scale", "balanced")
+
+    def cells(self, grid: Any) -> list[Cell]:
+        found = list(self.expand(grid))
+        for cell in found:
+            check(cell)
+        return found
+
+    @abc.abstractmethod
+    def expand(self, grid: Any) -> Iterable[Cell]:
+        """The grid's cells, not checked yet."""
+
+    def work(self, cell: Cell, precision: Precision) -> Descent:
+        return descent(cell, precision)
+
+    def their_step(self, cell: Cell) -> float | None:
+        """Measured at 2x2 alone."""
+        return torch_step(2, cell.depth) if (cell.rows, cell.columns) == (2, 2) else None
 
 
 def check(cell: Cell) -> None:
@@ -211,6 +231,12 @@ def common_curve(runs: Iterable[xr.Dataset]) -> np.ndarray:
     """The largest entry of all runs at each of `LEVELS`: what they follow until they leave it."""
     table = np.array([entries(data) for data in runs])
     return np.max(np.where(np.isfinite(table), table, -np.inf), axis=0)
+
+
+def follows(data: xr.Dataset, curve: np.ndarray, level: float, share: float = 0.9) -> bool:
+    """Whether a run is above a share of the common curve at all `LEVELS` down to a level."""
+    upper = level <= LEVELS
+    return bool(np.all(entries(data)[upper] >= share * curve[upper]))
 
 
 def leaves_at(data: xr.Dataset, curve: np.ndarray, share: float = 0.9) -> float:

@@ -120,20 +120,20 @@ def test_razin_figure_4_can_fail(tmp_path):
 
 def test_razin_figure_5(tmp_path):
     panels = ((0, 0, -2.0, 0.5), (1, 0, 2.0, 0.5))
-    results = results_of("razin2020.fig5", tmp_path, panels=panels, seeds=(1, 2, 3), rate=6e-3)
-    assert [finding.holds for finding in findings_of(results)] == [True, True, True]
-    # The other way round the sign is another, and one epsilon says nothing of receding.
+    results = results_of("razin2020.fig5", tmp_path, panels=panels, rate=6e-3)
+    assert [finding.holds for finding in findings_of(results)] == [True, True]
+    # One epsilon says nothing of receding.
     one = experiments.load(
         "razin2020.fig5", scale="quick", out=tmp_path, panels=panels, seeds=(1,), rate=6e-3,
         epsilons=(0.0,),
     )  # fmt: skip
-    assert [finding.holds for finding in findings_of(one)] == [True, None, True]
+    assert [finding.holds for finding in findings_of(one)] == [True, None]
 
 
 @pytest.mark.slow  # 60 cells
 def test_razin_figure_5_in_full(tmp_path):
     results = results_of("razin2020.fig5", tmp_path)
-    assert [finding.holds for finding in findings_of(results)] == [True, True, True]
+    assert [finding.holds for finding in findings_of(results)] == [True, True]
 
 
 def test_wang_figure_1(tmp_path):
