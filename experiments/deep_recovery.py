@@ -179,17 +179,16 @@ def _objective(task: Task, depth: int, precision: Precision) -> gf.Objective:
 def start(size: int, depth: int, norm: float, seed: int) -> Factors:
     """Independent Gaussian weights; drawn again while the product's norm is off by above 20%.
 
-    The expected squared norm of the product is norm^2, so each weight's standard deviation is
-    (norm / sqrt(d))^(1/N) / sqrt(d).
+    The expected squared norm of the product is norm^2, so that its entries' standard deviation is
+    norm / d.
 
     References:
       arora2019, Appendix D.2.
     """
     model = gf.MatrixProduct.of((size, size), depth)
-    std = (norm / np.sqrt(size)) ** (1 / depth) / np.sqrt(size)
     for attempt in range(1000):
         key = jax.random.fold_in(jax.random.key(seed), attempt)
-        factors = gf.gaussian_factors(key, model.sizes, std=std)
+        factors = gf.gaussian_factors(key, model.sizes, product_std=norm / size)
         if abs(float(jnp.linalg.norm(model.product(factors))) / norm - 1) <= 0.2:
             return factors
     raise RuntimeError(
@@ -259,6 +258,7 @@ def finish(run: gf.Trajectory) -> dict[str, float]:
 class Recovery(Experiment):
     """The shared half of the four figures."""
 
+    version = 2
     protocols: ClassVar[tuple[Protocol, ...]] = ("paper", "code")
     varies: ClassVar[tuple[str, ...]] = ("seed", "rate", "norm")
     sensing: ClassVar[bool] = False

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 import gradflow as gf
 from experiments.experiment import Finding
-from experiments.results import Results
+from experiments.results import Results, arrivals
 
 LABELS = {
     "final_test_error": "reconstruction error",
@@ -29,20 +29,6 @@ def tables(results: Results, method: str = "own") -> tuple[Any, dict[int, Any]]:
     found = {int(row["observations"]): row for _, row in table[least].iterrows()}
     good = ~least & (table["method"] == method) & (table["outcome"] != "DIVERGED")
     return table[good], found
-
-
-def divergences(results: Results) -> list[Finding]:
-    """Whether the runs came to an end at all."""
-    runs = results.table[results.table["depth"].notna()]
-    lost = int((runs["outcome"] == "DIVERGED").sum())
-    short = int((runs["outcome"] == "OUT_OF_STEPS").sum())
-    return [
-        Finding(
-            "Descent reaches its stopping loss",
-            lost + short == 0,
-            f"of {len(runs)} runs {lost} diverged and {short} ran out of iterations",
-        )
-    ]
 
 
 def spread(ax: Axes, some: Any, value: str, **style: Any) -> None:
@@ -145,7 +131,7 @@ def smallest_start(runs: Any, count: int, value: str) -> Any:
 
 def depth_findings(results: Results) -> list[Finding]:
     """Depth helps where data are few, and is not needed where they are many."""
-    findings = divergences(results)
+    findings = [arrivals(results)]
     runs, _ = tables(results)
     if runs.empty:
         return findings

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 import gradflow as gf
 from experiments import deep_recovery
 from experiments.experiment import Finding, Precision, Protocol
+from experiments.results import Results, arrivals
 from experiments.work import Descent
 from gradflow.factorizations import Factors
 from gradflow.observables import State
@@ -73,25 +74,23 @@ def _objective(cell_data: tuple[Any, ...], depth: int, precision: Precision) -> 
 
 
 def start(objective: gf.Objective, cell: Cell) -> Factors:
-    """Gaussian factors (of equal standard deviation) or multiples of the identity.
-
-    With equal hidden sizes h the expected squared norm of a Gaussian product is
-    d d' h^(N-1) s^(2N), s being the standard deviation.
-    """
+    """Gaussian factors (of equal standard deviation) or multiples of the identity."""
     model = objective.factorization
     assert isinstance(model, gf.MatrixProduct)
     rows, columns = model.shape
-    hidden = min(rows, columns)
     if cell.identity:
-        return gf.identity_factors(model.sizes, cell.norm / np.sqrt(hidden))
-    spread = np.sqrt(rows * columns * float(hidden) ** (cell.depth - 1))
-    std = (cell.norm / spread) ** (1 / cell.depth)
-    return gf.gaussian_factors(jax.random.key(cell.seed), model.sizes, std=std)
+        return gf.identity_factors(model.sizes, cell.norm / np.sqrt(min(rows, columns)))
+    key, entry = jax.random.key(cell.seed), cell.norm / np.sqrt(rows * columns)
+    return gf.gaussian_factors(key, model.sizes, product_std=entry)
 
 
 def top_values(state: State) -> jax.Array:
-    """The largest singular values of the product."""
-    return state.singular_values[:SHOWN]
+    """The largest singular values of the product; of a large one to 1e-8 of the largest."""
+    w = state.product
+    if min(w.shape) <= 200:
+        return state.singular_values[:SHOWN]
+    gram = w @ w.T if w.shape[0] < w.shape[1] else w.T @ w  # the SVD takes ten times as long
+    return jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(gram)[::-1][:SHOWN], 0.0))
 
 
 def alignment(state: State) -> jax.Array:
@@ -141,15 +140,13 @@ def descent(cell: Cell, precision: Precision) -> Descent:
 
 
 def draw_values(ax: Axes, data: xr.Dataset) -> None:
-    """The singular values over iterations, the largest darkest."""
+    """The singular values over iterations, the largest brightest."""
     data = data.isel(time=data["time"] > 0)
     times, values = data["time"].to_numpy(), data["top_values"].to_numpy()
     shades = np.linspace(0.9, 0.25, values.shape[1])
     for k in range(values.shape[1]):
         colour = (0.0, 0.447 * shades[k] + 0.1, 0.698 * shades[k] + 0.1)
-        ax.plot(
-            np.maximum(times, 1), values[:, k], color=colour, lw=1.0, alpha=0.35 + 0.6 * shades[k]
-        )
+        ax.plot(times, values[:, k], color=colour, lw=1.0, alpha=0.35 + 0.6 * shades[k])
     ax.set(xscale="log", xlabel="iteration")
 
 
@@ -194,32 +191,44 @@ def while_moving(data: xr.Dataset) -> np.ndarray:
     return found[moving, 0] / found[moving, 2]
 
 
-def findings(by_depth: dict[int, xr.Dataset], rank: int, what: str) -> list[Finding]:
+def settled(data: xr.Dataset) -> bool:
+    """Whether a run has risen far enough to speak of its singular values: the loss has halved."""
+    loss = data["loss"].to_numpy()
+    return bool(np.isfinite(loss[-1]) and loss[-1] < 0.5 * loss[0])
+
+
+def findings(own: Results, rank: int, what: str) -> list[Finding]:
     """The statements of Figures 3 and 6 for one problem."""
-    found = []
-    depths = sorted(by_depth)
-    rises = {d: sharpness(by_depth[d]) for d in depths}
-    deep = [d for d in depths if d >= 2]
+    found = [arrivals(own, f"{what}: ")]
+    runs = {cell.depth: data for cell, data in own if data.attrs["outcome"] != "DIVERGED"}
+    depths = sorted(runs)
+    early = [d for d in depths if not settled(runs[d])]
     if len(depths) > 1:
+        unknown = f"the loss has not halved at depth {', '.join(map(str, early))}"
+        rises = {} if early else {d: sharpness(runs[d]) for d in depths}
         found.append(
             Finding(
                 f"{what}: singular values rise the more abruptly the deeper the factorisation",
-                all(rises[a] > rises[b] for a, b in zip(depths[:-1], depths[1:], strict=True)),
-                "decades of iterations from 10% to 90% of the largest value's end: "
+                None if early else _falls(rises),
+                unknown
+                if early
+                else "decades of iterations from 10% to 90% of the largest value's end: "
                 + ", ".join(f"depth {d}: {v:.2f}" for d, v in rises.items()),
             )
         )
-        tails = {d: tail_share(by_depth[d], rank) for d in depths}
+        tails = {} if early else {d: tail_share(runs[d], rank) for d in depths}
         found.append(
             Finding(
                 f"{what}: deeper solutions are effectively of lower rank",
-                all(tails[a] > tails[b] for a, b in zip(depths[:-1], depths[1:], strict=True)),
-                f"share of values {rank + 1} to {SHOWN} in the sum of the first {SHOWN}: "
+                None if early else _falls(tails),
+                unknown
+                if early
+                else f"share of values {rank + 1} to {SHOWN} in the sum of the first {SHOWN}: "
                 + ", ".join(f"depth {d}: {v:.2e}" for d, v in tails.items()),
             )
         )
-    if 2 in deep:
-        ratios = while_moving(by_depth[2])
+    if 2 in runs:
+        ratios = while_moving(runs[2])
         found.append(
             Finding(
                 f"{what}: U^T gradient V is diagonally dominant while there is movement",
@@ -231,3 +240,8 @@ def findings(by_depth: dict[int, xr.Dataset], rank: int, what: str) -> list[Find
             )
         )
     return found
+
+
+def _falls(by_depth: dict[int, float]) -> bool:
+    """Whether a number is the smaller the deeper."""
+    return bool(np.all(np.diff([by_depth[depth] for depth in sorted(by_depth)]) < 0))

@@ -10,7 +10,16 @@ import pandas as pd
 import xarray as xr
 
 from experiments.catalogue import find
-from experiments.experiment import Experiment, Item, Precision, Protocol, Scale, flat, items_of
+from experiments.experiment import (
+    Experiment,
+    Finding,
+    Item,
+    Precision,
+    Protocol,
+    Scale,
+    flat,
+    items_of,
+)
 from experiments.store import Store
 
 OUT = Path("results/experiments")
@@ -121,6 +130,23 @@ def load(
     cells = [store.load(experiment.name(item)) for item in there]
     own = sum(item.method == "own" for item in there)
     return Results(experiment, grid, there, cells, total - own)
+
+
+def arrivals(results: Results, named: str = "") -> Finding:
+    """Whether the descents came to an end at all.
+
+    Args:
+      results: those of a computation or a flow do not count.
+      named: what to put before the statement.
+    """
+    runs = results.table[(results.table["outcome"] != "") & (results.table["method"] == "own")]
+    lost = int((runs["outcome"] == "DIVERGED").sum())
+    short = int((runs["outcome"] == "OUT_OF_STEPS").sum())
+    return Finding(
+        f"{named}Descent reaches its stopping loss",
+        lost + short == 0 if len(runs) else None,
+        f"of {len(runs)} runs {lost} diverged and {short} ran out of iterations",
+    )
 
 
 def grid_of(
