@@ -43,5 +43,6 @@ def describe(objective: Any) -> dict[str, Any]:
         "factor_shapes": [list(shape) for shape in model.factor_shapes],
         "penalty": None
         if penalty is None
-        else {"kind": type(penalty).__name__} | {k: float(v) for k, v in vars(penalty).items()},
+        else {"kind": type(penalty).__name__}
+        | {k: v if isinstance(v, str) else float(v) for k, v in vars(penalty).items()},
     }
