@@ -1,7 +1,12 @@
 r"""The operators through which depth acts on the gradient, as operators rather than as matrices."""
 
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from gradflow.factorizations import Factors, MatrixProduct
 
 
 def end_to_end(
@@ -49,3 +54,62 @@ def end_to_end(
     if rows > columns:
         result = result + ((gradient @ vt.T - u @ core) * powers[-1]) @ vt
     return result
+
+
+def adam_end_to_end(
+    factors: Factors, scales: Factors, gradient: Float[Array, "d d_prime"]
+) -> Float[Array, "d d_prime"]:
+    r"""P_{W,G}[G] = sum_j A_j (S_j o (A_j^T G B_j^T)) B_j: under Adam dW/dt = -P_{W,G}[G].
+
+    A_j = W_N ... W_{j+1} and B_j = W_{j-1} ... W_1, so that A_j^T G B_j^T is the gradient in W_j,
+    and o is the product entry by entry with S_j = 1 / sqrt(v_j), v_j the mean of its squares. With
+    all S_j = 1 and balanced factors this is `end_to_end`. Theorem 1 of zhao2022 prints another
+    place for S_j, on G itself, which is the same at depth 1 only.
+
+    Args:
+      factors: W_1, ..., W_N.
+      scales: S_1, ..., S_N, of their shapes.
+      gradient: G, of the shape of W.
+
+    Returns:
+      P_{W,G}[G], of the shape of W.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> factors = (2.0 * jnp.eye(2), jnp.eye(2))
+      >>> adam_end_to_end(factors, factors, jnp.eye(2)).tolist()  # 1 * 2 * 1 + 2 * 1 * 2
+      [[6.0, 0.0], [0.0, 6.0]]
+
+    References:
+      zhao2022, Theorem 1, corrected.
+    """
+    above, below = MatrixProduct((factors[0].shape[1], *(f.shape[0] for f in factors))).neighbours(
+        factors
+    )
+    parts = [
+        a @ (s * (a.T @ gradient @ b.T)) @ b for a, s, b in zip(above, scales, below, strict=True)
+    ]
+    return sum(parts[1:], parts[0])
+
+
+def as_matrix(
+    operator: Callable[[Array], Array], shape: tuple[int, ...]
+) -> Float[Array, "dd_prime dd_prime"]:
+    """The matrix of a linear operator on d x d' matrices, in column-first vectorisation.
+
+    Args:
+      operator: linear, from (d, d') to (d, d').
+      shape: d and d'; the result has (d d')^2 entries.
+
+    Returns:
+      The matrix K with vec(operator(G)) = K vec(G).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> a = jnp.array([[1.0, 2.0], [3.0, 4.0]])
+      >>> bool(jnp.all(as_matrix(lambda g: a @ g, (2, 2)) == jnp.kron(jnp.eye(2), a)))
+      True
+    """
+    units = jnp.eye(shape[0] * shape[1]).reshape(-1, shape[1], shape[0]).swapaxes(1, 2)
+    images = jax.vmap(operator)(units)
+    return images.swapaxes(1, 2).reshape(len(units), -1).T
