@@ -62,6 +62,8 @@ class Compare(_Which):
 
     csv: Path | None = None
     """Also write the table of all cells."""
+    markdown: Path | None = None
+    """Also write the comparison as a Markdown table."""
 
 
 @dataclass
@@ -165,9 +167,17 @@ def compare(words: list[str]) -> int:
     asked, experiment, grid = _parse(Compare, words)
     from rich.console import Console
 
+    for file in (asked.csv, asked.markdown):
+        if file is not None and not file.resolve().parent.is_dir():
+            raise Misuse(f"the folder {file.parent} does not exist; create it first.")
     results = _results(asked, experiment, grid)
     if asked.csv is not None:
         results.table.to_csv(asked.csv, index=False)
+    if asked.markdown is not None:
+        from experiments.listing import findings_markdown
+
+        text = findings_markdown(results.experiment.compare(results))
+        asked.markdown.write_text(text, encoding="utf-8")
     _print_findings(results, Console())
     return 0
 

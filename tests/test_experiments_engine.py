@@ -284,10 +284,12 @@ def test_the_command_lists_shows_draws_and_compares(done, copy, capsys, monkeypa
     ]
     assert command("plot", copy, "--file", copy / "a.svg") == 0
     assert "<svg" in (copy / "a.svg").read_text()
-    assert command("compare", copy, "--csv", copy / "a.csv") == 0
+    assert command("compare", copy, "--csv", copy / "a.csv", "--markdown", copy / "a.md") == 0
     told = capsys.readouterr().out
     assert "completes the matrix" in told and "yes" in told
     assert len((copy / "a.csv").read_text().splitlines()) == 9
+    written = (copy / "a.md").read_text().splitlines()
+    assert written[0].startswith("| the paper | printed |") and "completes the matrix" in written[2]
     assert command("plot", copy, "--file", copy / "none" / "a.svg") == 2
     assert "does not exist; create it first" in capsys.readouterr().err
     assert command("compare", copy / "empty") == 2
