@@ -86,7 +86,7 @@ class Dynamics(regularised.Regularised):
         with gf.plotting.paper_style():
             figure, axes = plt.subplots(
                 len(optimizers), 3, figsize=(8.2, 2.3 * len(optimizers) + 0.5), squeeze=False,
-                sharex="row", layout="constrained",
+                sharex="row", sharey="col", layout="constrained",
             )  # fmt: skip
             for row, optimizer in zip(axes, optimizers, strict=True):
                 for k, (chosen, _) in enumerate(lines):
@@ -94,7 +94,7 @@ class Dynamics(regularised.Regularised):
                     if runs:
                         _draw(row, runs, gf.plotting.COLOURS[k], shown)
                 row[0].set(ylabel=f"{NAMES[optimizer]}\nmean squared error", yscale="log")
-                row[1].set(ylabel="effective rank", yscale="log")
+                row[1].set(ylabel="effective rank")
                 row[2].set(ylabel="singular values", yscale="log", ylim=(1e-4, None))
                 for ax in row:
                     ax.set(xscale="log", xlabel="iteration")

@@ -24,6 +24,7 @@ from matplotlib.lines import Line2D
 import gradflow as gf
 from experiments.catalogue import register
 from experiments.experiment import Experiment, Finding, Precision, Protocol, Scale
+from experiments.regularised import STOP_LOSS
 from experiments.results import Results
 from experiments.work import Computation
 from gradflow import preconditioners
@@ -36,6 +37,9 @@ FORMS = {
     "corrected": r"$P_{W,G}$ corrected",
     "momentum": r"$P_{W,G}$ corrected, on the momentum",
 }
+
+_FANS = {"gd": gf.plotting.COLOURS[0], "adam": gf.plotting.COLOURS[2]}
+"""Colours of the spectra, as of the errors by the same operator."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Cell:
       rank: of the truth.
       observations: observed entries.
       seed: of the start.
-      steps: iterations.
+      steps: iterations, fewer if the loss comes down to 1e-7.
     """
 
     depth: int
@@ -130,7 +134,7 @@ class Preconditioner(Experiment):
                 for _, data in results.where(depth=depth, weight=weight):
                     spectra, errors = axes[2 * i, j], axes[2 * i + 1, j]
                     times = data["times"].to_numpy()
-                    for name, colour in zip(("gd", "adam"), gf.plotting.COLOURS, strict=False):
+                    for name, colour in _FANS.items():
                         _fan(spectra, times, data[f"spectrum_{name}"].to_numpy(), colour)
                     for k, (form, label) in enumerate(FORMS.items()):
                         ax_style = {"color": gf.plotting.COLOURS[k], "label": label}
@@ -144,8 +148,12 @@ class Preconditioner(Experiment):
                 axes[2 * i + 1, 0].set_ylabel("relative error\nof the next step")
             handles, _ = axes[1, 0].get_legend_handles_labels()
             fans = [
-                Line2D([], [], color=gf.plotting.COLOURS[k], label=label, lw=4, alpha=0.5)
-                for k, label in enumerate(("spectrum of $P_W$", "spectrum of $P_{W,G}$"))
+                Line2D([], [], color=colour, label=label, lw=4, alpha=0.5)
+                for label, colour in zip(
+                    ("spectrum of $P_W$", "spectrum of $P_{W,G}$ corrected"),
+                    _FANS.values(),
+                    strict=True,
+                )
             ]
             figure.legend(handles=[*fans, *handles], loc="outside lower center", ncols=3)
         return figure
@@ -210,8 +218,10 @@ def along_adam(cell: Cell) -> Mapping[str, Any]:
     for mark in marks:
         carry, now = to_mark(carry, jnp.asarray(mark - now)), int(mark)
         rows.append(jax.tree.map(np.asarray, look(carry)))
+        if rows[-1]["loss"] <= STOP_LOSS:
+            break
     found = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    return {"times": marks, **found}
+    return {"times": marks[: len(rows)], **found}
 
 
 def _at_a_point(objective: gf.Objective, step: Any, rate: float, carry: Any) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class Samples(regularised.Regularised):
             rank = int(table["rank"].iloc[0])
             axes[1].axhline(rank, color="black", ls=":", lw=1, label="rank of the truth")
             axes[0].set(ylabel="mean squared error", yscale="log")
-            axes[1].set(ylabel="effective rank", yscale="log")
+            axes[1].set(ylabel="effective rank")
             for ax in axes:
                 ax.set_xlabel(f"observed entries of {int(table['size'].iloc[0]) ** 2}")
             figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=3)

@@ -136,25 +136,30 @@ class Table(regularised.Regularised):
     def plot(self, results: Results) -> Figure:
         ours = medians(results)
         rows = [key for key in self.printed if any((*key, p) in ours for p in self.penalties)]
+        columns = [p for p in self.penalties if any((*key, p) in ours for key in rows)]
         errors = np.array(
-            [[ours.get((*key, p), (np.nan,) * 3)[0] for p in self.penalties] for key in rows]
+            [[ours.get((*key, p), (np.nan,) * 3)[0] for p in columns] for key in rows]
         )
         with gf.plotting.paper_style():
             figure, ax = plt.subplots(
-                figsize=(1.7 * len(self.penalties) + 1.6, 0.42 * len(rows) + 1.1),
+                figsize=(1.3 * len(columns) + 2.4, 0.42 * len(rows) + 1.1),
                 layout="constrained",
             )
             shown = np.clip(errors, 1e-8, 1e2)
             image = ax.imshow(shown, norm=LogNorm(1e-8, 1e2), cmap="viridis", aspect="auto")
             for i, j in np.ndindex(errors.shape):
-                key = (*rows[i], self.penalties[j])
+                key = (*rows[i], columns[j])
                 told = "not run" if key not in ours else _pair(*ours[key][:2])
-                printed = _pair(*self.printed[rows[i]][j]) if self.comparable(results) else "–"
+                printed = (
+                    _pair(*self.printed[rows[i]][self.penalties.index(columns[j])])
+                    if self.comparable(results)
+                    else "–"
+                )
                 bright = np.isfinite(errors[i, j]) and shown[i, j] > 1e-2
                 colour = "black" if bright or key not in ours else "white"
                 ax.text(j, i, f"{told}\n{printed}", ha="center", va="center", fontsize=6.5,
                         color=colour)  # fmt: skip
-            ax.set_xticks(range(len(self.penalties)), [_label(p) for p in self.penalties])
+            ax.set_xticks(range(len(columns)), [_label(p) for p in columns])
             ax.set_yticks(range(len(rows)), [f"{LABELS[o]}, depth {d}" for o, d in rows])
             ax.tick_params(length=0)
             ax.grid(visible=False)
