@@ -20,14 +20,10 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-from gradflow.machine import compile_quickly, take_core  # noqa: E402
+from gradflow.machine import compile_quickly  # noqa: E402
 from gradflow.memory import forget_programs  # noqa: E402
 
 compile_quickly()
-take_core(
-    int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")),
-    int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
-)
 # A pytest plugin may have imported JAX before the variables were set: say it again.
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])

@@ -209,11 +209,12 @@ def test_the_file_of_another_cell_is_seen(store, data):
         store.load(other)
 
 
-def test_a_cell_without_the_second_checksum_is_read(store, data):
+def test_a_cell_without_the_second_checksum_is_damaged(store, data):
     store.folder.mkdir()
     stored = data.assign_attrs(content_sha256=stores.digest(data))
     stored.to_netcdf(store.path("a1"), engine="h5netcdf")
-    assert bits(store.load("a1")) == bits(data)
+    with pytest.raises(Corrupt, match="labels_sha256"):
+        store.load("a1")
 
 
 def test_a_damaged_file_is_set_aside(store, data):
