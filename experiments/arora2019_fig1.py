@@ -18,7 +18,7 @@ class Fig1(deep_recovery.Recovery):
     title = "reconstruction error against initialisation scale, depths 2 to 4"
     family = "arora2019.completion"
     sensing = False
-    hours: ClassVar[dict[str, float]] = {"quick": 0.02, "paper": 1.2}
+    hours: ClassVar[dict[str, float]] = {"quick": 0.02, "paper": 0.95}
 
     def plot(self, results: Results) -> Figure:
         return deep_recovery_figures.errors_figure(results)

@@ -18,7 +18,7 @@ class Fig2(deep_recovery.Recovery):
     title = "error, nuclear norm and effective rank against initialisation scale"
     family = "arora2019.completion"
     sensing = False
-    hours: ClassVar[dict[str, float]] = {"quick": 0.02, "paper": 1.2}
+    hours: ClassVar[dict[str, float]] = {"quick": 0.02, "paper": 0.95}
 
     def plot(self, results: Results) -> Figure:
         return deep_recovery_figures.norms_figure(results)

@@ -18,7 +18,7 @@ class Fig4(deep_recovery.Recovery):
     title = "Figure 1 with Gaussian measurements"
     family = "arora2019.sensing"
     sensing = True
-    hours: ClassVar[dict[str, float]] = {}
+    hours: ClassVar[dict[str, float]] = {"quick": 0.02}
 
     def plot(self, results: Results) -> Figure:
         return deep_recovery_figures.errors_figure(results)

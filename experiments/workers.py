@@ -235,13 +235,13 @@ def _without_broken_checkpoint(path: Path, function: Any, *arguments: Any) -> An
 
 
 def _provenance() -> dict[str, Any]:
-    from gradflow.machine import cores, processor_name
+    from gradflow.machine import processor_name
     from gradflow.trajectory import provenance
 
     return {
         **provenance(),
         "processor": processor_name(),
-        "cores": cores(),
+        "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
