@@ -149,11 +149,11 @@ class Fig3(Dynamics):
         rate, steps = (1e-2, 200_000) if code else (1e-3, 1_000_000)
         if scale == "paper":
             return Grid(rate=rate, steps=steps, identity=code, protocol=protocol)
-        # The ratings in few iterations: each depth at about half the rate at which it is unstable
+        # The ratings in few iterations: each depth at some half of the rate at which it is unstable
         # (the mean's gradient is 50,000 times smaller), from a start that is not quite small.
         unit = 50_000 if code else 1
         return Grid(
             rate=rate, norm=1e-2, steps=100_000, identity=code, size=30, rank=2, observations=240,
             protocol=protocol, rating_steps=150, rating_norm=10.0,
-            rating_rates=(0.05 * unit, 5e-4 * unit, 8e-5 * unit),
+            rating_rates=(0.05 * unit, 5e-4 * unit, 3e-5 * unit),
         )  # fmt: skip
