@@ -12,8 +12,6 @@ from typing import Any
 
 from rich.progress import Progress
 
-from gradflow.machine import processor_name
-
 ONE_CORE = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
@@ -109,6 +107,8 @@ def _round(value: float) -> float:
 
 def setting(packages: list[str], cpu: int | None) -> dict[str, Any]:
     """Date, processor and versions; no names of hosts, users or folders."""
+    from gradflow.machine import processor_name  # imports JAX
+
     return {
         "date": datetime.date.today().isoformat(),
         "processor": processor_name(),
