@@ -26,6 +26,7 @@ from jaxtyping import Array, Float, Int
 
 from gradflow import optimizers
 from gradflow.data import Ratings
+from gradflow.penalties import ratio_gradient
 from gradflow.spectrum import effective_rank
 
 Bias = Literal["one", "items", "users and items"]
@@ -140,25 +141,6 @@ def smooth_polar(w: Float[Array, "m n"], smoothing: float = SMOOTHING) -> Float[
     root = jnp.sqrt(jnp.maximum(jnp.maximum(squares, 0) + smoothing**2, least))
     factor = ((vectors / root) @ vectors.T) @ x
     return factor if wide else factor.T
-
-
-def ratio_gradient(w: Float[Array, "m n"], polar: Float[Array, "m n"]) -> Float[Array, "m n"]:
-    r"""The gradient (P - (<P, W> / ||W||_F^2) W) / ||W||_F of `ratio`; 0 at W = 0.
-
-    Args:
-      w: a matrix.
-      polar: P, its `smooth_polar`, or that of a matrix near it.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> w = jnp.diag(jnp.array([4.0, 3.0]))
-      >>> jnp.round(ratio_gradient(w, smooth_polar(w)), 4).tolist()
-      [[-0.024, 0.0], [0.0, 0.032]]
-    """
-    square = jnp.sum(w**2)
-    safe = jnp.where(square > 0, square, 1.0)
-    direction = (polar - jnp.sum(polar * w) / safe * w) / jnp.sqrt(safe)
-    return jnp.where(square > 0, direction, 0.0)
 
 
 def matrix_start(key: Array, shape: tuple[int, int], bias: Bias, std: float, dtype: Any) -> Params:

@@ -243,17 +243,15 @@ def check(cell: Any) -> None:
             raise ValueError(f"{name} must be above 0, but it is {getattr(cell, name)}.")
 
 
-def descents(
-    task: Task,
-    depths: Iterable[int],
-    optimizers: Iterable[str],
-    penalties: Iterable[str],
-    weight: float,
-    rate: float,
-    seeds: Iterable[int],
-    steps: int,
-) -> Iterable[Cell]:
-    """Every optimiser with every penalty at every depth from every start."""
-    for optimizer, depth, penalty, seed in itertools.product(optimizers, depths, penalties, seeds):
-        weighted = 0.0 if penalty == "none" else weight
-        yield Cell(task, depth, optimizer, penalty, weighted, rate, seed=seed, steps=steps)
+def descents(grid: Any) -> Iterable[Cell]:
+    """Every optimiser with every penalty at every depth from every start.
+
+    Args:
+      grid: has the fields of the grids of Figures 1 to 3 and of the tables.
+    """
+    task = Task(grid.size, grid.rank, grid.observations, grid.norm)
+    for optimizer, depth, penalty, seed in itertools.product(
+        grid.optimizers, grid.depths, grid.penalties, grid.seeds
+    ):
+        weight = 0.0 if penalty == "none" else grid.weight
+        yield Cell(task, depth, optimizer, penalty, weight, grid.rate, seed=seed, steps=grid.steps)

@@ -21,7 +21,7 @@ import gradflow as gf
 from experiments import regularised
 from experiments.catalogue import register
 from experiments.experiment import Finding, Protocol, Scale
-from experiments.regularised import Cell, Task
+from experiments.regularised import Cell
 from experiments.results import Results, arrivals
 
 NAMES = {"gd": "gradient descent", "adam": "Adam"}
@@ -72,11 +72,7 @@ class Dynamics(regularised.Regularised):
         return dataclasses.replace(paper, depths=depths, seeds=(0,), **{**quick, **small})
 
     def expand(self, grid: Grid) -> Iterable[Cell]:
-        task = Task(grid.size, grid.rank, grid.observations, grid.norm)
-        return regularised.descents(
-            task, grid.depths, grid.optimizers, grid.penalties, grid.weight, grid.rate, grid.seeds,
-            grid.steps,
-        )  # fmt: skip
+        return regularised.descents(grid)
 
     def plot(self, results: Results) -> Figure:
         own = results.where(method="own")

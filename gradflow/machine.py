@@ -33,10 +33,10 @@ def compile_quickly() -> None:
 
 
 def take_core(number: int, of: int) -> None:
-    """Keep this process on one core, if there is one for each of so many processes.
+    """Keep this process on one core, if there are as many processes as cores.
 
     Compiled programs are half as fast again for it: their threads would otherwise run on cores that
-    other processes need.
+    other processes need. Fewer processes stay free: two such pools would take the same cores.
 
     Args:
       number: which of the processes this is, from 0 on.
@@ -45,7 +45,7 @@ def take_core(number: int, of: int) -> None:
     if not hasattr(os, "sched_setaffinity"):
         return
     allowed = sorted(os.sched_getaffinity(0))
-    if 1 < of <= len(allowed):
+    if 1 < of == len(allowed):
         os.sched_setaffinity(0, {allowed[number % of]})
 
 

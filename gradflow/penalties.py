@@ -228,10 +228,7 @@ class NuclearFrobeniusRatio(AbstractPenalty):
         if ramp is not None or by_svd:
             return super().gradient(w, ramp)
         factor = polar_factor(w, rational={"rational": 2, "polynomial": 0}.get(self.polar))
-        square = jnp.sum(w**2)
-        safe = jnp.where(square > 0, square, 1.0)
-        direction = (factor - jnp.sum(factor * w) / safe * w) / jnp.sqrt(safe)
-        return self.weight * jnp.where(square > 0, direction, 0.0)
+        return self.weight * ratio_gradient(w, factor)
 
 
 class SchattenNorm(AbstractPenalty):
@@ -329,6 +326,27 @@ class SchattenRatio(AbstractPenalty):
 
     def terms(self, s: Array) -> Terms:
         return _ratio_terms(s, self.p, self.q)
+
+
+def ratio_gradient(
+    w: Float[Array, "d d_prime"], polar: Float[Array, "d d_prime"]
+) -> Float[Array, "d d_prime"]:
+    r"""The gradient (P - (<P, W> / ||W||_F^2) W) / ||W||_F of ||W||_* / ||W||_F; 0 at W = 0.
+
+    Args:
+      w: a matrix.
+      polar: P, its polar factor or something near it.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> w = jnp.diag(jnp.array([4.0, 3.0]))
+      >>> jnp.round(ratio_gradient(w, jnp.eye(2)), 4).tolist()
+      [[-0.024, 0.0], [0.0, 0.032]]
+    """
+    square = jnp.sum(w**2)
+    safe = jnp.where(square > 0, square, 1.0)
+    direction = (polar - jnp.sum(polar * w) / safe * w) / jnp.sqrt(safe)
+    return jnp.where(square > 0, direction, 0.0)
 
 
 def _weight(weight: float) -> Float[Array, ""]:

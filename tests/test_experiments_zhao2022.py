@@ -133,6 +133,8 @@ def test_tables(tmp_path):
     # At quick size no printed number is compared.
     assert not any("depth 1, ratio: error" in statement for statement in told)
     assert len(told) == 2 and set(results.table["optimizer"]) == {"adam", "adagrad"}
+    # Nothing is said of depth where one depth was run.
+    assert [holds for text, holds in told.items() if "invariant to depth" in text] == [None]
 
 
 def test_printed_tables_are_whole():

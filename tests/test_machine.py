@@ -26,9 +26,9 @@ def test_processes_take_a_core_each(affinity):
     assert affinity[-1] == {2}
 
 
-def test_one_process_and_too_many_stay_free(affinity):
-    take_core(0, 1)
-    take_core(0, 4)
+def test_fewer_or_more_processes_than_cores_stay_free(affinity):
+    for of in (1, 2, 4):
+        take_core(0, of)
     assert affinity == []
 
 

@@ -14,6 +14,7 @@ import experiments
 from experiments import recommender, zhao2022_table2
 from experiments.recommender import Parts, Rows
 from experiments.zhao2022_table2 import METHODS, Embedding, Matrix, Split, Table2
+from gradflow.penalties import ratio_gradient
 
 matplotlib.use("Agg")
 USERS, ITEMS = 7, 9
@@ -63,7 +64,7 @@ def by_differences(function, w, step=1e-6):
 
 def gradient_of_ratio(w, smoothing=recommender.SMOOTHING):
     w = jnp.asarray(w)
-    return recommender.ratio_gradient(w, recommender.smooth_polar(w, smoothing))
+    return ratio_gradient(w, recommender.smooth_polar(w, smoothing))
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (6, 4), (3, 3)])
