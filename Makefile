@@ -66,6 +66,7 @@ lock: ## renew the locks after a change of requirements (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv (pip install uv), or UV=/path/to/uv"; exit 1; }
 	$(COMPILE) pyproject.toml -o requirements/base.txt
 	$(COMPILE) pyproject.toml --extra dev -c requirements/base.txt -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra docs -c requirements/dev.txt -o requirements/docs.txt
 	$(COMPILE) --no-deps requirements/data.in -o requirements/data.txt
 	$(COMPILE) pyproject.toml benchmarks/requirements.in -c requirements/base.txt -o benchmarks/requirements.txt
 
