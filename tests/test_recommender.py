@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import experiments
-from experiments import recommender, zhao2022_table2
+from experiments import recommender, recommender_training, zhao2022_ratings, zhao2022_table2
 from experiments.recommender import Parts, Rows
-from experiments.zhao2022_table2 import METHODS, Embedding, Matrix, Split, Table2
+from experiments.zhao2022_ratings import Embedding, Matrix, Split
+from experiments.zhao2022_table2 import METHODS, Table2
 from gradflow.penalties import ratio_gradient
 
 matplotlib.use("Agg")
@@ -30,8 +31,8 @@ def keep_precision():
 @pytest.fixture(name="known")
 def _known():
     split = Split("drawn", 20, 1, 0.1)
-    ratings = zhao2022_table2.ratings_of("drawn")
-    learn, test = zhao2022_table2.rows_of(split)
+    ratings = zhao2022_ratings.ratings_of("drawn")
+    learn, test = zhao2022_ratings.rows_of(split)
     return recommender.parts(ratings, learn, test, 0.1, 1, jnp.float64)
 
 
@@ -48,8 +49,8 @@ EMBEDDINGS = {
 
 def train(model, known, **changes):
     if model == "matrix":
-        return recommender.train_matrix(known, SHAPE, **MATRIX | changes)
-    return recommender.train_embeddings(known, SHAPE, **EMBEDDINGS | changes)
+        return recommender_training.train_matrix(known, SHAPE, **MATRIX | changes)
+    return recommender_training.train_embeddings(known, SHAPE, **EMBEDDINGS | changes)
 
 
 def by_differences(function, w, step=1e-6):
@@ -229,9 +230,9 @@ def test_validation_rows_train_nothing_and_choose_when_to_stop(known, model):
 
 
 def test_parts_are_disjoint_and_complete():
-    ratings = zhao2022_table2.ratings_of("drawn")
+    ratings = zhao2022_ratings.ratings_of("drawn")
     for split in (Split("drawn", 20, 3, 0.1), Split("drawn", 10, 3, 0.1)):
-        learn, test = zhao2022_table2.rows_of(split)
+        learn, test = zhao2022_ratings.rows_of(split)
         known = recommender.parts(ratings, learn, test, 0.1, 3, jnp.float32)
         assert known.test.users.size == 1500 * split.percent // 100
         assert known.validation.users.size == round(0.1 * len(learn))
@@ -241,7 +242,7 @@ def test_parts_are_disjoint_and_complete():
             for pair in zip(part.users.tolist(), part.items.tolist(), strict=True)
         ]
         assert len(pairs) == len(set(pairs)) == 1500
-    first, second = (zhao2022_table2.rows_of(Split("drawn", 10, k, 0.1))[1] for k in (1, 2))
+    first, second = (zhao2022_ratings.rows_of(Split("drawn", 10, k, 0.1))[1] for k in (1, 2))
     assert not np.array_equal(first, second)
 
 
@@ -258,14 +259,14 @@ def errors_in_turn(train):
 
 def test_training_ends_when_its_error_rises_three_times():
     curve = [5.0, 3.0, 4.0, 3.5, 3.6, 3.7, 3.8, 1.0]
-    found, _ = recommender.follow(*errors_in_turn(curve), rises=3)
+    found, _ = recommender_training.follow(*errors_in_turn(curve), rises=3)
     assert (found["epochs"], found["epoch"], found["test_rmse"]) == (6, 1, 3.0)
-    found, _ = recommender.follow(*errors_in_turn(curve), rises=None)
+    found, _ = recommender_training.follow(*errors_in_turn(curve), rises=None)
     assert (found["epochs"], found["epoch"]) == (7, 7)
 
 
 def test_a_run_that_diverges_says_so():
-    found, _ = recommender.follow(*errors_in_turn([5.0, 3.0, np.nan, 1.0]), rises=3)
+    found, _ = recommender_training.follow(*errors_in_turn([5.0, 3.0, np.nan, 1.0]), rises=3)
     assert found["diverged"] == 1 and found["epochs"] == 2
     assert found["validation_rmse"] == found["stopped_test_rmse"] == np.inf
 
@@ -312,7 +313,7 @@ def test_configurations_are_chosen_by_validation(results, named):
         for cell, data in results
         if isinstance(cell, Matrix)
         and cell.split.percent == 20
-        and zhao2022_table2.method_of(cell) == "Adam+penalty"
+        and zhao2022_ratings.method_of(cell) == "Adam+penalty"
     ]
     on_first = {cell: data for cell, data in runs if cell.split.number == 1}
     errors = {cell: float(data[f"{named}validation_rmse"]) for cell, data in on_first.items()}
@@ -344,7 +345,7 @@ def test_a_configuration_that_is_not_kept_says_on_how_many_splits_it_was_run(res
 
 
 def test_a_penalty_that_does_harm_is_found_out(results):
-    penalised = [data for cell, data in results if "penalty" in zhao2022_table2.method_of(cell)]
+    penalised = [data for cell, data in results if "penalty" in zhao2022_ratings.method_of(cell)]
     held = []
     for shift in (-100, 200, -100):
         for data in penalised:
@@ -380,7 +381,7 @@ def test_cells_out_of_range_are_refused(kind, field, value):
     cells = Table2().cells(Table2().grid("quick", "paper"))
     good = next(cell for cell in cells if isinstance(cell, kind))
     with pytest.raises(ValueError, match=field):
-        zhao2022_table2.check(dataclasses.replace(good, **{field: value}))
+        zhao2022_ratings.check(dataclasses.replace(good, **{field: value}))
 
 
 def test_missing_ratings_are_named_before_any_work(monkeypatch):
@@ -398,5 +399,5 @@ def test_missing_ratings_are_named_before_any_work(monkeypatch):
 def test_paper_scale_is_of_the_real_ratings():
     cells = Table2().cells(Table2().grid("paper", "paper"))
     assert {cell.split.data for cell in cells} == {"movielens"}
-    tests = {cell.split: len(zhao2022_table2.rows_of(cell.split)[1]) for cell in cells}
+    tests = {cell.split: len(zhao2022_ratings.rows_of(cell.split)[1]) for cell in cells}
     assert all(size == 1000 * split.percent for split, size in tests.items())
