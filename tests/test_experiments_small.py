@@ -13,6 +13,7 @@ from experiments.unobserved_entry import Cell
 from experiments.wang2024_fig1 import closed_form, features, system
 from experiments.wang2024_fig3 import excess_rank
 from gradflow.factorizations import MatrixProduct
+from tests.quick_runs import results_of
 
 matplotlib.use("Agg")
 
@@ -22,20 +23,6 @@ def keep_precision():
     yield
     jax.config.update("jax_enable_x64", True)
     plt.close("all")
-
-
-def results_of(id, out, **fields):
-    """Run at quick scale and load; everything is there, the picture draws."""
-    report = experiments.run(id, scale="quick", out=out, jobs=1, show=False, **fields)
-    assert not report.failures
-    results = experiments.load(id, scale="quick", out=out, **fields)
-    assert results.missing == 0 and len(results) == report.done + report.there
-    figure = results.experiment.plot(results)
-    figure.savefig(out / f"{id}.png")
-    for ax in figure.axes:
-        if ax.get_visible() and ax.lines:
-            assert ax.get_xlabel() or ax.get_subplotspec().rowspan.stop < 2
-    return results
 
 
 def findings_of(results):

@@ -10,13 +10,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-import experiments
 import gradflow as gf
 from experiments import regularised
 from experiments.regularised import Baseline, Cell, Task
 from experiments.zhao2022_preconditioner import printed
 from experiments.zhao2022_tables import TABLE_1, TABLE_3, TABLE_4, reproduces
 from gradflow import preconditioners
+from tests.quick_runs import results_of
 
 matplotlib.use("Agg")
 SMALL = Task(12, 1, 110, 12.0)
@@ -27,14 +27,6 @@ def close_figures():
     yield
     jax.config.update("jax_enable_x64", True)
     plt.close("all")
-
-
-def results_of(id, out, **fields):
-    report = experiments.run(id, scale="quick", out=out, jobs=1, show=False, **fields)
-    assert not report.failures
-    results = experiments.load(id, scale="quick", out=out, **fields)
-    results.experiment.plot(results).savefig(out / f"{id}.png")
-    return results
 
 
 def findings_of(results):
