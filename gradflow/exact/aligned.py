@@ -1,0 +1,136 @@
+r"""Deep linear flows whose singular vectors are those of the target, at any depth."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from gradflow.exact.record import (
+    TOLERANCE,
+    balanced_matrix_start,
+    factors_of,
+    record_times,
+    shared_frames,
+    trajectory,
+)
+from gradflow.exact.singular_value import value_and_gap
+from gradflow.factorizations import Factors, Objective
+from gradflow.observables import Observe
+from gradflow.problems import AbstractProblem, LeastSquares, MatrixCompletion
+from gradflow.trajectory import Trajectory
+
+
+def aligned_flow(
+    objective: Objective, start: Factors | Array, times: Any, *, observe: Observe | None = None
+) -> Trajectory:
+    r"""The flow of a fully observed matrix from an aligned balanced start, in closed form.
+
+    The loss is c ||W - M||_F^2 (all entries observed), or c ||X W - Y||^2 with X^T X = kappa I, for
+    which M = X^T Y / kappa. If W_0 = U S V^T and M = U D V^T, each singular value moves by itself,
+
+        d sigma_r/dt = N sigma_r^(2-2/N) 2 c kappa (D_rr - sigma_r),
+
+    which `singular_value_flow` solves; D_rr may have any sign. At depth 1 any start will do.
+
+    Args:
+      objective: such a problem, with a `MatrixProduct` and no penalty.
+      start: balanced factors, or a matrix W_0, which stands for balanced factors of it; multiples
+        of the identity are aligned with every symmetric M.
+      times: rising times from 0 on; np.inf, last, for the limit. The start is always recorded.
+      observe: as for `gradflow.solve_flow`.
+
+    Returns:
+      A `Trajectory` with the factors at both ends; loss, gradient norm and singular values are
+      right to the last digits also where they have almost vanished. Its stats have the
+      misalignment, how far the start is from U S V^T.
+
+    Raises:
+      ValueError: if entries are missing, inputs are not whitened, the start is not balanced or not
+        aligned, there is a penalty, or times do not rise from 0 on.
+
+    Example:
+      >>> import numpy as np, gradflow as gf
+      >>> target = np.array([[2.0, 1.0], [1.0, 2.0]])
+      >>> problem = gf.MatrixCompletion((2, 2), list(np.ndindex(2, 2)), target.ravel())
+      >>> objective = gf.Objective(problem, gf.MatrixProduct.of((2, 2), depth=3))
+      >>> run = aligned_flow(objective, gf.identity_factors((2,) * 4, 1e-3), [0.0, 5.0, np.inf])
+      >>> run["singular_values"].round(4).tolist()
+      [[0.001, 0.001], [3.0, 0.0079], [3.0, 1.0]]
+
+    References:
+      Saxe et al. 2014; arora2019, Theorem 3.
+    """
+    factors = balanced_matrix_start(objective, start)
+    target, kappa = _target(objective.problem)
+    grid = record_times(times)
+    problem, depth = objective.problem, len(factors)
+    rate = 2 * problem.weight * kappa
+    w = np.asarray(objective.product(factors))
+    unfitted = float(problem.loss(jnp.asarray(target)))
+    if depth == 1:
+        left = np.exp(-rate * grid)
+        distance = np.linalg.norm(w - target)
+        products = w - np.expm1(-rate * grid)[:, None, None] * (target - w)
+        misalignment, final = 0.0, {"W_1": products[-1]}
+        known = {
+            "loss": rate / 2 * (distance * left) ** 2 + unfitted,
+            "gradient_norm": rate * distance * left,
+        }
+    else:
+        frames = shared_frames((w, target))
+        misalignment = frames.error
+        if misalignment > TOLERANCE:
+            raise ValueError(
+                f"The start is not aligned with the target (off by {misalignment:.3g} of its norm):"
+                " both must have the same singular vectors. Start from U diag(s) V^T with the "
+                "target's U and V, or use gradflow.solve_flow."
+            )
+        begin, ends = np.maximum(frames.values[0], 0.0), frames.values[1]
+        s, gap = value_and_gap(grid[:, None], begin, ends, depth, rate)
+        products = np.einsum("ir,tr,jr->tij", frames.u, s, frames.v)
+        final = factors_of(factors, frames._replace(values=np.stack([begin, ends])), s[-1])
+        known = {
+            "loss": rate / 2 * np.sum(gap**2, axis=1) + unfitted,
+            "gradient_norm": rate * np.sqrt(depth * np.sum(s ** (2 - 2 / depth) * gap**2, axis=1)),
+            "singular_values": -np.sort(-s, axis=1),
+        }
+    return trajectory(
+        "aligned",
+        problem,
+        depth,
+        grid,
+        products,
+        known=known,
+        initial={f"W_{k}": f for k, f in enumerate(factors, start=1)},
+        final=final,
+        observe=observe,
+        stats={"misalignment": misalignment},
+    )
+
+
+def _target(problem: AbstractProblem) -> tuple[np.ndarray, float]:
+    """M and kappa of a loss that is c kappa ||W - M||^2 up to a constant."""
+    if isinstance(problem, MatrixCompletion):
+        missing = int(np.sum(np.asarray(problem.mask) == 0))
+        if missing:
+            raise ValueError(
+                f"The closed form needs all entries observed, but {missing} of "
+                f"{np.asarray(problem.mask).size} are not; use gradflow.solve_flow."
+            )
+        return np.asarray(problem.target), 1.0
+    if isinstance(problem, LeastSquares):
+        x = np.asarray(problem.inputs)
+        gram = x.T @ x
+        kappa = float(np.mean(np.diag(gram)))
+        off = float(np.max(np.abs(gram - kappa * np.eye(len(gram)))))
+        if not off <= TOLERANCE * kappa or kappa == 0:
+            raise ValueError(
+                f"The closed form needs whitened inputs, X^T X = kappa I, but X^T X is off by "
+                f"{off:.3g}; whiten X, or use gradflow.exact.least_squares_flow at depth 1."
+            )
+        return x.T @ np.asarray(problem.targets) / kappa, kappa
+    raise ValueError(
+        f"The closed form is for MatrixCompletion with all entries or whitened LeastSquares, not "
+        f"{type(problem).__name__}; use gradflow.solve_flow."
+    )
