@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 import xarray as xr
 
 from gradflow.files import whole_file
+
+if TYPE_CHECKING:
+    from gradflow.explorer import Explorer
 
 
 class Outcome(enum.Enum):
@@ -154,6 +157,29 @@ class Trajectory:
         with whole_file(path) as temporary:
             self.to_xarray().to_netcdf(temporary, engine="h5netcdf")
         return Path(path)
+
+    def explore(
+        self, *, truth: Any = None, moments: int = 200, title: str | None = None
+    ) -> "Explorer":
+        """A page with a slider of time; see `gradflow.explorer.explore`."""
+        from gradflow.explorer import explore
+
+        return explore(self, truth=truth, moments=moments, title=title)
+
+    def save_html(
+        self,
+        path: str | Path,
+        *,
+        truth: Any = None,
+        moments: int = 200,
+        title: str | None = None,
+    ) -> Path:
+        """Write that page as one file that works without a network; see `explore`.
+
+        Raises:
+          FileNotFoundError: if the folder does not exist.
+        """
+        return self.explore(truth=truth, moments=moments, title=title).save(path)
 
     @classmethod
     def load(cls, path: str | Path) -> "Trajectory":
