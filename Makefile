@@ -24,7 +24,7 @@ JAX_CACHE := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.cache/jax" \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup theorems test test-slow bench bench-flow lint format lock clean
+.PHONY: help setup theorems test test-slow bench bench-flow docs notebooks lint format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -36,10 +36,10 @@ theorems: setup ## check every claim; writes results/theorems.html and .json
 	$(JAX_CACHE) $(BIN)/gradflow check --html results/theorems.html --json results/theorems.json
 
 test: lint ## lint, type check and test all but the slow tests
-	$(JAX_CACHE) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
+	$(JAX_CACHE) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 $(PYTEST_ARGS)
 
 test-slow: setup ## the slow tests alone
-	$(JAX_CACHE) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -m slow $(PYTEST_ARGS)
+	$(JAX_CACHE) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder -m slow $(PYTEST_ARGS)
 
 bench: $(BENCH_VENV)/.torch ## compare the speed of descent with PyTorch (own environment, .venv-bench)
 	$(BENCH_VENV)/bin/python -m benchmarks.descent
@@ -48,6 +48,14 @@ bench-flow: setup ## work and precision of the flow's solvers; writes its number
 	$(JAX_CACHE) $(BIN)/python -m benchmarks.flow --json benchmarks/results/flow-cpu.json
 	$(BIN)/python -m benchmarks.flow_report benchmarks/results/flow-cpu.json \
 		docs/solvers.md docs/flow-work-precision.png
+
+docs: setup $(VENV)/.docs ## the documentation with its gallery, offline: site/index.html
+	$(JAX_CACHE) $(BIN)/python docs/make_gallery.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	$(BIN)/python docs/check_site.py site
+
+notebooks: setup $(VENV)/.docs ## execute every notebook in place
+	$(JAX_CACHE) $(BIN)/python notebooks/execute.py
 
 lint: setup ## ruff (rules and format) and pyright
 	$(BIN)/ruff check .
@@ -71,7 +79,7 @@ lock: ## renew the locks after a change of requirements (needs uv)
 	$(COMPILE) pyproject.toml benchmarks/requirements.in -c requirements/base.txt -o benchmarks/requirements.txt
 
 clean: ## remove the environments and caches (results/ stays)
-	rm -rf $(VENV) $(BENCH_VENV) .cache .hypothesis .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) $(BENCH_VENV) .cache .hypothesis .pytest_cache .ruff_cache build dist site docs/gallery
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environments. Each step leaves a stamp in the environment, newer than what it installed.
@@ -91,6 +99,11 @@ $(VENV)/.created $(BENCH_VENV)/.created:
 $(VENV)/.locked: requirements/dev.txt $(VENV)/.created
 	@echo "Installing requirements/dev.txt (about a minute)"
 	@$(BIN)/python -m pip install $(PIP_LOCKED) -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.docs: requirements/docs.txt $(VENV)/.locked
+	@echo "Installing requirements/docs.txt"
+	@$(BIN)/python -m pip install $(PIP_LOCKED) -r requirements/docs.txt
 	@touch $@
 
 $(VENV)/.data: requirements/data.txt $(VENV)/.created

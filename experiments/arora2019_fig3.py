@@ -117,7 +117,7 @@ class Dynamics(Experiment):
                     axes[i, j].set_title(f"{NAMES[row]}, depth {depth}")
                     if depth == 2:
                         for _, data in own.where(data=row, depth=2):
-                            dynamics.draw_alignment(axes[i, -1], data)
+                            gf.plotting.plot_alignment(data, axes[i, -1])
                 axes[i, 0].set_ylabel(r"singular values $\sigma_1, \ldots, \sigma_{10}$")
                 axes[i, -1].set_title(f"{NAMES[row]}, depth 2")
                 axes[i, -1].set_ylabel(r"entries of $|U^\top \nabla\ell(W)\, V|$")

@@ -158,6 +158,8 @@ def plot(words: list[str]) -> int:
     for file in files:
         if not file.resolve().parent.is_dir():
             raise Misuse(f"the folder {file.parent} does not exist; create it first.")
+        if file.suffix not in (".pdf", ".svg", ".png"):
+            raise Misuse(f"--file must end in .pdf, .svg or .png, but it is {file}.")
     _draw(results, files)
     return 0
 
@@ -268,12 +270,11 @@ def _draw(results: "Results", files: list[Path]) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from gradflow.files import whole_file
+    from gradflow.plotting import save_figure
 
     figure = results.experiment.plot(results)
     for file in files:
-        with whole_file(file) as temporary:
-            figure.savefig(temporary, format=file.suffix[1:] or "png", dpi=200)
+        save_figure(figure, file)
         print(f"Picture: {file}")
 
 

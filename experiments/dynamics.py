@@ -141,28 +141,9 @@ def descent(cell: Cell, precision: Precision) -> Descent:
 
 def draw_values(ax: Axes, data: xr.Dataset) -> None:
     """The singular values over iterations, the largest brightest."""
-    data = data.isel(time=data["time"] > 0)
-    times, values = data["time"].to_numpy(), data["top_values"].to_numpy()
-    shades = np.linspace(0.9, 0.25, values.shape[1])
-    for k in range(values.shape[1]):
-        colour = (0.0, 0.447 * shades[k] + 0.1, 0.698 * shades[k] + 0.1)
-        ax.plot(times, values[:, k], color=colour, lw=1.0, alpha=0.35 + 0.6 * shades[k])
-    ax.set(xscale="log", xlabel="iteration")
-
-
-def draw_alignment(ax: Axes, data: xr.Dataset) -> None:
-    """Means of |U^T gradient V| on and off the diagonal, with their standard deviations."""
-    data = data.isel(time=data["time"] > 0)
-    times, found = data["time"].to_numpy(), data["alignment"].to_numpy()
-    for k, (label, colour) in enumerate(
-        zip(("diagonal", "off the diagonal"), gf.plotting.COLOURS, strict=False)
-    ):
-        mean, deviation = found[:, 2 * k], found[:, 2 * k + 1]
-        ax.plot(times, mean, color=colour, label=label, lw=1.2)
-        low = np.maximum(mean - deviation, 0.1 * mean)  # a log axis shows no negative end
-        ax.fill_between(times, low, mean + deviation, color=colour, alpha=0.2, lw=0)
-    ax.set(xscale="log", yscale="log", xlabel="iteration")
-    ax.legend()
+    blue = gf.plotting.COLOURS[0]
+    gf.plotting.plot_spectrum(data, ax, top=SHOWN, name="top_values", colour=blue, yscale="linear")
+    ax.set_ylabel("")
 
 
 def sharpness(data: xr.Dataset) -> float:

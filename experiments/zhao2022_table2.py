@@ -81,9 +81,9 @@ class Grid:
     """Share of the training rows for validation."""
     matrix_kept: tuple[tuple[str, float, float, Loss, int], ...] = (
         ("adam", 5e-3, 0.2, "mean", 4000),
-        ("gd", 5e-3, 0.2, "mean", 600),
-        ("adam", 5e-3, 0.0, "mean", 1600),
-        ("gd", 5e-3, 0.0, "mean", 600),
+        ("gd", 1e-5, 1.5, "sum", 600),
+        ("adam", 1e-3, 0.0, "mean", 8000),
+        ("gd", 1e-5, 0.0, "sum", 600),
     )
     """Depth 1 on all splits: optimiser, rate, weight of the penalty, loss, iterations."""
     matrix_searched: tuple[tuple[str, float, float, Loss, int], ...] = (
@@ -92,11 +92,11 @@ class Grid:
         ("adam", 5e-3, 1.5, "mean", 4000),
         ("adam", 5e-3, 0.1, "mean", 4000),
         ("adam", 5e-3, 0.05, "mean", 4000),
-        ("gd", 1e-5, 1.5, "sum", 600),
+        ("gd", 5e-3, 0.2, "mean", 600),
         ("gd", 5e-3, 20.0, "mean", 600),
-        ("gd", 1e-5, 0.0, "sum", 600),
+        ("gd", 5e-3, 0.0, "mean", 600),
         ("gd", 1e-3, 0.0, "mean", 600),
-        ("adam", 1e-3, 0.0, "mean", 8000),
+        ("adam", 5e-3, 0.0, "mean", 1600),
     )
     """Depth 1 on the first split of either size."""
     bias: Bias = "one"
@@ -108,24 +108,28 @@ class Grid:
     matrix_renewed: int = 10
     """Iterations of depth 1 for which the penalty's polar factor is kept; 1 computes it at each."""
     embeddings_kept: tuple[tuple[str, float, int, int, float, float], ...] = (
-        ("adam", 5e-4, 256, 64, 0.1, 0.0),
+        ("adam", 1e-3, 256, 16, 0.1, 0.0),
+        ("adam", 1e-3, 256, 64, 1e-2, 0.0),
         ("gd", 5e-3, 128, 64, 1e-2, 0.0),
-        ("adam", 1e-3, 256, 64, 0.0, 0.0),
         ("adam", 1e-4, 256, 64, 0.0, 0.0),
+        ("adam", 5e-4, 256, 64, 0.0, 0.0),
         ("gd", 5e-3, 128, 64, 0.0, 0.0),
     )
     """Embeddings on all splits: optimiser, rate, batch, dimension, weight on users, on items."""
     embeddings_searched: tuple[tuple[str, float, int, int, float, float], ...] = (
-        ("adam", 1e-3, 256, 64, 1e-2, 0.0),
         ("adam", 1e-3, 128, 64, 1e-4, 1e-1),
         ("adam", 1e-3, 256, 64, 3e-2, 0.0),
+        ("adam", 1e-3, 256, 64, 0.1, 0.0),
+        ("adam", 5e-4, 256, 64, 0.1, 0.0),
         ("adam", 1e-3, 256, 64, 0.0, 0.1),
         ("adam", 1e-3, 512, 64, 0.1, 0.0),
         ("adam", 1e-3, 256, 128, 0.1, 0.0),
-        ("adam", 1e-3, 256, 16, 0.1, 0.0),
-        ("adam", 1e-3, 256, 64, 0.1, 0.0),
-        ("adam", 5e-4, 256, 64, 0.0, 0.0),
+        ("adam", 5e-4, 256, 16, 0.1, 0.0),
+        ("adam", 1e-3, 256, 8, 0.1, 0.0),
+        ("adam", 1e-3, 256, 64, 0.0, 0.0),
         ("adam", 1e-3, 256, 16, 0.0, 0.0),
+        ("adam", 5e-4, 256, 16, 0.0, 0.0),
+        ("adam", 5e-4, 256, 8, 0.0, 0.0),
         ("gd", 5e-3, 256, 64, 0.0, 0.0),
         ("gd", 5e-3, 256, 64, 1e-2, 0.0),
     )

@@ -1,8 +1,11 @@
 """gradflow: gradient flow and descent on matrix and tensor factorisations, exactly."""
 
 from gradflow import (
+    animation,
     baselines,
     data,
+    exact,
+    explorer,
     generate,
     initializations,
     observables,
@@ -65,10 +68,13 @@ __all__ = [
     "TensorCompletion",
     "Trajectory",
     "adam_chart",
+    "animation",
     "astype",
     "balanced_factors",
     "baselines",
     "data",
+    "exact",
+    "explorer",
     "gaussian_factors",
     "gaussian_measurements",
     "generate",

@@ -94,7 +94,7 @@ def test_cells_out_of_range_are_refused(changes, match):
 
 
 def test_depth_one_figure(tmp_path):
-    results = results_of("zhao2022.fig3", tmp_path)
+    results = results_of("zhao2022.fig3", tmp_path, rate=4e-3, steps=8000)
     told = findings_of(results)
     assert told["Adam with penalty recovers the rank at a low error"]
     assert told["gradient descent without penalty generalises poorly"]

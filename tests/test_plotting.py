@@ -275,3 +275,132 @@ def test_changes_no_global_setting_and_can_be_saved(plot, flow, tmp_path):
 def test_importing_does_not_import_pyplot():
     code = "import sys, gradflow.plotting; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# The style, files, matrices and alignment
+
+
+def test_the_style_sheet_fits_a_column_and_keeps_text():
+    with plotting.paper_style():
+        settings = matplotlib.rcParams
+        assert settings["figure.figsize"][0] == 3.25
+        assert (settings["pdf.fonttype"], settings["svg.fonttype"]) == (42, "none")
+        cycle = ["#" + c.lstrip("#") for c in settings["axes.prop_cycle"].by_key()["color"]]
+        assert tuple(cycle) == plotting.COLOURS
+        assert plotting.plot_loss(trajectory()).figure.get_figwidth() == 3.25
+
+
+def test_colours_differ_in_grey_or_hue_for_readers_who_lack_a_cone():
+    """Vienot, Brettel and Mollon 1999: what a deuteranope sees, in linear RGB."""
+    rgb = np.array([matplotlib.colors.to_rgb(c) for c in plotting.COLOURS])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    lost_green = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]])
+    seen = np.clip(linear @ lost_green.T, 0, 1) ** (1 / 2.2)
+    apart = np.linalg.norm(seen[:, None] - seen[None], axis=-1) + np.eye(len(seen))
+    assert apart.min() > 0.1
+    red_and_green = np.clip(np.array([[0.5, 0, 0], [0.09, 0.19, 0]]) @ lost_green.T, 0, 1)
+    assert np.linalg.norm(np.diff(red_and_green ** (1 / 2.2), axis=0)) < 0.1  # the test can fail
+
+
+@pytest.mark.parametrize("kind", ["pdf", "svg", "png"])
+def test_saved_figures_keep_text_as_text(kind, tmp_path):
+    ax = plotting.plot_loss({"a label": trajectory()})
+    path = plotting.save_figure(ax, tmp_path / f"a.{kind}")
+    data = path.read_bytes()
+    if kind == "svg":
+        assert b">a label</text>" in data
+    if kind == "pdf":
+        assert b"/TrueType" in data or b"/CIDFontType2" in data
+        assert b"/Type3" not in data
+    if kind == "png":
+        assert int.from_bytes(data[16:20], "big") == round(3.25 * 300)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_figure_is_saved_whole_from_any_of_its_axes(tmp_path):
+    figure, axes = plt.subplots(1, 2)
+    plotting.plot_loss({"left": trajectory()}, axes[0])
+    plotting.plot_loss({"right": trajectory()}, axes[1])
+    one = plotting.save_figure(axes[0], tmp_path / "one.svg").read_text()
+    assert ">left</text>" in one and ">right</text>" in one
+    assert ">left</text>" in plotting.save_figure(figure, tmp_path / "two.svg").read_text()
+
+
+def test_refuses_an_unknown_kind_of_file(tmp_path):
+    with pytest.raises(ValueError, match=r"\.pdf, \.svg or \.png.*a\.jpg"):
+        plotting.save_figure(plotting.plot_loss(trajectory()), tmp_path / "a.jpg")
+
+
+def test_a_stored_run_is_drawn_as_the_run(flow):
+    (stored,) = plotting.plot_loss(flow.to_xarray()).lines
+    np.testing.assert_array_equal(stored.get_ydata(), flow["loss"][1:])
+    both = plotting.plot_loss({"a": flow, "b": flow.to_xarray()})
+    assert legend_texts(both) == ["a", "b"]
+
+
+def test_spectrum_in_one_colour_on_a_linear_axis():
+    values = np.array([[1.0, 0.5], [2.0, 0.0], [4.0, 0.25]])
+    run = trajectory(observables={"top": values})
+    ax = plotting.plot_spectrum(run, name="top", colour="#0072B2", yscale="linear")
+    first, second = ax.lines
+    assert ax.get_legend() is None and ax.get_yscale() == "linear"
+    np.testing.assert_array_equal(second.get_ydata(), [0.0, 0.25])
+    assert first.get_color() == second.get_color() and first.get_alpha() > second.get_alpha()
+
+
+MEANS = np.array([[1.0, 1.0], [2.0, 1.0], [3.0, 0.5]])
+
+
+def test_alignment_draws_means_and_their_deviations():
+    ax = plotting.plot_alignment(trajectory(observables={"alignment": MEANS}))
+    assert legend_texts(ax) == ["diagonal", "off the diagonal"] and not ax.collections
+    for line, column in zip(ax.lines, MEANS.T, strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), column[1:])
+    four = np.stack([MEANS[:, 0], 0.5 * MEANS[:, 0], MEANS[:, 1], 2 * MEANS[:, 1]], axis=1)
+    ax = plotting.plot_alignment({"run": trajectory(observables={"alignment": four})})
+    assert legend_texts(ax) == ["run, diagonal", "run, off the diagonal"]
+    for line, column in zip(ax.lines, MEANS.T, strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), column[1:])
+    on, off = (band.get_paths()[0].vertices[:, 1] for band in ax.collections)
+    assert (on.min(), on.max()) == (1.0, 4.5)
+    assert np.isclose(off.min(), 0.05) and off.max() == 3.0  # cut where the log axis has no value
+
+
+def test_alignment_of_another_shape_is_refused():
+    run = trajectory(observables={"alignment": np.ones((3, 3))})
+    with pytest.raises(ValueError, match=r"shape \(3,\).*2 or 4"):
+        plotting.plot_alignment(run)
+
+
+def test_matrix_is_the_record_or_its_error():
+    product = np.arange(18.0).reshape(3, 2, 3)
+    run = trajectory(observables={"product": product})
+    ax = plotting.plot_matrix(run, 1)
+    (image,) = ax.images
+    np.testing.assert_array_equal(image.get_array(), product[1])
+    assert image.get_clim() == (-11.0, 11.0) and ax.get_title() == "time 1"
+    truth = np.full((2, 3), 10.0)
+    (image,) = plotting.plot_matrix(run, -1, truth, limit=20).images
+    np.testing.assert_array_equal(image.get_array(), product[2] - 10)
+    assert image.get_clim() == (-20.0, 20.0)
+    (image,) = plotting.plot_matrix(np.zeros((2, 2))).images
+    assert image.get_clim() == (-1.0, 1.0)
+    ax = plt.subplots()[1]
+    assert plotting.plot_matrix(truth, ax=ax) is ax and ax.get_title() == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"index": 3}, "3 records, but the index is 3"),
+        ({"truth": np.ones((3, 2))}, r"truth must have shape \(2, 3\)"),
+        ({"limit": 0.0}, "limit must be"),
+        ({"run": trajectory()}, "'product' was not recorded"),
+        ({"run": np.ones(3)}, r"Only a matrix.*\(3,\)"),
+    ],
+)
+def test_matrix_refuses(options, words):
+    run = trajectory(observables={"product": np.ones((3, 2, 3))})
+    with pytest.raises(ValueError, match=words):
+        plotting.plot_matrix(**{"run": run} | options)
+    assert not plt.get_fignums()

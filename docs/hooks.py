@@ -1,0 +1,111 @@
+"""What the site adds to mkdocs: formulas as MathML, notebooks, the ledger, parts of the README."""
+
+import re
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+from latex2mathml.converter import convert
+from markdown import Markdown
+from markdown.extensions import Extension
+from markdown.inlinepatterns import InlineProcessor
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.plugins import event_priority
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parent.parent
+REPORT = ROOT / "results" / "theorems.html"
+MERMAID = r'<script type="module">(?:(?!</script>).)*mermaid.*?</script>'
+FORMULA = (
+    r"(?<![\\$\w])(?:\$\$(?P<block>[^$]+)\$\$"
+    r"|\$(?!\s)(?P<inline>[^$]+)(?<![\s\\])\$(?![\d$]))"
+)
+
+
+class _Formula(InlineProcessor):
+    """$...$ and $$...$$ as MathML, which browsers draw by themselves."""
+
+    def handleMatch(self, m: re.Match[str], data: str) -> tuple[str, int, int]:
+        return self.md.htmlStash.store(mathml(m)), m.start(0), m.end(0)
+
+
+class Formulas(Extension):
+    """A Markdown extension: formulas, found after `code` and before escapes."""
+
+    def extendMarkdown(self, md: Markdown) -> None:
+        md.inlinePatterns.register(_Formula(FORMULA, md), "formula", 185)
+
+
+def mathml(found: re.Match[str]) -> str:
+    """A formula that `FORMULA` found, as MathML; within HTML, < is written &lt;."""
+    kind = "block" if found["block"] else "inline"
+    return convert(unescape(found[kind]).strip(), display=kind)
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Add formulas, and to the navigation what there is of notebooks and results."""
+    config.markdown_extensions.append(Formulas())  # type: ignore[arg-type]
+    nav: list[Any] = config.nav or []
+    results = [page.name for page in sorted((ROOT / "docs").glob("*20[0-9][0-9]*.md"))]
+    for title, pages, place in (
+        ("Notebooks", [f"notebooks/{path.name}" for path in notebooks()], 2),
+        ("Results", results, len(nav)),
+    ):
+        if pages:
+            nav.insert(place, {title: pages})
+    return config
+
+
+@event_priority(100)  # before mkdocs-jupyter, which looks for notebooks among the files
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add what lies outside of docs/: notebooks, and the ledger's report if it was made."""
+    outside = [(f"notebooks/{path.name}", ROOT) for path in notebooks()]
+    if REPORT.is_file():
+        outside.append((REPORT.name, REPORT.parent))
+    for name, folder in outside:
+        files.append(File(name, str(folder), config.site_dir, config.use_directory_urls))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Put in parts of the README, and the link to the report."""
+    markdown = re.sub(r"^<!-- README: (.+) -->$", _readme, markdown, flags=re.MULTILINE)
+    made = "[The whole ledger, with the evidence for each claim](theorems.html){ .md-button }"
+    todo = (
+        "This site was built without the ledger. `make theorems`, then `make docs`, puts it here; "
+        "`gradflow report` makes it alone, as `results/theorems.html`."
+    )
+    return markdown.replace("<!-- report -->", made if REPORT.is_file() else todo)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Formulas of notebooks, which are HTML already."""
+    if not page.file.src_uri.endswith(".ipynb"):
+        return html
+    kept = r"(<(pre|code|script|style|svg|textarea|iframe)\b.*?</\2>|<[^>]*>)"
+    html = re.sub(MERMAID, "", html, flags=re.DOTALL)  # it would be fetched
+    parts = re.split(kept, html, flags=re.DOTALL)
+    text = range(0, len(parts), 3)  # then what is kept, then its tag's name
+    for k in text:
+        parts[k] = re.sub(FORMULA, mathml, parts[k])
+    html = "".join(part for k, part in enumerate(parts) if k % 3 != 2 and part)
+    html = re.sub(r'(href="[^":]+)\.ipynb(["#])', r"\1.html\2", html)
+    return re.sub(r'href="\.\./docs/([^":]+)\.md(["#])', r'href="../\1.html\2', html)
+
+
+def notebooks() -> list[Path]:
+    """The notebooks, in order."""
+    return sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def _readme(found: re.Match[str]) -> str:
+    """The README's section of this title, or what is between its marks of this name."""
+    text, title = (ROOT / "README.md").read_text(encoding="utf-8"), found[1]
+    marked = re.search(rf"<!-- {title}: begin -->\n(.*?)\n<!-- {title}: end -->", text, re.DOTALL)
+    section = re.search(rf"^#+ {title}\n(.*?)(?=^#+ [A-Z0-9]|\Z)", text, re.DOTALL | re.MULTILINE)
+    part = marked or section
+    if part is None:
+        raise PluginError(f"README.md has no section or marks {title!r}; name another.")
+    return re.sub(r"\[(?:docs/)?([^]]*?)(?:\.md)?\]\(docs/", r"[\1](", part[1].strip())
