@@ -17,16 +17,18 @@ EXAMPLES = [source for source in ALL if not source.startswith(MODULE)]
 
 
 def test_there_is_one_example_for_each_use():
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
 
 
-@pytest.mark.parametrize("source", EXAMPLES, ids=["claim", "descents", "explore"])
+@pytest.mark.parametrize("source", EXAMPLES, ids=["claim", "descents", "flow", "explorer"])
 def test_example_runs(source, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(source, "README.md", "exec"), {})
     printed = capsys.readouterr().out
     if "mine.trace" in source:
         assert printed.strip() == "holds fails"
+    elif "save_html" in source:
+        assert (tmp_path / "flow.html").stat().st_size > 1_000_000
     else:
         assert "reached the loss" in printed
     if "savefig" in source:
