@@ -21,6 +21,10 @@ Row = tuple[tuple[float, int], ...]
 """Test error and effective rank, rounded, for each penalty."""
 Printed = Mapping[tuple[str, int], Row]
 """By optimiser and depth."""
+Key = tuple[str, int, str]
+"""Optimiser, depth and penalty."""
+Ours = tuple[float, float, str]
+"""Error, effective rank, and how the runs ended."""
 
 WITH_RATIOS = (
     "ratio", "schatten 1/2:2/3", "schatten 1/3:2/3", "schatten 1/3:1/2", "nuclear", "none",
@@ -177,15 +181,17 @@ class Table(regularised.Regularised):
         found = _key_findings(ours, results.items[0].cell.task.rank)
         if not self.comparable(results):
             return found
-        for (optimizer, depth), row in self.printed.items():
-            for penalty, (error, rank) in zip(self.penalties, row, strict=True):
-                if (optimizer, depth, penalty) in ours:
-                    mine = ours[optimizer, depth, penalty]
-                    found.append(_cell_finding((optimizer, depth, penalty), error, rank, mine))
-        return found
+        pairs = {
+            (optimizer, depth, penalty): (cell, ours[optimizer, depth, penalty])
+            for (optimizer, depth), row in self.printed.items()
+            for penalty, cell in zip(self.penalties, row, strict=True)
+            if (optimizer, depth, penalty) in ours
+        }
+        found.append(_agreement(pairs, results.items[0].cell.task.rank))
+        return found + [_cell_finding(key, *cell, mine) for key, (cell, mine) in pairs.items()]
 
 
-def medians(results: Results) -> dict[tuple[str, int, str], tuple[float, float, str]]:
+def medians(results: Results) -> dict[Key, Ours]:
     """Error, effective rank and how the runs ended, by optimiser, depth and penalty."""
     table = results.where(method="own").table
     found = {}
@@ -201,18 +207,34 @@ def medians(results: Results) -> dict[tuple[str, int, str], tuple[float, float, 
 _ENDS = {"REACHED_LOSS": "stopped", "OUT_OF_STEPS": "ended", "DIVERGED": "diverged"}
 
 
-def reproduces(error: float, rank: int, ours: tuple[float, float, str]) -> bool:
+def reproduces(error: float, rank: int, ours: Ours) -> bool:
     """Whether a printed error came out within a factor of two, and the rounded rank within one."""
     near = 0.5 <= ours[0] / error <= 2
     return bool(near and abs(np.round(ours[1]) - rank) <= 1)
 
 
-def _cell_finding(
-    key: tuple[str, int, str], error: float, rank: int, ours: tuple[float, float, str]
-) -> Finding:
-    optimizer, depth, penalty = key
+def _agreement(pairs: Mapping[Key, tuple[tuple[float, int], Ours]], rank: int) -> Finding:
+    """Whether the printed cells and ours recover in the same places."""
+    differ = [
+        f"{_name(key)} (ours {_pair(*mine[:2])}, printed {_pair(*cell)})"
+        for key, (cell, mine) in pairs.items()
+        if _recovers(*cell, rank) != _recovers(*mine[:2], rank)
+    ]
     return Finding(
-        f"{LABELS[optimizer]}, depth {depth}, {penalty}: error, and effective rank {rank}",
+        "The same cells recover the truth as in print (errors below 1e-2, the truth's rank)",
+        not differ,
+        f"{len(pairs) - len(differ)} of {len(pairs)} agree"
+        + (f"; others: {'; '.join(differ)}" if differ else ""),
+    )
+
+
+def _recovers(error: float, effective_rank: float, rank: int) -> bool:
+    return bool(error < 1e-2 and np.round(effective_rank) == rank)
+
+
+def _cell_finding(key: Key, error: float, rank: int, ours: Ours) -> Finding:
+    return Finding(
+        f"{_name(key)}: error, and effective rank {rank}",
         reproduces(error, rank, ours),
         f"effective rank {ours[1]:.2f}; {ours[2]}",
         printed=error,
@@ -220,9 +242,7 @@ def _cell_finding(
     )
 
 
-def _key_findings(
-    ours: dict[tuple[str, int, str], tuple[float, float, str]], rank: int
-) -> list[Finding]:
+def _key_findings(ours: dict[Key, Ours], rank: int) -> list[Finding]:
     """What the text says of the tables."""
     found = []
     for name in ("adam", "adamax"):
@@ -267,12 +287,14 @@ def _key_findings(
     return found
 
 
-def _invariant(
-    shallow: tuple[float, float, str], deep: tuple[float, float, str], rank: int
-) -> bool:
+def _invariant(shallow: Ours, deep: Ours, rank: int) -> bool:
     low, high = sorted((shallow[0], deep[0]))
-    recovered = np.round(shallow[1]) == np.round(deep[1]) == rank
-    return bool(high < 1e-2 and high < 10 * low and recovered)
+    return high < 10 * low and _recovers(*shallow[:2], rank) and _recovers(*deep[:2], rank)
+
+
+def _name(key: Key) -> str:
+    optimizer, depth, penalty = key
+    return f"{LABELS[optimizer]}, depth {depth}, {penalty}"
 
 
 def _pair(error: float, rank: float) -> str:
