@@ -335,7 +335,8 @@ def _cluster(address: str) -> Iterator[Any]:
             "--cluster needs dask.distributed; install it with pip install gradflow[cluster]."
         ) from error
     try:
-        client = Client(address, timeout=_REACH)
+        # Not the default, which would make other packages' calls wait for this cluster.
+        client = Client(address, timeout=_REACH, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise ValueError(f"there is no scheduler at {address} ({error}).") from error
     with client:

@@ -101,12 +101,18 @@ def test_claims_are_found_by_id_and_prefix_and_ids_are_unique():
     def one(settings, k=0):
         yield Case("x", residual=np.array([k]), hypotheses=MET)
 
+    def other(settings, k=0):
+        yield Case("x", residual=np.array([k]), hypotheses=MET)
+
     assert one is registered()["test.a.one"]
     assert [c.id for c in select(["test.a"])] == ["test.a.one"]
     with pytest.raises(ValueError, match=r"No claim 'test\.b'"):
         select(["test.b"])
     with pytest.raises(ValueError, match="already"):
-        claim("test.a.one", kind="algebra", statement="x", where="", control={"k": 1})(one.function)
+        claim("test.a.one", kind="algebra", statement="x", where="", control={"k": 1})(other)
+    # A notebook's cell that is run again defines the same function once more.
+    again = claim("test.a.one", kind="algebra", statement="y", where="", control={"k": 1})
+    assert again(one.function) is registered()["test.a.one"]
     with pytest.raises(ValueError, match="no negative control"):
         claim("test.c", kind="algebra", statement="x", where="", control={})(one.function)
 

@@ -1,6 +1,8 @@
+import optax
 import pytest
 
 import experiments
+import gradflow as gf
 from experiments import runner
 from experiments.store import Store
 from tests.test_experiments_kill import OWN, SHORT, kill_first_worker
@@ -101,3 +103,14 @@ def test_a_scheduler_that_goes_away_ends_the_run(tmp_path):
             **SHORT | {"steps": 100_000_000},
         )  # fmt: skip
     closer.join()
+
+
+def test_storing_does_not_wait_for_a_cluster_that_has_gone(tmp_path):
+    with local_cluster(1) as cluster:
+        grid = {"rates": (0.1,), "seeds": (0,), "steps": 100}
+        experiments.run(
+            "own.sweep", out=tmp_path, cluster=cluster.scheduler_address, **grid, **QUIET
+        )
+    objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    start = gf.identity_factors((2, 2, 2), 0.1)
+    assert gf.run_descent(objective, start, optax.sgd(0.1), steps=3).save(tmp_path / "run.nc")

@@ -13,18 +13,6 @@ from theory_checks.singular_dynamics import large_cases, small_cases
 load_papers()
 
 
-@pytest.mark.parametrize("id", VERDICTS)
-def test_verdict_and_control(id):
-    (made,) = (one for one in select([id]) if one.id == id)
-    entry = check(made, Settings(quick=True))
-    assert entry.error is None, entry.error
-    assert entry.verdict == VERDICTS[id], entry.finding.reason
-    assert entry.control_verdict == "fails", entry.control.reason
-    if entry.verdict == "fails":
-        assert entry.finding.counterexample["confirmed"] is True
-        assert made.flaw and made.corrected in VERDICTS
-
-
 def test_theorem3_along_a_depth_3_flow_at_100x100():
     (case,) = large_cases(Settings(), "half_sum", lambda n: 1 - 1 / n, 1.0, (3,))
     assert np.max(case.violation) < 1e-6

@@ -4,6 +4,13 @@ They are no evidence. That is in the checks: their floors, their controls, and f
 counterexample that is recomputed exactly whenever the check runs.
 """
 
+from typing import Any
+
+import pytest
+
+from theory_checks import Settings, check, select
+from theory_checks.papers import load_papers
+
 VERDICTS = {
     "arora2019.lem1": "holds",
     "arora2019.lem3": "holds",
@@ -122,3 +129,31 @@ VERDICTS = {
     "wang2024.irank_proof": "fails",
     "wang2024.irank_proof.corrected": "holds",
 }
+
+LONG = (
+    "arora2019.lem3", "arora2019.thm3", "razin2020.appE", "zhao2022.eq3", "zhao2022.eq4",
+    "zhao2022.thm1.W", "zhao2022.thm2.sv", "zhao2022.thm3.W",
+)  # fmt: skip
+"""Claims that take most of the time of all; `make theorems` checks them too."""
+
+
+def of_paper(paper: str) -> list[Any]:
+    """The ids of a paper's claims, as parameters of a test; long ones are slow tests."""
+    return [
+        pytest.param(id, marks=pytest.mark.slow if id in LONG else ())
+        for id in VERDICTS
+        if id.partition(".")[0] == paper
+    ]
+
+
+def assert_verdict_and_control(id: str) -> None:
+    """Check a claim quickly: its verdict is the one above, and its broken twin is refuted."""
+    load_papers()
+    (made,) = (one for one in select([id]) if one.id == id)
+    entry = check(made, Settings(quick=True))
+    assert entry.error is None, entry.error
+    assert entry.verdict == VERDICTS[id], entry.finding.reason
+    assert entry.control_verdict == "fails", entry.control.reason
+    if entry.verdict == "fails":
+        assert entry.finding.counterexample["confirmed"] is True
+        assert made.flaw and made.corrected in VERDICTS

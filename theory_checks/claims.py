@@ -158,6 +158,10 @@ class Claim:
 _REGISTRY: dict[str, Claim] = {}
 
 
+def _place(function: CheckFunction) -> tuple[str, str]:
+    return function.__module__, function.__qualname__
+
+
 def claim(
     id: str,
     *,
@@ -175,7 +179,8 @@ def claim(
     """Turn a function that yields cases into a claim, and register it under its id.
 
     Args:
-      id: `paper.label`; must be new.
+      id: `paper.label`; must be new, unless the same function is defined once more, as when a
+        cell of a notebook is run again.
       kind: identity, inequality, limit, ....
       statement: the statement in LaTeX.
       where: its place.
@@ -192,7 +197,7 @@ def claim(
     """
 
     def register(function: CheckFunction) -> Claim:
-        if id in _REGISTRY:
+        if id in _REGISTRY and _place(_REGISTRY[id].function) != _place(function):
             raise ValueError(f"There is a claim {id!r} already; choose another id.")
         if not control:
             raise ValueError(f"Claim {id!r} has no negative control; give one.")

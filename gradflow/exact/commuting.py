@@ -156,7 +156,8 @@ class _Dual:
 
     def _improves(self, s: np.ndarray, height: float, slope: np.ndarray) -> bool:
         here = self.height(s)
-        flatter = np.linalg.norm(self.velocity(s)) < 0.5 * np.linalg.norm(slope)
+        with np.errstate(over="ignore"):  # far too long a step
+            flatter = np.linalg.norm(self.velocity(s)) < 0.5 * np.linalg.norm(slope)
         return here > height or bool(np.isfinite(here) and flatter)
 
     def follow(self, grid: np.ndarray) -> tuple[np.ndarray, float]:
