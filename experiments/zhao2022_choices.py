@@ -2,7 +2,8 @@
 
 The paper does not say how large W* is, which weight a figure has among those it allows, nor whether
 the test error counts the observed entries. This runs depth 1 with both scales and several weights
-and puts both averages side by side.
+and puts both averages side by side. With a small weight a run can come to the loss of 1e-7, where
+the paper stops, before it has recovered the matrix.
 """
 
 from collections.abc import Iterable
@@ -84,7 +85,7 @@ class Choices(regularised.Regularised):
                     which = "all entries" if average == "final_error" else "unobserved entries"
                     axes[0].plot(
                         some[average], heights, marker, color=gf.plotting.COLOURS[k], ms=5,
-                        mfc="none", label=f"{scale}, {which}",
+                        mfc="none", label=f"{scale}, {which}".replace("U V^T", r"$U V^\top$"),
                     )  # fmt: skip
                 axes[1].plot(
                     some["final_effective_rank"], heights, "o", color=gf.plotting.COLOURS[k],
@@ -95,6 +96,10 @@ class Choices(regularised.Regularised):
             axes[0].invert_yaxis()
             rank = int(table["rank"].iloc[0])
             axes[1].set(xscale="log", xlabel="effective rank")
+            low, high = axes[1].get_xlim()
+            ticks = [t for t in (1, 2, 5, 10, 20, 50) if low <= t <= high]
+            axes[1].set_xticks(ticks, map(str, ticks))
+            axes[1].set_xticks([], minor=True)
             axes[1].axvline(rank, color="black", ls=":", lw=1)
             figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
         return figure
@@ -142,7 +147,8 @@ def _table(results: Results) -> Any:
 
 def _told(row: Any) -> str:
     run = row["run"].replace("$", "").replace("\\lambda", "lambda")
+    stopped = "stopped by its loss after" if row["outcome"] == "REACHED_LOSS" else "after all"
     return (
         f"{run}, {row['scale']}: {row['final_error']:.2g}, effective rank "
-        f"{row['final_effective_rank']:.2f}"
+        f"{row['final_effective_rank']:.2f}, {stopped} {row['iterations']:,.0f} iterations"
     )

@@ -91,9 +91,10 @@ class Dynamics(regularised.Regularised):
                         _draw(row, runs, gf.plotting.COLOURS[k], shown)
                 row[0].set(ylabel=f"{NAMES[optimizer]}\nmean squared error", yscale="log")
                 row[1].set(ylabel="effective rank")
-                row[2].set(ylabel="singular values", yscale="log", ylim=(1e-4, None))
+                row[2].set(ylabel="singular values", yscale="log")
                 for ax in row:
                     ax.set(xscale="log", xlabel="iteration")
+            axes[0, 2].set_ylim(bottom=1e-4)  # of all rows, once all is drawn
             handles = [
                 Line2D([], [], color=gf.plotting.COLOURS[k], label=name)
                 for k, (_, name) in enumerate(lines)
