@@ -273,14 +273,14 @@ def _key_findings(ours: dict[Key, Ours], rank: int) -> list[Finding]:
         and (o, 3, p) in ours
         and _invariant(ours[o, 1, p], ours[o, 3, p], rank)
     ]
-    if any(key[2] == "ratio" for key in ours):
-        wanted = {(o, "ratio") for o in ("adam", "adamax") if (o, 1, "ratio") in ours}
+    wanted = {(o, "ratio") for o in ("adam", "adamax") if (o, 1, "ratio") in ours}
+    if wanted:
         both = all((o, d, "ratio") in ours for o, _ in wanted for d in (1, 3))
         found.append(
             Finding(
                 "The ratio under Adam and Adamax, and nothing else, is invariant to depth and "
                 "recovers (errors below 1e-2 within a factor of ten, the truth's rank)",
-                set(invariant) == wanted if wanted and both else None,
+                set(invariant) == wanted if both else None,
                 "those that do: "
                 + (", ".join(f"{LABELS[o]} with {p}" for o, p in sorted(invariant)) or "none"),
             )
