@@ -42,3 +42,17 @@ def few_programs():
     yield
     if next(_TESTS) % 10 == 0:
         forget_programs()
+
+
+LONG_FILES = (
+    "test_verdicts_zhao2022.py", "test_experiments_kill.py", "test_verdicts_razin2020.py",
+    "test_experiments_cluster.py", "test_verdicts_arora2019.py", "test_experiments_engine.py",
+    "test_flow.py", "test_flow_accuracy.py", "test_penalised_flows.py", "test_verdicts_wang2024.py",
+    "test_notebooks.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """Long files first, so that at the end no worker waits for another's long file."""
+    place = {name: k for k, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))

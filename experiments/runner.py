@@ -1,6 +1,7 @@
 """Run an experiment: what is missing, spread over cores, an accelerator or a cluster."""
 
 import concurrent.futures
+import gc
 import json
 import multiprocessing
 import pickle
@@ -334,11 +335,16 @@ def _cluster(address: str) -> Iterator[Any]:
         raise ValueError(
             "--cluster needs dask.distributed; install it with pip install gradflow[cluster]."
         ) from error
+    wrong = None
     try:
         # Not the default, which would make other packages' calls wait for this cluster.
         client = Client(address, timeout=_REACH, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
-        raise ValueError(f"there is no scheduler at {address} ({error}).") from error
+        wrong = str(error)
+    if wrong is not None:
+        # A client that failed is closed now: collected while another one starts, it blocks it.
+        gc.collect()
+        raise ValueError(f"there is no scheduler at {address} ({wrong}).")
     with client:
         if not client.scheduler_info()["workers"]:
             raise ValueError(f"the cluster at {address} has no workers; start some.")
