@@ -335,13 +335,14 @@ def _cluster(address: str) -> Iterator[Any]:
         raise ValueError(
             "--cluster needs dask.distributed; install it with pip install gradflow[cluster]."
         ) from error
-    wrong = None
+    client: Any = None
+    wrong = ""
     try:
         # Not the default, which would make other packages' calls wait for this cluster.
         client = Client(address, timeout=_REACH, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         wrong = str(error)
-    if wrong is not None:
+    if client is None:
         # A client that failed is closed now: collected while another one starts, it blocks it.
         gc.collect()
         raise ValueError(f"there is no scheduler at {address} ({wrong}).")
