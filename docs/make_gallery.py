@@ -75,15 +75,16 @@ def run(name: str, function: Any, folder: Path = FOLDER) -> tuple[str, list[str]
             return animation.animate(own, folder / files[-1], **options)
 
         scope[short] = film
+    others = plt.get_fignums()
     with plotting.paper_style(), redirect_stdout(io.StringIO()):
         for example in examples:
             exec(compile(example.source, name, "single"), scope)
-        for k, number in enumerate(plt.get_fignums()):
+        for k, number in enumerate(n for n in plt.get_fignums() if n not in others):
             figure = plt.figure(number)
             drawn = f"{short}-{k + 1}.png" if k else f"{short}.png"
             figure.savefig(folder / drawn, dpi=200)
             files.append(drawn)
-    plt.close("all")
+            plt.close(figure)
     if not examples or not files:
         raise ValueError(f"{name} has no example that draws; give its docstring one.")
     return "".join(example.source for example in examples), files

@@ -236,6 +236,6 @@ def _refute(
         )
     return (
         Verdict.FAILS,
-        f"{case.name}: violated by {excess[at]:.1e} floors, confirmed with 50 digits",
+        f"{case.name}: violated by {excess[at]:.1e} floors, confirmed in 50 digits or exactly",
         found,
     )

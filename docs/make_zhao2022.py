@@ -1,0 +1,112 @@
+"""The tables of docs/zhao2022.md, from stored cells.
+
+    python docs/make_zhao2022.py --out results/experiments
+
+Needs `gradflow run zhao2022.table1 --scale paper --steps 20000`, that for table3 and table4, and
+`gradflow run zhao2022.table2 --scale paper`; what was not run is said, and nothing is changed.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+import experiments
+from experiments.results import Results
+from experiments.zhao2022_table2 import METHODS, PRINTED, Chosen, choose
+from experiments.zhao2022_tables import LABELS, Table, medians
+from gradflow.files import replace_between
+
+PAGE = Path(__file__).resolve().parent / "zhao2022.md"
+TABLES = ("zhao2022.table1", "zhao2022.table3", "zhao2022.table4")
+STOPPED = ("Adam", "Adam+penalty")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Renew the tables of docs/zhao2022.md."""
+
+    out: Path = Path("results/experiments")
+    """Folder that `gradflow run` wrote to."""
+    steps: int = 20_000
+    """Iterations that Tables 1, 3 and 4 were run with."""
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def optimisers(results: Results) -> str:
+    """Table 1, 3 or 4: ours, and the printed ones in brackets."""
+    experiment, ours = results.experiment, medians(results)
+    assert isinstance(experiment, Table)
+    rows = []
+    for (optimizer, depth), printed in experiment.printed.items():
+        row = [f"{LABELS[optimizer]}, {depth}"]
+        for penalty, (error, rank) in zip(experiment.penalties, printed, strict=True):
+            mine = ours[optimizer, depth, penalty]
+            row.append(f"{mine[0]:.2g}, {mine[1]:.0f} ({error:.2g}, {rank})")
+        rows.append(row)
+    names = [LABELS.get(p, p.replace("schatten", "Schatten")) for p in experiment.penalties]
+    agree = next(f for f in experiment.compare(results) if f.statement.startswith("The same cells"))
+    return (
+        f"{markdown(['optimiser, depth', *names], rows)}\n\n"
+        "Whether the matrix is recovered (an error below 1e-2, and rank 5) is as printed in "
+        f"{agree.evidence.split(' agree')[0]} cells; "
+        f"they took {processor_minutes(results):.0f} minutes of processor time."
+    )
+
+
+def recommender(results: Results) -> str:
+    """Table 2: mean and standard deviation over splits, and the printed errors in brackets."""
+    chosen, stopped = choose(results), choose(results, stopped=True)
+    head = ["model, split", *METHODS, *(f"{method}, stopped" for method in STOPPED)]
+    rows = []
+    for (model, percent), printed in PRINTED.items():
+        own = [chosen[model, percent, method] for method in METHODS]
+        early = [stopped[model, percent, method] for method in STOPPED]
+        rows.append([
+            f"{model}, {100 - percent}:{percent}",
+            *(f"{told(one)} ({number})" for one, number in zip(own, printed, strict=True)),
+            *(told(one) for one in early),
+        ])  # fmt: skip
+    return (
+        f"{markdown(head, rows)}\n\n"
+        f"The {len(results)} cells took {processor_minutes(results):.0f} minutes of processor time."
+    )
+
+
+def told(one: Chosen) -> str:
+    """Mean and standard deviation."""
+    return f"{one.error:.3f} ± {np.std(list(one.errors.values()), ddof=1):.3f}"
+
+
+def processor_minutes(results: Results) -> float:
+    """What the cells took; a batch's time is shared out among its cells."""
+    found = [json.loads(data.attrs["provenance"]) for _, data in results]
+    return sum(one["batch_processor_seconds"] / one["batch_size"] for one in found) / 60
+
+
+def main(options: Options) -> int:
+    """Read everything, then write; returns the exit status."""
+    parts = {}
+    for id in (*TABLES, "zhao2022.table2"):
+        fields = {"steps": options.steps} if id in TABLES else {}
+        results = experiments.load(id, out=options.out, **fields)
+        if results.missing:
+            print(f"{id}: {results.missing} cells are missing in {options.out}.", file=sys.stderr)
+            return 2
+        parts[id] = (optimisers if id in TABLES else recommender)(results)
+    for id, text in parts.items():
+        replace_between(PAGE, f"<!-- {id} -->", f"<!-- /{id} -->", f"\n{text}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Options)))
