@@ -49,7 +49,11 @@ bench-flow: setup ## work and precision of the flow's solvers; writes its number
 	$(BIN)/python -m benchmarks.flow_report benchmarks/results/flow-cpu.json \
 		docs/solvers.md docs/flow-work-precision.png
 
-docs: setup $(VENV)/.docs ## the documentation with its gallery, offline: site/index.html
+# The ledger's report is part of the site; an older one stays as it is.
+results/theorems.html:
+	$(MAKE) theorems
+
+docs: setup $(VENV)/.docs results/theorems.html ## the documentation with gallery and ledger, offline: site/index.html
 	$(JAX_CACHE) $(BIN)/python docs/make_gallery.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	$(BIN)/python docs/check_site.py site

@@ -1,0 +1,96 @@
+"""Along the gradient: plain, with momentum, or at a rate adapted to its norm."""
+
+import math
+
+import optax
+
+from gradflow.optimizers.rate import Rate, descend, in_range
+from gradflow.optimizers.rules import scale_by_group_rms
+
+
+def gd(learning_rate: Rate) -> optax.GradientTransformation:
+    r"""Plain gradient descent: f <- f - rate g.
+
+    Args:
+      learning_rate: the rate, above 0.
+
+    Returns:
+      The transformation.
+
+    Raises:
+      ValueError: if the rate is known and no finite number above 0.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> rule, g = gd(0.1), jnp.array([4.0, -1.0])
+      >>> rule.update(g, rule.init(g))[0].tolist()
+      [-0.4, 0.1]
+    """
+    return descend(learning_rate)
+
+
+def momentum(learning_rate: Rate, momentum: float = 0.9) -> optax.GradientTransformation:
+    r"""Gradient descent with momentum: u_t = momentum u_{t-1} + g, f <- f - rate u_t.
+
+    PyTorch's own default is no momentum at all, so that zhao2022's "GD (w. momentum)", run with
+    "default momentum values", is ambiguous; 0.9 is the customary value.
+
+    Args:
+      learning_rate: the rate, above 0.
+      momentum: what is kept of the last update, in [0, 1).
+
+    Returns:
+      The transformation.
+
+    Raises:
+      ValueError: if a number is out of its range.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> rule, g = momentum(0.1), jnp.array([4.0, -1.0])
+      >>> _, state = rule.update(g, rule.init(g))
+      >>> rule.update(g, state)[0].round(6).tolist()  # 1.9 times the first
+      [-0.76, 0.19]
+
+    References:
+      Polyak 1964; zhao2022, Table 3 and Appendix A.3.
+    """
+    (momentum,) = in_range(1, momentum=momentum)
+    return descend(learning_rate, optax.trace(momentum))
+
+
+def group_rmsprop(
+    learning_rate: Rate, decay: float = 0.99, eps: float = 1e-4
+) -> optax.GradientTransformation:
+    r"""Gradient descent at one rate for all factors, adapted to the gradient's norm.
+
+        f <- f - rate / (sqrt(c_t / (1 - decay^t)) + eps) g,
+        c_t = decay c_{t-1} + (1 - decay) sum_j ||g_j||_F^2, over all factors
+
+    Only the length of a step is changed, not its direction. A gradient of zero moves nothing, also
+    where eps is 0.
+
+    Args:
+      learning_rate: the rate, above 0: the length of the first step where eps is 0.
+      decay: what is kept of the mean of the squared norm, in [0, 1).
+      eps: added to the root, at least 0.
+
+    Returns:
+      The transformation.
+
+    Raises:
+      ValueError: if a number is out of its range.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> rule, g = group_rmsprop(0.1, eps=0.0), (jnp.array([3.0]), jnp.array([4.0]))
+      >>> [step.round(6).tolist() for step in rule.update(g, rule.init(g))[0]]
+      [[-0.06], [-0.08]]
+
+    References:
+      arora2019's published code: rate 1e-3 or 3e-4, eps 1e-4 (the paper: a fixed rate); razin2020,
+      Appendix F.2.2: rate 1e-2, eps 1e-6.
+    """
+    (decay,) = in_range(1, decay=decay)
+    (eps,) = in_range(math.inf, eps=eps)
+    return descend(learning_rate, scale_by_group_rms(decay, eps))
