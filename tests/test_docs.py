@@ -184,6 +184,15 @@ def test_a_gallery_entry_is_the_docstrings_example(tmp_path):
     assert f"[`plot_loss(runs, ax, xscale)`][{name}]" in entry and "(plot_loss.png)" in entry
 
 
+def test_tables_are_left_alone_where_cells_are_missing(tmp_path, capsys):
+    made = script("make_zhao2022")
+    before = made.PAGE.read_text(encoding="utf-8")
+    assert made.main(made.Options(out=tmp_path)) == 2
+    assert "zhao2022.table1: 60 cells are missing" in capsys.readouterr().err
+    assert made.PAGE.read_text(encoding="utf-8") == before
+    assert all(f"<!-- /{name} -->" in before for name in (*made.TABLES, "zhao2022.table2"))
+
+
 def test_a_function_without_an_example_is_refused(tmp_path):
     with pytest.raises(ValueError, match="has no example"):
         script("make_gallery").run("gradflow.nothing", lambda ax: ax, tmp_path)

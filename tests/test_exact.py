@@ -255,7 +255,7 @@ def commuting_case(depth, scale=0.1) -> Any:
     return objective, gf.identity_factors((4,) * (depth + 1), scale)
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
 def test_commuting_measurements_are_the_flow(depth):
     objective, start = commuting_case(depth)
     seen = ("loss", "gradient_norm", "singular_values", "product")
@@ -285,7 +285,7 @@ def test_equation_16_with_its_own_integral_of_the_residuals(depth):
     np.testing.assert_allclose(run["product"][-1], (q * wanted) @ q.T, atol=1e-12)
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
 def test_the_commuting_limit_is_where_the_flow_goes(depth):
     objective, start = commuting_case(depth)
     run = exact.commuting_flow(objective, start, [1.0, 200.0, np.inf], observe=("loss", "product"))
