@@ -39,7 +39,7 @@ test: lint ## lint, type check and test all but the slow tests
 	$(JAX_CACHE) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 $(PYTEST_ARGS)
 
 test-slow: setup ## the slow tests alone
-	$(JAX_CACHE) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder -m slow $(PYTEST_ARGS)
+	$(JAX_CACHE) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder -o faulthandler_timeout=7200 -m slow $(PYTEST_ARGS)
 
 bench: $(BENCH_VENV)/.torch ## compare the speed of descent with PyTorch (own environment, .venv-bench)
 	$(BENCH_VENV)/bin/python -m benchmarks.descent
