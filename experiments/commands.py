@@ -1,6 +1,6 @@
 """The commands on experiments: `gradflow list`, `run`, `status`, `plot`, `compare`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -206,6 +206,11 @@ def _all(module: Path | None) -> "dict[str, Experiment]":
         raise Misuse(str(error)) from error
 
 
+def taken() -> set[str]:
+    """Names of options, which a grid's fields cannot have; but `protocol`, which sets its field."""
+    return {field.name for kind in (Run, Plot, Compare) for field in fields(kind)} - {"protocol"}
+
+
 def _parse(kind: Any, words: list[str]) -> tuple[Any, "Experiment", Any]:
     """Parse in two turns: which experiment; then the fields of its grid."""
     prog = f"gradflow {kind.__name__.lower()}"
@@ -223,6 +228,11 @@ def _parse(kind: Any, words: list[str]) -> tuple[Any, "Experiment", Any]:
         default = grid_of(experiment, asked.scale, asked.protocol, {})
     except ValueError as error:
         raise Misuse(str(error)) from error
+    if clash := sorted(taken() & {field.name for field in fields(default)}):
+        raise Misuse(
+            f"the grid of {asked.id} has fields named as options of the commands, which would take "
+            f"their place: {', '.join(clash)}; rename the fields."
+        )
     grid = tyro.cli(
         type(default),
         args=[*rest, *helps],

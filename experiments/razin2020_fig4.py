@@ -34,7 +34,7 @@ class Grid:
     """Number of factors."""
     rate: float = 9e-4
     """Learning rate."""
-    scale: float = 1e-5
+    start_scale: float = 1e-5
     """Standard deviation of the initial product's entries."""
     seeds: tuple[int, ...] = (0,)
     """Of the starts."""
@@ -54,13 +54,16 @@ class Fig4(shared.Blowup):
         if scale == "paper":
             return Grid()
         return Grid(
-            sizes=((2, 2), (3, 3), (5, 5), (2, 4), (4, 2)), rate=6e-3, scale=1e-3, steps=500_000
+            sizes=((2, 2), (3, 3), (5, 5), (2, 4), (4, 2)),
+            rate=6e-3,
+            start_scale=1e-3,
+            steps=500_000,
         )
 
     def expand(self, grid: Grid) -> Iterable[Cell]:
         for (rows, columns), seed in itertools.product(grid.sizes, grid.seeds):
             yield Cell(
-                grid.depth, grid.rate, grid.scale, False, seed, grid.steps, rows=rows,
+                grid.depth, grid.rate, grid.start_scale, False, seed, grid.steps, rows=rows,
                 columns=columns,
             )  # fmt: skip
 

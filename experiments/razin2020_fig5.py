@@ -42,7 +42,7 @@ class Grid:
     """Number of factors."""
     rate: float = 9e-4
     """Learning rate."""
-    scale: float = 1e-5
+    start_scale: float = 1e-5
     """Standard deviation of the initial product's entries."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
     """Of the starts; the picture's runs are those of median end."""
@@ -62,14 +62,18 @@ class Fig5(shared.Blowup):
         if scale == "paper":
             return Grid()
         return Grid(
-            epsilons=(0.0, 0.1, 0.5), rate=3e-3, scale=1e-4, seeds=(0, 1, 2, 3, 4), steps=1_000_000
+            epsilons=(0.0, 0.1, 0.5),
+            rate=3e-3,
+            start_scale=1e-4,
+            seeds=(0, 1, 2, 3, 4),
+            steps=1_000_000,
         )
 
     def expand(self, grid: Grid) -> Iterable[Cell]:
         for panel, epsilon, seed in itertools.product(grid.panels, grid.epsilons, grid.seeds):
             row, column, z, z_prime = panel
             yield Cell(
-                grid.depth, grid.rate, grid.scale, False, seed, grid.steps,
+                grid.depth, grid.rate, grid.start_scale, False, seed, grid.steps,
                 unobserved=(row, column), z=z, z_prime=z_prime, epsilon=epsilon,
             )  # fmt: skip
 

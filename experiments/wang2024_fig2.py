@@ -53,7 +53,7 @@ class Grid:
     """Numbers of factors."""
     starts: tuple[Literal["identity", "random"], ...] = ("identity", "random")
     """Kinds of starts."""
-    scale: float = 1e-2
+    start_scale: float = 1e-2
     """Of the start."""
     stop_loss: float = 1e-8
     """Where flows stop."""
@@ -74,11 +74,11 @@ def cells_of(grid: Grid) -> list[Cell]:
     """
     if min(grid.depths) < 2:
         raise ValueError(f"depths must be at least 2, but one is {min(grid.depths)}.")
-    for name, value in (("scale", grid.scale), ("stop_loss", grid.stop_loss)):
+    for name, value in (("start_scale", grid.start_scale), ("stop_loss", grid.stop_loss)):
         if not value > 0:
             raise ValueError(f"{name} must be above 0, but it is {value}.")
     found = [
-        Cell(depth, start, grid.scale, grid.stop_loss, seed if start == "random" else 0)
+        Cell(depth, start, grid.start_scale, grid.stop_loss, seed if start == "random" else 0)
         for depth, start, seed in itertools.product(grid.depths, grid.starts, grid.seeds)
     ]
     return list(dict.fromkeys(found))

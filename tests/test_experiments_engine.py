@@ -22,8 +22,9 @@ import pytest
 from rich.console import Console
 
 import experiments
-from experiments import live, runner, workers
+from experiments import commands, live, runner, workers
 from experiments import store as stores
+from experiments.catalogue import known
 from experiments.command import main
 from experiments.experiment import items_of
 from experiments.store import Corrupt, NoSpace, Store, Unwritable
@@ -189,6 +190,23 @@ def test_an_unknown_experiment_is_refused_with_near_ones(tmp_path, capsys):
 def test_a_module_that_is_not_there(tmp_path, capsys):
     assert status("run", "own.sweep", "--module", tmp_path / "none.py") == 2
     assert "there is no file" in capsys.readouterr().err
+
+
+def test_a_grid_field_named_as_an_option_is_refused(tmp_path, capsys):
+    module = tmp_path / "mine.py"
+    text = OWN.read_text(encoding="utf-8").replace("own.sweep", "mine.sweep")
+    module.write_text(text.replace("failing: tuple", "batch: tuple"), encoding="utf-8")
+    assert status("run", "mine.sweep", "--module", module, "--out", tmp_path) == 2
+    assert "which would take their place: batch; rename the fields" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
+@pytest.mark.parametrize("id", sorted(known()))
+def test_every_grid_field_can_be_set_on_the_command_line(id):
+    for protocol in (experiment := known()[id]).protocols:
+        names = {field.name for field in dataclasses.fields(experiment.grid("paper", protocol))}
+        assert not names & commands.taken()
 
 
 def test_a_device_that_is_not_there(tmp_path, capsys):
