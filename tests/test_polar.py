@@ -69,7 +69,7 @@ def test_against_the_svd(rational, shape):
     w = jnp.asarray(with_singular_values(rng, shape, s), "float32")
     found = polar_factor(w, rational=rational)
     assert found.dtype == jnp.float32 and found.shape == shape
-    # 3e-4 of the last polynomial and 1e-8 / 4e-4 of rounding.
+    # 3e-4 of the last polynomial and 3e-8 / 4e-4 of rounding.
     assert np.linalg.norm(found - exact_polar(w), 2) < 4e-4
 
 
@@ -85,6 +85,22 @@ def test_small_directions_keep_their_place(rational):
     assert 0.001 < seen[5] < 0.5
     assert np.all(np.abs(seen[6:]) < 1e-3)
     assert not np.any(polar_factor(jnp.zeros((3, 4)), rational=rational))
+
+
+@FORMS
+@pytest.mark.parametrize("share", [1e-3, 1e-4, 1e-5])
+def test_in_float32_small_directions_are_as_good_as_by_svd(rational, share):
+    """Five large values and 35 small ones: the error of a direction, over many of them."""
+    rng = np.random.default_rng(4)
+    off = {"polar": [], "svd": []}
+    for _ in range(5):
+        s = np.concatenate([rng.uniform(0.5, 2, 5), share * rng.uniform(0.5, 2, 35)])
+        w = jnp.asarray(with_singular_values(rng, (40, 40), np.sort(s)[::-1]), "float32")
+        u, _, vt = jnp.linalg.svd(w)
+        for name, found in (("polar", polar_factor(w, rational=rational)), ("svd", u @ vt)):
+            off[name].append(np.linalg.norm(found - exact_polar(w)) / np.sqrt(40))
+    assert np.median(off["polar"]) < 3e-4 + 5e-8 / share
+    assert np.median(off["polar"]) < 3e-4 + np.median(off["svd"])
 
 
 def test_bad_shares_are_refused():
