@@ -182,14 +182,33 @@ class Table(regularised.Regularised):
         found = _key_findings(ours, results.items[0].cell.task.rank)
         if not self.comparable(results):
             return found
-        pairs = {
+        found.append(self.agreement(ours, results.items[0].cell.task.rank))
+        pairs = self.beside(ours)
+        return found + [_cell_finding(key, *cell, mine) for key, (cell, mine) in pairs.items()]
+
+    def beside(self, ours: Mapping[Key, Ours]) -> dict[Key, tuple[tuple[float, int], Ours]]:
+        """The printed cells, each with ours, in the table's order."""
+        return {
             (optimizer, depth, penalty): (cell, ours[optimizer, depth, penalty])
             for (optimizer, depth), row in self.printed.items()
             for penalty, cell in zip(self.penalties, row, strict=True)
             if (optimizer, depth, penalty) in ours
         }
-        found.append(_agreement(pairs, results.items[0].cell.task.rank))
-        return found + [_cell_finding(key, *cell, mine) for key, (cell, mine) in pairs.items()]
+
+    def agreement(self, ours: Mapping[Key, Ours], rank: int) -> Finding:
+        """Whether the printed cells and ours recover in the same places."""
+        pairs = self.beside(ours)
+        differ = [
+            f"{_name(key)} (ours {_pair(*mine[:2])}, printed {_pair(*cell)})"
+            for key, (cell, mine) in pairs.items()
+            if _recovers(*cell, rank) != _recovers(*mine[:2], rank)
+        ]
+        return Finding(
+            "The same cells recover the truth as in print (errors below 1e-2, the truth's rank)",
+            not differ,
+            f"{len(pairs) - len(differ)} of {len(pairs)} agree"
+            + (f"; others: {'; '.join(differ)}" if differ else ""),
+        )
 
 
 def medians(results: Results) -> dict[Key, Ours]:
@@ -212,21 +231,6 @@ def reproduces(error: float, rank: int, ours: Ours) -> bool:
     """Whether a printed error came out within a factor of two, and the rounded rank within one."""
     near = 0.5 <= ours[0] / error <= 2
     return bool(near and abs(np.round(ours[1]) - rank) <= 1)
-
-
-def _agreement(pairs: Mapping[Key, tuple[tuple[float, int], Ours]], rank: int) -> Finding:
-    """Whether the printed cells and ours recover in the same places."""
-    differ = [
-        f"{_name(key)} (ours {_pair(*mine[:2])}, printed {_pair(*cell)})"
-        for key, (cell, mine) in pairs.items()
-        if _recovers(*cell, rank) != _recovers(*mine[:2], rank)
-    ]
-    return Finding(
-        "The same cells recover the truth as in print (errors below 1e-2, the truth's rank)",
-        not differ,
-        f"{len(pairs) - len(differ)} of {len(pairs)} agree"
-        + (f"; others: {'; '.join(differ)}" if differ else ""),
-    )
 
 
 def _recovers(error: float, effective_rank: float, rank: int) -> bool:
