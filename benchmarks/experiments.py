@@ -52,8 +52,8 @@ def measured(
         data = store.load(experiment.name(item))
         machine = json.loads(data.attrs["provenance"])
         ours += machine["batch_processor_seconds"] / machine["batch_size"]
-        if not hasattr(item.cell, "steps"):
-            continue  # a baseline or a flow
+        if not hasattr(item.cell, "steps") or "iterations" not in data:
+            continue  # a baseline, a flow or a model of its own
         iterations += int(data["iterations"])
         step = experiment.their_step(item.cell)
         comparable = comparable and step is not None
