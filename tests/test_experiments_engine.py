@@ -22,7 +22,7 @@ import pytest
 from rich.console import Console
 
 import experiments
-from experiments import commands, live, runner, workers
+from experiments import catalogue, commands, live, runner, workers
 from experiments import store as stores
 from experiments.catalogue import known
 from experiments.command import main
@@ -192,7 +192,8 @@ def test_a_module_that_is_not_there(tmp_path, capsys):
     assert "there is no file" in capsys.readouterr().err
 
 
-def test_a_grid_field_named_as_an_option_is_refused(tmp_path, capsys):
+def test_a_grid_field_named_as_an_option_is_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(catalogue, "_KNOWN", dict(known()))  # mine.sweep goes when the test ends
     module = tmp_path / "mine.py"
     text = OWN.read_text(encoding="utf-8").replace("own.sweep", "mine.sweep")
     module.write_text(text.replace("failing: tuple", "batch: tuple"), encoding="utf-8")
