@@ -91,9 +91,9 @@ def polar_factor(
 def _halley(x: Array, weights: tuple[float, float, float], precision: Any) -> Array:
     """X (a + b X^T X) (I + c X^T X)^(-1), as b/c X + (a - b/c) X (I + c X^T X)^(-1).
 
-    The solves can be less precise than the factorisation: the factor's smallest singular value is
-    1, and what rounding adds to it is no more than what it adds to X. They are from the right,
-    which BLAS does faster.
+    The factorisation needs `precision`. Solves in that of X make errors in small directions two to
+    six times larger, still no larger than those of an SVD in it. They are from the right, which
+    BLAS does faster.
     """
     a, b, c = weights
     precise = x.astype(precision)
