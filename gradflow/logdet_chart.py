@@ -122,18 +122,22 @@ class LogDetChart(AbstractChart):
         depth = self.depth
         w, gradient = self._gradient(y)
         powers = _Powers(jnp.sum(w**2), y[3])
-        left, right, eye = w @ w.T, w.T @ w, jnp.eye(2, dtype=y.dtype)
-        table: list[tuple[Any, Any]] = [(eye, eye)]
-        for k in range(1, depth):
-            linear, constant = powers.square_root_power(k / depth)
-            table.append((linear * left + constant * eye, linear * right + constant * eye))
-        d_w = sum(-(table[k][0] @ gradient @ table[depth - 1 - k][1]) for k in range(depth))
+        eye = jnp.eye(2, dtype=y.dtype)
+        linear, constant = powers.square_root_power(np.arange(1, depth) / depth)
+
+        def fractional(square: Array) -> Array:
+            """Its powers k/N, k = 0..N-1."""
+            others = linear[:, None, None] * square + constant[:, None, None] * eye
+            return jnp.concatenate([eye[None], others])
+
+        lefts, rights = fractional(w @ w.T), fractional(w.T @ w)
+        d_w = -jnp.sum(lefts @ gradient @ rights[::-1], axis=0)
         on_w, on_cofactor = powers.singular_power(1 - 2 / depth)
         cofactor = self._turned_sign * jnp.stack(
             [jnp.stack([w[1, 1], -w[1, 0]]), jnp.stack([-w[0, 1], w[0, 0]])]
         )
         d_log_det = -depth * jnp.sum((on_w * w + on_cofactor * cofactor) * gradient)
-        return w, gradient, jnp.asarray(d_w), d_log_det
+        return w, gradient, d_w, d_log_det
 
     def velocity(self, y: Float[Array, " 4"]) -> Float[Array, " 4"]:
         w, _, d_w, d_log_det = self._velocities(y)
@@ -167,23 +171,25 @@ class _Powers:
         self.theta = jnp.where(self.near, 1.0, log_s[0] - log_s[1])
         self.log_det = log_det
 
-    def _quotient(self, p: float) -> tuple[Array, Array]:
-        """q(p) by its series near theta = 0, and q(p) exp((1-p) theta) elsewhere."""
-        term = jnp.full_like(self.x, p)
-        total = term
+    def _quotients(self, *p: Any) -> tuple[Array, Array]:
+        """Rows of q(p) by its series near theta = 0, and of q(p) exp((1-p) theta) elsewhere."""
+        rows = np.stack(p)
+        coefficients = [rows]
         for k in range(_SERIES_TERMS):
-            term = term * ((1 - p + k) * (1 + p + k) / ((1.5 + k) * (k + 1))) * self.x
-            total = total + term
-        return total, jnp.expm1(-2 * p * self.theta) / jnp.expm1(-2 * self.theta)
+            factor = (1 - rows + k) * (1 + rows + k) / ((1.5 + k) * (k + 1))
+            coefficients.append(coefficients[-1] * factor)
+        near = jnp.zeros_like(self.x)
+        for coefficient in reversed(coefficients):
+            near = near * self.x + coefficient
+        return near, jnp.expm1(-2 * rows * self.theta) / jnp.expm1(-2 * self.theta)
 
-    def square_root_power(self, p: float) -> tuple[Array, Array]:
-        """Coefficients a and c of (W W^T)^p, 0 < p < 1."""
-        near, far = self._quotient(p)
-        near_c, far_c = self._quotient(1 - p)
+    def square_root_power(self, p: Any) -> tuple[Array, Array]:
+        """Coefficients a and c of (W W^T)^p, 0 < p < 1; p may be an array."""
+        (near_a, near_c), (far_a, far_c) = self._quotients(p, 1 - p)
         a = jnp.where(
             self.near,
-            jnp.exp((p - 1) * self._log_det_near) * near,
-            jnp.exp((p - 1) * self.log_first) * far,
+            jnp.exp((p - 1) * self._log_det_near) * near_a,
+            jnp.exp((p - 1) * self.log_first) * far_a,
         )
         c = jnp.where(
             self.near,
@@ -194,8 +200,7 @@ class _Powers:
 
     def singular_power(self, e: float) -> tuple[Array, Array]:
         """The x and z of U S^e V^T, 0 <= e < 1 (also e = -1, where x = 0 and z = 1/D)."""
-        near_x, far_x = self._quotient((1 + e) / 2)
-        near_z, far_z = self._quotient((1 - e) / 2)
+        (near_x, near_z), (far_x, far_z) = self._quotients((1 + e) / 2, (1 - e) / 2)
         scale = jnp.exp((e - 1) / 2 * self._log_det_near)
         x = jnp.where(self.near, scale * near_x, jnp.exp((e - 1) / 2 * self.log_first) * far_x)
         far_scale = jnp.exp(e * self.log_det - (1 + e) / 2 * self.log_first)
