@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -38,10 +39,21 @@ _TESTS = itertools.count(1)
 
 @pytest.fixture(autouse=True)
 def few_programs():
-    """Now and then, drop compiled programs before there are too many for one process."""
+    """Now and then, drop compiled programs before there are too many for one process.
+
+    Ten tests make fewer than 20,000 memory maps, so below 40,000 none need be dropped.
+    """
     yield
     if next(_TESTS) % 10 == 0:
-        forget_programs()
+        forget_programs(most=40_000)
+
+
+@pytest.fixture(autouse=True)
+def no_figures():
+    """Close what pyplot was left with: some tests look at all figures that are open."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 LONG_FILES = (
