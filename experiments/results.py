@@ -93,7 +93,7 @@ def load(
     *,
     scale: Scale = "paper",
     protocol: Protocol = "paper",
-    out: Path = OUT,
+    out: Path | str = OUT,
     grid: Any = None,
     precision: Precision | None = None,
     with_flow: bool = True,
@@ -124,7 +124,7 @@ def load(
     total = len(items)
     if with_flow:
         items = items_of(experiment, grid, precision or experiment.precision, True)
-    store = Store(out / experiment.sharing())
+    store = Store(Path(out) / experiment.sharing())
     names = store.names()
     there = [item for item in items if experiment.name(item) in names]
     cells = [store.load(experiment.name(item)) for item in there]
