@@ -40,10 +40,28 @@ class LogDetChart(AbstractChart):
     sign: Float[Array, ""]
     pivot_sign: Float[Array, ""]
     depth: int = eqx.field(static=True)
-    pivot: Int[Array, "2"] = eqx.field(converter=jnp.asarray)
+    pivot: Int[Array, "2"]
+    # Of the turned problem, once for all: the mask, the observed values, the determinant's sign.
+    _mask: Float[Array, "2 2"]
+    _offset: Float[Array, "2 2"]
+    _turned_sign: Float[Array, ""]
     name: ClassVar[str] = "logdet"
     log_clock: ClassVar[bool] = True
     normwise: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        completion: MatrixCompletion,
+        sign: Float[Array, ""],
+        pivot_sign: Float[Array, ""],
+        depth: int,
+        pivot: tuple[int, int],
+    ):
+        self.completion, self.sign, self.pivot_sign = completion, sign, pivot_sign
+        self.depth, self.pivot = depth, jnp.asarray(pivot)
+        self._mask = self._turn(completion.mask)
+        self._offset = self._turn(completion.mask * completion.target)
+        self._turned_sign = jnp.where(self.pivot[0] == self.pivot[1], sign, -sign)
 
     @property
     def problem(self) -> AbstractProblem:
@@ -53,15 +71,6 @@ class LogDetChart(AbstractChart):
         """Bring the pivot to the first place, or back."""
         i, j = self.pivot
         return w[jnp.stack([i, 1 - i])][:, jnp.stack([j, 1 - j])]
-
-    @property
-    def _turned_sign(self) -> Float[Array, ""]:
-        """The sign of the determinant after turning."""
-        return jnp.where(self.pivot[0] == self.pivot[1], self.sign, -self.sign)
-
-    @property
-    def _offset(self) -> Float[Array, "2 2"]:
-        return self._turn(self.completion.mask * self.completion.target)
 
     def encode(self, w: Float[Array, "2 2"], log_abs_det: Float[Array, ""]) -> Float[Array, " 4"]:
         """Coordinates of a matrix whose determinant is known better than its entries tell."""
@@ -103,13 +112,11 @@ class LogDetChart(AbstractChart):
 
     def _gradient(self, y: Float[Array, " 4"]) -> tuple[Array, Array]:
         w, difference = self._entries(y)
-        mask = self._turn(self.completion.mask)
-        return w, 2 * self.completion.weight * mask * difference
+        return w, 2 * self.completion.weight * self._mask * difference
 
     def loss(self, y: Float[Array, " 4"]) -> Float[Array, ""]:
         difference = self._entries(y)[1]
-        mask = self._turn(self.completion.mask)
-        return self.completion.weight * jnp.sum((mask * difference) ** 2)
+        return self.completion.weight * jnp.sum((self._mask * difference) ** 2)
 
     def singular_values(self, y: Float[Array, " 4"]) -> Float[Array, " 2"]:
         return jnp.exp(log_singular_values_2x2(jnp.sum(self._entries(y)[0] ** 2), y[3]))

@@ -88,11 +88,12 @@ class LinearlyImplicitExtrapolation(diffrax.AbstractAdaptiveSolver):
 
         h = jnp.asarray(terms.contr(t0, t1), start.dtype)
         t0 = jnp.asarray(t0, start.dtype)
-        first, field_t = jax.jvp(lambda t: field(t, start), (t0,), (jnp.ones_like(t0),))
-        jacobian = jax.jacfwd(field, argnums=1)(t0, start)
+        eye = jnp.eye(start.size, dtype=start.dtype)
+        first, derivative = jax.linearize(field, t0, start)
+        field_t = derivative(jnp.ones_like(t0), jnp.zeros_like(start))
+        jacobian = jax.vmap(lambda y: derivative(jnp.zeros_like(t0), y), out_axes=1)(eye)
         counts = jnp.arange(2, self.columns + 2)
         k = h / counts
-        eye = jnp.eye(start.size, dtype=start.dtype)
         inverse = jnp.linalg.inv(eye - k[:, None, None] * jacobian)
 
         # Increments are extrapolated, not states: the table's weights (up to 300 at 6 columns)
