@@ -1,16 +1,16 @@
 """gradflow: gradient flow and descent on matrix and tensor factorisations, exactly."""
 
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 from gradflow import (
-    animation,
     baselines,
     data,
-    exact,
-    explorer,
     generate,
     initializations,
     observables,
     optimizers,
-    plotting,
     spectrum,
 )
 from gradflow.adam_flow import AdamChart, adam_chart, sampled_variance, smoothed_share
@@ -48,7 +48,23 @@ from gradflow.problems import (
 )
 from gradflow.trajectory import Outcome, Trajectory
 
+if TYPE_CHECKING:
+    from gradflow import animation, exact, explorer, plotting
+
 __version__ = "0.1.0"
+_ON_DEMAND = ("animation", "exact", "explorer", "plotting")
+"""Modules that are imported when first asked for: what they need takes a second to import."""
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _ON_DEMAND:
+        return import_module(f"gradflow.{name}")
+    raise AttributeError(f"module 'gradflow' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_DEMAND})
+
 
 __all__ = [
     "AdamChart",

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
-from scipy.optimize import linear_sum_assignment
 
 
 def singular_values(w: Float[Array, "m n"]) -> Float[Array, " k"]:
@@ -274,6 +273,8 @@ def _match(
         nearest = np.argsort(-np.sum(on_u**2, axis=0) - np.sum(on_v**2, axis=0))[: s.size - rank]
         u[:, rank:] = null_u @ _polar(on_u[:, nearest])
         v[:, rank:] = null_v @ _polar(on_v[:, nearest])
+    from scipy.optimize import linear_sum_assignment  # half a second to import
+
     left = u_before.T @ u
     right = v_before.T @ v
     _, order = linear_sum_assignment(-np.abs(left * right))

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import xarray as xr
 
 from gradflow.files import whole_file
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from gradflow.explorer import Explorer
 
 
@@ -126,8 +127,10 @@ class Trajectory:
             f"loss {loss[0]:.3g} -> {loss[-1]:.3g}, {self.outcome.value})"
         )
 
-    def to_xarray(self) -> xr.Dataset:
+    def to_xarray(self) -> "xr.Dataset":
         """As an xarray Dataset: observables along `time`, parameters, attributes."""
+        import xarray as xr  # half a second to import
+
         data: dict[str, Any] = {}
         for name, array in self.observables.items():
             data[name] = (("time", *_axes(name, array.shape[1:])), array)
@@ -189,6 +192,8 @@ class Trajectory:
           FileNotFoundError: if there is no such file.
           ValueError: if the file is no stored trajectory.
         """
+        import xarray as xr
+
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"There is no file {path}.")
