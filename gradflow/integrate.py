@@ -73,8 +73,8 @@ def integrate(
     solver: diffrax.AbstractSolver,
     rtol: Float[Array, ""],
     atol: Float[Array, ""],
-    stop_loss: Float[Array, ""],
-    stop_gradient: Float[Array, ""],
+    stop_loss: Float[Array, ""] | None,
+    stop_gradient: Float[Array, ""] | None,
     max_steps: Int[Array, ""],
     interpolate: Bool[Array, ""],
     handle: Int[Array, ""],
@@ -98,8 +98,8 @@ def integrate(
       rtol: relative tolerance of a step, of each entry or, where the chart says so, of the root
         mean square of all.
       atol: absolute tolerance of a step.
-      stop_loss: the loss to stop at; minus infinity for none.
-      stop_gradient: the gradient norm to stop at; negative for none.
+      stop_loss: the loss to stop at, if at any; without one there is less to compile.
+      stop_gradient: the gradient norm to stop at, if at any; likewise.
       max_steps: accepted and rejected steps allowed.
       interpolate: let stabilised steps pass recording times, and record from their cubic Hermite
         interpolants, which are as accurate as they are.
@@ -111,6 +111,7 @@ def integrate(
       solver's work where it counts it.
     """
     chart = chart.resolving(rtol)
+    floor = jnp.full_like(scale, -jnp.inf) if stop_loss is None else stop_loss
 
     def of_clock(clock: Array) -> Array:
         return scale * jnp.expm1(clock) if chart.log_clock else clock
@@ -151,9 +152,7 @@ def integrate(
         rejected=jnp.zeros((), jnp.int64),
         status=jnp.asarray(Status.RUNNING),
     )
-    carry = eqx.tree_at(
-        lambda c: c.status, carry, _stop(chart, carry, stop_loss, stop_gradient, rtol)
-    )
+    carry = eqx.tree_at(lambda c: c.status, carry, _stop(chart, carry, floor, stop_gradient, rtol))
 
     def stiff(carry: _Carry) -> Bool[Array, ""]:
         if not with_slopes:
@@ -168,11 +167,11 @@ def integrate(
         if with_slopes:
             ends = jnp.where(free, marks[-1], mark)
         dt = jnp.minimum(carry.dt, longest(carry.solver_state))
-        dt = jnp.where(free, jnp.minimum(dt, to_stop(carry.loss, carry.decay, stop_loss)), dt)
+        dt = jnp.where(free, jnp.minimum(dt, to_stop(carry.loss, carry.decay, floor)), dt)
         target = jnp.minimum(carry.clock + dt, ends)
         # Bracketed: the stopping loss lies between `clock` and `beyond`; aim at it in log loss.
         bracketed = jnp.isfinite(carry.beyond)
-        share = jnp.log(carry.loss / stop_loss) / jnp.log(carry.loss / carry.loss_beyond)
+        share = jnp.log(carry.loss / floor) / jnp.log(carry.loss / carry.loss_beyond)
         share = jnp.clip(jnp.where(jnp.isfinite(share), share, 0.5), 0.01, 1.0)
         aim = carry.clock + share * (carry.beyond - carry.clock)
         aim = jnp.where(carry.clock < carry.aim, carry.aim, aim)
@@ -194,7 +193,7 @@ def integrate(
         across = keep & _across(chart, field, carry, target, y1, rtol)
         overflow = across | (keep & ~jnp.isfinite(loss))
         keep = keep & ~overflow
-        below = keep & (stop_loss > 0) & (loss < stop_loss * (1 - 1e-9))
+        below = keep & (floor > 0) & (loss < floor * (1 - 1e-9))
         # Where records are interpolated, so is the end; else the step is tried again, shorter.
         crossed, below = below & free, below & ~free
         taken = keep & ~below
@@ -209,17 +208,19 @@ def integrate(
         def pick(new: Any, old: Any) -> Any:
             return jax.tree.map(lambda a, b: jnp.where(taken, a, b), new, old)
 
-        aim = jax.lax.cond(
-            below,
-            lambda: aim_at(
-                chart,
-                (field(carry.clock, carry.y, chart), field(target, y1, chart)),
-                (carry.clock, target),
-                (carry.y, y1),
-                stop_loss,
-            ),
-            lambda: carry.aim,
-        )
+        aim = carry.aim
+        if stop_loss is not None:
+            aim = jax.lax.cond(
+                below,
+                lambda: aim_at(
+                    chart,
+                    (field(carry.clock, carry.y, chart), field(target, y1, chart)),
+                    (carry.clock, target),
+                    (carry.y, y1),
+                    stop_loss,
+                ),
+                lambda: carry.aim,
+            )
         accepted = carry.accepted + taken
         rejected = carry.rejected + ~taken
         carry = _Carry(
@@ -247,11 +248,11 @@ def integrate(
             rejected=rejected,
             status=carry.status,
         )
-        if with_slopes:
+        if with_slopes and stop_loss is not None:
             carry = jax.lax.cond(
                 crossed, lambda c: _cut_at_crossing(chart, field, c, stop_loss), lambda c: c, carry
             )
-        status = _stop(chart, carry, stop_loss, stop_gradient, rtol)
+        status = _stop(chart, carry, floor, stop_gradient, rtol)
         status = jnp.where(
             (status == Status.RUNNING) & (accepted + rejected >= max_steps), Status.STEPS, status
         )
@@ -349,17 +350,13 @@ def _cut_at_crossing(chart: AbstractChart, field: Any, carry: _Carry, stop_loss:
 
 
 def _stop(
-    chart: AbstractChart, carry: _Carry, stop_loss: Array, stop_gradient: Array, rtol: Array
+    chart: AbstractChart, carry: _Carry, stop_loss: Array, stop_gradient: Array | None, rtol: Array
 ) -> Int[Array, ""]:
     """The status after a step: running, or why not."""
     status = jnp.where(carry.loss <= stop_loss * (1 + 2e-9), Status.LOSS, Status.RUNNING)
-    small = jax.lax.cond(
-        stop_gradient > 0,
-        lambda y: chart.squared_speed(y) <= stop_gradient**2,
-        lambda y: jnp.asarray(False),
-        carry.y,
-    )
-    status = jnp.where(small, Status.GRADIENT, status)
+    if stop_gradient is not None:
+        small = chart.squared_speed(carry.y) <= stop_gradient**2
+        status = jnp.where(small, Status.GRADIENT, status)
     kink = (status == Status.RUNNING) & ~chart.smooth(carry.y, rtol)
     status = jnp.where(kink, Status.KINK, status)
     strained = (status == Status.RUNNING) & chart.strained(carry.y)

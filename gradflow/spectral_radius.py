@@ -135,9 +135,18 @@ def _largest(diagonal: Float[Array, " k"], off: Float[Array, " k"]) -> Float[Arr
 
 
 def _noise(y: Any, seed: int) -> Any:
-    """Normal noise of the shape of y, of norm 1."""
+    """Uniform noise of the shape of y, of norm 1; the same each time.
+
+    From a hash of the entries' numbers (the end of MurmurHash3, x86, 32 bits): it compiles in a
+    fraction of the time that a generator of normal numbers takes, a fifth of a flow's.
+    """
     leaves, tree = jax.tree.flatten(y)
-    keys = jax.random.split(jax.random.key(seed), len(leaves))
-    noise = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
+    first, noise = seed * 0x9E3779B9 % 2**32, []
+    for leaf in leaves:
+        bits = jnp.arange(leaf.size, dtype=jnp.uint32) + jnp.uint32(first)
+        for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
+            bits = (bits ^ (bits >> shift)) * jnp.uint32(factor)
+        noise.append(((bits >> 8).astype(leaf.dtype) / 2**24 - 0.5).reshape(leaf.shape))
+        first = (first + leaf.size) % 2**32
     total = norm(noise)
     return jax.tree.unflatten(tree, [x / total for x in noise])

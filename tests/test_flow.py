@@ -540,7 +540,7 @@ def test_depth_two_from_a_multiple_of_the_identity_has_its_asymptotics():
 
 @pytest.mark.parametrize(("coordinates", "records"), [("factors", 288), ("logdet", 240)])
 def test_other_data_times_and_tolerances_do_not_compile_again(coordinates, records):
-    """As long as there are as many records, which by default is always so."""
+    """With stops of the same kinds and as many records, which by default is always so."""
 
     def run(values, start, **asked):
         objective = blowup_objective(2, values=values)
@@ -548,14 +548,15 @@ def test_other_data_times_and_tolerances_do_not_compile_again(coordinates, recor
             objective, start, coordinates=coordinates, observe=EVERYTHING, **asked
         )["product"][-1]
 
-    first = run((1.0, 1.0, 0.0), SCALED, horizon=1.0)  # compiles, or an earlier test did
+    stops = {"stop_loss": 0.3, "stop_gradient": 0.2}
+    first = run((1.0, 1.0, 0.0), SCALED, **stops)  # compiles, or an earlier test did
     assert TRACED
     count = len(TRACED)
     others = [
-        run((2.0, 0.5, 0.1), GENERIC, horizon=1.0),
-        run((1.0, 1.0, 0.0), SCALED, horizon=2.0, rtol=1e-6, atol=1e-9, max_steps=500),
-        run((1.0, 1.0, 0.0), SCALED, stop_loss=0.2),
-        run((1.0, 1.0, 0.0), SCALED, stop_gradient=0.01, times=np.linspace(0.01, 9, records)),
+        run((2.0, 0.5, 0.1), GENERIC, **stops),
+        run((1.0, 1.0, 0.0), SCALED, **stops, horizon=2.0, rtol=1e-6, atol=1e-9, max_steps=500),
+        run((1.0, 1.0, 0.0), SCALED, stop_loss=0.2, stop_gradient=0.02),
+        run((1.0, 1.0, 0.0), SCALED, **stops, times=np.linspace(0.01, 0.9, records)),
     ]
     assert len(TRACED) == count
     assert all(not np.array_equal(other, first) for other in others)
