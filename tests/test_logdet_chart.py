@@ -2,6 +2,7 @@
 
 import itertools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import mpmath
@@ -33,6 +34,14 @@ def chart_at(problem, w, depth, pivot):
     return chart, chart.encode(jnp.asarray(w), jnp.asarray(log))
 
 
+@eqx.filter_jit
+def derivatives(chart, y):
+    """Velocity, how it moves the product, and its Jacobian forwards and backwards."""
+    velocity = chart.velocity(y)
+    moved = jax.jvp(chart.product, (y,), (velocity,))[1]
+    return velocity, moved, (jax.jacfwd(chart.velocity)(y), jax.jacrev(chart.velocity)(y))
+
+
 HIDDEN = [
     ((0, 0),),
     ((0, 1),),
@@ -54,7 +63,7 @@ def test_it_is_the_same_flow(hidden, pivot, sign, depth):
     chart, y = chart_at(problem, w, depth, pivot)
     assert_same_flow(problem, chart, y, w, moved_by_factors(problem, w, depth))
     # The determinant is a coordinate of its own: its speed must be that of the product's.
-    found = chart.velocity(y)[3]
+    found = derivatives(chart, y)[0][3]
     moved = moved_by_factors(problem, w, depth)
     np.testing.assert_allclose(found, np.trace(np.linalg.solve(w, moved)), rtol=1e-9)
 
@@ -87,14 +96,12 @@ def test_all_four_charts_agree(sign, depth):
 def test_it_is_smooth_at_a_multiple_of_the_identity(alpha, depth):
     problem = gf.norm_blowup()
     chart, y = chart_at(problem, alpha * np.eye(2), depth, (0, 0))
-    velocity = chart.velocity(y)
-    moved = jax.jvp(chart.product, (y,), (velocity,))[1]
+    _, moved, jacobians = derivatives(chart, y)
     wanted = (
         -depth * abs(alpha) ** (2 - 2 / depth) * np.asarray(problem.gradient(alpha * np.eye(2)))
     )
     np.testing.assert_allclose(moved, wanted, atol=1e-12 * np.abs(wanted).max())
-    for jacobian in (jax.jacfwd(chart.velocity)(y), jax.jacrev(chart.velocity)(y)):
-        assert jnp.all(jnp.isfinite(jacobian))
+    assert all(np.all(np.isfinite(jacobian)) for jacobian in jacobians)
 
 
 @pytest.mark.parametrize("depth", [2, 3])
@@ -163,12 +170,11 @@ def test_velocity_agrees_with_high_precision_at_tiny_determinants(log_det, sign,
     chart = LogDetChart(problem, jnp.asarray(float(sign)), jnp.asarray(1.0), depth, (0, 0))
     y = chart.encode(jnp.asarray(w), jnp.asarray(log_det))
     moved, rate = precise_velocity(problem, w, log_det, sign, depth)
-    found = chart.velocity(y)
+    found, _, jacobians = derivatives(chart, y)
     wanted = [moved[0, 0] / 7.0, moved[0, 1], moved[1, 0], rate]
     # Half a dozen roundings; log det itself is rounded to 1e-16 |log det| of an exponent.
     np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-13)
-    for jacobian in (jax.jacfwd(chart.velocity)(y), jax.jacrev(chart.velocity)(y)):
-        assert jnp.all(jnp.isfinite(jacobian))
+    assert all(np.all(np.isfinite(jacobian)) for jacobian in jacobians)
 
 
 def test_the_determinant_moves_even_where_it_underflows():
