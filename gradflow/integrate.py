@@ -217,7 +217,7 @@ def integrate(
                     (field(carry.clock, carry.y, chart), field(target, y1, chart)),
                     (carry.clock, target),
                     (carry.y, y1),
-                    stop_loss,
+                    floor,
                 ),
                 lambda: carry.aim,
             )
@@ -250,7 +250,7 @@ def integrate(
         )
         if with_slopes and stop_loss is not None:
             carry = jax.lax.cond(
-                crossed, lambda c: _cut_at_crossing(chart, field, c, stop_loss), lambda c: c, carry
+                crossed, lambda c: _cut_at_crossing(chart, field, c, floor), lambda c: c, carry
             )
         status = _stop(chart, carry, floor, stop_gradient, rtol)
         status = jnp.where(
