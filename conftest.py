@@ -21,7 +21,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-from gradflow.machine import compile_quickly  # noqa: E402
+from gradflow.machine import compile_quickly, take_core  # noqa: E402
 from gradflow.memory import forget_programs  # noqa: E402
 
 compile_quickly()
@@ -55,6 +55,29 @@ def no_figures():
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
 
+
+@pytest.fixture(autouse=True)
+def core(request):
+    """Keep a worker on its core in tests of flows: two that hop take a twentieth longer.
+
+    Other tests may start processes, which would have to stay there too.
+    """
+    worker, count = (os.environ.get(f"PYTEST_XDIST_WORKER{x}", "") for x in ("", "_COUNT"))
+    if not worker or not request.path.name.startswith(ON_ONE_CORE):
+        yield
+        return
+    free = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    take_core(int(worker.removeprefix("gw")), int(count))
+    yield
+    if free:
+        os.sched_setaffinity(0, free)
+
+
+ON_ONE_CORE = (
+    "test_verdicts_", "test_flow", "test_penalised_flows", "test_adam_flow", "test_exact",
+    "test_stabilized", "test_logdet_chart", "test_spectral_map", "test_baselines",
+    "test_penalties", "test_charts",
+)  # fmt: skip
 
 LONG_FILES = (
     "test_verdicts_zhao2022.py", "test_experiments_kill.py", "test_verdicts_razin2020.py",
