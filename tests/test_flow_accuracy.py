@@ -76,7 +76,10 @@ def measured(k):
         solve(gf.HandOver(), 1e-5, times=wide, stop_loss=share * first).stats["end_time"]
         for share in SHARES
     ]
-    recorded: dict[str, Any] = {"times": times, "horizon": times[-1], "interpolate": False}
+    # A loss that is not reached: another kind of stop would be another program.
+    recorded: dict[str, Any] = {
+        "times": times, "horizon": times[-1], "stop_loss": 1e-9 * first, "interpolate": False
+    }  # fmt: skip
     reference = solve(diffrax.Dopri8(), 1e-11, **recorded)
     assert reference.outcome is Outcome.REACHED_HORIZON
     assert reference["loss"][-1] < 1.1e-3 * first
