@@ -41,7 +41,7 @@ _TESTS = itertools.count(1)
 def few_programs():
     """Now and then, drop compiled programs before there are too many for one process.
 
-    Ten tests make fewer than 20,000 memory maps, so below 40,000 none need be dropped.
+    Later than by default, since tests then compile them again.
     """
     yield
     if next(_TESTS) % 10 == 0:

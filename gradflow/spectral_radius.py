@@ -137,8 +137,8 @@ def _largest(diagonal: Float[Array, " k"], off: Float[Array, " k"]) -> Float[Arr
 def _noise(y: Any, seed: int) -> Any:
     """Uniform noise of the shape of y, of norm 1; the same each time.
 
-    From a hash of the entries' numbers (the end of MurmurHash3, x86, 32 bits): it compiles in a
-    fraction of the time that a generator of normal numbers takes, a fifth of a flow's.
+    From a hash of the entries' numbers (the end of MurmurHash3, x86, 32 bits): a generator of
+    normal numbers was a fifth of a flow's compiled program.
     """
     leaves, tree = jax.tree.flatten(y)
     first, noise = seed * 0x9E3779B9 % 2**32, []

@@ -560,6 +560,10 @@ def test_other_data_times_and_tolerances_do_not_compile_again(coordinates, recor
     ]
     assert len(TRACED) == count
     assert all(not np.array_equal(other, first) for other in others)
+    run((1.0, 1.0, 0.0), SCALED, horizon=1.0)  # a horizon alone is another program
+    count = len(TRACED)
+    run((2.0, 0.5, 0.1), GENERIC, horizon=2.0, rtol=1e-6)
+    assert len(TRACED) == count
 
 
 def test_another_set_of_observables_is_another_program():
