@@ -21,8 +21,11 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-from gradflow.machine import compile_quickly, take_core  # noqa: E402
-from gradflow.memory import forget_programs  # noqa: E402
+from gradflow._util.processes import (  # noqa: E402
+    compile_quickly,
+    forget_programs,  # noqa: E402
+    take_core,
+)
 
 compile_quickly()
 # A pytest plugin may have imported JAX before the variables were set: say it again.

@@ -15,11 +15,11 @@ from typing import Any
 import tyro
 from rich.console import Console
 
-from experiments.catalogue import known
-from experiments.experiment import Experiment, Precision, Protocol, items_of
-from experiments.live import span
-from experiments.store import Store
-from gradflow.files import replace_between, whole_file
+from gradflow._util.files import replace_between, whole_file
+from gradflow.sweeps.experiment import Experiment, Precision, Protocol, items_of
+from gradflow.sweeps.progress import span
+from gradflow.sweeps.registry import known
+from gradflow.sweeps.store import Store
 
 PRECISIONS: tuple[Precision, ...] = ("float64", "float32")
 BEGIN, END = "<!-- experiments -->", "<!-- /experiments -->"

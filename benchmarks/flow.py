@@ -91,7 +91,7 @@ def _measure_depth(depth: int, options: Options, console: Console) -> dict[str, 
 
     import gradflow as gf
     from benchmarks import contenders
-    from gradflow.stabilized import RKC2
+    from gradflow.ode.chebyshev import RKC2
 
     keys = jax.random.split(jax.random.key(options.seed))
     problem = gf.matrix_completion(keys[0], (SIZE, SIZE), RANK, OBSERVATIONS)

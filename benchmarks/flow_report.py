@@ -187,7 +187,7 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from gradflow.plotting import COLOURS, paper_style
+    from gradflow.plotting.static import COLOURS, paper_style
 
     curves = [  # solver, error, marker, colour, line, label
         ("auto", "trajectory_error", "o", COLOURS[0], "-", "auto (RKC3): whole trajectory"),
@@ -269,7 +269,7 @@ def markdown(content: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    from gradflow.files import replace_between  # imports JAX, which a benchmark must do later
+    from gradflow._util.files import replace_between  # imports JAX, which a benchmark must do later
 
     stored = json.loads(Path(sys.argv[1]).read_text())
     replace_between(Path(sys.argv[2]), BEGIN, END, markdown(stored))

@@ -107,7 +107,7 @@ def _round(value: float) -> float:
 
 def setting(packages: list[str], cpu: int | None) -> dict[str, Any]:
     """Date, processor and versions; no names of hosts, users or folders."""
-    from gradflow.machine import processor_name  # imports JAX
+    from gradflow._util.processes import processor_name  # imports JAX
 
     return {
         "date": datetime.date.today().isoformat(),

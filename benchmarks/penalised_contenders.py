@@ -11,7 +11,7 @@ import numpy as np
 
 import gradflow as gf
 from benchmarks.penalised import RATE, WEIGHT
-from gradflow.spectrum import effective_rank
+from gradflow.linalg.spectrum import effective_rank
 
 
 @cache

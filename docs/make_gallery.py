@@ -22,7 +22,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from gradflow import animation, plotting
+from gradflow import plotting
+from gradflow.plotting import animation
 
 FOLDER = Path(__file__).resolve().parent / "gallery"
 HEAD = """---

@@ -17,10 +17,10 @@ import numpy as np
 import tyro
 
 import experiments
-from experiments.results import Results
-from experiments.zhao2022_table2 import METHODS, PRINTED, Chosen, choose
-from experiments.zhao2022_tables import LABELS, Table, medians
-from gradflow.files import replace_between
+from experiments.zhao2022.table2 import METHODS, PRINTED, Chosen, choose
+from experiments.zhao2022.tables import LABELS, Table, medians
+from gradflow._util.files import replace_between
+from gradflow.sweeps.results import Results
 
 PAGE = Path(__file__).resolve().parent / "zhao2022.md"
 TABLES = ("zhao2022.table1", "zhao2022.table3", "zhao2022.table4")

@@ -1,120 +1,120 @@
-"""gradflow: gradient flow and descent on matrix and tensor factorisations, exactly."""
+"""gradflow: gradient flow and descent on matrix and tensor factorisations, exactly.
+
+Names are imported when they are first used, so that a command can set the environment up before
+JAX comes in, and drawing costs only those who draw.
+"""
 
 from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING
-
-from gradflow import (
-    baselines,
-    data,
-    generate,
-    initializations,
-    observables,
-    optimizers,
-    spectrum,
-)
-from gradflow.adam_flow import AdamChart, adam_chart, sampled_variance, smoothed_share
-from gradflow.checkpoint import Checkpoint
-from gradflow.descent import run_descent, run_descents
-from gradflow.factorizations import CPTensor, MatrixProduct, Objective
-from gradflow.flow import solve_flow, solve_flows
-from gradflow.generate import (
-    gaussian_measurements,
-    least_squares,
-    low_rank_matrix,
-    low_rank_tensor,
-    matrix_completion,
-    matrix_sensing,
-    norm_blowup,
-    sample_entries,
-    tensor_completion,
-)
-from gradflow.handover import HandOver
-from gradflow.initializations import (
-    balanced_factors,
-    gaussian_factors,
-    identity_factors,
-    nearest_balanced,
-    random_balanced,
-    unbalancedness,
-)
-from gradflow.penalties import NuclearFrobeniusRatio, NuclearNorm, SchattenNorm, SchattenRatio
-from gradflow.problems import (
-    LeastSquares,
-    MatrixCompletion,
-    MatrixSensing,
-    TensorCompletion,
-    astype,
-)
-from gradflow.trajectory import Outcome, Trajectory
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradflow import animation, exact, explorer, plotting
+    from gradflow import (
+        baselines,
+        claims,
+        coordinates,
+        descent,
+        dynamics,
+        exact,
+        factorizations,
+        flow,
+        linalg,
+        observables,
+        ode,
+        optimizers,
+        penalties,
+        plotting,
+        problems,
+        sweeps,
+        synthetic,
+    )
+    from gradflow.descent import Checkpoint, run_descent, run_descents
+    from gradflow.dynamics import AdamChart, adam_chart, sampled_variance
+    from gradflow.factorizations import (
+        CPTensor,
+        MatrixProduct,
+        balanced_factors,
+        gaussian_factors,
+        identity_factors,
+        nearest_balanced,
+        random_balanced,
+        unbalancedness,
+    )
+    from gradflow.flow import solve_flow, solve_flows
+    from gradflow.objective import Objective
+    from gradflow.observables import smoothed_share
+    from gradflow.ode import HandOver
+    from gradflow.penalties import (
+        NuclearFrobeniusRatio,
+        NuclearNorm,
+        SchattenNorm,
+        SchattenRatio,
+    )
+    from gradflow.problems import (
+        LeastSquares,
+        MatrixCompletion,
+        MatrixSensing,
+        TensorCompletion,
+        astype,
+    )
+    from gradflow.synthetic import (
+        gaussian_measurements,
+        least_squares,
+        low_rank_matrix,
+        low_rank_tensor,
+        matrix_completion,
+        matrix_sensing,
+        norm_blowup,
+        sample_entries,
+        tensor_completion,
+    )
+    from gradflow.trajectory import Outcome, Trajectory
 
-__version__ = "0.1.0"
-_ON_DEMAND = ("animation", "exact", "explorer", "plotting")
-"""Modules that are imported when first asked for: what they need takes a second to import."""
+__version__ = "0.2.0"
+
+_NAMES = {
+    "gradflow.descent": ("Checkpoint", "run_descent", "run_descents"),
+    "gradflow.dynamics": ("AdamChart", "adam_chart", "sampled_variance"),
+    "gradflow.factorizations": (
+        "CPTensor", "MatrixProduct", "balanced_factors", "gaussian_factors", "identity_factors",
+        "nearest_balanced", "random_balanced", "unbalancedness",
+    ),
+    "gradflow.flow": ("solve_flow", "solve_flows"),
+    "gradflow.objective": ("Objective",),
+    "gradflow.observables": ("smoothed_share",),
+    "gradflow.ode": ("HandOver",),
+    "gradflow.penalties": (
+        "NuclearFrobeniusRatio", "NuclearNorm", "SchattenNorm", "SchattenRatio",
+    ),
+    "gradflow.problems": (
+        "LeastSquares", "MatrixCompletion", "MatrixSensing", "TensorCompletion", "astype",
+    ),
+    "gradflow.synthetic": (
+        "gaussian_measurements", "least_squares", "low_rank_matrix", "low_rank_tensor",
+        "matrix_completion", "matrix_sensing", "norm_blowup", "sample_entries",
+        "tensor_completion",
+    ),
+    "gradflow.trajectory": ("Outcome", "Trajectory"),
+}  # fmt: skip
+_MODULES = (
+    "baselines", "claims", "coordinates", "descent", "dynamics", "exact", "factorizations", "flow",
+    "linalg", "observables", "ode", "optimizers", "penalties", "plotting", "problems", "sweeps",
+    "synthetic",
+)  # fmt: skip
+_WHERE = {name: module for module, names in _NAMES.items() for name in names}
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name in _ON_DEMAND:
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
         return import_module(f"gradflow.{name}")
+    if name in _WHERE:
+        value = getattr(import_module(_WHERE[name]), name)
+        globals()[name] = value
+        return value
     raise AttributeError(f"module 'gradflow' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ON_DEMAND})
+    return sorted({"__version__", *_WHERE, *_MODULES})
 
 
-__all__ = [
-    "AdamChart",
-    "CPTensor",
-    "Checkpoint",
-    "HandOver",
-    "LeastSquares",
-    "MatrixCompletion",
-    "MatrixProduct",
-    "MatrixSensing",
-    "NuclearFrobeniusRatio",
-    "NuclearNorm",
-    "Objective",
-    "Outcome",
-    "SchattenNorm",
-    "SchattenRatio",
-    "TensorCompletion",
-    "Trajectory",
-    "adam_chart",
-    "animation",
-    "astype",
-    "balanced_factors",
-    "baselines",
-    "data",
-    "exact",
-    "explorer",
-    "gaussian_factors",
-    "gaussian_measurements",
-    "generate",
-    "identity_factors",
-    "initializations",
-    "least_squares",
-    "low_rank_matrix",
-    "low_rank_tensor",
-    "matrix_completion",
-    "matrix_sensing",
-    "nearest_balanced",
-    "norm_blowup",
-    "observables",
-    "optimizers",
-    "plotting",
-    "random_balanced",
-    "run_descent",
-    "run_descents",
-    "sample_entries",
-    "sampled_variance",
-    "smoothed_share",
-    "solve_flow",
-    "solve_flows",
-    "spectrum",
-    "tensor_completion",
-    "unbalancedness",
-]
+__all__ = [*_WHERE, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -12,11 +12,11 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gradflow import spectrum
-from gradflow.charts import AbstractChart
-from gradflow.factorizations import Factors
-from gradflow.initializations import unbalancedness as factor_unbalancedness
-from gradflow.problems import AbstractProblem, MatrixCompletion, TensorCompletion
+from gradflow.factorizations.balance import unbalancedness as factor_unbalancedness
+from gradflow.factorizations.base import Factors
+from gradflow.linalg import spectrum
+from gradflow.problems.base import AbstractProblem
+from gradflow.problems.completion import MatrixCompletion, TensorCompletion
 
 
 class State(eqx.Module):
@@ -40,7 +40,7 @@ class State(eqx.Module):
       1.0
     """
 
-    chart: AbstractChart
+    chart: Any
     y: Any
 
     @property
@@ -190,6 +190,35 @@ def alignment(state: State) -> Float[Array, " 2"]:
     n = g.shape[0]
     on = jnp.sum(jnp.diagonal(g))
     return jnp.stack([on / n, (jnp.sum(g) - on) / max(n * n - n, 1)])
+
+
+def smoothed_share(state: State) -> Float[Array, ""]:
+    """The share of the factors' entries whose gradient is at most epsilon: where smoothing acts.
+
+    Where it is small, the smoothed field is close to the paper's; where solutions slide, it counts
+    the entries that do.
+
+    Args:
+      state: a point of a flow in Adam's coordinates; the function serves as an observable.
+
+    Raises:
+      ValueError: in other coordinates.
+
+    Example:
+      >>> import gradflow as gf, jax.numpy as jnp
+      >>> objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2)))
+      >>> start = (jnp.array([[0.0, 1.5], [1.0, 0.0]]),)
+      >>> chart = gf.adam_chart(objective, start, smoothing=0.01)
+      >>> float(smoothed_share(gf.observables.State(chart, start)))
+      0.75
+    """
+    if not hasattr(state.chart, "smoothing"):
+        raise ValueError(
+            f"Coordinates {state.chart.name!r} have no smoothing; use those of gradflow.adam_chart."
+        )
+    gradient = state.chart.objective.gradient(state.y)
+    inside = jnp.concatenate([jnp.ravel(jnp.abs(g) <= state.chart.smoothing) for g in gradient])
+    return jnp.mean(inside, dtype=state.chart.smoothing.dtype)
 
 
 class _SchattenNorm(eqx.Module):

@@ -2,22 +2,19 @@
 
 import enum
 import json
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
-from gradflow.files import whole_file
+from gradflow._util.files import whole_file
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from gradflow.explorer import Explorer
+    from gradflow.plotting.explorer import Explorer
 
 
 class Outcome(enum.Enum):
@@ -165,7 +162,7 @@ class Trajectory:
         self, *, truth: Any = None, moments: int = 200, title: str | None = None
     ) -> "Explorer":
         """A page with a slider of time; see `gradflow.explorer.explore`."""
-        from gradflow.explorer import explore
+        from gradflow.plotting.explorer import explore
 
         return explore(self, truth=truth, moments=moments, title=title)
 
@@ -258,20 +255,3 @@ def named_observables(names: Sequence[str], recorded: Mapping[str, Any]) -> dict
         else:
             arrays[name] = np.asarray(value)
     return arrays
-
-
-def provenance() -> dict[str, Any]:
-    """Versions of what computes, and on what."""
-    names = ("gradflow", "jax", "jaxlib", "diffrax", "optax", "numpy")
-    versions = {}
-    for name in names:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "unknown"
-    device = jax.devices()[0]
-    return {
-        "versions": versions,
-        "python": platform.python_version(),
-        "device": f"{device.platform}: {device.device_kind}",
-    }

@@ -20,7 +20,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from gradflow.files import whole_file
+from gradflow._util.files import whole_file
 
 FOLDER = Path(__file__).resolve().parent
 NOT_KEPT = "output-not-kept"

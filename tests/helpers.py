@@ -10,8 +10,11 @@ import mpmath
 import numpy as np
 
 import gradflow as gf
-from gradflow import descent, stepping
-from gradflow.charts import FactorChart, ProductChart, SingularChart
+from gradflow import descent
+from gradflow.coordinates.factors import FactorChart
+from gradflow.coordinates.product import ProductChart
+from gradflow.coordinates.singular import SingularChart
+from gradflow.descent import loop as stepping
 
 
 def central_gradient(function: Callable[[Any], Any], x: Any, step: float = 1e-4) -> np.ndarray:

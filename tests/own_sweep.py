@@ -16,11 +16,11 @@ import optax
 from matplotlib.figure import Figure
 
 import gradflow as gf
-from experiments.catalogue import register
-from experiments.experiment import Experiment, Finding, Precision, Protocol, Scale
-from experiments.results import Results
-from experiments.work import Descent
-from gradflow.factorizations import Objective
+from gradflow.objective import Objective
+from gradflow.sweeps.experiment import Experiment, Finding, Precision, Protocol, Scale
+from gradflow.sweeps.registry import register
+from gradflow.sweeps.results import Results
+from gradflow.sweeps.work import Descent
 from gradflow.trajectory import Trajectory
 
 DEPTH, SIZE = 2, 3

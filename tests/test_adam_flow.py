@@ -11,9 +11,9 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import gradflow as gf
-from gradflow.charts import FactorChart
+from gradflow.coordinates.factors import FactorChart
 from gradflow.observables import State
-from gradflow.solvers import LinearlyImplicitExtrapolation
+from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
 from tests.helpers import chain
 
 PROBLEM = gf.matrix_completion(jax.random.key(0), (4, 3), 2, 8, norm=2.0, loss="sum")

@@ -8,8 +8,9 @@ import pytest
 from matplotlib.animation import FFMpegWriter
 from PIL import Image
 
-from gradflow import Outcome, Trajectory, animation
-from gradflow.animation import animate
+from gradflow import Outcome, Trajectory
+from gradflow.plotting import animation
+from gradflow.plotting.animation import animate
 
 TIMES = np.array([0.0, 0.01, 0.1, 1.0, 10.0])
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.baselines import (
+from gradflow.baselines.convex import (
     BaselineOutcome,
     minimum_nuclear_norm,
     optspace,

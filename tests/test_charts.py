@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.charts import FactorChart, SingularChart, balanced_start, growth_of_errors
+from gradflow.coordinates.base import growth_of_errors
+from gradflow.coordinates.factors import FactorChart
+from gradflow.coordinates.product import balanced_start
+from gradflow.coordinates.singular import SingularChart
 from tests.helpers import all_charts, assert_same_flow, moved_by_factors, with_singular_values
 
 RNG = np.random.default_rng(0)

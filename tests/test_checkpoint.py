@@ -16,7 +16,7 @@ import pytest
 
 import gradflow as gf
 from gradflow import descent
-from gradflow.checkpoint import Keeper
+from gradflow.descent.checkpoint import Keeper
 from gradflow.trajectory import Outcome
 from tests.helpers import in_mode, watch_lanes
 

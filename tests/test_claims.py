@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from theory_checks.claims import Case, Confirmation, Verdict, claim, registered, select
-from theory_checks.judging import judge
+from gradflow.claims.definition import Case, Confirmation, Verdict, claim, registered, select
+from gradflow.claims.judging import judge
 
 MET = {"a hypothesis": True}
 

@@ -8,7 +8,7 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.optimize import linprog
 
-from theory_checks.arora2019_alignment import (
+from theory_checks.arora2019.alignment import (
     matrix_f,
     matrix_g,
     matrix_h,
@@ -16,10 +16,10 @@ from theory_checks.arora2019_alignment import (
     stationary_gradients,
     vector_velocity,
 )
-from theory_checks.arora2019_nuclear import ends_of_flows, minimal_trace
-from theory_checks.arora2019_signs import closed_form, integral_of, integrate
-from theory_checks.arora2019_two_values import asymptote
-from theory_checks.arora2019_vectors import Formula
+from theory_checks.arora2019.lemma2 import Formula
+from theory_checks.arora2019.lemma4 import closed_form, integral_of, integrate
+from theory_checks.arora2019.nuclear_norm import ends_of_flows, minimal_trace
+from theory_checks.arora2019.two_values import asymptote
 
 
 def random_matrix(seed, shape):

@@ -6,14 +6,14 @@ import mpmath
 import numpy as np
 import pytest
 
-from theory_checks import Settings
-from theory_checks.razin2020_algebra import entropy, magnitude, nearby_balanced
-from theory_checks.razin2020_loss_bounds import FLOATS, PRECISE, Situation, draw
-from theory_checks.razin2020_sharpness import entropy_rank
-from theory_checks.razin2020_solutions import solution, solution_values
-from theory_checks.razin2020_theorem2 import POSITIONS, moved
-from theory_checks.razin2020_unbalanced import unbalanced_sides
-from theory_checks.search import largest_ratio, worst_points
+from gradflow.claims import Settings
+from gradflow.claims.oracles.search import largest_ratio, worst_points
+from theory_checks.razin2020._sharpness import entropy_rank
+from theory_checks.razin2020.loss_bounds import FLOATS, PRECISE, Situation, draw
+from theory_checks.razin2020.matrix_lemmas import entropy, magnitude, nearby_balanced
+from theory_checks.razin2020.solution_set import solution, solution_values
+from theory_checks.razin2020.theorem2 import POSITIONS, moved
+from theory_checks.razin2020.unbalanced import unbalanced_sides
 
 
 def test_theorem2s_printed_norm_bound_fails_by_hand():

@@ -5,8 +5,8 @@ import mpmath
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from theory_checks.wang2024 import closed_form, equation6, exact_flow, spiked_rank
-from theory_checks.wang2024_flow import depth_one, unbalanced_end
+from theory_checks.wang2024.matrix_flow import depth_one, unbalanced_end
+from theory_checks.wang2024.regression import closed_form, equation6, exact_flow, spiked_rank
 
 
 def test_the_least_squares_flow_agrees_with_an_integrator():
@@ -34,7 +34,7 @@ def test_equation6_fails_by_hand_from_the_solution_itself():
 
 
 def test_the_spiked_identitys_rank_agrees_with_the_library():
-    from gradflow.spectrum import effective_rank_of
+    from gradflow.linalg.spectrum import effective_rank_of
 
     s = np.ones(7)
     s[0] = 1001.0

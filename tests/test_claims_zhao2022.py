@@ -7,13 +7,13 @@ import optax
 import pytest
 
 import gradflow as gf
+from gradflow.claims import Settings
 from tests.helpers import central_gradient, chain
-from theory_checks import Settings
-from theory_checks.adam_study import figure, table, text
-from theory_checks.zhao2022_adam_runs import FORMULAS, Setup, _run, velocities, windows
-from theory_checks.zhao2022_penalty import printed_gradient, push, ratio, ratio_gradient
-from theory_checks.zhao2022_preconditioner import corrected_preconditioner, printed_preconditioner
-from theory_checks.zhao2022_rational import equal, instances, vec
+from theory_checks.zhao2022._rational import equal, instances, vec
+from theory_checks.zhao2022._runs import FORMULAS, Setup, _run, velocities, windows
+from theory_checks.zhao2022.preconditioner import corrected_preconditioner, printed_preconditioner
+from theory_checks.zhao2022.ratio_penalty import printed_gradient, push, ratio, ratio_gradient
+from theory_checks.zhao2022.study import figure, table, text
 
 
 def test_rational_powers_are_those_of_floating_point():

@@ -3,7 +3,7 @@ import json
 import jax
 import pytest
 
-from experiments.command import main
+from gradflow.cli import main
 
 OWN = """
 import numpy as np

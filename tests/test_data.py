@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from gradflow import data
+from gradflow.problems import movielens as data
 
 needs_package = pytest.mark.skipif(
     importlib.util.find_spec("neighbors") is None,

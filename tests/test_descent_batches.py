@@ -12,7 +12,8 @@ import optax
 import pytest
 
 import gradflow as gf
-from gradflow import descent, stepping
+from gradflow import descent
+from gradflow.descent import loop as stepping
 from gradflow.trajectory import Outcome
 from tests.helpers import in_mode, watch_lanes
 

@@ -3,8 +3,8 @@ import pytest
 
 import experiments
 import gradflow as gf
-from experiments import runner
-from experiments.store import Store
+from gradflow.sweeps import runner
+from gradflow.sweeps.store import Store
 from tests.test_experiments_kill import OWN, SHORT, kill_first_worker
 from tests.test_experiments_store import contents
 
@@ -86,7 +86,7 @@ def test_a_scheduler_that_goes_away_ends_the_run(tmp_path):
     import threading
     import time
 
-    from experiments.workers import in_flight
+    from gradflow.sweeps.heartbeat import in_flight
 
     cluster = local_cluster(1)
 

@@ -22,13 +22,17 @@ import pytest
 from rich.console import Console
 
 import experiments
-from experiments import catalogue, commands, live, runner, workers
-from experiments import store as stores
-from experiments.catalogue import known
-from experiments.command import main
-from experiments.experiment import items_of
-from experiments.store import Corrupt, NoSpace, Store, Unwritable
-from experiments.workers import Task, in_flight
+from gradflow.cli import main
+from gradflow.sweeps import commands, runner
+from gradflow.sweeps import progress as live
+from gradflow.sweeps import registry as catalogue
+from gradflow.sweeps import store as stores
+from gradflow.sweeps import worker as workers
+from gradflow.sweeps.experiment import items_of
+from gradflow.sweeps.heartbeat import in_flight
+from gradflow.sweeps.registry import known
+from gradflow.sweeps.store import Corrupt, NoSpace, Store, Unwritable
+from gradflow.sweeps.worker import Task
 from tests.test_experiments_store import contents, full_disk
 
 OWN = Path(__file__).with_name("own_sweep.py")

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import experiments
-from experiments.store import Store
-from experiments.workers import in_flight
+from gradflow.sweeps.heartbeat import in_flight
+from gradflow.sweeps.store import Store
 from tests.test_experiments_store import contents
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,11 +8,11 @@ import pytest
 
 import experiments
 import gradflow as gf
-from experiments import unobserved_entry
-from experiments.unobserved_entry import Cell
-from experiments.wang2024_fig1 import closed_form, features, system
-from experiments.wang2024_fig3 import excess_rank
-from gradflow.factorizations import MatrixProduct
+from experiments.razin2020 import _blowup as unobserved_entry
+from experiments.razin2020._blowup import Cell
+from experiments.wang2024.fig1 import closed_form, features, system
+from experiments.wang2024.fig3 import excess_rank
+from gradflow.factorizations.matrix_product import MatrixProduct
 from tests.quick_runs import results_of
 
 matplotlib.use("Agg")
@@ -152,7 +152,7 @@ def test_wang_figures_2_and_3_share_their_flows(tmp_path):
     assert len(list((tmp_path / "wang2024.blowup").glob("*.nc"))) == len(ranks) == 2
     for _, data in ranks:
         s = data["singular_values"].to_numpy()
-        wanted = [float(gf.spectrum.effective_rank_of(row)) for row in s]
+        wanted = [float(gf.linalg.effective_rank_of(row)) for row in s]
         np.testing.assert_allclose(1 + excess_rank(data), wanted, rtol=1e-13)
     with pytest.raises(ValueError, match="depths"):
         norms.experiment.cells(type(norms.grid)(depths=(1,)))

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import experiment as engine
-from experiments import store as stores
-from experiments.experiment import Item
-from experiments.store import Corrupt, NoSpace, Store, Unwritable
+from gradflow.sweeps import experiment as engine
+from gradflow.sweeps import store as stores
+from gradflow.sweeps.experiment import Item
+from gradflow.sweeps.store import Corrupt, NoSpace, Store, Unwritable
 from tests.own_sweep import Cell, Sweep
 
 CELL = Cell(rate=0.1, seed=0, steps=10, stop_loss=1e-3, pause=0.0, fault="")

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from experiments import regularised
-from experiments.regularised import Baseline, Cell, Task
-from experiments.zhao2022_preconditioner import printed
-from experiments.zhao2022_tables import TABLE_1, TABLE_3, TABLE_4, reproduces
-from gradflow import preconditioners
+from experiments.zhao2022 import _completion as regularised
+from experiments.zhao2022._completion import Baseline, Cell, Task
+from experiments.zhao2022.preconditioner import printed
+from experiments.zhao2022.tables import TABLE_1, TABLE_3, TABLE_4, reproduces
+from gradflow.factorizations import end_to_end as preconditioners
 from tests.quick_runs import results_of
 
 matplotlib.use("Agg")

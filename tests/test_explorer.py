@@ -12,7 +12,7 @@ import optax
 import pytest
 
 import gradflow as gf
-from gradflow import explorer
+from gradflow.plotting import explorer
 from gradflow.trajectory import Outcome, Trajectory
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.initializations import relative_unbalancedness
+from gradflow.factorizations.balance import relative_unbalancedness
 from tests.helpers import chain, with_singular_values
 
 RNG = np.random.default_rng(0)

@@ -1,9 +1,9 @@
 import jax
 import numpy as np
 
-from theory_checks import Case, Claim, Confirmation, Settings, check, registered
+from gradflow.claims import Case, Claim, Confirmation, Settings, check, registered
+from gradflow.claims.registry import load_papers
 from theory_checks.order import ORDER
-from theory_checks.papers import load_papers
 
 
 def made(function, control=None):

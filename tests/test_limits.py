@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from theory_checks.limits import extrapolate
-from theory_checks.runs import STENCIL, clustered, derivative
+from gradflow.claims.oracles.differences import STENCIL, clustered, derivative
+from gradflow.claims.oracles.extrapolation import extrapolate
 
 
 def test_a_power_law_in_geometric_times_gives_its_limit_exactly():

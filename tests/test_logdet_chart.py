@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.logdet_chart import LogDetChart, _Powers, choose_pivot
+from gradflow.coordinates.logdet import LogDetChart, _Powers, choose_pivot
 from tests.helpers import all_charts, assert_same_flow, moved_by_factors
 
 CELLS = list(itertools.product((0, 1), (0, 1)))

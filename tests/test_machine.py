@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from gradflow import machine
-from gradflow.machine import compile_quickly, cores, next_number, take_core
+from gradflow._util import processes as machine
+from gradflow._util.processes import compile_quickly, cores, next_number, take_core
 
 
 @pytest.fixture

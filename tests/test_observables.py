@@ -10,7 +10,8 @@ from jax.flatten_util import ravel_pytree
 
 import gradflow as gf
 from gradflow import observables
-from gradflow.charts import FactorChart, ProductChart
+from gradflow.coordinates.factors import FactorChart
+from gradflow.coordinates.product import ProductChart
 from gradflow.observables import State, default_observables, resolve
 from tests.helpers import central_gradient, chain
 

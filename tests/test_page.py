@@ -3,8 +3,8 @@ import subprocess
 
 import pytest
 
-from gradflow.files import replace_between
-from theory_checks import page
+from gradflow._util.files import replace_between
+from gradflow.claims.report import page
 
 ROW = {
     "id": "arora2019.a", "verdict": "holds", "kind": "identity", "statement": r"a^{1/2} = b",

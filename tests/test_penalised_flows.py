@@ -10,7 +10,7 @@ import pytest
 from scipy.integrate import quad, solve_ivp
 
 import gradflow as gf
-from gradflow.solvers import LinearlyImplicitExtrapolation
+from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
 from tests.helpers import chain, with_singular_values
 
 WEIGHT = 0.2

@@ -11,8 +11,9 @@ import pytest
 
 import gradflow as gf
 from gradflow import penalties
-from gradflow.charts import FactorChart, balanced_start
-from gradflow.describe import describe
+from gradflow._util.provenance import describe
+from gradflow.coordinates.factors import FactorChart
+from gradflow.coordinates.product import balanced_start
 from gradflow.observables import State
 from tests.helpers import central_gradient, chain, with_singular_values
 

@@ -7,7 +7,7 @@ import pytest
 
 import gradflow as gf
 from gradflow import optimizers
-from gradflow.polar import best_odd, halley_weights, plan, polar_factor
+from gradflow.linalg.polar_iteration import best_odd, halley_weights, plan, polar_factor
 from tests.helpers import with_singular_values
 
 FORMS = pytest.mark.parametrize("rational", [0, 1, 2, 3])

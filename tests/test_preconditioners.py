@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.preconditioners import end_to_end
-from gradflow.spectrum import left_power, right_power
+from gradflow.factorizations.end_to_end import end_to_end
+from gradflow.linalg.spectrum import left_power, right_power
 from tests.helpers import with_singular_values
 
 RNG = np.random.default_rng(0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.command import main
+from gradflow.cli import main
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 ALL = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)

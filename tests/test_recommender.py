@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 import experiments
-from experiments import recommender, recommender_training, zhao2022_ratings, zhao2022_table2
-from experiments.recommender import Parts, Rows
-from experiments.zhao2022_ratings import Embedding, Matrix, Split
-from experiments.zhao2022_table2 import METHODS, Table2
-from gradflow.penalties import ratio_gradient
+from experiments.zhao2022 import _ratings as zhao2022_ratings
+from experiments.zhao2022 import _recommender as recommender
+from experiments.zhao2022 import _training as recommender_training
+from experiments.zhao2022 import table2 as zhao2022_table2
+from experiments.zhao2022._ratings import Embedding, Matrix, Split
+from experiments.zhao2022._recommender import Parts, Rows
+from experiments.zhao2022.table2 import METHODS, Table2
+from gradflow.penalties.nuclear_frobenius import ratio_gradient
 
 matplotlib.use("Agg")
 USERS, ITEMS = 7, 9

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 
-from gradflow.solvers import LinearlyImplicitExtrapolation
+from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
 
 START = np.array([0.8, 0.1])
 

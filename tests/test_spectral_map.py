@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.spectral_map import spectral_map
+from gradflow.linalg.spectral_map import spectral_map
 from tests.helpers import with_singular_values
 
 RNG = np.random.default_rng(0)

@@ -10,7 +10,7 @@ import pytest
 import scipy.linalg
 
 import gradflow as gf
-from gradflow import spectrum
+from gradflow.linalg import spectrum
 from tests.helpers import central_gradient, orthonormal, precise_power, with_singular_values
 
 RNG = np.random.default_rng(0)
@@ -373,4 +373,4 @@ def test_log_singular_values_where_both_coincide():
 
 
 def test_the_names_are_public():
-    assert gf.spectrum is spectrum
+    assert gf.linalg is spectrum

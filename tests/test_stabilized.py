@@ -11,9 +11,9 @@ import optimistix
 import pytest
 
 import gradflow as gf
-from gradflow import rkc3_coefficients
-from gradflow.spectral_radius import SpectralRadius
-from gradflow.stabilized import RKC2, RKC3
+from gradflow.ode import rkc3_coefficients
+from gradflow.ode.chebyshev import RKC2, RKC3
+from gradflow.ode.spectral_radius import SpectralRadius
 
 
 def solvers(*some):

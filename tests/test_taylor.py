@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from theory_checks import taylor
+from gradflow.claims.oracles import taylor
 
 W = np.array([[0.1, 0.03], [-0.02, 0.08]])
 

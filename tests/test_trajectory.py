@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 import gradflow as gf
-from gradflow.describe import describe, fingerprint
+from gradflow._util.provenance import describe, fingerprint
 from gradflow.trajectory import Outcome, Trajectory, named_arrays
 
 OBJECTIVE = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 3, 2)))

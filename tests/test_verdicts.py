@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 import gradflow as gf
+from gradflow.claims import Settings, check, select
+from gradflow.claims.oracles.singular_values import large_cases, small_cases
+from gradflow.claims.registry import load_papers
 from tests.verdicts import VERDICTS
-from theory_checks import Settings, check, select
-from theory_checks.papers import load_papers
-from theory_checks.singular_dynamics import large_cases, small_cases
 
 load_papers()
 
@@ -31,7 +31,7 @@ def test_unbalancedness_drifts_by_less_than_1e_8_at_100x100():
     )
     assert flow.outcome is gf.Outcome.REACHED_LOSS
     final = tuple(flow.final[f"W_{j}"] for j in (1, 2, 3))
-    assert float(gf.initializations.relative_unbalancedness(final)) < 1e-8
+    assert float(gf.factorizations.relative_unbalancedness(final)) < 1e-8
     assert np.all(np.diff(flow["loss"]) <= 0)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from theory_checks import Settings, check, select
-from theory_checks.papers import load_papers
+from gradflow.claims import Settings, check, select
+from gradflow.claims.registry import load_papers
 
 VERDICTS = {
     "arora2019.lem1": "holds",

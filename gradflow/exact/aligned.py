@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from gradflow.exact.record import (
+from gradflow.exact._record import (
     TOLERANCE,
     balanced_matrix_start,
     factors_of,
@@ -15,9 +15,12 @@ from gradflow.exact.record import (
     trajectory,
 )
 from gradflow.exact.singular_value import value_and_gap
-from gradflow.factorizations import Factors, Objective
+from gradflow.factorizations.base import Factors
+from gradflow.objective import Objective
 from gradflow.observables import Observe
-from gradflow.problems import AbstractProblem, LeastSquares, MatrixCompletion
+from gradflow.problems.base import AbstractProblem
+from gradflow.problems.completion import MatrixCompletion
+from gradflow.problems.regression import LeastSquares
 from gradflow.trajectory import Trajectory
 
 

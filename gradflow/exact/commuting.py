@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array
 from scipy.integrate import DOP853
 
-from gradflow.exact.record import (
+from gradflow.exact._record import (
     TOLERANCE,
     balanced_matrix_start,
     factors_of,
@@ -15,9 +15,10 @@ from gradflow.exact.record import (
     trajectory,
 )
 from gradflow.exact.singular_value import pushed
-from gradflow.factorizations import Factors, Objective
+from gradflow.factorizations.base import Factors
+from gradflow.objective import Objective
 from gradflow.observables import Observe
-from gradflow.problems import MatrixSensing
+from gradflow.problems.sensing import MatrixSensing
 from gradflow.trajectory import Trajectory
 
 _NEAR = 1e-8

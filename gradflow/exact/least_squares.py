@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from gradflow._validate import finite_array
-from gradflow.exact.record import record_times, require_float64, trajectory
+from gradflow._util.validate import finite_array
+from gradflow.exact._record import record_times, require_float64, trajectory
 from gradflow.observables import Observe
-from gradflow.problems import LeastSquares
+from gradflow.problems.regression import LeastSquares
 from gradflow.trajectory import Trajectory
 
 

@@ -27,11 +27,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.polynomial.polynomial import polyder, polyval
 
-from gradflow._validate import whole
-from gradflow.exact.record import record_times, require_float64, trajectory
+from gradflow._util.validate import whole
+from gradflow.exact._record import record_times, require_float64, trajectory
+from gradflow.linalg.spectrum import log_singular_values_2x2
 from gradflow.observables import Observe
-from gradflow.problems import AbstractProblem, MatrixCompletion
-from gradflow.spectrum import log_singular_values_2x2
+from gradflow.problems.base import AbstractProblem
+from gradflow.problems.completion import MatrixCompletion
 from gradflow.trajectory import Trajectory
 
 LEAST_ENTRY = 8.0

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 from scipy.special import digamma, expit
 
-from gradflow._validate import positive, whole
+from gradflow._util.validate import positive, whole
 
 _TERMS = 60  # of series of ratio 1/2
 _TINY = 1e-140  # targets whose powers underflow count as 0

@@ -18,8 +18,8 @@ from collections.abc import Callable
 
 import optax
 
-from gradflow.optimizers.moments import adam, adamax, adamw, amsgrad, nadam, radam
-from gradflow.optimizers.rate import Rate
+from gradflow.optimizers._rate import Rate
+from gradflow.optimizers.adam_family import adam, adamax, adamw, amsgrad, nadam, radam
 from gradflow.optimizers.scaled import adadelta, adagrad, rmsprop
 from gradflow.optimizers.steepest import gd, group_rmsprop, momentum
 

@@ -4,8 +4,8 @@ import math
 
 import optax
 
-from gradflow.optimizers.rate import Rate, checked, descend, in_range
-from gradflow.optimizers.rules import scale_by_adagrad
+from gradflow.optimizers._rate import Rate, checked, descend, in_range
+from gradflow.optimizers._rules import scale_by_adagrad
 
 
 def adagrad(

@@ -4,8 +4,8 @@ import math
 
 import optax
 
-from gradflow.optimizers.rate import Rate, descend, in_range
-from gradflow.optimizers.rules import scale_by_group_rms
+from gradflow.optimizers._rate import Rate, descend, in_range
+from gradflow.optimizers._rules import scale_by_group_rms
 
 
 def gd(learning_rate: Rate) -> optax.GradientTransformation:

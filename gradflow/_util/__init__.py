@@ -1,0 +1,1 @@
+"""Validation, files, provenance, processes, progress: nothing that knows a problem."""

@@ -1,0 +1,91 @@
+"""This process: its cores, its compiler, its memory; and the machine under it."""
+
+import gc
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+_QUICK_FLAGS = (
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_use_fusion_emitters=false",
+)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def compile_quickly() -> None:
+    """Have programs compiled in half the time and run a tenth slower; before JAX computes.
+
+    For sessions that run many small programs once each. The flags are those of jaxlib 0.10; under
+    another version, which may not know them and would end the process, nothing is done.
+    """
+    if version("jaxlib").startswith("0.10."):
+        given = os.environ.get("XLA_FLAGS", "")
+        new = [flag for flag in _QUICK_FLAGS if flag.partition("=")[0] not in given]
+        os.environ["XLA_FLAGS"] = " ".join([*given.split(), *new])
+
+
+def take_core(number: int, of: int) -> None:
+    """Keep this process on one core, if there are as many processes as cores.
+
+    Compiled programs are half as fast again for it: their threads would otherwise run on cores that
+    other processes need. Fewer processes stay free: two such pools would take the same cores.
+
+    Args:
+      number: which of the processes this is, from 0 on.
+      of: how many there are.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    allowed = sorted(os.sched_getaffinity(0))
+    if 1 < of == len(allowed):
+        os.sched_setaffinity(0, {allowed[number % of]})
+
+
+def next_number(counter: Any) -> int:
+    """Draw a number from a `multiprocessing.Value` that several processes share."""
+    with counter.get_lock():
+        counter.value += 1
+        return int(counter.value) - 1
+
+
+def processor_name() -> str:
+    """The model as the system names it, with family and model number where the name says little."""
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return platform.processor() or platform.machine()
+    lines = path.read_text().split("\n\n")[0].splitlines()
+    known = {key.strip(): value.strip() for key, _, value in (s.partition(":") for s in lines)}
+    name = known.get("model name", platform.machine())
+    if "cpu family" in known:
+        name += f" (family {known['cpu family']}, model {known.get('model', '?')})"
+    return name
+
+
+_MAPS = Path("/proc/self/maps")
+
+
+def forget_programs(most: int = 20_000) -> bool:
+    """Drop all compiled programs if they take more than so many memory maps; say whether.
+
+    Linux ends a process that has 65,530 of them. A flow's program takes some 800, so a session that
+    solves flows of a hundred shapes gets there. Where there is no such count, nothing is dropped.
+
+    Args:
+      most: memory maps to allow.
+    """
+    if not _MAPS.exists() or _MAPS.read_bytes().count(b"\n") <= most:
+        return False
+    jax.clear_caches()
+    gc.collect()
+    return True

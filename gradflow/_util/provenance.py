@@ -1,0 +1,70 @@
+"""What determines a result, as plain values, for the attributes of stored runs."""
+
+import functools
+import hashlib
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+if TYPE_CHECKING:
+    pass
+
+
+def fingerprint(tree: Any) -> str:
+    """SHA-256 of all arrays of a tree: shapes, precisions and values."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        if eqx.is_array_like(leaf):
+            array = np.ascontiguousarray(leaf)
+            digest.update(f"{array.dtype}{array.shape}".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def describe_function(function: Any) -> str:
+    """A function's name; of a `functools.partial`, with the arguments it fixes."""
+    if isinstance(function, functools.partial):
+        fixed = [repr(value) for value in function.args]
+        fixed += [f"{name}={value!r}" for name, value in function.keywords.items()]
+        return f"{describe_function(function.func)}({', '.join(fixed)})"
+    return getattr(function, "__qualname__", type(function).__name__)
+
+
+def describe(objective: Any) -> dict[str, Any]:
+    """What an objective is made of: problem (with a fingerprint), factorisation, penalty."""
+    problem, model, penalty = objective.problem, objective.factorization, objective.penalty
+    return {
+        "problem": type(problem).__name__,
+        "shape": list(problem.shape),
+        "observations": problem.observations,
+        "loss_convention": problem.convention,
+        "has_truth": problem.truth is not None,
+        "data_sha256": fingerprint(problem),
+        "factorization": type(model).__name__,
+        "factor_shapes": [list(shape) for shape in model.factor_shapes],
+        "penalty": None
+        if penalty is None
+        else {"kind": type(penalty).__name__}
+        | {k: v if isinstance(v, str) else float(v) for k, v in vars(penalty).items()},
+    }
+
+
+def provenance() -> dict[str, Any]:
+    """Versions of what computes, and on what."""
+    names = ("gradflow", "jax", "jaxlib", "diffrax", "optax", "numpy")
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "unknown"
+    device = jax.devices()[0]
+    return {
+        "versions": versions,
+        "python": platform.python_version(),
+        "device": f"{device.platform}: {device.device_kind}",
+    }

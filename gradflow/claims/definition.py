@@ -1,0 +1,233 @@
+r"""What a claim is: cases that meet its hypotheses, a statement, a negative control.
+
+A claim is a function that yields cases. Each case proves that the printed hypotheses are met, and
+gives a residual (identity: should be 0) or a slack (inequality: should not be negative), each with
+its numerical floor: how far the number itself may be off, found by recomputing more accurately. How
+that becomes a verdict is in `judging`. The negative control is the same function with
+a constant, sign or exponent broken; it must come out as fails.
+"""
+
+import enum
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+Kind = Literal[
+    "identity", "inequality", "limit", "probability", "conservation", "algebra", "approximation"
+]
+
+
+class Verdict(enum.StrEnum):
+    """What a check found; the rules are in `judging`."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    APPROXIMATES = "approximates"
+    UNREACHABLE = "unreachable"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How hard to check.
+
+    Attributes:
+      full: larger and more cases.
+      seed: for every random choice.
+      quick: without the cases that take minutes.
+    """
+
+    full: bool = False
+    seed: int = 0
+    quick: bool = False
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """A violation recomputed outside floating point.
+
+    Attributes:
+      violated: whether it is violated there too.
+      text: the computation in plain numbers, so that a reader can redo it.
+    """
+
+    violated: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case of a claim, over any number of times or instances.
+
+    Give exactly one of `residual`, `slack` and `unreachable`. The first two should be relative (to
+    the size of the two sides), so that floors compare.
+
+    Attributes:
+      name: what the case is.
+      residual: |left - right| of an identity, or the distance from a limit.
+      slack: the larger minus the smaller side of an inequality.
+      floor: the uncertainty of each number, a scalar or one for each.
+      hypotheses: each printed hypothesis and whether this case was found to meet it.
+      size: what "smallest counterexample" compares, for instance the number of matrix entries.
+      witness: from an index into the values to plain numbers that show the case there.
+      confirm: from an index to a recomputation with at least 50 digits, or exactly.
+      notes: what a reader should know, for instance the measured sharpness.
+      counts: False for a case that is shown and not judged, such as an approximation where nobody
+        claims that it is good.
+      unreachable: why float64 has no case like this one, in numbers.
+    """
+
+    name: str
+    residual: Any = None
+    slack: Any = None
+    floor: Any = 0.0
+    hypotheses: Mapping[str, bool] = field(default_factory=dict)
+    size: float = 0.0
+    witness: Callable[[int], Mapping[str, Any]] | None = None
+    confirm: Callable[[int], Confirmation] | None = None
+    notes: str = ""
+    counts: bool = True
+    unreachable: str = ""
+
+    def __post_init__(self) -> None:
+        given = (self.residual is not None) + (self.slack is not None) + bool(self.unreachable)
+        if given != 1:
+            raise ValueError(
+                f"Case {self.name!r} needs exactly one of residual, slack and unreachable."
+            )
+        if not self.hypotheses:
+            raise ValueError(f"Case {self.name!r} shows no hypothesis; name what it meets.")
+
+    @property
+    def violation(self) -> np.ndarray:
+        """How far each number is on the wrong side of zero; 0 where it is not."""
+        if self.residual is not None:
+            return np.atleast_1d(np.abs(np.asarray(self.residual, float)))
+        return np.atleast_1d(np.maximum(-np.asarray(self.slack, float), 0.0))
+
+    @property
+    def floors(self) -> np.ndarray:
+        """The floor of each number."""
+        return np.broadcast_to(np.asarray(self.floor, float), self.violation.shape)
+
+
+CheckFunction = Callable[..., Iterator[Case]]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A printed statement and how it is checked.
+
+    Attributes:
+      id: as in the ledger, `paper.label`.
+      kind: how it is checked.
+      statement: the statement, in LaTeX.
+      where: its place in the paper.
+      function: yields cases; takes `Settings` and the parameters that the control changes.
+      control: the parameters of the negative control.
+      control_text: what the control breaks, in words.
+      resolution: the largest floor that still says something.
+      accuracy: of an approximation, the relative error up to which it is one.
+      corrects: for a corrected statement, the id of the one that fails.
+      corrected: the id of the corrected statement, where the printed one fails.
+      flaw: for a statement that fails, where the printed argument breaks, in a sentence.
+      picture: draws a figure; one function for all parts of a theorem is called once.
+    """
+
+    id: str
+    kind: Kind
+    statement: str
+    where: str
+    function: CheckFunction
+    control: Mapping[str, Any]
+    control_text: str
+    resolution: float = 1e-6
+    accuracy: float = 0.1
+    corrects: str | None = None
+    corrected: str | None = None
+    flaw: str = ""
+    picture: "Callable[[], Figure] | None" = None
+
+    def cases(self, settings: Settings, broken: bool = False) -> Iterator[Case]:
+        """The cases, of the claim as printed or of its negative control."""
+        return self.function(settings, **(self.control if broken else {}))
+
+
+_REGISTRY: dict[str, Claim] = {}
+
+
+def _place(function: CheckFunction) -> tuple[str, str]:
+    return function.__module__, function.__qualname__
+
+
+def claim(
+    id: str,
+    *,
+    kind: Kind,
+    statement: str,
+    where: str,
+    control: Mapping[str, Any],
+    control_text: str = "",
+    resolution: float = 1e-6,
+    accuracy: float = 0.1,
+    corrects: str | None = None,
+    corrected: str | None = None,
+    flaw: str = "",
+    picture: "Callable[[], Figure] | None" = None,
+) -> Callable[[CheckFunction], Claim]:
+    """Turn a function that yields cases into a claim, and register it under its id.
+
+    Args:
+      id: `paper.label`; must be new, unless the same function is defined once more, as when a
+        cell of a notebook is run again.
+      kind: identity, inequality, limit, ....
+      statement: the statement in LaTeX.
+      where: its place.
+      control: keyword arguments of the function that break the statement on purpose.
+      control_text: what they break, in words.
+      resolution: the largest floor that still says something.
+      accuracy: of an approximation, the relative error up to which it is one.
+      corrects: the id of the printed statement that this one corrects.
+      corrected: the id of the corrected statement.
+      flaw: for a statement that fails, where the printed argument breaks, in a sentence.
+      picture: draws a figure of the claim.
+
+    Raises:
+      ValueError: if the id is taken or there is no control.
+    """
+
+    def register(function: CheckFunction) -> Claim:
+        if id in _REGISTRY and _place(_REGISTRY[id].function) != _place(function):
+            raise ValueError(f"There is a claim {id!r} already; choose another id.")
+        if not control:
+            raise ValueError(f"Claim {id!r} has no negative control; give one.")
+        made = Claim(
+            id=id,
+            kind=kind,
+            statement=statement,
+            where=where,
+            function=function,
+            control=dict(control),
+            control_text=control_text or ", ".join(f"{k} = {v}" for k, v in control.items()),
+            resolution=resolution,
+            accuracy=accuracy,
+            corrects=corrects,
+            corrected=corrected,
+            flaw=flaw,
+            picture=picture,
+        )
+        _REGISTRY[id] = made
+        return made
+
+    return register
+
+
+def defined() -> dict[str, Claim]:
+    """All claims so far, by id, in the order of their definition."""
+    return dict(_REGISTRY)

@@ -1,0 +1,241 @@
+r"""How cases become a verdict.
+
+* holds: every residual is within its floor, no slack is below minus its floor, and each floor is
+  small enough.
+* fails: somewhere the violation is more than `FAR` floors; the smallest counterexample is confirmed
+  outside floating point. Without that confirmation the verdict is inconclusive: until then it may
+  be our bug.
+* inconclusive: anything between, or a floor too high to say.
+* approximates: for what a paper states as an approximation. The residuals are relative errors, and
+  those of all cases that count are at most the claim's `accuracy`; it fails where one is more than
+  `FAR_OFF` times that, and that is confirmed.
+* unreachable: no case meets the hypotheses in float64, and each says what would be needed.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradflow.claims.definition import Case, Kind, Verdict
+
+FAR = 100.0
+"""How many floors a violation must exceed to refute."""
+
+FAR_OFF = 3.0
+"""How many times its accuracy an approximation must miss to be refuted."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What judging the cases gave.
+
+    Attributes:
+      verdict: see the module's docstring.
+      residual: the largest violation (0 for an inequality that is kept everywhere).
+      floor: the floor there (the largest floor, if nothing is violated).
+      slack: the smallest slack of an inequality, else None.
+      cases: how many cases were judged.
+      points: how many numbers in all.
+      reason: why, in a sentence.
+      counterexample: for a violation, plain numbers and the confirmation.
+      notes: the cases' notes.
+      hypotheses: all hypotheses that were checked.
+    """
+
+    verdict: Verdict
+    residual: float
+    floor: float
+    slack: float | None
+    cases: int
+    points: int
+    reason: str
+    counterexample: Mapping[str, Any] | None
+    notes: tuple[str, ...]
+    hypotheses: tuple[str, ...]
+
+
+def judge(
+    cases: list[Case],
+    kind: Kind,
+    resolution: float,
+    *,
+    must_confirm: bool,
+    accuracy: float = 0.1,
+) -> Finding:
+    """Apply the rules of the module's docstring.
+
+    Args:
+      cases: at least one that counts; all must meet their hypotheses, but for unreachable ones.
+      kind: the claim's kind.
+      resolution: floors above this are too high to say anything.
+      accuracy: of an approximation.
+      must_confirm: whether `fails` needs a confirmation outside floating point.
+
+    Returns:
+      The finding.
+
+    Raises:
+      ValueError: if there is no case, or one does not meet its hypotheses: then the check is wrong.
+    """
+    everything = cases
+    for case in cases:
+        unmet = [name for name, met in case.hypotheses.items() if not met]
+        if unmet and not case.unreachable:
+            raise ValueError(f"Case {case.name!r} does not meet its hypothesis {unmet[0]!r}.")
+    cases = [case for case in everything if case.counts and not case.unreachable]
+    if not cases:
+        return _out_of_reach(everything)
+    far, top_floor = FAR, max(_open_floor(case) for case in cases)
+    if kind == "approximation":
+        far, resolution = FAR_OFF, accuracy / FAR_OFF
+        cases = [_allowing(case, accuracy) for case in cases]
+    worst = max(cases, key=_excess)
+    at = int(np.argmax(_excesses(worst)))
+    violation, floor = float(worst.violation[at]), float(worst.floors[at])
+    slacks = [float(np.min(case.slack)) for case in cases if case.slack is not None]
+    counterexample = None
+    if not math.isfinite(violation):
+        verdict, reason = Verdict.INCONCLUSIVE, f"{worst.name}: the value is not a finite number"
+    elif _excess(worst) > far:
+        verdict, reason, counterexample = _refute(cases, far, must_confirm)
+    elif top_floor > resolution:
+        high = max(cases, key=_open_floor)
+        verdict = Verdict.INCONCLUSIVE
+        reason = f"{high.name}: floor {top_floor:.1e} exceeds the resolution {resolution:.0e}"
+    elif _excess(worst) > 1:
+        verdict = Verdict.INCONCLUSIVE
+        reason = (
+            f"{worst.name}: violation {violation:.1e} is {_excess(worst):.1f} times its floor, "
+            f"neither within it nor above {far:g} times"
+        )
+    elif kind == "approximation":
+        verdict = Verdict.APPROXIMATES
+        reason = (
+            f"{worst.name}: relative error {violation:.1e}, the largest, is within {accuracy:g}"
+        )
+    else:
+        verdict, reason = Verdict.HOLDS, "within the floor everywhere"
+    return Finding(
+        verdict=verdict,
+        residual=violation,
+        floor=floor if violation > 0 else top_floor,
+        slack=min(slacks) if slacks else None,
+        cases=len(cases),
+        points=sum(case.violation.size for case in cases),
+        reason=reason,
+        counterexample=counterexample,
+        notes=_notes(everything),
+        hypotheses=tuple(dict.fromkeys(name for case in cases for name in case.hypotheses)),
+    )
+
+
+def spared(cases: list[Case], kind: Kind, accuracy: float) -> set[str]:
+    """Names of the cases that count and on which a statement is not violated.
+
+    Where a printed statement fails, its control says something on these alone: the printed
+    counterexamples refute the control, too.
+
+    Args:
+      cases: of the statement as printed.
+      kind: the claim's kind.
+      accuracy: of an approximation.
+    """
+    kept: set[str] = set()
+    violated: set[str] = set()
+    for case in cases:
+        if not case.counts or case.unreachable:
+            continue
+        allowed = _allowing(case, accuracy) if kind == "approximation" else case
+        (kept if _excess(allowed) <= 1 else violated).add(case.name)
+    return kept - violated
+
+
+def _allowing(case: Case, accuracy: float) -> Case:
+    return dataclasses.replace(case, floor=case.floors + accuracy)
+
+
+def _out_of_reach(cases: list[Case]) -> Finding:
+    """The finding where no case meets the hypotheses."""
+    reasons = [f"{case.name}: {case.unreachable}" for case in cases if case.unreachable]
+    if not reasons:
+        raise ValueError("The check yielded no case that counts; a verdict needs at least one.")
+    return Finding(
+        verdict=Verdict.UNREACHABLE,
+        residual=math.nan,
+        floor=math.nan,
+        slack=None,
+        cases=0,
+        points=0,
+        reason="; ".join(reasons),
+        counterexample=None,
+        notes=_notes(cases),
+        hypotheses=tuple(dict.fromkeys(name for case in cases for name in case.hypotheses)),
+    )
+
+
+def _notes(cases: list[Case]) -> tuple[str, ...]:
+    return tuple(f"{case.name}: {case.notes}" for case in cases if case.notes)
+
+
+def _open_floor(case: Case) -> float:
+    """The largest floor that matters: not one under a slack that exceeds it."""
+    floors = case.floors
+    if case.slack is not None:
+        floors = np.where(np.atleast_1d(np.asarray(case.slack, float)) > floors, 0.0, floors)
+    return float(np.max(floors))
+
+
+def _excesses(case: Case) -> np.ndarray:
+    violation, floors = case.violation, case.floors
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(violation > 0, violation / floors, 0.0)
+    return np.where(np.isfinite(violation) & ~np.isnan(ratio), ratio, np.inf)
+
+
+def _excess(case: Case) -> float:
+    return float(np.max(_excesses(case)))
+
+
+def _refute(
+    cases: list[Case], far: float, must_confirm: bool
+) -> tuple[Verdict, str, Mapping[str, Any] | None]:
+    """Take the smallest violating case, and confirm it."""
+    violating = [case for case in cases if _excess(case) > far]
+    case = min(violating, key=lambda c: (c.confirm is None, c.size))
+    excess = _excesses(case)
+    at = int(np.argmax(np.where(np.isfinite(case.violation), excess, -1.0)))
+    found: dict[str, Any] = {
+        "case": case.name,
+        "violation": float(case.violation[at]),
+        "floor": float(case.floors[at]),
+    }
+    if case.witness is not None:
+        found |= dict(case.witness(at))
+    if case.confirm is None:
+        found["confirmed"] = False
+        if must_confirm:
+            return (
+                Verdict.INCONCLUSIVE,
+                f"{case.name}: violated by {excess[at]:.1e} floors, but not confirmed outside "
+                "floating point",
+                found,
+            )
+        return Verdict.FAILS, f"{case.name}: violated by {excess[at]:.1e} floors", found
+    confirmation = case.confirm(at)
+    found["confirmed"] = confirmation.violated
+    found["confirmation"] = confirmation.text
+    if not confirmation.violated:
+        return (
+            Verdict.INCONCLUSIVE,
+            f"{case.name}: violated in float64 but not in high precision",
+            found,
+        )
+    return (
+        Verdict.FAILS,
+        f"{case.name}: violated by {excess[at]:.1e} floors, confirmed in 50 digits or exactly",
+        found,
+    )

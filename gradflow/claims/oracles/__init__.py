@@ -1,0 +1,1 @@
+"""Independent computations that verdicts rest on."""

@@ -1,0 +1,61 @@
+"""Where the claims are: the papers' packages, and files of one's own."""
+
+import itertools
+from functools import cache
+from pathlib import Path
+
+from gradflow._util.plugins import papers, run_module
+from gradflow.claims.definition import Claim, defined
+from gradflow.claims.paper import Paper
+
+
+@cache
+def load_papers() -> dict[str, Paper]:
+    """Import the papers' packages, which registers their claims; by key, in order of years.
+
+    Raises:
+      AttributeError: if a package has no `PAPER`.
+    """
+    return {module.PAPER.key: module.PAPER for module in papers("theory_checks")}
+
+
+def load_file(path: Path) -> None:
+    """Run a Python file that registers claims; a second time does nothing.
+
+    Raises:
+      ValueError: if it does not exist or is not a Python file.
+    """
+    run_module(path, f"claims_of_{path.stem}")
+
+
+def registered() -> dict[str, Claim]:
+    """All claims by id: the papers' in their order, then others in that of their definition."""
+    listed = [made.id for paper in load_papers().values() for made in paper.claims]
+    place = dict(zip(listed, itertools.count(), strict=False))
+
+    def key(id: str) -> tuple[int, bool]:
+        printed = id.removesuffix(".corrected")
+        return place.get(printed, len(place)), id != printed
+
+    return {id: made for id, made in sorted(defined().items(), key=lambda item: key(item[0]))}
+
+
+def select(patterns: list[str]) -> list[Claim]:
+    """Claims by id or prefix (`razin2020`, `razin2020.thm1`), in the ledger's order; all if empty.
+
+    Raises:
+      ValueError: if a pattern matches nothing; it lists what there is.
+    """
+    known = registered()
+    for pattern in patterns:
+        if not any(_matches(id, pattern) for id in known):
+            raise ValueError(f"No claim {pattern!r}; known are {', '.join(known)}.")
+    return [
+        made
+        for id, made in known.items()
+        if not patterns or any(_matches(id, pattern) for pattern in patterns)
+    ]
+
+
+def _matches(id: str, pattern: str) -> bool:
+    return id == pattern or id.startswith(pattern.rstrip(".") + ".")

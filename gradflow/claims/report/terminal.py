@@ -1,0 +1,100 @@
+"""The ledger as a table on the terminal and as JSON."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gradflow._util.files import whole_file
+from gradflow.claims.definition import Claim
+from gradflow.claims.registry import load_file, registered
+from gradflow.claims.report.page import Row, margin
+
+COLOURS = {
+    "holds": "green",
+    "approximates": "cyan",
+    "fails": "red",
+    "unreachable": "magenta",
+    "inconclusive": "yellow",
+    "crashed": "bold red",
+}
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """One row a claim: verdict, margin, cases, control, time."""
+    result = Table(
+        title="Verdicts",
+        caption="margin: relative residual against its numerical floor, or smallest relative slack",
+        caption_justify="left",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for name in ("claim", "verdict", "margin", "cases", "control", "time"):
+        justify = "right" if name in ("cases", "time") else "left"
+        result.add_column(name, justify=justify, no_wrap=True)
+    for row in rows:
+        result.add_row(
+            row["id"],
+            Text(row["verdict"], style=COLOURS[row["verdict"]]),
+            margin(row),
+            f"{row['cases']}" if row["cases"] else "-",
+            Text(row["control"], style="default" if row["control"] == "fails" else "bold red"),
+            f"{row['seconds']:.0f} s",
+        )
+    return result
+
+
+def details(rows: Sequence[Row], console: Console) -> None:
+    """Below the table: counterexamples, crashes, controls that did not fail, open verdicts."""
+    for row in rows:
+        id = row["id"]
+        if row["error"]:
+            console.print(f"\n[bold red]{id} crashed[/]", highlight=False)
+            console.print(Text(row["error"]))
+        if row["counterexample"]:
+            console.print(f"\n[bold]{id}: counterexample[/]")
+            for name, value in row["counterexample"].items():
+                console.print(Text(f"  {name}: {value}"))
+        if row["verdict"] == "inconclusive":
+            console.print(Text(f"\n{id} is inconclusive: {row['reason']}"))
+        if row["control"] not in ("fails", "crashed"):
+            console.print(
+                Text(
+                    f"\n{id}: the negative control ({row['control_text']}) came out as "
+                    f"{row['control']}, so the verdict is not to be trusted: "
+                    f"{row['control_reason']}"
+                )
+            )
+
+
+def sound(row: Row) -> bool:
+    """Whether the check ran and its control failed, as it must."""
+    return row["verdict"] != "crashed" and row["control"] == "fails"
+
+
+def listing(claims: Sequence[Claim]) -> Table:
+    """All claims: id, kind, place."""
+    result = Table(title="Claims", title_justify="left")
+    for name in ("id", "kind", "where", "negative control"):
+        result.add_column(name)
+    for made in claims:
+        result.add_row(made.id, made.kind, made.where, made.control_text)
+    return result
+
+
+def registered_listing(module: Path | None) -> Table:
+    """All claims of the papers, and those of a file of one's own."""
+    if module is not None:
+        load_file(module)
+    return listing(list(registered().values()))
+
+
+def write_json(rows: Sequence[Row], path: Path) -> None:
+    """The ledger as a list of objects."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(rows, indent=2, allow_nan=False) + "\n", encoding="utf-8")

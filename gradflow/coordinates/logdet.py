@@ -1,0 +1,231 @@
+r"""The chart for 2x2 completion that carries log |det W|: exact however small the determinant is.
+
+With the sign of the determinant fixed, y = (log |w_p|, w_a - b_a, w_b - b_b, log |det W|): the
+logarithm of a pivot entry, its two neighbours as differences from their observed values, and the
+determinant; the entry opposite the pivot is (det + w_a w_b) / w_p (up to signs). Powers of W W^T
+come in closed form from the angle theta = log(s_1 / s_2), through sinh(p theta) / sinh(theta),
+which is smooth where the singular values coincide.
+"""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from gradflow.coordinates.base import AbstractChart
+from gradflow.linalg.spectrum import log_singular_values_2x2
+from gradflow.problems.base import AbstractProblem
+from gradflow.problems.completion import MatrixCompletion
+
+_SERIES_TERMS = 14
+_SERIES_RADIUS = 0.1
+_SMALL_PIVOT = 1e-3
+
+
+class LogDetChart(AbstractChart):
+    """See the module's docstring.
+
+    Rows and columns are exchanged so that the pivot comes first; the flow does not notice.
+
+    Attributes:
+      completion: a 2x2 `MatrixCompletion`.
+      sign: +1 or -1, the sign of the determinant.
+      pivot_sign: +1 or -1, the sign of the pivot entry.
+      depth: N.
+      pivot: the position of the pivot, as an array, so that another one does not compile again.
+    """
+
+    completion: MatrixCompletion
+    sign: Float[Array, ""]
+    pivot_sign: Float[Array, ""]
+    depth: int = eqx.field(static=True)
+    pivot: Int[Array, "2"]
+    # Of the turned problem, once for all: the mask, the observed values, the determinant's sign.
+    _mask: Float[Array, "2 2"]
+    _offset: Float[Array, "2 2"]
+    _turned_sign: Float[Array, ""]
+    name: ClassVar[str] = "logdet"
+    log_clock: ClassVar[bool] = True
+    normwise: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        completion: MatrixCompletion,
+        sign: Float[Array, ""],
+        pivot_sign: Float[Array, ""],
+        depth: int,
+        pivot: tuple[int, int],
+    ):
+        self.completion, self.sign, self.pivot_sign = completion, sign, pivot_sign
+        self.depth, self.pivot = depth, jnp.asarray(pivot)
+        self._mask = self._turn(completion.mask)
+        self._offset = self._turn(completion.mask * completion.target)
+        self._turned_sign = jnp.where(self.pivot[0] == self.pivot[1], sign, -sign)
+
+    @property
+    def problem(self) -> AbstractProblem:
+        return self.completion
+
+    def _turn(self, w: Float[Array, "2 2"]) -> Float[Array, "2 2"]:
+        """Bring the pivot to the first place, or back."""
+        i, j = self.pivot
+        return w[jnp.stack([i, 1 - i])][:, jnp.stack([j, 1 - j])]
+
+    def encode(self, w: Float[Array, "2 2"], log_abs_det: Float[Array, ""]) -> Float[Array, " 4"]:
+        """Coordinates of a matrix whose determinant is known better than its entries tell."""
+        moved, offset = self._turn(w), self._offset
+        return jnp.stack(
+            [
+                jnp.log(jnp.abs(moved[0, 0])),
+                moved[0, 1] - offset[0, 1],
+                moved[1, 0] - offset[1, 0],
+                log_abs_det,
+            ]
+        )
+
+    def strained(self, y: Float[Array, " 4"]) -> Bool[Array, ""]:
+        """Whether the pivot has become so small that another one should take its place."""
+        w, _ = self._entries(y)
+        return jnp.abs(w[0, 0]) < _SMALL_PIVOT * jnp.max(jnp.abs(w))
+
+    def moved_to(self, y: Float[Array, " 4"]) -> tuple["LogDetChart", Float[Array, " 4"]]:
+        """The chart whose pivot is the largest entry now, and the same point in it."""
+        w = self.product(y)
+        i, j = np.unravel_index(int(np.abs(np.asarray(w)).argmax()), (2, 2))
+        pivot = (int(i), int(j))
+        chart = LogDetChart(self.completion, self.sign, jnp.sign(w[pivot]), self.depth, pivot)
+        return chart, chart.encode(w, y[3])
+
+    def _entries(self, y: Float[Array, " 4"]) -> tuple[Array, Array]:
+        """Turned W, and turned W minus the observed values with the neighbours' digits kept."""
+        offset = self._offset
+        pivot = self.pivot_sign * jnp.exp(y[0])
+        row, column = offset[0, 1] + y[1], offset[1, 0] + y[2]
+        opposite = (self._turned_sign * jnp.exp(y[3]) + row * column) / pivot
+        w = jnp.stack([jnp.stack([pivot, row]), jnp.stack([column, opposite])])
+        difference = (w - offset).at[0, 1].set(y[1]).at[1, 0].set(y[2])
+        return w, difference
+
+    def product(self, y: Float[Array, " 4"]) -> Float[Array, "2 2"]:
+        return self._turn(self._entries(y)[0])
+
+    def _gradient(self, y: Float[Array, " 4"]) -> tuple[Array, Array]:
+        w, difference = self._entries(y)
+        return w, 2 * self.completion.weight * self._mask * difference
+
+    def loss(self, y: Float[Array, " 4"]) -> Float[Array, ""]:
+        difference = self._entries(y)[1]
+        return self.completion.weight * jnp.sum((self._mask * difference) ** 2)
+
+    def singular_values(self, y: Float[Array, " 4"]) -> Float[Array, " 2"]:
+        return jnp.exp(log_singular_values_2x2(jnp.sum(self._entries(y)[0] ** 2), y[3]))
+
+    def slogdet(self, y: Float[Array, " 4"]) -> tuple[Array, Array]:
+        return self.sign, y[3]
+
+    def _velocities(self, y: Float[Array, " 4"]) -> tuple[Array, Array, Array, Array]:
+        """Turned W, its gradient, dW/dt, and d log |det W|/dt."""
+        depth = self.depth
+        w, gradient = self._gradient(y)
+        powers = _Powers(jnp.sum(w**2), y[3])
+        eye = jnp.eye(2, dtype=y.dtype)
+        linear, constant = powers.square_root_power(np.arange(1, depth) / depth)
+
+        def fractional(square: Array) -> Array:
+            """Its powers k/N, k = 0..N-1."""
+            others = linear[:, None, None] * square + constant[:, None, None] * eye
+            return jnp.concatenate([eye[None], others])
+
+        lefts, rights = fractional(w @ w.T), fractional(w.T @ w)
+        d_w = -jnp.sum(lefts @ gradient @ rights[::-1], axis=0)
+        on_w, on_cofactor = powers.singular_power(1 - 2 / depth)
+        cofactor = self._turned_sign * jnp.stack(
+            [jnp.stack([w[1, 1], -w[1, 0]]), jnp.stack([-w[0, 1], w[0, 0]])]
+        )
+        d_log_det = -depth * jnp.sum((on_w * w + on_cofactor * cofactor) * gradient)
+        return w, gradient, d_w, d_log_det
+
+    def velocity(self, y: Float[Array, " 4"]) -> Float[Array, " 4"]:
+        w, _, d_w, d_log_det = self._velocities(y)
+        return jnp.stack([d_w[0, 0] / w[0, 0], d_w[0, 1], d_w[1, 0], d_log_det])
+
+    def squared_speed(self, y: Float[Array, " 4"]) -> Float[Array, ""]:
+        _, gradient, d_w, _ = self._velocities(y)
+        return -jnp.sum(gradient * d_w)
+
+
+class _Powers:
+    r"""Fractional powers of a 2x2 matrix from ||W||_F^2 and log |det W|.
+
+    With theta = log(s_1/s_2), cosh(theta) = ||W||_F^2 / (2 |det W|) and D = |det W|:
+    (W W^T)^p = a W W^T + c I with a = D^(p-1) q(p), c = D^p q(1-p), and U S^e V^T = x W + z cof(W)
+    (cof with the determinant's sign) with x = D^((e-1)/2) q((1+e)/2), z = D^((e-1)/2) q((1-e)/2),
+    where q(p) = sinh(p theta) / sinh(theta) and 0 <= e < 1. Each coefficient is a sum of positive
+    terms. Near theta = 0 q is a power series in cosh(theta) - 1; elsewhere factors exp(.. theta)
+    are taken out, so that no power overflows or underflows early.
+    """
+
+    def __init__(self, frobenius_squared: Array, log_det: Array):
+        # Capped, so that derivatives of the branch that is not used stay finite.
+        ratio = jnp.exp(jnp.minimum(jnp.log(frobenius_squared / 2) - log_det, 1.0))
+        self.near = ratio - 1 < _SERIES_RADIUS
+        self.x = jnp.where(self.near, (1 - ratio) / 2, 0.0)
+        safe_frobenius = jnp.where(self.near, 1.0, frobenius_squared)
+        safe_log_det = jnp.where(self.near, -2.0, log_det)
+        log_s = log_singular_values_2x2(safe_frobenius, safe_log_det)
+        self.log_first, self.log_second = 2 * log_s[0], 2 * log_s[1]
+        self.theta = jnp.where(self.near, 1.0, log_s[0] - log_s[1])
+        self.log_det = log_det
+
+    def _quotients(self, *p: Any) -> tuple[Array, Array]:
+        """Rows of q(p) by its series near theta = 0, and of q(p) exp((1-p) theta) elsewhere."""
+        rows = np.stack(p)
+        coefficients = [rows]
+        for k in range(_SERIES_TERMS):
+            factor = (1 - rows + k) * (1 + rows + k) / ((1.5 + k) * (k + 1))
+            coefficients.append(coefficients[-1] * factor)
+        near = jnp.zeros_like(self.x)
+        for coefficient in reversed(coefficients):
+            near = near * self.x + coefficient
+        return near, jnp.expm1(-2 * rows * self.theta) / jnp.expm1(-2 * self.theta)
+
+    def square_root_power(self, p: Any) -> tuple[Array, Array]:
+        """Coefficients a and c of (W W^T)^p, 0 < p < 1; p may be an array."""
+        (near_a, near_c), (far_a, far_c) = self._quotients(p, 1 - p)
+        a = jnp.where(
+            self.near,
+            jnp.exp((p - 1) * self._log_det_near) * near_a,
+            jnp.exp((p - 1) * self.log_first) * far_a,
+        )
+        c = jnp.where(
+            self.near,
+            jnp.exp(p * self._log_det_near) * near_c,
+            jnp.exp(p * self.log_second) * far_c,
+        )
+        return a, c
+
+    def singular_power(self, e: float) -> tuple[Array, Array]:
+        """The x and z of U S^e V^T, 0 <= e < 1 (also e = -1, where x = 0 and z = 1/D)."""
+        (near_x, near_z), (far_x, far_z) = self._quotients((1 + e) / 2, (1 - e) / 2)
+        scale = jnp.exp((e - 1) / 2 * self._log_det_near)
+        x = jnp.where(self.near, scale * near_x, jnp.exp((e - 1) / 2 * self.log_first) * far_x)
+        far_scale = jnp.exp(e * self.log_det - (1 + e) / 2 * self.log_first)
+        z = jnp.where(self.near, scale * near_z, far_scale * far_z)
+        return x, z
+
+    @property
+    def _log_det_near(self) -> Array:
+        return jnp.where(self.near, self.log_det, 0.0)
+
+
+def choose_pivot(problem: MatrixCompletion, w: Array) -> tuple[int, int]:
+    """The unobserved entry if there is one and it is not small, else the largest entry."""
+    mask = np.asarray(problem.mask)
+    entries = np.abs(np.asarray(w))
+    free = [(int(i), int(j)) for i, j in np.argwhere(mask == 0)]
+    if len(free) == 1 and entries[free[0]] > 1e-2 * entries.max():
+        return free[0]
+    i, j = np.unravel_index(int(entries.argmax()), (2, 2))
+    return int(i), int(j)

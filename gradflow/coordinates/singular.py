@@ -1,0 +1,76 @@
+"""Logarithms of the singular values, and the singular vectors."""
+
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gradflow.coordinates.base import AbstractChart
+from gradflow.factorizations.base import Factors
+from gradflow.factorizations.end_to_end import end_to_end
+from gradflow.problems.base import AbstractProblem
+
+
+class SingularChart(AbstractChart):
+    r"""y = (log s, U, V), W = U diag(s) V^T: singular values keep their sign by construction.
+
+    d log s_r/dt = -N s_r^(1-2/N) g_rr and, off the diagonal of U^T dU/dt and V^T dV/dt,
+
+        -(s_s g_rs + s_r g_sr) / (s_s^(2/N) - s_r^(2/N)),
+        -(s_r g_rs + s_s g_sr) / (s_s^(2/N) - s_r^(2/N)),
+
+    with g = U^T gradient V. Singular where two singular values meet, so it needs distinct ones.
+
+    References:
+      arora2019, Theorem 3 and Lemma 2.
+    """
+
+    fitted: AbstractProblem
+    depth: int = eqx.field(static=True)
+    name: ClassVar[str] = "singular"
+    log_clock: ClassVar[bool] = False
+    normwise: ClassVar[bool] = False
+
+    @property
+    def problem(self) -> AbstractProblem:
+        return self.fitted
+
+    def _parts(self, y: Factors) -> tuple[Array, Array, Array]:
+        log_s, u, v = y
+        gradient = self.fitted.gradient(self.product(y))
+        return jnp.exp(log_s), gradient, u.T @ gradient @ v
+
+    def velocity(self, y: Factors) -> Factors:
+        log_s, u, v = y
+        s, gradient, g = self._parts(y)
+        d_log_s = -self.depth * s ** (1 - 2 / self.depth) * jnp.diagonal(g)
+        powers = jnp.exp(2 / self.depth * log_s)
+        gap = powers[None, :] - powers[:, None]
+        inverse = jnp.where(jnp.eye(s.size, dtype=bool), 0.0, 1 / jnp.where(gap == 0, 1.0, gap))
+        inverse = jnp.where((gap == 0) & ~jnp.eye(s.size, dtype=bool), jnp.inf, inverse)
+        d_u = -u @ (inverse * (g * s[None, :] + s[:, None] * g.T))
+        d_v = -v @ (inverse * (s[:, None] * g + g.T * s[None, :]))
+        root = s ** (1 - 2 / self.depth)
+        if u.shape[0] > u.shape[1]:
+            d_u = d_u - (gradient @ v - u @ g) * root
+        if v.shape[0] > v.shape[1]:
+            d_v = d_v - (gradient.T @ u - v @ g.T) * root
+        return d_log_s, d_u, d_v
+
+    def product(self, y: Factors) -> Array:
+        log_s, u, v = y
+        return (u * jnp.exp(log_s)) @ v.T
+
+    def squared_speed(self, y: Factors) -> Float[Array, ""]:
+        w = self.product(y)
+        gradient = self.fitted.gradient(w)
+        return jnp.sum(gradient * end_to_end(w, gradient, self.depth))
+
+    def singular_values(self, y: Factors) -> Float[Array, " k"]:
+        return -jnp.sort(-jnp.exp(y[0]))
+
+    def slogdet(self, y: Factors) -> tuple[Array, Array]:
+        log_s, u, v = y
+        sign = jnp.linalg.slogdet(u)[0] * jnp.linalg.slogdet(v)[0]
+        return sign, jnp.sum(log_s)

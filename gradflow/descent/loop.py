@@ -1,0 +1,265 @@
+r"""Compiled iterations of an optimiser on a batch of runs, chunk by chunk.
+
+A chunk is a list of stops: iterations at which observables may be recorded. Inside it everything
+stays on the device, and every run stops by itself at its loss. Where chunks end changes no bit of
+what is computed: loss and gradient are carried along, never evaluated again.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float, Int
+
+from gradflow.coordinates.factors import FactorChart
+from gradflow.objective import Objective
+from gradflow.observables import Observable, State
+
+Optimizer = optax.GradientTransformation | Callable[[Any], optax.GradientTransformation]
+Mode = Literal["map", "vmap"]
+Pairs = tuple[tuple[str, Observable], ...]
+
+RUNNING, LOSS, DIVERGED = range(3)
+STOPS = 32
+
+
+class Lanes(eqx.Module):
+    """The runs' states, each array with the runs along its first axis.
+
+    Attributes:
+      parameters: the factors.
+      optimizer_state: what the optimiser carries.
+      count: iterations done.
+      loss: at the parameters.
+      gradient: of the value, at the parameters.
+      status: RUNNING, LOSS or DIVERGED.
+    """
+
+    parameters: Any
+    optimizer_state: Any
+    count: Int[Array, " b"]
+    loss: Float[Array, " b"]
+    gradient: Any
+    status: Int[Array, " b"]
+
+
+class Stepper(eqx.Module):
+    """One optimiser's iterations on a batch of runs.
+
+    Attributes:
+      objective: of all runs, or, if `many`, one a run along the first axis of its arrays.
+      many: which of the two.
+      optimizer: see `gradflow.run_descent`.
+      rates: learning rates, if the optimiser is made from one.
+      pairs: names and functions of what is recorded.
+      stop_loss: a run stops at the first loss that is at most this.
+      mode: runs one after the other ("map") or side by side ("vmap").
+    """
+
+    objective: Objective
+    many: bool = eqx.field(static=True)
+    optimizer: Optimizer
+    rates: Array | None
+    pairs: Pairs = eqx.field(static=True)
+    stop_loss: Float[Array, ""]
+    mode: Mode = eqx.field(static=True)
+
+    def initialise(self, parameters: Any) -> Lanes:
+        """The runs at iteration 0.
+
+        Args:
+          parameters: the starts, along the first axis.
+        """
+        return _initialise(self, parameters)
+
+    def advance(self, lanes: Lanes, chunk: Int[Array, "2 k"]) -> tuple[Lanes, Any]:
+        """Take all runs through the stops of one chunk.
+
+        With several devices the runs are spread over them, as evenly as their number allows, and
+        each device goes on until its own runs are done.
+
+        Returns:
+          The runs, and the records: valid or not, iteration, observables; runs first, then stops.
+        """
+        count, devices = lanes.count.shape[0], jax.device_count()
+        if devices == 1 or count == 1:
+            return _advance(self, lanes, chunk)
+        spread = -(-count // devices) * devices
+        padded, own = jax.tree.map(
+            lambda leaf: jnp.concatenate([leaf, jnp.repeat(leaf[:1], spread - count, axis=0)]),
+            (lanes, self.own()),
+        )
+        status = jnp.where(jnp.arange(spread) < count, padded.status, DIVERGED)
+        padded = eqx.tree_at(lambda tree: tree.status, padded, status)
+        moved = _advance_spread(self.of(own), padded, chunk)
+        return jax.tree.map(lambda leaf: leaf[:count], moved)
+
+    def program(self, lanes: Lanes) -> str:
+        """The text of what `advance` does on one device: optimisers and observables are in it."""
+        return _advance.lower(self, lanes, jnp.zeros((2, STOPS), lanes.count.dtype)).as_text()
+
+    def restrict(self, left: np.ndarray) -> "Stepper":
+        """For these of the runs alone."""
+        return self.of(jax.tree.map(lambda leaf: leaf[left], self.own()))
+
+    def own(self) -> tuple[Objective | None, Array | None]:
+        """What every run has for itself, along the first axis: its data, its rate."""
+        return (self.objective if self.many else None, self.rates)
+
+    def of(self, own: tuple[Any, Any]) -> "Stepper":
+        """For other runs, or a single one: those to whom this belongs."""
+        data, rates = own
+        objective = data if self.many else self.objective
+        return dataclasses.replace(self, objective=objective, rates=rates)
+
+    def transformation(self) -> optax.GradientTransformation:
+        """The optimiser itself, made from a single run's rate if it is made from one."""
+        if isinstance(self.optimizer, optax.GradientTransformation):
+            return self.optimizer
+        return self.optimizer(self.rates)
+
+
+def next_chunk(marks: np.ndarray, position: int, now: int, budget: int) -> tuple[Array, int, int]:
+    """The next stops (iteration, recorded or not), the next position in `marks`, the end.
+
+    Their number is fixed, so that the program is compiled once: a short list is padded with its
+    last stop, not recorded again. A chunk ends after `budget` iterations at the latest, if need be
+    between records.
+    """
+    stops: list[tuple[int, int]] = []
+    while len(stops) < STOPS and position < len(marks):
+        if marks[position] > now + budget:
+            break
+        stops.append((int(marks[position]), 1))
+        position += 1
+    if not stops:
+        stops.append((now + budget, 0))
+    last = stops[-1][0]
+    stops += [(last, 0)] * (STOPS - len(stops))
+    return jnp.asarray(np.array(stops).T), position, last
+
+
+@eqx.filter_jit
+def _initialise(stepper: Stepper, parameters: Any) -> Lanes:
+    def one(run: tuple[Any, Any]) -> tuple[Any, Any]:
+        own, values = run
+        single = stepper.of(own)
+        return single.transformation().init(values), single.objective.loss_and_gradient(values)
+
+    # One after the other on every device: a batched product may add in another order.
+    state, (loss, gradient) = _each(one, (stepper.own(), parameters), "map")
+    count = loss.shape[0]
+    return Lanes(
+        parameters=parameters,
+        optimizer_state=state,
+        count=jnp.zeros(count, jax.dtypes.canonicalize_dtype(jnp.int64)),
+        loss=loss,
+        gradient=gradient,
+        status=jnp.zeros(count, jnp.int32),
+    )
+
+
+@eqx.filter_jit
+def _advance_spread(stepper: Stepper, lanes: Lanes, chunk: Array) -> tuple[Lanes, Any]:
+    runs, all_alike = PartitionSpec("runs"), PartitionSpec()
+    arrays, rest = eqx.partition(stepper.of((None, None)), eqx.is_array)
+
+    def part(own: Any, shared: Any, some: Lanes, stops: Array) -> Any:
+        return _through(eqx.combine(shared, rest).of(own), some, stops)
+
+    return jax.shard_map(
+        part,
+        mesh=Mesh(np.array(jax.devices()), ("runs",)),
+        in_specs=(runs, all_alike, runs, all_alike),
+        out_specs=runs,
+        check_vma=False,
+    )(stepper.own(), arrays, lanes, chunk)
+
+
+@eqx.filter_jit
+def _advance(stepper: Stepper, lanes: Lanes, chunk: Array) -> tuple[Lanes, Any]:
+    return _through(stepper, lanes, chunk)
+
+
+def _through(stepper: Stepper, lanes: Lanes, chunk: Array) -> tuple[Lanes, Any]:
+    def one(run: tuple[Any, Lanes]) -> tuple[Lanes, Any]:
+        own, lane = run
+        return _one(stepper.of(own), lane, chunk)
+
+    return _each(one, (stepper.own(), lanes), stepper.mode)
+
+
+def _each(function: Callable[[Any], Any], batch: Any, mode: Mode) -> Any:
+    """The function of every run; of a single one without a loop around it."""
+    if jax.tree.leaves(batch)[0].shape[0] == 1:
+        single = jax.tree.map(lambda leaf: leaf[0], batch)
+        return jax.tree.map(lambda leaf: leaf[None], function(single))
+    return jax.lax.map(function, batch) if mode == "map" else jax.vmap(function)(batch)
+
+
+def _one(stepper: Stepper, lane: Lanes, chunk: Array) -> tuple[Lanes, Any]:
+    """One run through a chunk."""
+    objective, stop_loss = stepper.objective, stepper.stop_loss
+    # Value and gradient are at hand for those that ask for more (L-BFGS, Polyak's rule); where
+    # none does, the compiler leaves the penalty's value out.
+    update = optax.with_extra_args_support(stepper.transformation()).update
+
+    def status_of(loss: Array) -> Array:
+        status = jnp.where(loss <= stop_loss, LOSS, RUNNING)
+        return jnp.where(loss < jnp.inf, status, DIVERGED).astype(jnp.int32)
+
+    def to_stop(carry: Any, stop: Array) -> tuple[Any, Any]:
+        mark, recorded = stop
+        status = carry[-1]
+        alive = status == RUNNING
+
+        def going(inner: Any) -> Array:
+            count, loss = inner[:2]
+            return alive & (count < mark) & (loss > stop_loss) & (loss < jnp.inf)
+
+        def body(inner: Any) -> Any:
+            count, loss, gradient, parameters, state = inner
+            value = loss + objective.penalty_at(parameters)
+            change, state = update(
+                gradient, state, parameters,
+                value=value, grad=gradient, value_fn=objective.value,
+            )  # fmt: skip
+            parameters = jax.tree.map(jnp.add, parameters, change)
+            loss, gradient = objective.loss_and_gradient(parameters)
+            return count + 1, loss, gradient, parameters, state
+
+        inner = jax.lax.while_loop(going, body, carry[:-1])
+        count, loss, _, parameters, _ = inner
+        status = jnp.where(alive, status_of(loss), status)
+        valid = alive & ((recorded == 1) | (status != RUNNING))
+        view = State(FactorChart(objective), parameters)
+
+        def observe(_: Any) -> Any:
+            return {name: function(view) for name, function in stepper.pairs}
+
+        def nothing(_: Any) -> Any:
+            shapes = jax.eval_shape(observe, None)
+            return jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shapes)
+
+        seen = jax.lax.cond(valid, observe, nothing, None)
+        return (*inner, status), (valid, count, seen)
+
+    # The carry holds loss and gradient at the current parameters: each iteration evaluates once,
+    # and the stop is decided before the update.
+    carry = (
+        lane.count,
+        lane.loss,
+        lane.gradient,
+        lane.parameters,
+        lane.optimizer_state,
+        lane.status,
+    )
+    carry, found = jax.lax.scan(to_stop, carry, chunk.T)
+    count, loss, gradient, parameters, state, status = carry
+    return Lanes(parameters, state, count, loss, gradient, status), found

@@ -1,0 +1,34 @@
+"""How W is made of parameters; starts; balance; the end-to-end preconditioner."""
+
+from gradflow.factorizations.balance import (
+    nearest_balanced,
+    relative_unbalancedness,
+    unbalancedness,
+)
+from gradflow.factorizations.base import AbstractFactorization, Factors
+from gradflow.factorizations.cp_tensor import CPTensor
+from gradflow.factorizations.end_to_end import adam_end_to_end, as_matrix, end_to_end
+from gradflow.factorizations.matrix_product import MatrixProduct
+from gradflow.factorizations.starts import (
+    balanced_factors,
+    gaussian_factors,
+    identity_factors,
+    random_balanced,
+)
+
+__all__ = [
+    "AbstractFactorization",
+    "CPTensor",
+    "Factors",
+    "MatrixProduct",
+    "adam_end_to_end",
+    "as_matrix",
+    "balanced_factors",
+    "end_to_end",
+    "gaussian_factors",
+    "identity_factors",
+    "nearest_balanced",
+    "random_balanced",
+    "relative_unbalancedness",
+    "unbalancedness",
+]

@@ -1,0 +1,91 @@
+r"""The product of matrices W = W_N ... W_1; `factors[0]` is W_1 and acts first."""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from gradflow._util.validate import shape_of, whole
+from gradflow.factorizations.base import AbstractFactorization, Factors
+
+
+class MatrixProduct(AbstractFactorization):
+    r"""Depth-N matrix product W = W_N ... W_1, with factors[j-1] = W_j of shape (d_j, d_{j-1}).
+
+    Args:
+      sizes: (d_0, d_1, ..., d_N): the columns of W, the hidden sizes, the rows of W. Two sizes give
+        depth 1, where the only factor is W itself.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> model = MatrixProduct((3, 2, 4))
+      >>> model.product((jnp.ones((2, 3)), jnp.ones((4, 2)))).shape
+      (4, 3)
+
+    References:
+      arora2019, Equation (1); razin2020, Equation (3).
+    """
+
+    sizes: tuple[int, ...] = eqx.field(static=True)
+
+    def __init__(self, sizes: Sequence[int]):
+        self.sizes = shape_of("sizes", sizes)
+        if len(self.sizes) < 2:
+            raise ValueError(f"sizes must hold (d_0, ..., d_N) with N >= 1, but it is {sizes}.")
+
+    @classmethod
+    def of(cls, shape: Sequence[int], depth: int, hidden: int | None = None) -> "MatrixProduct":
+        """The product of `depth` factors for a (d, d') matrix, all hidden sizes equal.
+
+        Args:
+          shape: (d, d').
+          depth: the number N of factors.
+          hidden: the hidden size; min(d, d') by default, which does not limit the rank.
+        """
+        rows, columns = shape_of("shape", shape, 2)
+        width = min(rows, columns) if hidden is None else hidden
+        return cls((columns, *[width] * (whole("depth", depth) - 1), rows))
+
+    @property
+    def depth(self) -> int:
+        """The number N of factors."""
+        return len(self.sizes) - 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.sizes[-1], self.sizes[0])
+
+    @property
+    def factor_shapes(self) -> tuple[tuple[int, ...], ...]:
+        return tuple((self.sizes[j + 1], self.sizes[j]) for j in range(self.depth))
+
+    def forward(self, factors: Factors) -> tuple[Array, Factors]:
+        partial = [factors[0]]
+        for factor in factors[1:]:
+            partial.append(factor @ partial[-1])
+        return partial[-1], tuple(partial)
+
+    def pullback(self, factors: Factors, partial: Factors, gradient: Array) -> Factors:
+        r"""dL/dW_j = (W_N ... W_{j+1})^T gradient (W_{j-1} ... W_1)^T."""
+        gradients = []
+        for j in range(self.depth - 1, 0, -1):
+            gradients.append(gradient @ partial[j - 1].T)
+            gradient = factors[j].T @ gradient
+        gradients.append(gradient)
+        return tuple(reversed(gradients))
+
+    def invariants(self, factors: Factors) -> tuple[Array, ...]:
+        """W_{j+1}^T W_{j+1} - W_j W_j^T for each pair of neighbours."""
+        pairs = zip(factors[:-1], factors[1:], strict=True)
+        return tuple(high.T @ high - low @ low.T for low, high in pairs)
+
+    def neighbours(self, factors: Factors) -> tuple[Factors, Factors]:
+        """The products around each factor: all W_N ... W_{j+1}, and all W_{j-1} ... W_1."""
+        dtype = factors[0].dtype
+        left = [jnp.eye(self.sizes[-1], dtype=dtype)]
+        right = [jnp.eye(self.sizes[0], dtype=dtype)]
+        for j in range(self.depth - 1):
+            left.append(left[-1] @ factors[-1 - j])
+            right.append(factors[j] @ right[-1])
+        return tuple(reversed(left)), tuple(right)

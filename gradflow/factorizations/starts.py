@@ -1,0 +1,159 @@
+r"""Starting points: balanced, Gaussian and identity factors; the unbalancedness magnitude.
+
+Factors are balanced if W_{j+1}^T W_{j+1} = W_j W_j^T for all j (razin2020, Equation (5)). Gradient
+flow keeps these differences constant, so a balanced start stays balanced.
+"""
+
+from collections.abc import Sequence
+from math import prod
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import ArrayLike, Float, PRNGKeyArray
+
+from gradflow._util.validate import finite_array, positive, shape_of
+from gradflow.factorizations.base import Factors
+
+
+def balanced_factors(
+    w: Float[ArrayLike, "d d_prime"], sizes: Sequence[int], key: PRNGKeyArray | None = None
+) -> Factors:
+    r"""Balanced factors of a given matrix: W_j = Q_j S^(1/N) Q_{j-1}^T with W = U S V^T.
+
+    Q_0 = V, Q_N = U, and the Q_j between have orthonormal columns: the first unit vectors, or
+    random ones if a key is given.
+
+    Args:
+      w: the (d, d') product wanted.
+      sizes: (d', d_1, ..., d_{N-1}, d), as in `MatrixProduct`.
+      key: for random hidden orthonormal frames.
+
+    Returns:
+      The factors W_1, ..., W_N, in the precision of `w`.
+
+    Raises:
+      ValueError: if the shapes do not fit or a hidden size is below the rank of `w`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> factors = balanced_factors(8.0 * jnp.eye(2), (2, 2, 2, 2))
+      >>> bool(jnp.allclose(factors[2] @ factors[1] @ factors[0], 8.0 * jnp.eye(2)))
+      True
+
+    References:
+      Arora, Cohen, Golowich and Hu 2018, Procedure 1; razin2020, Appendix F.2.1.
+    """
+    w = jnp.asarray(finite_array("w", w, ndim=2))
+    sizes = shape_of("sizes", sizes)
+    if (sizes[-1], sizes[0]) != w.shape:
+        raise ValueError(
+            f"w has shape {w.shape} but sizes {sizes} make a product of shape "
+            f"{(sizes[-1], sizes[0])}; sizes are (columns, hidden ..., rows)."
+        )
+    depth = len(sizes) - 1
+    u, s, vt = jnp.linalg.svd(w, full_matrices=False)
+    rank = int(jnp.sum(s > s[0] * max(w.shape) * jnp.finfo(w.dtype).eps)) if s[0] > 0 else 0
+    width = min(min(sizes), s.size)
+    if width < rank:
+        raise ValueError(
+            f"w has rank {rank}, but the smallest hidden size is {width}; "
+            "factors of these sizes cannot multiply to w. Use larger hidden sizes."
+        )
+    u, root, vt = u[:, :width], s[:width] ** (1 / depth), vt[:width]
+    if depth == 1:
+        return (w,)
+    frames = [vt.T]
+    for j, size in enumerate(sizes[1:-1]):
+        frame = jnp.eye(size, width, dtype=w.dtype)
+        if key is not None:
+            normal = jax.random.normal(jax.random.fold_in(key, j), (size, width), w.dtype)
+            frame = jnp.linalg.qr(normal)[0]
+        frames.append(frame)
+    frames.append(u)
+    return tuple((frames[j + 1] * root) @ frames[j].T for j in range(depth))
+
+
+def random_balanced(key: PRNGKeyArray, sizes: Sequence[int], std: float) -> Factors:
+    """Balanced factors of a random product with independent N(0, std^2) entries.
+
+    Args:
+      key: a JAX random key.
+      sizes: (d_0, ..., d_N), as in `MatrixProduct`; no hidden size below min(d_0, d_N).
+      std: the standard deviation of the product's entries.
+
+    Example:
+      >>> import jax
+      >>> factors = random_balanced(jax.random.key(0), (4, 4, 4, 4), std=1e-3)
+      >>> len(factors), float(relative_unbalancedness(factors)) < 1e-14
+      (3, True)
+
+    References:
+      razin2020, Appendix F.2.1.
+    """
+    sizes = shape_of("sizes", sizes)
+    product = positive("std", std) * jax.random.normal(key, (sizes[-1], sizes[0]))
+    return balanced_factors(product, sizes)
+
+
+def gaussian_factors(
+    key: PRNGKeyArray,
+    sizes: Sequence[int],
+    *,
+    std: float | None = None,
+    product_std: float | None = None,
+) -> Factors:
+    r"""Independent N(0, s^2) entries in every factor; not balanced.
+
+    Give either s itself, or the standard deviation a of the entries of the product, from which
+    s = (a^2 / (d_1 ... d_{N-1}))^(1/2N).
+
+    Args:
+      key: a JAX random key.
+      sizes: (d_0, ..., d_N), as in `MatrixProduct`.
+      std: s, for each weight.
+      product_std: a, for each entry of the product.
+
+    Raises:
+      ValueError: unless exactly one of `std`, `product_std` is given, and above 0.
+
+    Example:
+      >>> import jax
+      >>> factors = gaussian_factors(jax.random.key(0), (5, 4, 6), product_std=0.1)
+      >>> [f.shape for f in factors]
+      [(4, 5), (6, 4)]
+
+    References:
+      razin2020, Appendix F.2.1 (with a); zhao2022, Appendix A.1 (with s).
+    """
+    sizes = shape_of("sizes", sizes)
+    depth = len(sizes) - 1
+    if (std is None) == (product_std is None):
+        raise ValueError(
+            f"Give exactly one of std and product_std, but they are {std} and {product_std}."
+        )
+    if std is not None:
+        scale = positive("std", std)
+    else:
+        assert product_std is not None
+        scale = (positive("product_std", product_std) ** 2 / prod(sizes[1:-1])) ** (1 / (2 * depth))
+    keys = jax.random.split(key, depth)
+    return tuple(scale * jax.random.normal(keys[j], (sizes[j + 1], sizes[j])) for j in range(depth))
+
+
+def identity_factors(sizes: Sequence[int], scale: float) -> Factors:
+    """Factors scale^(1/N) * I, so that the product is scale * I.
+
+    Rectangular ones have zeros beyond the square. Exactly balanced when all sizes are equal.
+
+    Args:
+      sizes: (d_0, ..., d_N), as in `MatrixProduct`.
+      scale: the wanted multiple of the identity, above 0.
+
+    Example:
+      >>> identity_factors((2, 2, 2), 0.25)[0].tolist()
+      [[0.5, 0.0], [0.0, 0.5]]
+    """
+    sizes = shape_of("sizes", sizes)
+    depth = len(sizes) - 1
+    root = positive("scale", scale) ** (1 / depth)
+    return tuple(root * jnp.eye(sizes[j + 1], sizes[j]) for j in range(depth))

@@ -1,0 +1,38 @@
+"""The command `gradflow list`: what both engines have."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from gradflow.sweeps.commands import OUT, all_experiments
+
+
+@dataclass
+class List:
+    """List all experiments and claims."""
+
+    what: Annotated[Literal["all", "experiments", "claims"], tyro.conf.Positional] = "all"
+    """Which."""
+    out: Path = OUT
+    """Folder of the experiments' results."""
+    module: Path | None = None
+    """A Python file with experiments (or claims) of your own."""
+
+
+def list_all(words: list[str]) -> int:
+    """List all experiments and claims."""
+    asked = tyro.cli(List, args=words, prog="gradflow list")
+    from rich.console import Console
+
+    console = Console()
+    if asked.what != "claims":
+        from gradflow.sweeps.tables import experiments_table
+
+        console.print(experiments_table(all_experiments(asked.module), asked.out))
+    if asked.what != "experiments":
+        from gradflow.claims.report.terminal import registered_listing
+
+        console.print(registered_listing(None if asked.what == "all" else asked.module))
+    return 0

@@ -1,0 +1,8 @@
+"""Solvers and error estimates for ordinary differential equations; nothing here knows a matrix."""
+
+from gradflow.ode.chebyshev import RKC2, RKC3
+from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
+from gradflow.ode.interpolation import CubicThrough
+from gradflow.ode.switching import HandOver
+
+__all__ = ["RKC2", "RKC3", "CubicThrough", "HandOver", "LinearlyImplicitExtrapolation"]

@@ -1,0 +1,104 @@
+"""The ratio of nuclear and Frobenius norm, with a gradient that needs no SVD."""
+
+from typing import Literal, get_args
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gradflow.linalg.polar_iteration import polar_factor
+from gradflow.linalg.spectral_map import Terms
+from gradflow.penalties.base import AbstractPenalty, _ratio, _ratio_terms, _weight
+
+Polar = Literal["auto", "svd", "rational", "polynomial"]
+
+
+class NuclearFrobeniusRatio(AbstractPenalty):
+    r"""The ratio of nuclear and Frobenius norm: weight * ||W||_* / ||W||_F.
+
+    It lies between 1 (rank one) and sqrt(rank W), whatever the scale of W; at W = 0 it is set to 0.
+    Its gradient is
+
+        (U V^T - (||W||_* / ||W||_F^2) W) / ||W||_F.
+
+    Equation (12) of zhao2022 prints ||W||_F^2 for the last denominator and ||W||_F for the one
+    before it, which is the same where ||W||_F = 1 and nowhere else.
+
+    U V^T, the polar factor, comes from the SVD or, faster in float32, from functions of W that need
+    none (`gradflow.polar`). There singular values down to 1e-6 ||W||_F count in full, to 3e-4, and
+    smaller ones in part.
+
+    Args:
+      weight: a finite number above 0, the lambda of the paper.
+      polar: "svd"; "rational", the fastest in float32 on a CPU; "polynomial", matrix products only;
+        "auto" takes the last two in float32, by device, and the SVD in float64.
+
+    Raises:
+      ValueError: if the weight is not finite and above 0, or `polar` is none of these.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> penalty = NuclearFrobeniusRatio(1.0)
+      >>> w = jnp.diag(jnp.array([4.0, 3.0]))
+      >>> round(float(penalty.value(w)), 6)
+      1.4
+      >>> jnp.round(penalty.gradient(w), 6).tolist()
+      [[-0.024, 0.0], [0.0, 0.032]]
+
+    References:
+      zhao2022, Section 1 and Appendix A.4.1.
+    """
+
+    weight: Float[Array, ""]
+    polar: Polar = eqx.field(static=True)
+
+    def __init__(self, weight: float, polar: Polar = "auto"):
+        self.weight = _weight(weight)
+        if polar not in get_args(Polar):
+            raise ValueError(
+                f"polar must be one of {', '.join(get_args(Polar))}, but it is {polar!r}."
+            )
+        self.polar = polar
+
+    @property
+    def exponent(self) -> float:
+        return 1.0
+
+    @property
+    def degree(self) -> int:
+        return 0
+
+    def of_spectrum(self, s: Array) -> Array:
+        return _ratio(s, 1.0, 2.0)
+
+    def terms(self, s: Array) -> Terms:
+        return _ratio_terms(s, 1.0, 2.0)
+
+    def gradient(self, w: Array, ramp: float | Array | None = None) -> Array:
+        """As in every penalty; with a ramp always from the SVD."""
+        by_svd = self.polar == "svd" or (self.polar == "auto" and w.dtype != jnp.float32)
+        if ramp is not None or by_svd:
+            return super().gradient(w, ramp)
+        factor = polar_factor(w, rational={"rational": 2, "polynomial": 0}.get(self.polar))
+        return self.weight * ratio_gradient(w, factor)
+
+
+def ratio_gradient(
+    w: Float[Array, "d d_prime"], polar: Float[Array, "d d_prime"]
+) -> Float[Array, "d d_prime"]:
+    r"""The gradient (P - (<P, W> / ||W||_F^2) W) / ||W||_F of ||W||_* / ||W||_F; 0 at W = 0.
+
+    Args:
+      w: a matrix.
+      polar: P, its polar factor or something near it.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> w = jnp.diag(jnp.array([4.0, 3.0]))
+      >>> jnp.round(ratio_gradient(w, jnp.eye(2)), 4).tolist()
+      [[-0.024, 0.0], [0.0, 0.032]]
+    """
+    square = jnp.sum(w**2)
+    safe = jnp.where(square > 0, square, 1.0)
+    direction = (polar - jnp.sum(polar * w) / safe * w) / jnp.sqrt(safe)
+    return jnp.where(square > 0, direction, 0.0)

@@ -1,0 +1,116 @@
+r"""What is fitted: least-squares problems in a matrix, a tensor or a vector W.
+
+Every problem is linear measurement and a quadratic loss,
+
+    loss(W) = c * sum_k (A(W) - y)_k^2,    gradient(W) = 2 c A^T(A(W) - y),
+
+with the factor c chosen by name, since papers differ: "half_sum" (c = 1/2; Arora, Razin, Wang),
+"sum" (c = 1; Zhao) and "mean" (c = 1/n; the code of Arora, and of Razin for tensors).
+"""
+
+import abc
+from typing import Any, Literal, cast, get_args
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+
+from gradflow._util.validate import finite_array
+
+LossConvention = Literal["half_sum", "sum", "mean"]
+
+
+def astype(tree: Any, dtype: Any) -> Any:
+    """Convert every floating-point array in a problem, objective or set of factors.
+
+    Args:
+      tree: any tree of arrays (problems and factorisations are trees).
+      dtype: the wanted precision, for instance `jax.numpy.float32`.
+
+    Returns:
+      The same tree with converted arrays; integers and booleans stay.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> astype((jnp.ones(2), jnp.arange(2)), jnp.float32)[0].dtype
+      dtype('float32')
+    """
+
+    def convert(leaf: Any) -> Any:
+        if eqx.is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating):
+            return leaf.astype(dtype)
+        return leaf
+
+    return jax.tree.map(convert, tree)
+
+
+class AbstractProblem(eqx.Module):
+    """A quadratic loss in W. See the module's docstring for the three conventions."""
+
+    convention: eqx.AbstractVar[LossConvention]
+    truth: eqx.AbstractVar[Array | None]
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """The shape of W."""
+
+    @property
+    @abc.abstractmethod
+    def observations(self) -> int:
+        """The number n of observed values."""
+
+    @abc.abstractmethod
+    def residual(self, w: Array) -> Array:
+        """A(W) - y, in whatever shape suits the problem (unobserved places hold 0)."""
+
+    @abc.abstractmethod
+    def adjoint(self, residual: Array) -> Array:
+        """A^T applied to a residual: an array of the shape of W."""
+
+    @property
+    def weight(self) -> float:
+        """The factor c of the loss convention."""
+        return {"half_sum": 0.5, "sum": 1.0, "mean": 1.0 / self.observations}[self.convention]
+
+    def loss(self, w: Float[Array, "*shape"]) -> Float[Array, ""]:
+        """The loss c * ||A(W) - y||^2 at W, of shape `self.shape`."""
+        return self.weight * jnp.sum(self.residual(w) ** 2)
+
+    def gradient(self, w: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """The closed-form gradient 2 c A^T(A(W) - y) of the loss at W."""
+        return 2 * self.weight * self.adjoint(self.residual(w))
+
+    def loss_and_gradient(self, w: Array) -> tuple[Array, Array]:
+        """Both at the price of one residual."""
+        residual = self.residual(w)
+        return self.weight * jnp.sum(residual**2), 2 * self.weight * self.adjoint(residual)
+
+
+def _convention(value: str) -> LossConvention:
+    if value not in get_args(LossConvention):
+        raise ValueError(
+            f"loss must be one of {', '.join(get_args(LossConvention))}, but it is {value!r}."
+        )
+    return cast(LossConvention, value)
+
+
+def _truth(truth: ArrayLike | None, shape: tuple[int, ...]) -> Array | None:
+    if truth is None:
+        return None
+    array = finite_array("truth", truth)
+    if array.shape != shape:
+        raise ValueError(
+            f"truth has shape {array.shape} but the problem has shape {shape}; they must agree."
+        )
+    return jnp.asarray(array)
+
+
+def _same_count(first: int, first_name: str, second: int, second_name: str) -> None:
+    if first == 0:
+        raise ValueError(f"There is no observation at all: {first_name} is empty; give some.")
+    if first != second:
+        raise ValueError(
+            f"There are {first} {first_name} but {second} {second_name}; give one for each."
+        )

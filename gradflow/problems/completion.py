@@ -1,0 +1,145 @@
+"""Completion: some entries of a matrix or tensor are observed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Int
+
+from gradflow._util.validate import entry_indices, finite_array, shape_of
+from gradflow.problems.base import AbstractProblem, LossConvention, _convention, _truth
+
+
+class _AbstractCompletion(AbstractProblem):
+    """Observed entries of an array; the residual is dense, with zeros where nothing is known."""
+
+    indices: eqx.AbstractVar[Array]
+    values: eqx.AbstractVar[Array]
+    mask: eqx.AbstractVar[Array]
+    target: eqx.AbstractVar[Array]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.mask.shape[-self.indices.shape[-1] :]
+
+    @property
+    def observations(self) -> int:
+        return self.indices.shape[-2]
+
+    def residual(self, w: Array) -> Array:
+        return self.mask * (w - self.target)
+
+    def adjoint(self, residual: Array) -> Array:
+        return residual
+
+    def _fill(
+        self,
+        shape: Sequence[int],
+        axes: int | None,
+        indices: Any,
+        values: Any,
+        loss: str,
+        truth: ArrayLike | None,
+    ) -> None:
+        shape = shape_of("shape", shape, axes)
+        observed = finite_array("values", values, ndim=1)
+        where = entry_indices(indices, shape, observed.shape[0])
+        mask = np.zeros(shape, observed.dtype)
+        target = np.zeros(shape, observed.dtype)
+        mask[tuple(where.T)] = 1
+        target[tuple(where.T)] = observed
+        self.indices = jnp.asarray(where)
+        self.values = jnp.asarray(observed)
+        self.mask = jnp.asarray(mask)
+        self.target = jnp.asarray(target)
+        self.convention = _convention(loss)
+        self.truth = _truth(truth, shape)
+
+
+class MatrixCompletion(_AbstractCompletion):
+    r"""Fit observed entries of a matrix: loss c * sum_{(i,j) observed} (W_ij - b_ij)^2.
+
+    Args:
+      shape: (d, d').
+      indices: (n, 2) integers, counted from 0, none repeated.
+      values: n finite numbers b_ij.
+      loss: the convention c; see the module's docstring.
+      truth: the (d, d') matrix to recover, if it is known.
+
+    Raises:
+      ValueError: on a shape mismatch, an index out of range or repeated, a value that is not
+        finite, or no observation at all.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> problem = MatrixCompletion((2, 2), [[0, 1], [1, 0], [1, 1]], [1.0, 1.0, 0.0])
+      >>> float(problem.loss(jnp.zeros((2, 2))))
+      1.0
+      >>> problem.gradient(jnp.zeros((2, 2))).tolist()
+      [[0.0, -1.0], [-1.0, 0.0]]
+
+    References:
+      razin2020, Equation (1); arora2019, Section 2.
+    """
+
+    indices: Int[Array, "n 2"]
+    values: Float[Array, " n"]
+    mask: Float[Array, "d d_prime"]
+    target: Float[Array, "d d_prime"]
+    truth: Float[Array, "d d_prime"] | None
+    convention: LossConvention = eqx.field(static=True)
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        indices: Any,
+        values: Any,
+        *,
+        loss: LossConvention = "half_sum",
+        truth: ArrayLike | None = None,
+    ):
+        self._fill(shape, 2, indices, values, loss, truth)
+
+
+class TensorCompletion(_AbstractCompletion):
+    r"""Fit observed entries of a tensor of any order: loss c * sum_observed (W_i - b_i)^2.
+
+    Args:
+      shape: the lengths of the axes.
+      indices: (n, order) integers, counted from 0, none repeated.
+      values: n finite numbers.
+      loss: the convention c; see the module's docstring.
+      truth: the tensor to recover, if it is known.
+
+    Raises:
+      ValueError: as for `MatrixCompletion`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> problem = TensorCompletion((2, 2, 2), [[0, 1, 0]], [3.0], loss="mean")
+      >>> float(problem.loss(jnp.zeros((2, 2, 2))))
+      9.0
+
+    References:
+      razin2020, Section 4.2.
+    """
+
+    indices: Int[Array, "n order"]
+    values: Float[Array, " n"]
+    mask: Float[Array, "..."]
+    target: Float[Array, "..."]
+    truth: Float[Array, "..."] | None
+    convention: LossConvention = eqx.field(static=True)
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        indices: Any,
+        values: Any,
+        *,
+        loss: LossConvention = "half_sum",
+        truth: ArrayLike | None = None,
+    ):
+        self._fill(shape, None, indices, values, loss, truth)

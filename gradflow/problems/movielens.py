@@ -1,0 +1,136 @@
+"""Real data: the MovieLens 100K ratings, read from where the user has them, never copied."""
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from gradflow.problems.base import LossConvention
+from gradflow.problems.completion import MatrixCompletion
+
+_PACKAGE_FILE = "data/movielens100k.csv"
+_SHA256 = "4cee70466ec9b2c39ff51e15853e12e481a31c92977db7e7e614b40a1ef31cc8"
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Ratings in their original order.
+
+    Attributes:
+      users: (n,) user numbers, counted from 0.
+      items: (n,) item numbers, counted from 0.
+      ratings: (n,) ratings, here 1 to 5.
+      timestamps: (n,) seconds since 1970.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    ratings: np.ndarray
+    timestamps: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of users and items: (943, 1682) for MovieLens 100K."""
+        return int(self.users.max()) + 1, int(self.items.max()) + 1
+
+    def completion(
+        self, rows: np.ndarray | slice = slice(None), *, loss: LossConvention = "half_sum"
+    ) -> MatrixCompletion:
+        """The completion problem with these rows observed (all, or a split's training rows)."""
+        indices = np.stack([self.users[rows], self.items[rows]], axis=1)
+        return MatrixCompletion(self.shape, indices, self.ratings[rows].astype(float), loss=loss)
+
+    def fold(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Training and test rows of the 80:20 split u<k>, k = 1..5: test rows 20000(k-1)..20000k.
+
+        Raises:
+          ValueError: if k is not 1, 2, 3, 4 or 5.
+        """
+        if k not in (1, 2, 3, 4, 5):
+            raise ValueError(f"k must be 1, 2, 3, 4 or 5, but it is {k}.")
+        rows = np.arange(len(self.ratings))
+        size = len(rows) // 5
+        test = (rows >= size * (k - 1)) & (rows < size * k)
+        return rows[~test], rows[test]
+
+    def ten_each(self, which: str) -> tuple[np.ndarray, np.ndarray]:
+        """Training and test rows of ua ("a") or ub ("b"): each user's first or second ten rows.
+
+        Raises:
+          ValueError: if `which` is neither "a" nor "b".
+        """
+        if which not in ("a", "b"):
+            raise ValueError(f"which must be 'a' or 'b', but it is {which!r}.")
+        order = np.argsort(self.users, kind="stable")
+        starts = np.searchsorted(self.users[order], np.arange(self.shape[0]))
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order)) - starts[self.users[order]]
+        low = 0 if which == "a" else 10
+        test = (rank >= low) & (rank < low + 10)
+        rows = np.arange(len(order))
+        return rows[~test], rows[test]
+
+
+def movielens_100k(path: str | Path | None = None) -> Ratings:
+    """Read the 100,000 ratings of MovieLens 100K.
+
+    Args:
+      path: a `u.data` file (tab-separated) or a comma-separated file with a header. By default the
+        file inside the package `neighbors` is used, without importing that package.
+
+    Returns:
+      The ratings, 943 users by 1682 items.
+
+    Raises:
+      FileNotFoundError: if there is neither a path nor the package; it says how to get either.
+      ValueError: if the package's file is not the one expected, or a line cannot be read.
+
+    References:
+      Harper and Konstan 2015, The MovieLens Datasets: History and Context.
+    """
+    if path is None:
+        spec = find_spec("neighbors")
+        places = list(spec.submodule_search_locations or []) if spec else []
+        found = [Path(place) / _PACKAGE_FILE for place in places]
+        found = [file for file in found if file.is_file()]
+        if not found:
+            raise FileNotFoundError(
+                "The MovieLens 100K ratings are not here. Install them with "
+                "`pip install --no-deps neighbors==0.2.1`, or pass the path of a u.data file."
+            )
+        path = found[0]
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if digest != _SHA256:
+            raise ValueError(
+                f"{path} has SHA-256 {digest}, not {_SHA256}; "
+                "reinstall it with `pip install --no-deps --force-reinstall neighbors==0.2.1`."
+            )
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not a file; pass the path of a u.data file.")
+    text = path.read_text(encoding="utf-8").splitlines()
+    tabs = "\t" in text[0] if text else False
+    rows = [row for row in csv.reader(text, delimiter="\t" if tabs else ",") if row]
+    columns = (0, 1, 2, 3)
+    try:
+        if not tabs:
+            header, rows = rows[0], rows[1:]
+            columns = tuple(header.index(name) for name in ("User", "Item", "Rating", "Timestamp"))
+        table = np.array([[float(row[c]) for c in columns] for row in rows]).reshape(-1, 4)
+    except (ValueError, IndexError) as error:
+        raise ValueError(
+            f"{path} does not hold user, item, rating, timestamp rows: {error}"
+        ) from error
+    bad = np.flatnonzero(np.any((table[:, :2] < 1) | (table[:, :2] % 1 != 0), axis=1))
+    if bad.size or not len(table):
+        what = f"has user and item {table[bad[0], :2].tolist()}" if bad.size else "has no rating"
+        raise ValueError(f"{path} {what}; users and items must be numbered from 1.")
+    return Ratings(
+        users=table[:, 0].astype(int) - 1,
+        items=table[:, 1].astype(int) - 1,
+        ratings=table[:, 2],
+        timestamps=table[:, 3].astype(int),
+    )

@@ -1,0 +1,72 @@
+"""Linear regression."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from gradflow._util.validate import finite_array, shape_of
+from gradflow.problems.base import AbstractProblem, LossConvention, _convention, _same_count, _truth
+
+
+class LeastSquares(AbstractProblem):
+    r"""Linear regression: loss c * ||X beta - y||^2.
+
+    Args:
+      inputs: the (n, d) design matrix X.
+      targets: (n,) for a coefficient vector of shape (d,), or (n, k) for coefficients (d, k).
+      loss: the convention c; see the module's docstring.
+      truth: the coefficients to recover, if they are known.
+
+    Raises:
+      ValueError: on a shape mismatch, a number that is not finite, or no observation at all.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> problem = LeastSquares([[1.0, 0.0], [0.0, 2.0]], [1.0, 2.0])
+      >>> problem.gradient(jnp.zeros(2)).tolist()
+      [-1.0, -4.0]
+
+    References:
+      wang2024, Section 3.
+    """
+
+    inputs: Float[Array, "n d"]
+    targets: Float[Array, "n *k"]
+    truth: Float[Array, "d *k"] | None
+    convention: LossConvention = eqx.field(static=True)
+
+    def __init__(
+        self,
+        inputs: Any,
+        targets: Any,
+        *,
+        loss: LossConvention = "half_sum",
+        truth: ArrayLike | None = None,
+    ):
+        x = finite_array("inputs", inputs, ndim=2)
+        y = finite_array("targets", targets)
+        if y.ndim not in (1, 2):
+            raise ValueError(f"targets must have 1 or 2 axes, but its shape is {y.shape}.")
+        _same_count(len(x), "inputs", len(y), "targets")
+        shape_of("The shape of W", (x.shape[1], *y.shape[1:]))
+        self.inputs = jnp.asarray(x)
+        self.targets = jnp.asarray(y)
+        self.convention = _convention(loss)
+        self.truth = _truth(truth, (x.shape[1], *y.shape[1:]))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.inputs.shape[1], *self.targets.shape[1:])
+
+    @property
+    def observations(self) -> int:
+        return int(np.prod(self.targets.shape))
+
+    def residual(self, w: Array) -> Array:
+        return self.inputs @ w - self.targets
+
+    def adjoint(self, residual: Array) -> Array:
+        return self.inputs.T @ residual

@@ -1,0 +1,272 @@
+"""The commands on experiments: `gradflow run`, `status`, `plot`, `compare`."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from gradflow._util.misuse import Misuse
+
+if TYPE_CHECKING:
+    from gradflow.sweeps.experiment import Experiment
+    from gradflow.sweeps.results import Results
+
+OUT = Path("results/experiments")
+_CONF = (tyro.conf.FlagCreatePairsOff,)
+
+
+@dataclass
+class _Which:
+    id: Annotated[str, tyro.conf.Positional]
+    """The experiment, such as razin2020.fig1; `gradflow list` shows all."""
+    scale: Literal["quick", "paper"] = "paper"
+    """The paper's own grid, or a smaller instance of the same that takes seconds to two minutes."""
+    protocol: Literal["paper", "code"] = "paper"
+    """As the paper says, or as the authors' code does."""
+    out: Path = OUT
+    """Folder of the results."""
+    precision: Literal["float64", "float32"] | None = None
+    """Arithmetic of the runs; by default the experiment's own."""
+    module: Path | None = None
+    """A Python file with an experiment of your own."""
+
+
+@dataclass
+class Run(_Which):
+    """Run an experiment: only what is missing. Further options change its grid."""
+
+    with_flow: bool = False
+    """Also run the exact gradient flow from each descent's start."""
+    device: Literal["cpu", "gpu", "tpu"] = "cpu"
+    """Where to compute."""
+    jobs: int | None = None
+    """Processes on a CPU; as many as cores by default."""
+    batch: int = 1024
+    """The most runs that go side by side on an accelerator."""
+    cluster: str | None = None
+    """Address of a dask.distributed scheduler, such as tcp://10.0.0.1:8786."""
+
+
+@dataclass
+class Plot(_Which):
+    """Draw an experiment's picture from the cells that have been run."""
+
+    file: Path | None = None
+    """The picture (PNG, PDF or SVG); by default OUT/<id>.png and .pdf."""
+
+
+@dataclass
+class Compare(_Which):
+    """Put the paper's statements and numbers beside what came out here."""
+
+    csv: Path | None = None
+    """Also write the table of all cells."""
+    markdown: Path | None = None
+    """Also write the comparison as a Markdown table."""
+
+
+@dataclass
+class Status:
+    """Show how far experiments are, and what is running now."""
+
+    ids: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Ids or prefixes; all experiments that have been begun if none is given."""
+    out: Path = OUT
+    """Folder of the results."""
+    module: Path | None = None
+    """A Python file with experiments of your own."""
+
+
+def run(words: list[str]) -> int:
+    """Run an experiment: only what is missing."""
+    asked, experiment, grid = _parse(Run, words)
+    from rich.console import Console
+
+    from gradflow.sweeps import runner
+
+    console = Console(soft_wrap=True)
+    try:
+        report = runner.run(
+            asked.id,
+            scale=asked.scale,
+            protocol=asked.protocol,
+            out=asked.out,
+            grid=grid,
+            precision=asked.precision,
+            with_flow=asked.with_flow,
+            device=asked.device,
+            jobs=asked.jobs,
+            batch=asked.batch,
+            cluster=asked.cluster,
+            module=asked.module,
+        )
+    except (ValueError, RuntimeError) as error:
+        raise Misuse(str(error)) from error
+    except OSError as error:
+        raise Misuse(f"{error} What was finished is kept.") from error
+    for note in report.notes:
+        console.print(f"Note: {note}", style="yellow")
+    for label, text in report.failures.items():
+        console.print(f"Failed: {label}\n{text}", style="red")
+    console.print(
+        f"{asked.id}: {report.done} cells done in {report.seconds:.0f} s, "
+        f"{report.there} were there already"
+        + (f", {len(report.failures)} failed." if report.failures else ".")
+    )
+    if not report.failures:
+        results = _results(asked, experiment, grid)
+        _draw(results, _picture_files(asked))
+        _print_findings(results, console)
+    return 1 if report.failures else 0
+
+
+def plot(words: list[str]) -> int:
+    """Draw an experiment's picture from the cells that have been run."""
+    asked, experiment, grid = _parse(Plot, words)
+    results = _results(asked, experiment, grid)
+    files = [asked.file] if asked.file else _picture_files(asked)
+    for file in files:
+        if not file.resolve().parent.is_dir():
+            raise Misuse(f"the folder {file.parent} does not exist; create it first.")
+        if file.suffix not in (".pdf", ".svg", ".png"):
+            raise Misuse(f"--file must end in .pdf, .svg or .png, but it is {file}.")
+    _draw(results, files)
+    return 0
+
+
+def compare(words: list[str]) -> int:
+    """Put the paper's statements and numbers beside ours."""
+    asked, experiment, grid = _parse(Compare, words)
+    from rich.console import Console
+
+    for file in (asked.csv, asked.markdown):
+        if file is not None and not file.resolve().parent.is_dir():
+            raise Misuse(f"the folder {file.parent} does not exist; create it first.")
+    results = _results(asked, experiment, grid)
+    if asked.csv is not None:
+        results.table.to_csv(asked.csv, index=False)
+    if asked.markdown is not None:
+        from gradflow.sweeps.tables import findings_markdown
+
+        text = findings_markdown(results.experiment.compare(results))
+        asked.markdown.write_text(text, encoding="utf-8")
+    _print_findings(results, Console())
+    return 0
+
+
+def status(words: list[str]) -> int:
+    """Show how far experiments are, and what is running now."""
+    asked = tyro.cli(Status, args=words, prog="gradflow status", config=_CONF)
+    from rich.console import Console
+
+    from gradflow.sweeps.tables import progress_table, running_table
+
+    console = Console()
+    console.print(progress_table(all_experiments(asked.module), asked.out, asked.ids))
+    console.print(running_table(all_experiments(asked.module), asked.out))
+    return 0
+
+
+def all_experiments(module: Path | None) -> "dict[str, Experiment]":
+    """Those of the papers and of a file.
+
+    Raises:
+      Misuse: if the file does not do.
+    """
+    from gradflow.sweeps.registry import known
+
+    try:
+        return known(module)
+    except ValueError as error:
+        raise Misuse(str(error)) from error
+
+
+def taken() -> set[str]:
+    """Names of options, which a grid's fields cannot have; but `protocol`, which sets its field."""
+    return {field.name for kind in (Run, Plot, Compare) for field in fields(kind)} - {"protocol"}
+
+
+def _parse(kind: Any, words: list[str]) -> tuple[Any, "Experiment", Any]:
+    """Parse in two turns: which experiment; then the fields of its grid."""
+    prog = f"gradflow {kind.__name__.lower()}"
+    helps = [word for word in words if word in ("-h", "--help")]
+    named = [word for word in words if not word.startswith("-")]
+    plain = [word for word in words if word not in ("-h", "--help")]
+    if helps and not named:
+        tyro.cli(kind, args=["--help"], prog=prog, config=_CONF)
+    asked, rest = tyro.cli(kind, args=plain, prog=prog, config=_CONF, return_unknown_args=True)
+    from gradflow.sweeps.registry import find
+    from gradflow.sweeps.results import grid_of
+
+    try:
+        experiment = find(asked.id, asked.module)
+        default = grid_of(experiment, asked.scale, asked.protocol, {})
+    except ValueError as error:
+        raise Misuse(str(error)) from error
+    if clash := sorted(taken() & {field.name for field in fields(default)}):
+        raise Misuse(
+            f"the grid of {asked.id} has fields named as options of the commands, which would take "
+            f"their place: {', '.join(clash)}; rename the fields."
+        )
+    grid = tyro.cli(
+        type(default),
+        args=[*rest, *helps],
+        default=default,
+        prog=f"{prog} {asked.id}",
+        description=f"{experiment.title}. The grid's fields; `{prog} --help` shows the rest.",
+        config=_CONF,
+    )
+    try:
+        experiment.cells(grid)
+    except ValueError as error:
+        raise Misuse(str(error)) from error
+    return asked, experiment, grid
+
+
+def _results(asked: Any, experiment: "Experiment", grid: Any) -> "Results":
+    from gradflow.sweeps.results import load
+    from gradflow.sweeps.store import Corrupt
+
+    try:
+        results = load(
+            asked.id, out=asked.out, grid=grid, precision=asked.precision, module=asked.module
+        )
+    except Corrupt as error:
+        raise Misuse(str(error)) from error
+    if not len(results):
+        raise Misuse(
+            f"no cell of {asked.id} at scale {asked.scale} (protocol {asked.protocol}) is in "
+            f"{asked.out}; `gradflow run {asked.id} --scale {asked.scale}` computes them."
+        )
+    return results
+
+
+def _picture_files(asked: Any) -> list[Path]:
+    name = "-".join(
+        [asked.id]
+        + ([asked.scale] if asked.scale != "paper" else [])
+        + ([asked.protocol] if asked.protocol != "paper" else [])
+        + ([asked.precision] if asked.precision else [])
+    )
+    return [asked.out / f"{name}.png", asked.out / f"{name}.pdf"]
+
+
+def _draw(results: "Results", files: list[Path]) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from gradflow.plotting.static import save_figure
+
+    figure = results.experiment.plot(results)
+    for file in files:
+        save_figure(figure, file)
+        print(f"Picture: {file}")
+
+
+def _print_findings(results: "Results", console: Any) -> None:
+    from gradflow.sweeps.tables import findings_table
+
+    if results.missing:
+        console.print(f"{results.missing} cells of the grid have not been run.", style="yellow")
+    console.print(findings_table(results.experiment.compare(results)))

@@ -1,0 +1,169 @@
+"""What a cell asks for, and doing it: a descent, a flow or any computation, to a dataset."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from gradflow.descent.checkpoint import Checkpoint
+from gradflow.descent.loop import Optimizer
+from gradflow.descent.run import run_descents
+from gradflow.factorizations.base import Factors
+from gradflow.flow.solve import solve_flow
+from gradflow.objective import Objective
+from gradflow.observables import Observe
+from gradflow.problems import astype
+from gradflow.trajectory import Trajectory
+
+Told = Callable[[int, float], None]
+
+
+@dataclass(frozen=True)
+class Descent:
+    """A discrete run.
+
+    Attributes:
+      objective: problem, factorisation and penalty; the same object for cells that share the data.
+      start: the factors.
+      optimizer: a function of a rate, at module level, so that all cells share one program.
+      rate: the learning rate.
+      steps: iterations allowed.
+      stop_loss: where to stop.
+      record: iterations to record.
+      observe: what to record.
+      keep: which parameters to store: "final", "initial".
+      flow: keyword arguments for the flow from the same start, where they differ.
+    """
+
+    objective: Objective
+    start: Factors
+    optimizer: Optimizer
+    rate: float
+    steps: int
+    stop_loss: float | None = None
+    record: Any = None
+    observe: Observe | None = None
+    keep: tuple[str, ...] = ()
+    flow: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A gradient flow: what `gradflow.solve_flow` takes."""
+
+    objective: Objective
+    start: Any
+    options: Mapping[str, Any]
+    keep: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Computation:
+    """Anything else: a function without arguments that gives numbers and arrays by name."""
+
+    function: Callable[[], Mapping[str, Any]]
+
+
+Work = Descent | Flow | Computation
+
+
+def flow_beside(descent: Descent) -> Flow:
+    """The flow from a descent's start to the same stopping loss."""
+    to64 = jax.numpy.float64
+    options = {
+        "stop_loss": descent.stop_loss,
+        "observe": descent.observe,
+        "rtol": 1e-6,
+        **descent.flow,
+    }
+    return Flow(astype(descent.objective, to64), astype(descent.start, to64), options, descent.keep)
+
+
+def do_one(
+    work: Work, finish: Callable[[Trajectory], Mapping[str, Any]], told: Told,
+    checkpoint: Path | None,
+) -> xr.Dataset:  # fmt: skip
+    """Do one piece of work.
+
+    Args:
+      work: what.
+      finish: further numbers from a run.
+      told: called with iteration and loss now and then.
+      checkpoint: where a descent keeps its state.
+    """
+    if isinstance(work, Descent):
+        return do_descents([work], [finish], told, checkpoint)[0]
+    began = time.perf_counter()
+    if isinstance(work, Flow):
+        run = solve_flow(work.objective, work.start, **work.options)
+        return _dataset(run, work.keep, finish, time.perf_counter() - began)
+    found = dict(work.function())
+    return _with_numbers(xr.Dataset(), found).assign_attrs(seconds=time.perf_counter() - began)
+
+
+def do_descents(
+    works: Sequence[Descent],
+    finish: Sequence[Callable[[Trajectory], Mapping[str, Any]]],
+    told: Told,
+    checkpoint: Path | None,
+) -> list[xr.Dataset]:
+    """Do descents of one shape as one compiled batch."""
+    first = works[0]
+    objectives = [work.objective for work in works]
+    shared = all(one is first.objective for one in objectives)
+    runs = run_descents(
+        first.objective if shared else objectives,
+        [work.start for work in works],
+        first.optimizer,
+        learning_rates=[work.rate for work in works],
+        steps=first.steps,
+        stop_loss=first.stop_loss,
+        record=first.record,
+        observe=first.observe,
+        progress=told,
+        checkpoint=None if checkpoint is None else Checkpoint(checkpoint),
+    )
+    counts = [float(run.stats["iterations"]) for run in runs]
+    share = float(runs[0].stats["seconds_of_batch"]) / (sum(counts) or 1)
+    return [
+        # A batch's time is shared out by iterations.
+        _dataset(run, work.keep, then, share * count)
+        for work, run, then, count in zip(works, runs, finish, counts, strict=True)
+    ]
+
+
+def _dataset(
+    run: Trajectory,
+    keep: tuple[str, ...],
+    finish: Callable[[Trajectory], Mapping[str, Any]],
+    seconds: float,
+) -> xr.Dataset:
+    """A run as a dataset: observables over time, what it came to as plain numbers."""
+    data = run.to_xarray()
+    dropped = [
+        name
+        for name in data.data_vars
+        if (stage := str(name).partition(":"))[1] and stage[0] not in keep
+    ]
+    data = data.drop_vars(dropped)
+    numbers = {
+        "iterations": run.stats.get("iterations", run.stats.get("steps", 0)),
+        "final_loss": float(run["loss"][-1]),
+        **finish(run),
+    }
+    return _with_numbers(data, numbers).assign_attrs(seconds=seconds)
+
+
+def _with_numbers(data: xr.Dataset, numbers: Mapping[str, Any]) -> xr.Dataset:
+    """Add arrays by name; where a name is taken, as of a final value, that is an error."""
+    for name, value in numbers.items():
+        if name in data:
+            raise ValueError(f"A cell's further number {name!r} has the name of an observable.")
+        array = np.asarray(value)
+        data[name] = (tuple(f"{name}_{k}" for k in range(array.ndim)), array)
+    return data

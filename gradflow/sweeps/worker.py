@@ -1,0 +1,244 @@
+"""What runs in a worker: on this machine, another one, or here. JAX is imported late, on purpose.
+
+A worker gets a task of plain values, sets its device up, does the items one after the other (on an
+accelerator: as one batch), and writes each into the store as soon as it is there.
+"""
+
+import datetime
+import multiprocessing
+import os
+import pickle
+import platform
+import signal
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from gradflow.sweeps.experiment import Experiment, Item
+    from gradflow.sweeps.store import Store
+    from gradflow.sweeps.work import Work
+from gradflow.sweeps.heartbeat import Heartbeat
+
+Device = Literal["cpu", "gpu", "tpu"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Some items of one experiment.
+
+    All is plain but the items, and these are pickled, since their modules import JAX.
+
+    Attributes:
+      id: of the experiment.
+      module: a file it is defined in, if it is none of ours.
+      items: the pickled list of `Item`s.
+      names: their names.
+      labels: what to call them while they run.
+      folder: of the store.
+      device: where.
+    """
+
+    id: str
+    module: str | None
+    items: bytes
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    folder: str
+    device: Device
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a task: for each name, None or the traceback of a failure."""
+
+    failures: dict[str, str | None]
+
+
+def set_up(device: Device) -> None:
+    """Choose device, precision and threads; before JAX is used in this process.
+
+    Args:
+      device: where to compute.
+
+    Raises:
+      RuntimeError: if the device is not there.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    flags = os.environ.get("XLA_FLAGS", "")
+    if device == "cpu" and "multi_thread_eigen" not in flags:
+        # One thread a process: there are as many processes as cores.
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    import jax
+
+    if device == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_enable_x64", True)
+    try:
+        jax.devices(device)
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"There is no {device} here that JAX can use ({str(error).splitlines()[0]}); "
+            "choose another --device, or install the JAX that belongs to it."
+        ) from None
+
+
+def begin(counter: Any, of: int) -> None:
+    """Take a core, and end once the parent is gone, so that a killed sweep leaves no workers.
+
+    An interrupt from the keyboard is left to the parent.
+
+    Args:
+      counter: shared by the processes of the pool.
+      of: how many they are.
+    """
+    from gradflow._util.processes import next_number, take_core
+
+    take_core(next_number(counter), of)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Known from the moment of the start on, unlike the id that getppid() gives.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def present(device: Device) -> str | None:
+    """What is wrong with the device here; None if nothing is."""
+    try:
+        set_up(device)
+    except RuntimeError as error:
+        return str(error)
+    return None
+
+
+def do(task: Task) -> Done:
+    """Do a task; each finished item is in the store when this returns.
+
+    Raises:
+      NoSpace: if the disk is full; what is in the store stays.
+      Unwritable: if the store cannot be written to.
+    """
+    set_up(task.device)
+    from gradflow._util.processes import forget_programs
+    from gradflow.sweeps.registry import find
+    from gradflow.sweeps.store import NoSpace, Store, Unwritable, full
+    from gradflow.sweeps.work import Descent
+
+    forget_programs()
+    experiment = find(task.id, None if task.module is None else Path(task.module))
+    items: list[Item] = pickle.loads(task.items)
+    store = Store(Path(task.folder))
+    failures: dict[str, str | None] = {}
+    works: dict[int, Work] = {}
+    for k, item in enumerate(items):
+        try:
+            works[k] = _work(experiment, item)
+        except Exception:
+            failures[task.names[k]] = traceback.format_exc()
+    groups = [[k] for k in works]
+    if task.device != "cpu":
+        together = [k for k in works if isinstance(works[k], Descent)]
+        groups = [*([together] if together else []), *([k] for k in works if k not in together)]
+    while groups:
+        group = groups.pop(0)
+        names = [task.names[k] for k in group]
+        try:
+            _do_group(
+                experiment, [items[k] for k in group], [works[k] for k in group], names,
+                task.labels[group[0]], store,
+            )  # fmt: skip
+            failures |= dict.fromkeys(names)
+        except (NoSpace, Unwritable):
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and (told := full(error, store.folder)):
+                raise told from error
+            if len(group) == 1:
+                failures[names[0]] = traceback.format_exc()
+            else:  # one is bad, or there is no room for so many
+                half = len(group) // 2
+                groups[:0] = [group[:half], group[half:]]
+    return Done(failures)
+
+
+def _work(experiment: "Experiment", item: "Item") -> "Work":
+    from gradflow.sweeps.work import Descent, flow_beside
+
+    work = experiment.work(item.cell, item.precision)
+    if item.method == "own":
+        return work
+    if not isinstance(work, Descent):
+        raise ValueError(
+            f"{item.cell} is no descent, so there is no flow beside it; leave --with-flow away, or "
+            "give the cell a property has_flow that is False."
+        )
+    return flow_beside(work)
+
+
+def _do_group(
+    experiment: "Experiment",
+    items: "list[Item]",
+    works: "list[Work]",
+    names: list[str],
+    label: str,
+    store: "Store",
+) -> None:
+    """Do one piece of work, or descents of one shape together."""
+    from gradflow.sweeps.work import do_descents, do_one
+
+    path = store.checkpoint(names[0])
+    finish = [lambda run, item=item: experiment.finish(item.cell, run) for item in items]
+    beat = Heartbeat(store.folder, names[0], label if len(items) == 1 else f"{len(items)} runs")
+    began, busy = time.perf_counter(), time.process_time()
+    try:
+        if len(works) > 1:
+            found = _without_broken_checkpoint(path, do_descents, works, finish, beat)
+        else:
+            found = [_without_broken_checkpoint(path, do_one, works[0], finish[0], beat)]
+        spent = {
+            "batch_wall_seconds": time.perf_counter() - began,
+            "batch_processor_seconds": time.process_time() - busy,
+            "batch_size": len(items),
+        }
+        for item, name, data in zip(items, names, found, strict=True):
+            about = {
+                "item": experiment.describe(item),
+                "experiment": experiment.id,
+                "provenance": {**_provenance(), **spent},
+            }
+            store.save(name, data, about)
+        path.unlink(missing_ok=True)
+    finally:
+        beat.end()
+
+
+def _without_broken_checkpoint(path: Path, function: Any, *arguments: Any) -> Any:
+    """Call with the checkpoint's path last; a damaged checkpoint is thrown away."""
+    from gradflow.descent.checkpoint import Broken
+
+    try:
+        return function(*arguments, path)
+    except Broken:
+        path.unlink()
+        return function(*arguments, path)
+
+
+def _provenance() -> dict[str, Any]:
+    from gradflow._util.processes import processor_name
+    from gradflow._util.provenance import provenance
+
+    return {
+        **provenance(),
+        "processor": processor_name(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }

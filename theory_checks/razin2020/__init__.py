@@ -1,0 +1,56 @@
+"""Razin and Cohen 2020: its claims, in its order."""
+
+from gradflow.claims import Paper
+
+from . import (
+    dimensions,
+    equation51,
+    flow_lemmas,
+    lemma6,
+    lemma16,
+    loss_bounds,
+    matrix_lemmas,
+    solution_set,
+    theorem1,
+    theorem2,
+    unbalanced,
+)
+
+PAPER = Paper(
+    "razin2020",
+    authors="Razin and Cohen 2020",
+    title="Implicit Regularization in Deep Learning May Not Be Explainable by Norms",
+    claims=(
+        solution_set.prop1,
+        solution_set.prop2,
+        theorem1.thm1_norm,
+        theorem1.thm1_erank,
+        theorem1.thm1_irank,
+        theorem1.cor1,
+        solution_set.prop3,
+        theorem1.prop4,
+        flow_lemmas.eq39,
+        theorem2.thm2_norm,
+        theorem2.thm2_erank,
+        theorem2.thm2_irank,
+        matrix_lemmas.lem1,
+        unbalanced.lem2,
+        unbalanced.prop5,
+        flow_lemmas.lem3,
+        unbalanced.thm3,
+        lemma6.lem6,
+        matrix_lemmas.lem8,
+        matrix_lemmas.lem9,
+        matrix_lemmas.lem11,
+        matrix_lemmas.lem12,
+        lemma16.lem16,
+        flow_lemmas.lem17,
+        loss_bounds.lem18,
+        loss_bounds.lem19,
+        dimensions.lem20,
+        loss_bounds.lem25,
+        loss_bounds.lem26,
+        equation51.eq51,
+        dimensions.app_e,
+    ),
+)

@@ -1,0 +1,94 @@
+r"""Razin and Cohen 2020: Equation (51), the projection onto Theorem 2's solution set."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import mpmath
+import numpy as np
+
+from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims.oracles.high_precision import DIGITS, precise
+
+_INTEGER_CASES = (((3, 1), (2, 1), 1, 2, 0), ((1, 1), (2, 3), 1, 2, 0), ((5, 2), (2, 1), 3, 2, 0))
+"""Rows of W and z, z', epsilon, all of det W with the sign of z z'."""
+
+
+def _projection_cases(settings: Settings, transposed: bool, distance: float) -> Iterator[Case]:
+    """|sigma_i(W) - sigma_i(P)| <= ||W - P|| = sqrt(2 loss) for the printed or the right P."""
+    rng = np.random.default_rng(settings.seed)
+    instances: list[tuple[str, np.ndarray, Any]] = [
+        (f"W = {rows}, z = {z}, z' = {z2}, epsilon = {eps}", np.array(rows, float), (z, z2, eps))
+        for *rows, z, z2, eps in _INTEGER_CASES
+    ]
+    while len(instances) < (200 if settings.full else 40):
+        w, (z, z2, eps) = rng.normal(size=(2, 2)), rng.normal(size=3)
+        if np.linalg.det(w) * z * z2 > 0:
+            instances.append(("random", w, (z, z2, eps)))
+    for name, w, (z, z2, eps) in instances:
+        onto = np.array([[w[0, 0], z2], [z, eps]] if transposed else [[w[0, 0], z], [z2, eps]])
+        s = np.sqrt((w[0, 1] - z) ** 2 + (w[1, 0] - z2) ** 2 + (w[1, 1] - eps) ** 2)
+        s *= distance
+        gap = np.linalg.norm(w - onto)
+
+        def confirm(
+            k: int, w: np.ndarray = w, onto: np.ndarray = onto, at: Any = (z, z2, eps)
+        ) -> Confirmation:
+            with mpmath.workdps(DIGITS):
+                true, p, (a, b, c) = precise(w), precise(onto), map(mpmath.mpf, at)
+                square = sum(x**2 for x in (true - p))
+                twice = (true[0, 1] - a) ** 2 + (true[1, 0] - b) ** 2 + (true[1, 1] - c) ** 2
+                twice *= mpmath.mpf(distance) ** 2
+                return Confirmation(
+                    bool(abs(square - twice) > mpmath.mpf(10) ** -30),
+                    f"W = {w.tolist()} (det {np.linalg.det(w):.6g}), z = {at[0]}, z' = {at[1]}, "
+                    f"epsilon = {at[2]}: the matrix is {onto.tolist()}, ||W - P||^2 = "
+                    f"{mpmath.nstr(square, 20)}, 2 loss = {mpmath.nstr(twice, 20)}",
+                )
+
+        hypotheses = {
+            "det W has the sign of z z'": bool(np.linalg.det(w) * z * z2 > 0),
+            "z and z' are not 0": bool(z * z2 != 0),
+        }
+        size = 4 + float(np.sum(np.abs(w))) / 100 if name != "random" else 100.0
+        yield Case(
+            name=name, residual=[(gap - s) / (gap + s)], floor=1e-14, hypotheses=hypotheses,
+            size=size, confirm=confirm, witness=lambda k, w=w: {"W": w.tolist()},
+        )  # fmt: skip
+        gaps = np.linalg.svd(w, compute_uv=False) - np.linalg.svd(onto, compute_uv=False)
+        yield Case(
+            name=f"{name}, singular values", slack=(gap - np.abs(gaps)) / gap, floor=1e-14,
+            hypotheses=hypotheses, size=size,
+        )  # fmt: skip
+
+
+@claim(
+    "razin2020.eq51",
+    kind="identity",
+    where="Appendix G.8, proof of Lemma 26, Equation (51)",
+    statement=r"W_{\tilde S} = \begin{pmatrix}w_{11} & z'\\ z & \epsilon\end{pmatrix}:\ "
+    r"|\sigma_i(W) - \sigma_i(W_{\tilde S})| \le \|W - W_{\tilde S}\|_F = \sqrt{2\ell}",
+    control={"distance": 2.0},
+    control_text="2 sqrt(2 loss)",
+    corrected="razin2020.eq51.corrected",
+    flaw="The printed matrix has z' at (1,2) and z at (2,1), but the solution set of (14) has z at "
+    "(1,2) and z' at (2,1): it is the transpose of the projection. Transposing changes no singular "
+    "value of the projection, so Lemma 26 is not affected.",
+)
+def eq51(settings: Settings, distance: float = 1.0) -> Iterator[Case]:
+    """The printed matrix."""
+    yield from _projection_cases(settings, True, distance)
+
+
+@claim(
+    "razin2020.eq51.corrected",
+    kind="identity",
+    where="Appendix G.8, proof of Lemma 26, Equation (51)",
+    statement=r"W_{\tilde S} = \begin{pmatrix}w_{11} & z\\ z' & \epsilon\end{pmatrix}:\ "
+    r"|\sigma_i(W) - \sigma_i(W_{\tilde S})| \le \|W - W_{\tilde S}\|_F = \sqrt{2\ell}",
+    control={"distance": 2.0},
+    control_text="2 sqrt(2 loss)",
+    corrects="razin2020.eq51",
+)
+def eq51_corrected(settings: Settings, distance: float = 1.0) -> Iterator[Case]:
+    """The projection, with z at (1,2) and z' at (2,1)."""
+    yield from _projection_cases(settings, False, distance)

@@ -1,0 +1,344 @@
+r"""Wang and Basu Roy Chowdhury 2024: Theorems 1 and 2, Lemmas 4 and 5 (Sections 5 to 7).
+
+Theorem 1 is printed without depth at least 2 and without balancedness; both are needed.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import mpmath
+import numpy as np
+
+import gradflow as gf
+from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims.oracles import taylor
+from gradflow.claims.oracles.high_precision import (
+    DIGITS,
+    precise,
+    product_velocity,
+    show,
+    singular_values_2x2,
+    svd,
+)
+from gradflow.claims.oracles.norms import SCHATTEN, Norm
+from gradflow.claims.oracles.singular_values import large_cases, small_cases
+
+from ..arora2019 import product_flow as arora2019
+from ..razin2020 import theorem1 as razin2020
+from ..razin2020.lemma6 import witness_cases
+
+FROBENIUS = next(norm for norm in SCHATTEN if norm.name == "Schatten-2")
+
+
+@cache
+def unbalanced_end(stop_loss: float) -> taylor.Witness:
+    """Depth 2 from W_1 = 4 I, W_2 = I/4 (so W(0) = I), by Taylor series in 66 digits."""
+    factors = [mpmath.eye(2) * 4, mpmath.eye(2) / 4]
+    return taylor.follow_factors(gf.norm_blowup(), factors, stop_loss, tail=120)
+
+
+def depth_one(t: Any) -> Any:
+    """W(t) at depth 1 from W(0) = I: ((1, 1 - e^-t), (1 - e^-t, e^-t)), and the loss 3/2 e^-2t."""
+    e = mpmath.exp(-t)
+    return mpmath.matrix([[1, 1 - e], [1 - e, e]]), 3 * e**2 / 2
+
+
+Bound = Callable[[Any, Any], tuple[Any, Any]]
+"""From W and the loss, in mpmath, to (larger, smaller)."""
+
+
+def _free_cases(bound: Bound, text: str, name: str) -> Iterator[Case]:
+    """A bound at the ends of two flows that Theorem 1 does not exclude."""
+    with mpmath.workprec(taylor.BITS):
+        far = unbalanced_end(1e-14)
+        moments = [
+            ("depth 2, W_1 = 4 I, W_2 = I/4 (not balanced)", far.product, far.loss, far.time, 4),
+            *(
+                (f"depth 1, W(0) = I, t = {t}", *depth_one(mpmath.mpf(t)), mpmath.mpf(t), 5)
+                for t in (10, 30)
+            ),
+        ]
+        for label, w, loss, time, size in moments:
+            larger, smaller = bound(w, loss)
+
+            def confirm(
+                k: int,
+                w: Any = w,
+                loss: Any = loss,
+                time: Any = time,
+                label: str = label,
+                larger: Any = larger,
+                smaller: Any = smaller,
+            ) -> Confirmation:
+                entries = [mpmath.nstr(v, 12) for v in w]
+                return Confirmation(
+                    bool(larger < smaller),
+                    f"{label}: det W(0) = 1 > 0, and at t = {mpmath.nstr(time, 8)} W = {entries} "
+                    f"(row by row), det {mpmath.nstr(mpmath.det(w), 8)}, loss "
+                    f"{mpmath.nstr(loss, 8)}: {text}: {mpmath.nstr(larger, 12)} < "
+                    f"{mpmath.nstr(smaller, 12)}. W has a finite limit of determinant -1 while the "
+                    "loss falls exponentially, so that no other constants do better",
+                )  # fmt: skip
+
+            yield Case(
+                name=f"{label}, {name}",
+                slack=[float((larger - smaller) / (abs(larger) + abs(smaller)))],
+                floor=1e-25,
+                hypotheses={
+                    "det W(0) = det I > 0": True,
+                    "gradient flow of (7) for (9) over a factorisation (8)": True,
+                },
+                size=size,
+                confirm=confirm,
+            )
+
+
+_FLAW = (
+    "Theorem 1 asks neither for depth at least 2 nor for a balanced start, but its proof keeps "
+    "det W > 0 by Lemma 5, which needs both: at depth 1, or from W_1 = 4 I, W_2 = I/4, the "
+    "determinant changes its sign and the flow ends at a finite solution."
+)
+
+
+@claim(
+    "wang2024.thm1.norm",
+    kind="inequality",
+    where="Section 5, Theorem 1, Equation (11)",
+    statement=r"\det W(0) > 0 \Rightarrow \|W(t)\| \ge \frac{a}{\sqrt{\ell(t)}} - b,\quad "
+    r"a > 0, b \text{ depend on the norm only}",
+    control={"power": 1.0},
+    control_text="a / loss instead of a / sqrt(loss)",
+    corrected="wang2024.thm1.norm.corrected",
+    flaw=_FLAW,
+)
+def thm1_norm(settings: Settings, power: float = 0.5) -> Iterator[Case]:
+    """With the constants of razin2020, and with a far smaller a and a far larger b."""
+    for a, b in ((FROBENIUS.a, FROBENIUS.b), (1e-3, 1e3)):
+
+        def bound(
+            w: Any, loss: Any, norm: Norm = FROBENIUS, a: float = a, b: float = b
+        ) -> tuple[Any, Any]:
+            return norm.precisely(w), a / loss ** mpmath.mpf(power) - b
+
+        cases = _free_cases(
+            bound, f"||W||_F against {a:.4g} / sqrt(loss) - {b:g}", f"a = {a:.3g}, b = {b:g}"
+        )
+        # At t = 10 the loss is not yet small enough for the weaker constants.
+        yield from (case for case in cases if b < 1e3 or "t = 10" not in case.name)
+
+
+@claim(
+    "wang2024.thm1.norm.corrected",
+    kind="inequality",
+    where="Section 5, Theorem 1, Equation (11)",
+    statement=r"L \ge 2,\ \text{balanced start},\ \det W(0) > 0 \Rightarrow "
+    r"\|W(t)\| \ge a/\sqrt{\ell(t)} - b \text{ with } a, b \text{ of razin2020, (8)}",
+    control={"power": 1.0},
+    control_text="a / loss instead of a / sqrt(loss)",
+    corrects="wang2024.thm1.norm",
+)
+def thm1_norm_corrected(settings: Settings, power: float = 0.5) -> Iterator[Case]:
+    """The flows and norms on which razin2020's Theorem 1 is checked."""
+    yield from razin2020.thm1_norm.function(settings, power=power)
+
+
+@claim(
+    "wang2024.thm1.erank",
+    kind="inequality",
+    where="Section 5, Theorem 1, Equation (12)",
+    statement=r"\det W(0) > 0 \Rightarrow \mathrm{erank}(W(t)) \le \inf_S\mathrm{erank} + "
+    r"c_1\sqrt{\ell(t)}",
+    control={"power": 1.0},
+    control_text="the loss instead of its root",
+    corrected="wang2024.thm1.erank.corrected",
+    flaw=_FLAW,
+)
+def thm1_erank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
+    """With razin2020's constant and with 1000."""
+    for constant in (razin2020.RankSides.CONSTANT, 1000.0):
+
+        def bound(w: Any, loss: Any, constant: float = constant) -> tuple[Any, Any]:
+            first, second = singular_values_2x2(w)
+            q = second / (first + second)
+            rank = mpmath.exp(-q * mpmath.log(q) - (1 - q) * mpmath.log(1 - q))
+            return 1 + constant * loss ** mpmath.mpf(power), rank
+
+        yield from _free_cases(
+            bound, f"1 + {constant:.4g} sqrt(loss) against erank", f"c_1 = {constant:.4g}"
+        )
+
+
+@claim(
+    "wang2024.thm1.erank.corrected",
+    kind="inequality",
+    where="Section 5, Theorem 1, Equation (12)",
+    statement=r"L \ge 2,\ \text{balanced start},\ \det W(0) > 0 \Rightarrow "
+    r"\mathrm{erank}(W(t)) \le 1 + \tfrac{2\sqrt{12}}{\ln 2}\sqrt{\ell(t)}",
+    control={"power": 4.0},
+    control_text="loss^4 instead of sqrt(loss)",
+    corrects="wang2024.thm1.erank",
+)
+def thm1_erank_corrected(settings: Settings, power: float = 0.5) -> Iterator[Case]:
+    """The flows on which razin2020's Theorem 1 is checked."""
+    yield from razin2020.thm1_erank.function(settings, power=power)
+
+
+@claim(
+    "wang2024.thm1.irank",
+    kind="inequality",
+    where="Section 5, Theorem 1, Equation (13)",
+    statement=r"\det W(0) > 0 \Rightarrow D(W(t), \mathcal M_1) \le c_2\sqrt{\ell(t)}",
+    control={"power": 1.0},
+    control_text="the loss instead of its root",
+    corrected="wang2024.thm1.irank.corrected",
+    flaw=_FLAW,
+)
+def thm1_irank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
+    """With razin2020's constant and with 1000."""
+    for constant in (razin2020.DistanceSides.CONSTANT, 1000.0):
+
+        def bound(w: Any, loss: Any, constant: float = constant) -> tuple[Any, Any]:
+            return constant * loss ** mpmath.mpf(power), singular_values_2x2(w)[1]
+
+        yield from _free_cases(
+            bound, f"{constant:.4g} sqrt(loss) against s_2", f"c_2 = {constant:.4g}"
+        )
+
+
+@claim(
+    "wang2024.thm1.irank.corrected",
+    kind="inequality",
+    where="Section 5, Theorem 1, Equation (13)",
+    statement=r"L \ge 2,\ \text{balanced start},\ \det W(0) > 0 \Rightarrow "
+    r"D(W(t), \mathcal M_1) \le 3\sqrt2\,\sqrt{\ell(t)}",
+    control={"power": 4.0},
+    control_text="loss^4 instead of sqrt(loss)",
+    corrects="wang2024.thm1.irank",
+)
+def thm1_irank_corrected(settings: Settings, power: float = 0.5) -> Iterator[Case]:
+    """The flows on which razin2020's Theorem 1 is checked."""
+    yield from razin2020.thm1_irank.function(settings, power=power)
+
+
+@claim(
+    "wang2024.thm2",
+    kind="identity",
+    where="Section 6, Theorem 2, Equation (14)",
+    statement=r"\dot W = -\sum_{j=1}^L [WW^\top]^{\frac{j-1}{L}}\,\nabla\ell(W)\,"
+    r"[W^\top W]^{\frac{L-j}{L}}",
+    control={"shift": 1},
+    control_text="exponents j/L instead of (j-1)/L",
+)
+def thm2(settings: Settings, shift: int = 0) -> Iterator[Case]:
+    """The flows of arora2019's Lemma 3; the printed sum's index i is meant as j."""
+    cases = arora2019.lem3.function(settings, shift=shift)
+    # Quick: depths 1 to 3, of three shapes each.
+    yield from cases if settings.full else itertools.islice(cases, 9)
+
+
+@claim(
+    "wang2024.lem4",
+    kind="identity",
+    where="Section 6, Lemma 4, Equation (16)",
+    statement=r"\dot\sigma_j = -L\,(\sigma_j^2)^{1-1/L}\,"
+    r"\langle\nabla\ell(W), u_jv_j^\top\rangle",
+    control={"shift": 0.1},
+    control_text="exponent 1.1 - 1/L instead of 1 - 1/L",
+)
+def lem4(settings: Settings, shift: float = 0.0) -> Iterator[Case]:
+    """Signed singular values followed along the exact flows at 2x2; 100x100 in full."""
+
+    def power(depth: int) -> float:
+        return 1 - 1 / depth + shift
+
+    yield from small_cases(settings, "half_sum", power, 1.0)
+    if settings.full:
+        yield from large_cases(settings, "half_sum", power, 1.0, (2, 3))
+
+
+_DIAGONAL = np.diag([9.0, 4.0])
+"""W_1 = W_2 = diag(3, 2): at (9) its second value moves at the rate -32, exactly."""
+
+
+def _rate_cases(settings: Settings, factor: float) -> Iterator[Case]:
+    """The chain rule's d sigma/dt against g sigma^(factor alpha), alpha = 2 (1 - 1/L)."""
+    rng = np.random.default_rng(settings.seed)
+    starts = [_DIAGONAL]
+    while len(starts) < (40 if settings.full else 8):
+        w = rng.normal(size=(2, 2))
+        if np.linalg.det(w) > 0.05:
+            starts.append(w)
+    for index, w in enumerate(starts):
+        for depth in (2, 3, 4):
+
+            def sides(w: np.ndarray = w, depth: int = depth) -> list[tuple[Any, Any, Any]]:
+                """Value, its true rate and the formula's."""
+                true = precise(w)
+                grad = mpmath.matrix([[0, true[0, 1] - 1], [true[1, 0] - 1, true[1, 1]]])
+                u, s, v = svd(true)
+                moved, along = u.T * product_velocity(true, grad, depth) * v, u.T * grad * v
+                power = factor * 2 * (1 - mpmath.mpf(1) / depth)
+                return [(s[r], moved[r, r], -depth * along[r, r] * s[r] ** power) for r in range(2)]
+
+            with mpmath.workdps(DIGITS):
+                found = sides()
+                scale = max(abs(rate) for _, rate, _ in found)
+                residual = [float(abs(rate - formula) / scale) for _, rate, formula in found]
+
+            def confirm(k: int, sides: Any = sides, w: Any = w, depth: int = depth) -> Confirmation:
+                with mpmath.workdps(DIGITS):
+                    value, rate, formula = sides()[k]
+                    return Confirmation(
+                        bool(abs(rate - formula) > mpmath.mpf(10) ** -30),
+                        f"L = {depth}, W = {show(w)}, balanced factors, sigma = "
+                        f"{mpmath.nstr(value, 12)}: the chain rule gives d sigma/dt = "
+                        f"{mpmath.nstr(rate, 20)}, the formula {mpmath.nstr(formula, 20)}",
+                    )
+
+            yield Case(
+                name=f"L = {depth}, W = {show(w, 6)}",
+                residual=residual,
+                floor=1e-40,
+                hypotheses={"L >= 2": depth >= 2, "det W > 0": float(np.linalg.det(w)) > 0},
+                size=4 + index + depth / 10,
+                confirm=confirm,
+            )
+
+
+@claim(
+    "wang2024.lem5",
+    kind="identity",
+    where="Section 7, Lemma 5 and its proof",
+    statement=r"\det W(0) > 0 \Rightarrow \det W(t) > 0;\quad "
+    r"\dot\sigma_j = g\,\sigma_j^{2\alpha},\ \alpha = 2(1 - 1/L),\ "
+    r"g = -L\langle\nabla\ell(W), u_jv_j^\top\rangle",
+    control={"factor": 3.0},
+    control_text="sigma^(3 alpha)",
+    corrected="wang2024.lem5.corrected",
+    flaw="(sigma^2)^(1 - 1/L) is sigma^alpha with alpha = 2 (1 - 1/L), not sigma^(2 alpha); so 2 "
+    "alpha should read alpha in the equation, in sigma^(1 - 2 alpha) and in the solution. The "
+    "lemma itself and its argument are not affected: the case alpha = 1 is printed correctly.",
+)
+def lem5(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
+    """The printed exponent; the sign of the determinant is with the corrected statement."""
+    yield from _rate_cases(settings, factor)
+
+
+@claim(
+    "wang2024.lem5.corrected",
+    kind="identity",
+    where="Section 7, Lemma 5 and its proof",
+    statement=r"\det W(0) > 0 \Rightarrow \det W(t) > 0;\quad "
+    r"\dot\sigma_j = g\,\sigma_j^\alpha,\ \alpha = 2(1 - 1/L)",
+    control={"factor": 1.1},
+    control_text="sigma^(1.1 alpha)",
+    resolution=1e-2,
+    corrects="wang2024.lem5",
+)
+def lem5_corrected(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
+    """The exponent alpha, and the determinant in 66 digits, as for razin2020's Lemma 6."""
+    yield from _rate_cases(settings, factor)
+    for depth in (2, 3, 4) if settings.full else (2,):
+        yield from witness_cases(depth)

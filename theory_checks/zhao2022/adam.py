@@ -1,0 +1,367 @@
+r"""Zhao 2022, Theorems 1 and 3: how well the formulas for Adam describe real Adam runs.
+
+The regime in which the paper expects them: after a burn-in, with steps so small that the gradient
+hardly changes over the memory 1/(1 - beta) of the averages (learning rate to 0), balanced factors.
+Only such runs are judged; larger learning rates are shown. Errors are relative, in Frobenius norm,
+of velocities over windows of iterations. Where the regime is met, what is left is the formula's own
+error.
+"""
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gradflow as gf
+from gradflow.claims import Case, Confirmation, Settings, claim
+
+from . import study
+from ._rational import equal, exact, eye, plain, relative, vec
+from ._runs import OBSERVED, SIZE, Setup, Window, distance, velocities, windows, with_
+
+ErrorOf = Callable[[Window], float]
+BETAS = ((0.9, 0.999), (0.999, 0.999))
+"""PyTorch's defaults, which the paper's experiments use, and its derivation's beta = 0.999."""
+
+
+def run_cases(
+    settings: Settings, error_of: ErrorOf, weight: float = 0.0, printed: bool = False
+) -> Iterator[Case]:
+    """The error of a formula on real Adam runs of depths 1 to 3, judged where steps are small."""
+    for depth in (1, 2, 3):
+        for batch in (None, 4):
+            for betas in BETAS if settings.full or depth == 2 else BETAS[:1]:
+                base = Setup(
+                    depth, 2e-7, betas, batch, weight, window=10000,
+                    seed=settings.seed, printed_penalty=printed,
+                )  # fmt: skip
+                setups = [base, with_(base, rate=1e-5)]
+                if not weight or settings.full:
+                    setups.append(with_(base, rate=1e-3, window=1000))
+                if batch is not None and not weight:
+                    # The paper's entries of std 1e-3, and steps that are small next to them.
+                    setups.append(with_(base, rate=2e-10, start="gaussian"))
+                for setup in setups:
+                    yield _run_case(setup, error_of)
+
+
+def _run_case(setup: Setup, error_of: ErrorOf) -> Case:
+    (window,) = windows(setup)
+    size = 1e-3 if setup.start == "gaussian" else 0.4
+    small = setup.rate * setup.burn_in <= 0.01 * size
+    error = error_of(window)
+    batch = "full batches" if setup.batch is None else f"batches of {setup.batch} in {OBSERVED}"
+    return Case(
+        name=f"Adam, depth {setup.depth}, rate {setup.rate:g}, betas {setup.betas}, {batch}, "
+        f"{setup.start} start",
+        residual=error,
+        floor=window.quadrature + 1e-9,
+        hypotheses={
+            "burn-in of at least 5 memories": setup.burn_in * (1 - max(setup.betas)) >= 5 - 1e-9,
+            "epsilon = 0 (1e-100)": True,
+        },
+        size=SIZE * SIZE,
+        counts=small,
+        notes=f"relative error {error:.3f}; unbalancedness {window.unbalancedness:.2g}, s/|g| "
+        f"{window.noise:.2g}, {100 * window.turning:.1f}% of the gradient's entries change sign"
+        + ("" if small else "; not judged: the steps are not small"),
+    )
+
+
+def model_cases(
+    settings: Settings, error_of: Callable[[np.ndarray, np.ndarray], float], formula: int
+) -> Iterator[Case]:
+    """The same error along the model's flow (15), where nothing but the formula can be wrong.
+
+    Args:
+      settings: the seed.
+      error_of: from the product's velocity and a formula's to the relative error.
+      formula: which of `FORMULAS`, by its place.
+    """
+    for depth in (1, 2, 3):
+        setup = Setup(depth, 1.0, batch=4, seed=settings.seed)
+        objective, factors = setup.objective, setup.factors
+        spread = tuple(v + 1e-2 for v in gf.sampled_variance(objective, factors, 4))
+        chart = gf.adam_chart(objective, factors, spread)
+        flow = gf.solve_flow(
+            objective, factors, coordinates=chart, horizon=0.3, times=[0.01, 0.1, 0.3],
+            rtol=1e-5, observe=("loss", "factors"),
+        )  # fmt: skip
+        errors = []
+        for k in range(len(flow)):
+            now = tuple(jnp.asarray(flow[f"factors_{j}"][k]) for j in range(1, depth + 1))
+            moved = jax.jvp(chart.product, (now,), (chart.velocity(now),))[1]
+            found = velocities(objective, now, spread).products[formula]
+            errors.append(error_of(np.asarray(moved), np.asarray(found)))
+        yield Case(
+            name=f"model flow (15), depth {depth}",
+            residual=errors,
+            floor=1e-12,
+            hypotheses={"balanced start": True, "s_j^2 > 0": True},
+            size=SIZE * SIZE,
+            notes=f"relative errors {', '.join(f'{e:.2g}' for e in errors)} from time 0 to 0.3",
+        )
+
+
+@claim(
+    "zhao2022.eq15",
+    kind="approximation",
+    where="Equations (14) and (15)",
+    statement=r"\dot W_j \approx -\frac{\nabla_{W_j}\mathcal L}"
+    r"{\sqrt{(\nabla_{W_j}\mathcal L)^2+s_j^2}}",
+    control={"power": 2.0},
+    control_text="(g^2 + s^2)^(-1) instead of its root",
+    accuracy=0.1,
+)
+def eq15(settings: Settings, power: float = 1.0) -> Iterator[Case]:
+    """Full batches (s = 0, so minus the gradient's sign) and minibatches, whose variance is exact.
+
+    The regime: learning rate times memory small next to the factors' entries. Beyond it, v
+    remembers larger gradients, and where a gradient's entry changes sign real Adam lags behind. At
+    the paper's own rate of 1e-3 the memory of v is as long as the whole fit, and the error is 100%.
+    """
+
+    def error_of(window: Window) -> float:
+        if power == 1.0:
+            return window.model_error()
+        layers = np.concatenate([x.ravel() for x in window.layers])
+        model = np.concatenate([x.ravel() for x in window.model])
+        return distance(layers, np.sign(model) * np.abs(model) ** power)
+
+    yield from run_cases(settings, error_of)
+
+
+def _field_counterexample() -> tuple[np.ndarray, np.ndarray, str]:
+    """The product's velocity under (15) and by (6), full batches, W W^T = I."""
+    flip, l = eye(2)[[1, 0]], exact([[4, 1], [1, 4]])
+    g1, g2 = l, l @ flip.T
+    true = -(g1 / abs(g1) + g2 / abs(g2) @ flip)
+    printed = -(l / abs(g1) + l / abs(g2))
+    text = (
+        f"W_1 = {plain(flip)}, W_2 = I, gradient L = {plain(l)}, s = 0: g_1 = L, g_2 = {plain(g2)};"
+        " W W^T = I, so P_(W,G) = G_1 + G_2"
+    )
+    return true, printed, text
+
+
+def _order_counterexample() -> tuple[np.ndarray, np.ndarray, str]:
+    """The first singular value's velocity at depth 1, full batches."""
+    l = exact([[1, 1], [-1, 1]])
+    moved = -l / abs(l)
+    u, v = exact([[1], [0]]), exact([[0], [1]])
+    true = (u.T @ moved @ v)[0]
+    printed = vec(v @ u.T) @ vec(moved)
+    text = f"N = 1, W = [[0, 2], [1, 0]], gradient {plain(l)}, s = 0; u_1 = e_1, v_1 = e_2"
+    return true, exact([printed]), text
+
+
+def _penalty_counterexample(values: bool) -> tuple[np.ndarray, np.ndarray, str]:
+    """Velocities at W = diag(4, 3), depth 1, full batches, lambda = 1."""
+    s, l = exact([4, 3]), exact([[0, 1], [1, 0]])
+    push = np.diag((1 - s * Fraction(7, 25)) / 5)
+    as_printed = np.diag((1 - s * Fraction(7, 5)) / 25)
+    g = l + push
+    true, printed = -g / abs(g), -(l + as_printed) / abs(g)
+    text = (
+        f"N = 1, W = diag(4, 3), loss gradient {plain(l)}, lambda = 1, s = 0: the gradient is "
+        f"{plain(g)}, with (12) it would be {plain(l + as_printed)}"
+    )
+    if values:
+        return np.diag(true), np.diag(printed), text
+    return true, printed, text
+
+
+def _small_case(name: str, sides: tuple[np.ndarray, np.ndarray, str], size: float) -> Case:
+    true, printed, text = sides
+
+    def confirm(_: int) -> Confirmation:
+        return Confirmation(
+            not equal(true, printed), f"{text}: velocity {plain(true)}, printed {plain(printed)}"
+        )
+
+    return Case(
+        name=name,
+        residual=relative(true, printed),
+        hypotheses={"balanced factors": True, "s_j^2 >= 0": True},
+        size=size,
+        confirm=confirm,
+    )
+
+
+@claim(
+    "zhao2022.thm1.W",
+    picture=study.figure,
+    kind="approximation",
+    where="Theorem 1, Equations (6) and (18)",
+    statement=r"\mathrm{vec}(\dot W) \approx -\sum_{j=1}^N\left((WW^\top)^{\frac{j-1}{N}}\otimes"
+    r"(W^\top W)^{\frac{N-j}{N}}\right)G_j\,\mathrm{vec}(\nabla_W\mathcal L)",
+    control={"sign": -1.0},
+    control_text="the sign",
+    accuracy=0.1,
+    corrected="zhao2022.thm1.W.corrected",
+    flaw="Three steps fail from depth 2 on: S_j is moved from the layer's gradient A L B to L, the "
+    "Kronecker product is exchanged (and layer j gets the exponents of layer N+1-j), and Adam "
+    "unbalances the factors, so powers of W W^T do not replace the partial products.",
+)
+def thm1_w(settings: Settings, sign: float = 1.0) -> Iterator[Case]:
+    """At depth 1 it is as good as (15); at 2 and 3 it is off by about its own size."""
+    yield _small_case("W_1 exchanges the axes, W_2 = I", _field_counterexample(), 4)
+    yield from run_cases(
+        settings, lambda window: distance(window.product, sign * window.formulas["printed"])
+    )
+    yield from model_cases(settings, lambda moved, found: distance(moved, sign * found), 1)
+
+
+@claim(
+    "zhao2022.thm1.W.corrected",
+    kind="approximation",
+    where="Theorem 1, Equation (6), corrected",
+    statement=r"\mathrm{vec}(\dot W) \approx -\sum_{j=1}^N(B_j\otimes A_j^\top)\,G_j\,"
+    r"(B_j^\top\otimes A_j)\,\mathrm{vec}(\nabla_W\mathcal L),\quad "
+    r"A_j^\top = W_N\cdots W_{j+1},\ B_j^\top = W_{j-1}\cdots W_1",
+    control={"formula": "printed"},
+    control_text="the printed preconditioner",
+    accuracy=0.1,
+    corrects="zhao2022.thm1.W",
+)
+def thm1_w_corrected(settings: Settings, formula: str = "corrected") -> Iterator[Case]:
+    """Exact for (15), whether or not the factors are balanced; its error is that of (15)."""
+    yield from run_cases(settings, lambda window: window.error(formula))
+    yield from model_cases(settings, distance, int(formula == "printed"))
+
+
+def _values(window: Window, formula: str, exchanged: bool) -> np.ndarray:
+    """Singular values' velocities by a formula: u^T X v, or v^T X u as vec(v u^T) has it."""
+    u, v = window.frames
+    left, right = (v, u) if exchanged else (u, v)
+    return np.einsum("ir,ij,jr->r", left, window.formulas[formula], right)
+
+
+@claim(
+    "zhao2022.thm1.sv",
+    kind="approximation",
+    where="Theorem 1, Equations (5) and (21)",
+    statement=r"\dot\sigma_i \approx -\mathrm{vec}(v_iu_i^\top)^\top P_{W,G}\,"
+    r"\mathrm{vec}(\nabla_W\mathcal L)",
+    control={"sign": -1.0},
+    control_text="the sign",
+    accuracy=0.1,
+    corrected="zhao2022.thm1.sv.corrected",
+    flaw="To the flaws of (6) it adds the exchanged u and v of (20), so that it fails at depth 1 "
+    "too.",
+)
+def thm1_sv(settings: Settings, sign: float = 1.0) -> Iterator[Case]:
+    """All singular values together, in the frames of W at the middle of the window."""
+    yield _small_case("W = [[0, 2], [1, 0]]", _order_counterexample(), 4)
+    yield from run_cases(
+        settings, lambda window: distance(window.moving, sign * _values(window, "printed", True))
+    )
+
+
+@claim(
+    "zhao2022.thm1.sv.corrected",
+    kind="approximation",
+    where="Theorem 1, Equation (5), corrected",
+    statement=r"\dot\sigma_i \approx -\mathrm{vec}(u_iv_i^\top)^\top\sum_{j=1}^N"
+    r"(B_j\otimes A_j^\top)\,G_j\,(B_j^\top\otimes A_j)\,\mathrm{vec}(\nabla_W\mathcal L)",
+    control={"exchanged": True},
+    control_text="vec(v u^T), as printed",
+    accuracy=0.1,
+    corrects="zhao2022.thm1.sv",
+)
+def thm1_sv_corrected(settings: Settings, exchanged: bool = False) -> Iterator[Case]:
+    """The same runs."""
+    yield from run_cases(
+        settings, lambda window: distance(window.moving, _values(window, "corrected", exchanged))
+    )
+
+
+WEIGHT = 0.1
+"""Lambda for Theorem 3: the largest of the paper's range."""
+
+
+@claim(
+    "zhao2022.thm3.W",
+    kind="approximation",
+    where="Theorem 3, Equations (9) and (22)",
+    statement=r"\mathrm{vec}(\dot W) \approx -P_{W,G}\left(\mathrm{vec}(\nabla_W\mathcal L) + "
+    r"\lambda\frac{\mathrm{vec}(UV^\top-U\tilde\Sigma V^\top)}{\|W\|_F^2}\right)",
+    control={"sign": -1.0},
+    control_text="the sign",
+    accuracy=0.1,
+    corrected="zhao2022.thm3.W.corrected",
+    flaw="It joins the P_{W,G} of (18) to the penalty gradient (12); as Adam scales every entry to "
+    "about 1, an error in a small penalty is not small where only the penalty acts, so it fails at "
+    "depth 1 too.",
+)
+def thm3_w(settings: Settings, sign: float = 1.0) -> Iterator[Case]:
+    """G_j from the gradients that Adam sees, penalty included; L with the printed (12)."""
+    yield _small_case("W = diag(4, 3)", _penalty_counterexample(values=False), 4)
+    yield from run_cases(
+        settings, lambda window: distance(window.product, sign * window.formulas["printed"]),
+        WEIGHT, printed=True,
+    )  # fmt: skip
+
+
+@claim(
+    "zhao2022.thm3.W.corrected",
+    kind="approximation",
+    where="Theorem 3, Equation (9), corrected",
+    statement=r"\mathrm{vec}(\dot W) \approx -\sum_{j=1}^N(B_j\otimes A_j^\top)\,G_j\,"
+    r"(B_j^\top\otimes A_j)\,\mathrm{vec}\left(\nabla_W\mathcal L + \frac{\lambda}{\|W\|_F}"
+    r"\Big(UV^\top-\frac{\|W\|_*}{\|W\|_F^2}W\Big)\right)",
+    control={"formula": "printed"},
+    control_text="as printed",
+    accuracy=0.1,
+    corrects="zhao2022.thm3.W",
+)
+def thm3_w_corrected(settings: Settings, formula: str = "corrected") -> Iterator[Case]:
+    """The corrected preconditioner on the exact gradient of loss and penalty."""
+    printed = formula == "printed"
+    yield from run_cases(settings, lambda window: window.error(formula), WEIGHT, printed)
+
+
+@claim(
+    "zhao2022.thm3.sv",
+    kind="approximation",
+    where="Theorem 3, Equation (9), first line (23 has vec(u v^T))",
+    statement=r"\dot\sigma_i \approx -\mathrm{vec}(v_iu_i^\top)^\top P_{W,G}\left("
+    r"\mathrm{vec}(\nabla_W\mathcal L) + "
+    r"\lambda\frac{\mathrm{vec}(UV^\top-U\tilde\Sigma V^\top)}{\|W\|_F^2}\right)",
+    control={"sign": -1.0},
+    control_text="the sign",
+    accuracy=0.1,
+    corrected="zhao2022.thm3.sv.corrected",
+    flaw="The flaws of (5) and of (12) together; (23) has the right order of u and v and fails all "
+    "the same.",
+)
+def thm3_sv(settings: Settings, sign: float = 1.0) -> Iterator[Case]:
+    """In the smallest counterexample U = V, so that the order of u and v does not matter."""
+    yield _small_case("W = diag(4, 3)", _penalty_counterexample(values=True), 4)
+    yield from run_cases(
+        settings, lambda window: distance(window.moving, sign * _values(window, "printed", True)),
+        WEIGHT, printed=True,
+    )  # fmt: skip
+
+
+@claim(
+    "zhao2022.thm3.sv.corrected",
+    kind="approximation",
+    where="Theorem 3, Equation (9), first line, corrected",
+    statement=r"\dot\sigma_i \approx -\mathrm{vec}(u_iv_i^\top)^\top\sum_{j=1}^N"
+    r"(B_j\otimes A_j^\top)\,G_j\,(B_j^\top\otimes A_j)\,\mathrm{vec}\left(\nabla_W\mathcal L + "
+    r"\frac{\lambda}{\|W\|_F}\Big(UV^\top-\frac{\|W\|_*}{\|W\|_F^2}W\Big)\right)",
+    control={"exchanged": True},
+    control_text="vec(v u^T), as printed",
+    accuracy=0.1,
+    corrects="zhao2022.thm3.sv",
+)
+def thm3_sv_corrected(settings: Settings, exchanged: bool = False) -> Iterator[Case]:
+    """The same runs."""
+    yield from run_cases(
+        settings,
+        lambda window: distance(window.moving, _values(window, "corrected", exchanged)),
+        WEIGHT,
+    )

@@ -1,0 +1,167 @@
+r"""Zhao 2022, Theorem 1: do factors stay balanced under Adam?
+
+Gradient flow conserves W_{j+1}^T W_{j+1} - W_j W_j^T, since W_{j+1}^T g_{j+1} = g_j W_j^T. Adam
+scales the two gradients differently, entry by entry, and the two sides no longer cancel.
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+
+from gradflow.claims import Case, Confirmation, Settings, claim
+
+from ._rational import Instance, exact, exact_case, instances
+from ._runs import SIZE, Setup, distance, windows
+
+
+def replaced(factors: tuple[np.ndarray, ...], stretch: float = 0.0) -> float:
+    """The largest relative error of putting powers of W W^T for A^T A, of W^T W for B B^T.
+
+    Args:
+      factors: W_1, ..., W_N in floating point.
+      stretch: added to all exponents, for the control.
+    """
+    n, w = len(factors), np.linalg.multi_dot([np.eye(len(factors[-1])), *reversed(factors)])
+    u, s, vt = np.linalg.svd(w)
+
+    def power(frame: np.ndarray, k: float) -> np.ndarray:
+        k = k + stretch
+        values = np.zeros(len(frame))
+        values[: len(s)] = s ** (2 * k / n)
+        return frame * values @ frame.T
+
+    worst = 0.0
+    for j in range(1, n + 1):
+        above, below = np.eye(len(w)), np.eye(w.shape[1])
+        for f in factors[j:]:
+            above = f @ above if f is not factors[j] else f
+        for f in factors[: j - 1]:
+            below = f @ below
+        if j < n:
+            worst = max(worst, distance(above @ above.T, power(u, n - j)))
+        if j > 1:
+            worst = max(worst, distance(below.T @ below, power(vt.T, j - 1)))
+    return worst
+
+
+def _exact_drift(stretch: float) -> Case:
+    """W = W_2 W_1 of shape 1x4 under (15), full batches: the entries grow at the rate 1.
+
+    From W_1 = (1, 1, 1, 1), W_2 = 2, balanced, with every target 100: all gradients stay negative
+    until time 8, where W_1 = (9, 9, 9, 9), W_2 = 10 and W = (90, 90, 90, 90).
+    """
+    time = Fraction(8)
+    first, second = exact([[1, 1, 1, 1]]) + time, exact([[2]]) + time
+    w = second @ first
+    outer, power = second[0, 0] ** 2, second[0, 0] * 2 * first[0, 0]  # |W| = 10 * 18
+    found = (np.array(first, float), np.array(second, float))
+
+    def confirm(_: int) -> Confirmation:
+        return Confirmation(
+            bool(outer != power and np.all(w < 100)),
+            "W_1 = (1, 1, 1, 1), W_2 = 2 (balanced: 4 = 4), W observed, every target 100, s = 0: "
+            "every entry of both factors grows at the rate 1 (all gradients are negative); at time "
+            f"8, W_1 = (9, 9, 9, 9), W_2 = 10 and A^T A = W_2^2 = {outer}, but "
+            f"(W W^T)^(1/2) = {power}",
+        )
+
+    return Case(
+        name="1x4, W_1 = (1, 1, 1, 1), W_2 = 2, after a time of 8 under (15)",
+        residual=replaced(found, stretch),
+        hypotheses={"balanced start": True, "the gradients keep their sign": bool(np.all(w < 100))},
+        size=4,
+        confirm=confirm,
+    )
+
+
+@claim(
+    "zhao2022.thm1.balance",
+    kind="approximation",
+    where="Appendix A.4.2, last equality of the derivation of (18), under Adam",
+    statement=r"A_j^\top A_j \approx (WW^\top)^{\frac{N-j}{N}},\quad "
+    r"B_jB_j^\top \approx (W^\top W)^{\frac{j-1}{N}}",
+    control={"stretch": 2.0},
+    control_text="exponents raised by 2/N",
+    accuracy=0.1,
+    corrected="zhao2022.thm1.balance.corrected",
+    flaw="Balancedness is conserved by gradient flow, where W_{j+1}^T g_{j+1} = g_j W_j^T; the "
+    "entrywise scaling of Adam breaks this, and the factors drift apart within a time of order of "
+    "their entries.",
+)
+def thm1_balance(settings: Settings, stretch: float = 0.0) -> Iterator[Case]:
+    """From balanced starts and from the paper's; real Adam runs, depths 2 and 3."""
+    yield _exact_drift(stretch)
+    for depth in (2, 3):
+        for batch in (None, 4):
+            for start, rate, steps in (
+                ("balanced", 2e-7, 5000), ("balanced", 1e-4, 1000), ("balanced", 1e-4, 5000),
+                ("gaussian", 1e-3, 5000), ("gaussian", 1e-4, 5000),
+            ):  # fmt: skip
+                setup = Setup(
+                    depth, rate, batch=batch, start=start, steps=steps, window=80,
+                    seed=settings.seed,
+                )  # fmt: skip
+                (window,) = windows(setup)
+                error = replaced(window.factors, stretch)
+                before = replaced(tuple(np.asarray(f) for f in setup.factors), 0.0)
+                yield Case(
+                    name=f"Adam, depth {depth}, {'full batches' if batch is None else 'batches'}, "
+                    f"{start} start, rate {rate:g}, {steps} iterations",
+                    residual=error,
+                    floor=1e-9,
+                    hypotheses={"depth at least 2": depth >= 2},
+                    size=SIZE * SIZE,
+                    counts=start == "balanced",
+                    notes=f"relative error {error:.2g} at time {window.time:.2g} (at the start "
+                    f"{before:.2g}), unbalancedness {window.unbalancedness:.2g}, loss "
+                    f"{window.loss:.2g}",
+                )
+
+
+def _scaled(made: Instance, constant: bool) -> tuple[np.ndarray, ...]:
+    """D_j = g_j .* S_j, with the instance's S_j or with the same number everywhere."""
+    return tuple(
+        made.layer_gradient(j) * (Fraction(1, 3) if constant else s)
+        for j, s in enumerate(made.scalings, 1)
+    )
+
+
+@claim(
+    "zhao2022.thm1.balance.corrected",
+    kind="algebra",
+    where="Appendix A.4.2, what (15) does to the balance",
+    statement=r"\frac{d}{dt}\left(W_{j+1}^\top W_{j+1}-W_jW_j^\top\right) = "
+    r"D_jW_j^\top+W_jD_j^\top-W_{j+1}^\top D_{j+1}-D_{j+1}^\top W_{j+1},\quad "
+    r"D_j = g_j\odot S_j;\quad S_1=\dots=S_N=c\Rightarrow 0",
+    control={"vanishes": True},
+    control_text="0 for every S_j, as if the balance were conserved",
+    corrects="zhao2022.thm1.balance",
+)
+def thm1_balance_corrected(settings: Settings, vanishes: bool = False) -> Iterator[Case]:
+    """The drift of the balance in exact arithmetic; zero if Adam scaled all entries alike."""
+    for made in instances(settings):
+        if made.depth == 1:
+            continue
+        for constant in (False, True):
+            d = _scaled(made, constant)
+            slopes, printed = [], []
+            for j in range(made.depth - 1):
+                low, high = made.factors[j], made.factors[j + 1]
+                # A quadratic's central difference is its derivative.
+                ahead, behind = (
+                    (high - t * d[j + 1]).T @ (high - t * d[j + 1])
+                    - (low - t * d[j]) @ (low - t * d[j]).T
+                    for t in (1, -1)
+                )
+                slopes.append((ahead - behind) / 2)
+                law = d[j] @ low.T + low @ d[j].T - high.T @ d[j + 1] - d[j + 1].T @ high
+                printed.append(0 * law if vanishes or constant else law)
+            yield exact_case(
+                f"{made.name}, {'one scaling' if constant else 'entrywise scalings'}",
+                np.array(slopes),
+                np.array(printed),
+                made.hypotheses() | made.scaled(),
+                made.show(),
+                made.w.size,
+            )

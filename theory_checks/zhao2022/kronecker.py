@@ -1,0 +1,406 @@
+r"""Zhao 2022, the algebra of Appendix A.4.2, in exact arithmetic: vec, Kronecker and Hadamard.
+
+With column-major vec, as the paper states, vec(A X B) = (B^T kron A) vec(X), and with
+A = (W_N ... W_{j+1})^T and B = (W_{j-1} ... W_1)^T layer j moves W by
+
+    A^T (A L B .* S_j) B^T,    vec: (B kron A^T) diag(vec S_j) (B^T kron A) vec(L).
+
+For balanced factors A^T A = (W W^T)^((N-j)/N) and B B^T = (W^T W)^((j-1)/N).
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from math import isqrt
+
+import numpy as np
+
+from gradflow.claims import Case, Settings, claim
+
+from ._rational import Instance, exact, exact_case, eye, instances, orthogonal, plain, unit, vec
+
+
+@claim(
+    "zhao2022.eq4.spectrum",
+    kind="algebra",
+    where="Appendix A.4.2, Implications of P_{W,G}; P_W as in Equation (4)",
+    statement=r"P_W\,\mathrm{vec}(u_rv_{r'}^\top) = \sum_{j=1}^N \sigma_r^{2\frac{N-j}{N}}"
+    r"\sigma_{r'}^{2\frac{j-1}{N}}\,\mathrm{vec}(u_rv_{r'}^\top),\quad N=1\Rightarrow P_W=I_{mn}",
+    control={"shift": 1},
+    control_text="sigma_r'^(2j/N) instead of sigma_r'^(2(j-1)/N)",
+)
+def eq4_spectrum(settings: Settings, shift: int = 0) -> Iterator[Case]:
+    """Each singular pair is an eigenvector; the sum is the same with the two indices exchanged.
+
+    sigma^0 = 1 also for a vanishing singular value, and for the left or right singular vectors that
+    a rectangular W has no singular value for.
+    """
+    for made in instances(settings):
+        n, roots = made.depth, made.roots
+        rows, columns = made.w.shape
+        p = sum(np.kron(made.right(n - j), made.left(j - 1)) for j in range(1, n + 1))
+        u, v = made.frames[-1], made.frames[0]
+        moved, printed = [], []
+        for r in range(rows):
+            for q in range(columns):
+                pair = vec(u[:, [r]] @ v[:, [q]].T)
+                a = roots[r] if r < len(roots) else Fraction(0)
+                b = roots[q] if q < len(roots) else Fraction(0)
+                value = sum(
+                    a ** (2 * (n - j)) * b ** (2 * (j - 1 + shift)) for j in range(1, n + 1)
+                )
+                moved.append(p @ pair)
+                printed.append(value * pair)
+        hypotheses = made.hypotheses()
+        if n == 1 and not shift:
+            hypotheses["P_W is the identity at depth 1"] = bool(np.all(p == eye(rows * columns)))
+        yield exact_case(
+            made.name, np.array(moved), np.array(printed), hypotheses, made.show(), rows * columns
+        )
+
+
+@claim(
+    "zhao2022.eq17",
+    kind="algebra",
+    where="Equation (17)",
+    statement=r"\dot W_j = -g_j\odot S_j \Rightarrow \dot W = -\sum_{j=1}^N W_N\cdots W_{j+1}"
+    r"\,(g_j\odot S_j)\,W_{j-1}\cdots W_1",
+    control={"drop": 1},
+    control_text="the sum without its first layer",
+)
+def eq17(settings: Settings, drop: int = 0) -> Iterator[Case]:
+    """The product's velocity from seven points of the polynomial prod (W_j + t dW_j/dt).
+
+    Its degree is at most 5, where the sixth-order difference quotient is exact.
+    """
+    for made in instances(settings):
+        moved = [-made.layer_gradient(j) * s for j, s in enumerate(made.scalings, 1)]
+        slope = exact(np.zeros(made.w.shape, int))
+        for t, weight in zip(range(-3, 4), (-1, 9, -45, 0, 45, -9, 1), strict=True):
+            product = eye(made.w.shape[1])
+            for f, d in zip(made.factors, moved, strict=True):
+                product = (f + t * d) @ product
+            slope = slope + Fraction(weight, 60) * product
+        printed = exact(np.zeros(made.w.shape, int))
+        for j in range(1 + drop, made.depth + 1):
+            printed = printed + made.above(j) @ moved[j - 1] @ made.below(j)
+        yield exact_case(
+            made.name,
+            slope,
+            printed,
+            {"depth at most 5": made.depth <= 5} | made.scaled(),
+            made.show(),
+            made.w.size,
+        )
+
+
+def _exponent_cases(settings: Settings, exponent: int, factor: int = 1) -> Iterator[Case]:
+    """G .* S with S = (g^2 + s^2)^(exponent/2) against g / sqrt(g^2 + s^2); roots are rational."""
+
+    def root(square: Fraction) -> Fraction:
+        found = Fraction(isqrt(square.numerator), isqrt(square.denominator))
+        if found**2 != square:
+            raise ValueError(f"{square} has no rational root; choose g^2 + s^2 as a square.")
+        return found
+
+    rng = np.random.default_rng(settings.seed)
+    triples = [(3, 4, 5), (5, 12, 13), (8, 15, 17), (7, 24, 25), (20, 21, 29)]
+    found = [(np.array([[3]]), np.array([[4]]))]
+    for shape in ((2, 2), (3, 2), (4, 5)):
+        chosen = rng.integers(0, len(triples), size=shape)
+        sign, scale = rng.choice([-1, 1], size=shape), rng.integers(1, 4, size=shape)
+        g = np.array([[triples[k][0] for k in row] for row in chosen]) * sign * scale
+        s = np.array([[triples[k][1] for k in row] for row in chosen]) * scale
+        found.append((g, s))
+    for g, s in found:
+        g, s = exact(g), exact(s)
+        roots = np.vectorize(root, otypes=[object])(g**2 + s**2)
+        yield exact_case(
+            f"{g.shape[0]}x{g.shape[1]} gradient",
+            g / roots,
+            factor * g * roots**exponent,
+            {"s^2 > 0": bool(np.all(s > 0))},
+            f"g = {plain(g)}, s = {plain(s)}",
+            g.size,
+        )
+
+
+@claim(
+    "zhao2022.eq16.exponent",
+    kind="algebra",
+    where="Appendix A.4.2, the text after Equation (16), against Theorem 1 and Equation (15)",
+    statement=r"\frac{g_j}{\sqrt{g_j^2+s_j^2}} = g_j\odot S_j,\quad S_j = (g_j^2+s_j^2)^{-1}",
+    control={"factor": -1},
+    control_text="the sign of the right side too",
+    corrected="zhao2022.eq16.exponent.corrected",
+    flaw="Equation (16) rewrites (15), whose denominator is a square root, so the exponent of S_j "
+    "has to be -1/2, as in Theorem 1; the text after (16) has -1.",
+)
+def eq16_exponent(settings: Settings, factor: int = 1) -> Iterator[Case]:
+    """Pythagorean triples make every root rational. The exponent -1 is right where g^2 + s^2 = 1.
+
+    Not judged: the aside before (16) that the velocity is -(1 + eta^2)^(-1/2), eta = s/g, lacks the
+    gradient's sign.
+    """
+    yield from _exponent_cases(settings, -2, factor)
+    yield Case(
+        name="the aside on (1 + eta^2)^(-1/2)",
+        residual=2.0,
+        hypotheses={"s^2 > 0": True},
+        counts=False,
+        notes="at g = -3, s = 4 Equation (15) gives +3/5 and -(1 + eta^2)^(-1/2) = -3/5: the sign "
+        "of g is missing",
+    )
+
+
+@claim(
+    "zhao2022.eq16.exponent.corrected",
+    kind="algebra",
+    where="Equation (16) with the S_j of Theorem 1",
+    statement=r"\frac{g_j}{\sqrt{g_j^2+s_j^2}} = g_j\odot S_j,\quad S_j = (g_j^2+s_j^2)^{-1/2}",
+    control={"exponent": -2},
+    control_text="the exponent -1 of the text after (16)",
+    corrects="zhao2022.eq16.exponent",
+)
+def eq16_exponent_corrected(settings: Settings, exponent: int = -1) -> Iterator[Case]:
+    """The same numbers with the exponent of Theorem 1."""
+    yield from _exponent_cases(settings, exponent)
+
+
+def _hadamard_cases(settings: Settings, after: bool, sign: int = 1) -> Iterator[Case]:
+    """vec(A L B .* S) with S applied to L, as printed, or after B^T kron A.
+
+    Only square factors: elsewhere L and S_j have different shapes and L .* S_j is not defined.
+    """
+    flip, name = eye(2)[[1, 0]], "A = 1, L = [1, 0], B exchanges the columns, S = [1, 3/5]"
+    g, deviation, scaling = exact([[0, 1]]), exact([["1", "4/3"]]), exact([["1", "3/5"]])
+    met = {
+        "S = (g^2 + s^2)^(-1/2) of g = (0, 1) and s = (1, 4/3)": bool(
+            np.all(scaling**2 * (g**2 + deviation**2) == 1) and np.all(scaling > 0)
+        )
+    }
+    found = [(name, eye(1), exact([[1, 0]]), flip, scaling, met, 2)]
+    for made in instances(settings, square=True):
+        for j in range(1, made.depth + 1):
+            found.append((
+                f"{made.name}, layer {j}",
+                made.above(j).T,
+                made.gradient,
+                made.below(j).T,
+                made.scalings[j - 1],
+                made.scaled() | {"L and S_j have the same shape": True},
+                made.w.size,
+            ))  # fmt: skip
+    for name, a, l, b, s, hypotheses, size in found:
+        k = sign * np.kron(b.T, a)
+        yield exact_case(
+            name,
+            vec((a @ l @ b) * s),
+            vec(s) * (k @ vec(l)) if after else k @ (vec(l) * vec(s)),
+            hypotheses,
+            f"A = {plain(a)}, L = {plain(l)}, B = {plain(b)}, S = {plain(s)}",
+            size,
+        )
+
+
+@claim(
+    "zhao2022.hadamard",
+    kind="algebra",
+    where="Appendix A.4.2, fifth equality of the derivation of (18)",
+    statement=r"\mathrm{vec}(ALB)\odot\mathrm{vec}(S_j) = "
+    r"(B^\top\otimes A)\,(\mathrm{vec}(L)\odot\mathrm{vec}(S_j))",
+    control={"sign": -1},
+    control_text="the sign",
+    corrected="zhao2022.hadamard.corrected",
+    flaw="A Hadamard product does not pass through a matrix product: diag(vec S_j) stands to the "
+    "left of (B^T kron A) and commutes with it only in special cases such as constant S_j; where "
+    "layers are not square, L and S_j do not even have the same shape.",
+)
+def hadamard(settings: Settings, sign: int = 1) -> Iterator[Case]:
+    """The step that moves S_j from the layer's gradient A L B to the gradient L in W."""
+    yield from _hadamard_cases(settings, after=False, sign=sign)
+
+
+@claim(
+    "zhao2022.hadamard.corrected",
+    kind="algebra",
+    where="Appendix A.4.2, fifth equality of the derivation of (18), corrected",
+    statement=r"\mathrm{vec}(ALB\odot S_j) = "
+    r"\mathrm{diag}(\mathrm{vec}\,S_j)\,(B^\top\otimes A)\,\mathrm{vec}(L)",
+    control={"after": False},
+    control_text="S_j on the gradient in W, as printed",
+    corrects="zhao2022.hadamard",
+)
+def hadamard_corrected(settings: Settings, after: bool = True) -> Iterator[Case]:
+    """The scaling stays where Adam applies it: on the layer's gradient."""
+    yield from _hadamard_cases(settings, after=after)
+
+
+def swap() -> Instance:
+    """W = [[0, 1], [0, 0]] from the balanced W_1 = W, W_2 = diag(1, 0)."""
+    return Instance(
+        "W = [[0, 1], [0, 0]], depth 2",
+        (eye(2)[[1, 0]], eye(2), eye(2)),
+        exact([1, 0]),
+        unit(2, 0) @ unit(2, 1).T,
+    )
+
+
+def _order_cases(settings: Settings, fixed: bool, shift: int = 0) -> Iterator[Case]:
+    """Every place that prints a Kronecker order, printed or with its two sides exchanged."""
+
+    def kron(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.kron(b, a) if fixed else np.kron(a, b)
+
+    for made in (swap(), *instances(settings)):
+        n, text, size = made.depth, made.show(), made.w.size
+        velocity = exact(np.zeros(made.w.shape, int))
+        for j in range(1, n + 1):
+            velocity = velocity + made.above(j) @ made.layer_gradient(j) @ made.below(j)
+        total = sum(kron(made.left(j - 1 + shift), made.right(n - j)) for j in range(1, n + 1))
+        yield exact_case(
+            f"Theorem 1's sum without G_j, {made.name}",
+            vec(velocity),
+            total @ vec(made.gradient),
+            made.hypotheses(),
+            text,
+            size,
+        )
+        a, b = made.above, made.below
+        yield exact_case(
+            f"the step before (18), {made.name}",
+            np.array([np.kron(b(j).T @ b(j), a(j) @ a(j).T) for j in range(1, n + 1)]),
+            np.array([kron(made.left(n - j + shift), made.right(j - 1)) for j in range(1, n + 1)]),
+            made.hypotheses(),
+            text,
+            size + 0.5,
+        )
+        u, v, k = made.frames[-1], made.frames[0], len(made.roots)
+        frame = kron(u, v)
+
+        def spread(
+            power: int, length: int, roots: np.ndarray = made.roots, k: int = k
+        ) -> np.ndarray:
+            values = exact(np.full(length, int(power == 0)))
+            values[:k] = roots ** (2 * power)
+            return np.diag(values)
+
+        middle = [
+            kron(spread(j - 1 + shift, len(u)), spread(n - j, len(v))) for j in range(1, n + 1)
+        ]
+        yield exact_case(
+            f"(19), {made.name}",
+            np.array([np.kron(made.right(n - j), made.left(j - 1)) for j in range(1, n + 1)]),
+            np.array([frame @ m @ frame.T for m in middle]),
+            made.hypotheses(),
+            text,
+            size + 0.5,
+        )
+    rng = np.random.default_rng(settings.seed)
+    for n in (2, 3):
+        a, b, c = (exact(rng.integers(-2, 3, size=(n, n))) for _ in range(3))
+        yield exact_case(
+            f"vec(ABC), {n}x{n}",
+            vec(a @ b @ c),
+            (np.kron(c.T, a) if fixed else np.kron(a.T, c)) @ vec(b),
+            {"the shapes fit": True},
+            f"A = {plain(a)}, B = {plain(b)}, C = {plain(c)}",
+            n * n + 0.5,
+        )
+
+
+@claim(
+    "zhao2022.kron_order",
+    kind="algebra",
+    where="Theorem 1 and Appendix A.4.2: P_{W,G} with G_j = I, the steps before (18), (19)",
+    statement=r"BB^\top\otimes A^\top A = (WW^\top)^{\frac{N-j}{N}}\otimes"
+    r"(W^\top W)^{\frac{j-1}{N}},\quad "
+    r"\mathrm{vec}(\dot W) = -\sum_{j=1}^N (WW^\top)^{\frac{j-1}{N}}\otimes"
+    r"(W^\top W)^{\frac{N-j}{N}}\,\mathrm{vec}(\nabla_W\mathcal L)",
+    control={"shift": 1},
+    control_text="exponents raised by 1/N besides",
+    corrected="zhao2022.kron_order.corrected",
+    flaw="For column-major vec, vec(AXB) = (B^T kron A) vec(X), not (A^T kron C) for vec(ABC) as "
+    "quoted; so W^T W stands on the left, as in Equation (4). Besides, Theorem 1 gives layer j the "
+    "exponents of layer N+1-j, which only the unweighted sum forgives.",
+)
+def kron_order(settings: Settings, shift: int = 0) -> Iterator[Case]:
+    """Theorem 1's order is that of a row-major vec; with 1 x n or n x 1 matrices it is harmless."""
+    yield from _order_cases(settings, fixed=False, shift=shift)
+
+
+@claim(
+    "zhao2022.kron_order.corrected",
+    kind="algebra",
+    where="Theorem 1 and Appendix A.4.2, the orders exchanged",
+    statement=r"BB^\top\otimes A^\top A = (W^\top W)^{\frac{j-1}{N}}\otimes"
+    r"(WW^\top)^{\frac{N-j}{N}},\quad "
+    r"\mathrm{vec}(\dot W) = -\sum_{j=1}^N (W^\top W)^{\frac{N-j}{N}}\otimes"
+    r"(WW^\top)^{\frac{j-1}{N}}\,\mathrm{vec}(\nabla_W\mathcal L)",
+    control={"fixed": False},
+    control_text="the printed orders",
+    corrects="zhao2022.kron_order",
+)
+def kron_order_corrected(settings: Settings, fixed: bool = True) -> Iterator[Case]:
+    """Layer by layer, also rectangular, rank-deficient and with repeated singular values."""
+    yield from _order_cases(settings, fixed=fixed)
+
+
+def _pairing_cases(settings: Settings, fixed: bool, sign: int = 1) -> Iterator[Case]:
+    """u^T X v for singular vectors u, v against vec(v u^T) or vec(u v^T), times vec(X)."""
+    rng = np.random.default_rng(settings.seed)
+    found = [
+        ("u = e_1, v = e_2", unit(2, 0), unit(2, 1), unit(2, 0) @ unit(2, 1).T),
+        (
+            "u = v = e_1",
+            unit(2, 0),
+            unit(2, 0),
+            unit(2, 0) @ unit(2, 0).T,
+        ),  # the order is no matter
+    ]
+    for rows, columns in ((2, 2), (2, 3), (4, 3), (1, 3), (5, 5)):
+        u, v = orthogonal(rng, rows)[:, [0]], orthogonal(rng, columns)[:, [0]]
+        found.append((
+            f"{rows}x{columns}", u, v, exact(rng.integers(-3, 4, size=(rows, columns)))
+        ))  # fmt: skip
+    for name, u, v, x in found:
+        pair = u @ v.T if fixed else v @ u.T
+        yield exact_case(
+            name,
+            (u.T @ x @ v)[0, 0],
+            sign * (vec(pair) @ vec(x)),
+            {"u and v are unit vectors": (u.T @ u)[0, 0] == 1 == (v.T @ v)[0, 0]},
+            f"u = {plain(u.T[0])}, v = {plain(v.T[0])}, X = {plain(x)}",
+            x.size,
+        )
+
+
+@claim(
+    "zhao2022.eq20",
+    kind="algebra",
+    where="Equation (20)",
+    statement=r"u^\top X v = (u^\top\otimes v^\top)\,\mathrm{vec}(X) = "
+    r"\mathrm{vec}(vu^\top)^\top\mathrm{vec}(X)",
+    control={"sign": -1},
+    control_text="the sign",
+    corrected="zhao2022.eq20.corrected",
+    flaw="For column-major vec, u^T X v = (v^T kron u^T) vec(X): the two are exchanged, as in the "
+    "quoted vec(ABC).",
+)
+def eq20(settings: Settings, sign: int = 1) -> Iterator[Case]:
+    """With u = e_1, v = e_2 and X = e_1 e_2^T the sides are 1 and 0. (23) has the right order."""
+    yield from _pairing_cases(settings, fixed=False, sign=sign)
+
+
+@claim(
+    "zhao2022.eq20.corrected",
+    kind="algebra",
+    where="Equation (20), corrected; as Equation (23) has it",
+    statement=r"u^\top X v = (v^\top\otimes u^\top)\,\mathrm{vec}(X) = "
+    r"\mathrm{vec}(uv^\top)^\top\mathrm{vec}(X)",
+    control={"fixed": False},
+    control_text="vec(v u^T), as printed",
+    corrects="zhao2022.eq20",
+)
+def eq20_corrected(settings: Settings, fixed: bool = True) -> Iterator[Case]:
+    """The same matrices with u and v exchanged."""
+    yield from _pairing_cases(settings, fixed=fixed)

@@ -1,0 +1,203 @@
+r"""Zhao 2022, Theorem 1: is P_{W,G} positive semi-definite, and what is it at depth 1?"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+
+from gradflow.claims import Case, Confirmation, Settings, claim
+
+from ._rational import Instance, exact, exact_case, eye, instances, plain, vec
+
+
+def printed_preconditioner(made: Instance) -> np.ndarray:
+    """Theorem 1's sum of ((W W^T)^((j-1)/N) kron (W^T W)^((N-j)/N)) G_j; square factors only."""
+    n, total = made.depth, exact(np.zeros((made.w.size, made.w.size), int))
+    for j in range(1, n + 1):
+        total = total + np.kron(made.left(j - 1), made.right(n - j)) * vec(made.scalings[j - 1])
+    return total
+
+
+def corrected_preconditioner(made: Instance) -> np.ndarray:
+    """The sum of (B kron A^T) G_j (B^T kron A), which is that of the layers' own motion."""
+    total = exact(np.zeros((made.w.size, made.w.size), int))
+    for j, scaling in enumerate(made.scalings, 1):
+        outer = np.kron(made.below(j).T, made.above(j))
+        total = total + outer * vec(scaling) @ outer.T
+    return total
+
+
+def _psd_counterexample() -> tuple[np.ndarray, np.ndarray, str]:
+    """P_{W,G} and a direction in which it is negative: the gradient itself.
+
+    W_1 = W_2 = X = [[1, 1], [1, 2]] is balanced and W = X^2 its own (W W^T)^(1/2). Full batches,
+    s = 0, so that S_j = 1/|g_j| with g_1 = X L and g_2 = L X.
+    """
+    x, gradient = exact([[1, 1], [1, 2]]), exact([[1, -2], [-2, 3]])
+    w = x @ x
+    s1, s2 = 1 / abs(x @ gradient), 1 / abs(gradient @ x)
+    p = np.kron(eye(2), w) * vec(s1) + np.kron(w, eye(2)) * vec(s2)
+    text = (
+        f"W_1 = W_2 = {plain(x)}, W = {plain(w)} = (W W^T)^(1/2), gradient L = {plain(gradient)}, "
+        f"s = 0, S_1 = {plain(s1)}, S_2 = {plain(s2)}, P = {plain(p)}"
+    )
+    return p, vec(gradient), text
+
+
+def _psd_cases(settings: Settings, printed: bool, sign: int = 1) -> Iterator[Case]:
+    """x^T P x >= 0: exactly along some x, and for all x by the smallest eigenvalue of (P + P^T)/2.
+
+    Relative to the trace of P.
+    """
+    p, x, text = _psd_counterexample()
+    if not printed:
+        w1, gradient = exact([[1, 1], [1, 2]]), exact([[1, -2], [-2, 3]])
+        s1, s2 = 1 / abs(w1 @ gradient), 1 / abs(gradient @ w1)
+        first, second = np.kron(eye(2), w1), np.kron(w1, eye(2))
+        p = first * vec(s1) @ first.T + second * vec(s2) @ second.T
+    form = sign * (x @ p @ x)
+
+    def confirm(_: int) -> Confirmation:
+        return Confirmation(
+            bool(form < 0), f"{text}; vec(L)^T P vec(L) = {form}, so the loss rises"
+        )
+
+    yield Case(
+        name="W_1 = W_2 = [[1, 1], [1, 2]], along the gradient",
+        slack=float(form / np.trace(p)),
+        hypotheses={"balanced factors": True, "s_j^2 >= 0": True},
+        size=4,
+        confirm=confirm,
+        notes=f"vec(L)^T P vec(L) = {form}",
+    )
+    for made in instances(settings, square=printed):
+        p = sign * (printed_preconditioner(made) if printed else corrected_preconditioner(made))
+        found = np.array((p + p.T) / 2, float)
+        scale = abs(float(np.trace(p)))
+        skew = float(np.max(abs(p - p.T))) / scale
+        lowest = float(np.linalg.eigvalsh(found)[0]) / scale
+        yield Case(
+            name=made.name,
+            slack=lowest,
+            floor=len(p) * 4 * np.finfo(float).eps,
+            hypotheses=made.hypotheses() | made.scaled() | {"symmetric": printed or skew == 0},
+            size=made.w.size,
+            notes=f"largest |P - P^T| is {skew:.1e} of the trace" if skew else "",
+        )
+
+
+@claim(
+    "zhao2022.thm1.psd",
+    kind="inequality",
+    where="Theorem 1 and Appendix A.4.2, Positive semi-definiteness of P_{W,G}",
+    statement=r"x^\top P_{W,G}\,x \ge 0,\quad P_{W,G} = \sum_{j=1}^N\left((WW^\top)^{\frac{j-1}{N}}"
+    r"\otimes(W^\top W)^{\frac{N-j}{N}}\right)G_j",
+    control={"sign": -1},
+    control_text="-P_{W,G}",
+    corrected="zhao2022.thm1.psd.corrected",
+    flaw="The product of a p.s.d. matrix and a positive diagonal one has eigenvalues that are not "
+    "negative, but it is not symmetric and its quadratic form can be negative, even along the "
+    "gradient, so that the loss would rise.",
+)
+def thm1_psd(settings: Settings, sign: int = 1) -> Iterator[Case]:
+    """As printed, with G_j to the right; at depth 1 it is G and positive."""
+    yield from _psd_cases(settings, printed=True, sign=sign)
+
+
+@claim(
+    "zhao2022.thm1.psd.corrected",
+    kind="inequality",
+    where="Theorem 1 with G_j where Adam applies it",
+    statement=r"x^\top\Big(\sum_{j=1}^N(B_j\otimes A_j^\top)\,G_j\,(B_j^\top\otimes A_j)\Big)x"
+    r" = \sum_j\|G_j^{1/2}(B_j^\top\otimes A_j)x\|^2 \ge 0",
+    control={"printed": True},
+    control_text="G_j on the right, as printed",
+    corrects="zhao2022.thm1.psd",
+)
+def thm1_psd_corrected(settings: Settings, printed: bool = False) -> Iterator[Case]:
+    """Symmetric exactly, and a sum of squares; rectangular and unequal hidden sizes too."""
+    yield from _psd_cases(settings, printed=printed)
+
+
+def _depth1_cases(settings: Settings, fixed: bool, sign: int = 1) -> Iterator[Case]:
+    """At N = 1: P_{W,G} against I or G; (27); (26) with vec(v u^T) or vec(u v^T)."""
+    single = Instance(
+        "1x1, g = 3, s = 4", (eye(1), eye(1)), exact([2]), exact([[3]]), (exact([["1/5"]]),)
+    )
+    for made in (single, *(x for x in instances(settings) if x.depth == 1)):
+        g, s = made.gradient, made.scalings[0]
+        size = g.size
+        preconditioner = np.diag(vec(s))
+        yield exact_case(
+            f"P_(W,G) at depth 1, {made.name}",
+            preconditioner,
+            sign * (preconditioner if fixed else eye(size)),
+            made.scaled(),
+            f"g = {plain(g)}, S = (g^2 + s^2)^(-1/2) = {plain(s)}, Theorem 1 at N = 1",
+            size,
+        )
+        velocity = -g * s
+        yield exact_case(
+            f"(27), {made.name}",
+            vec(velocity),
+            -sign * (preconditioner @ vec(g)),
+            made.scaled(),
+            f"g = {plain(g)}, S = {plain(s)}",
+            size,
+        )
+        u, v = made.frames[1], made.frames[0]
+        pairs = [(u[:, [i]], v[:, [i]]) for i in range(len(made.roots))]
+        yield exact_case(
+            f"(26), {made.name}",
+            [(a.T @ velocity @ b)[0, 0] for a, b in pairs],
+            [
+                -sign * (vec(a @ b.T if fixed else b @ a.T) @ preconditioner @ vec(g))
+                for a, b in pairs
+            ],
+            made.scaled(),
+            made.show(),
+            size + 0.5,
+        )
+    root = Fraction(3, 5)  # (1 + (4/3)^2)^(-1/2)
+    yield Case(
+        name="eigenvalues at depth 1",
+        residual=float(abs(root - Fraction(1, 5))),
+        hypotheses={"s^2 > 0": True},
+        counts=False,
+        notes="the text on the implications of P_{W,G} gives its eigenvalues as "
+        "(1 + s^2/g^2)^(-1/2); at g = 3, s = 4 that is 3/5, and G is 1/5: a factor 1/|g| is "
+        "missing",
+    )
+
+
+@claim(
+    "zhao2022.depth1.eq27",
+    kind="algebra",
+    where="Appendix A.4.4, Equations (26)-(27) and the sentence after them",
+    statement=r"N=1:\ P_{W,G}=I_{mn},\quad "
+    r"\mathrm{vec}(\dot W) = -G\,\mathrm{vec}(\nabla_W\mathcal L)"
+    r",\quad \dot\sigma_i = -\mathrm{vec}(v_iu_i^\top)^\top G\,\mathrm{vec}(\nabla_W\mathcal L)",
+    control={"sign": -1},
+    control_text="all signs",
+    corrected="zhao2022.depth1.eq27.corrected",
+    flaw="At depth 1 it is P_W that becomes the identity; P_{W,G} becomes G, as (27) itself says. "
+    "(26) inherits the exchanged u and v of (20).",
+)
+def depth1_eq27(settings: Settings, sign: int = 1) -> Iterator[Case]:
+    """(27) itself holds exactly; P_{W,G} = I does not, nor does (26) for u and v that differ."""
+    yield from _depth1_cases(settings, fixed=False, sign=sign)
+
+
+@claim(
+    "zhao2022.depth1.eq27.corrected",
+    kind="algebra",
+    where="Appendix A.4.4, Equations (26)-(27), corrected",
+    statement=r"N=1:\ P_{W,G}=G,\quad \mathrm{vec}(\dot W) = -G\,\mathrm{vec}(\nabla_W\mathcal L)"
+    r",\quad \dot\sigma_i = -\mathrm{vec}(u_iv_i^\top)^\top G\,\mathrm{vec}(\nabla_W\mathcal L)",
+    control={"fixed": False},
+    control_text="the printed sentence and order",
+    corrects="zhao2022.depth1.eq27",
+)
+def depth1_eq27_corrected(settings: Settings, fixed: bool = True) -> Iterator[Case]:
+    """For the motion -g / sqrt(g^2 + s^2) of Equation (15)."""
+    yield from _depth1_cases(settings, fixed=fixed)

@@ -1,0 +1,388 @@
+r"""Zhao 2022, the ratio penalty: its gradient (12), and Theorem 2 for gradient flow with it.
+
+R = ||W||_* / ||W||_F. By the quotient rule
+
+    grad R = (U V^T - (||W||_* / ||W||_F^2) W) / ||W||_F,
+    dR/d sigma_r = (1 - ||W||_* sigma_r / ||W||_F^2) / ||W||_F,
+
+while the paper has ||W||_F^2 for the last denominator and ||W||_F for the other. R does not change
+with the scale of W, so <W, grad R> = 0; for (12) it is (||W||_*/||W||_F^2)(1 - ||W||_F).
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import mpmath
+import numpy as np
+
+from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims.oracles import differences
+from gradflow.claims.oracles import flows as runs
+from gradflow.claims.oracles.high_precision import DIGITS
+from gradflow.claims.oracles.singular_values import motion
+
+from ._rational import exact, plain
+from .gradient_flow import apply, flow_case, preconditioner, recorded
+
+WEIGHTS = (0.1, 1.0)
+"""Lambda: the largest of the paper's range, and one at which the penalty is felt early."""
+
+
+def ratio(w: np.ndarray) -> float:
+    """||W||_* / ||W||_F."""
+    s = np.linalg.svd(w, compute_uv=False)
+    return float(np.sum(s) / np.sqrt(np.sum(s**2)))
+
+
+def printed_gradient(w: np.ndarray) -> np.ndarray:
+    """Equation (12)."""
+    u, s, vt = np.linalg.svd(w, full_matrices=False)
+    norm = np.sqrt(np.sum(s**2))
+    return (u @ vt - np.sum(s) / norm * w) / norm**2
+
+
+def ratio_gradient(w: np.ndarray) -> np.ndarray:
+    """The gradient of R where all singular values are positive."""
+    u, s, vt = np.linalg.svd(w, full_matrices=False)
+    norm = np.sqrt(np.sum(s**2))
+    return (u @ vt - np.sum(s) / norm**2 * w) / norm
+
+
+def _matrices(settings: Settings, unit_norm: bool) -> Iterator[tuple[str, np.ndarray]]:
+    rng = np.random.default_rng(settings.seed)
+    shapes = [(2, 2), (3, 2), (4, 4), (3, 5)] + ([(20, 20)] if settings.full else [])
+    for shape in shapes:
+        for kind in ("generic", "repeated values"):
+            for scale in (0.1, 1.0, 10.0):
+                w = rng.normal(size=shape)
+                if kind == "repeated values":
+                    u, _, vt = np.linalg.svd(w, full_matrices=False)
+                    w = u @ np.diag([2.0] + [1.0] * (min(shape) - 1)) @ vt
+                w = w / np.linalg.norm(w) if unit_norm else scale * w
+                yield f"{shape[0]}x{shape[1]}, {kind}, norm {np.linalg.norm(w):.2g}", w
+
+
+def _gradient_cases(
+    settings: Settings, printed: bool, unit_norm: bool = False, power: int = 0
+) -> Iterator[Case]:
+    """A formula for grad R against difference quotients of R along random directions."""
+    yield from () if unit_norm else _exact_gradients(printed, power)
+    for name, w in _matrices(settings, unit_norm):
+        rng = np.random.default_rng(settings.seed + 1)
+        norm = np.linalg.norm(w)
+        formula = (printed_gradient if printed else ratio_gradient)(w) / norm**power
+        residual, floor = [], []
+        smallest = np.linalg.svd(w, compute_uv=False)[-1]
+        for _ in range(4):
+            direction = rng.normal(size=w.shape)
+            direction *= norm / np.linalg.norm(direction)
+            step = 1e-2 * smallest / norm
+            values = np.array([ratio(w + k * step * direction) for k in range(-3, 4)])
+            slope = differences.derivative(values, step)
+            scale = norm * (np.linalg.norm(formula) + np.linalg.norm(ratio_gradient(w)))
+            residual.append(abs(slope.value - np.sum(formula * direction)) / scale)
+            floor.append(slope.error / scale + 1e-14)
+        yield Case(
+            name=name,
+            residual=residual,
+            floor=floor,
+            hypotheses={"all singular values are positive": bool(smallest > 1e-6 * norm)}
+            | ({"||W||_F = 1": bool(abs(norm - 1) < 1e-14)} if unit_norm else {}),
+            size=w.size + 10,
+        )
+
+
+def _exact_gradients(printed: bool, power: int = 0) -> Iterator[Case]:
+    """Diagonal matrices with a rational Frobenius norm."""
+    for diagonal in ([2], [4, 3], [3, 4, 12]):
+        s = exact(diagonal)
+        norm = {1: Fraction(2), 2: Fraction(5), 3: Fraction(13)}[len(diagonal)]
+        true = (1 - sum(s) * s / norm**2) / norm
+        found = ((1 - sum(s) * s / norm) / norm**2 if printed else true) / norm**power
+        gap = max(abs(true - found))
+
+        def confirm(
+            _: int, s: np.ndarray = s, true: np.ndarray = true, found: np.ndarray = found,
+            norm: Fraction = norm, gap: Fraction = gap,
+        ) -> Confirmation:  # fmt: skip
+            return Confirmation(
+                gap > 0,
+                f"W = diag{plain(s)}, ||W||_F = {norm}, ||W||_* = {sum(s)}: the diagonal of the "
+                f"gradient is {plain(true)}, printed {plain(found)}",
+            )  # fmt: skip
+
+        yield Case(
+            name=f"diag{diagonal}",
+            residual=float(gap / max(*abs(true), *abs(found))) if gap else 0.0,
+            hypotheses={"all singular values are positive": bool(np.all(s > 0))},
+            size=len(diagonal) ** 2,
+            confirm=confirm,
+        )
+
+
+@claim(
+    "zhao2022.eq12",
+    kind="algebra",
+    where="Equation (12)",
+    statement=r"\nabla_W\frac{\|W\|_*}{\|W\|_F} = \frac1{\|W\|_F^2}"
+    r"\left(UV^\top - \frac{\|W\|_*}{\|W\|_F}U\Sigma V^\top\right)",
+    control={"power": 1},
+    control_text="one more power of ||W||_F in the denominator",
+    corrected="zhao2022.eq12.corrected",
+    flaw="In the quotient rule the gradient of ||W||_F is W/||W||_F and not W, and one power of "
+    "||W||_F cancels; (12) is right only where ||W||_F = 1.",
+)
+def eq12(settings: Settings, power: int = 0) -> Iterator[Case]:
+    """For a 1x1 matrix the ratio is constant, and (12) gives (1 - w) / w^2."""
+    yield from _gradient_cases(settings, printed=True, power=power)
+    for case in _gradient_cases(settings, printed=True, unit_norm=True):
+        worst = float(np.max(case.violation))
+        yield Case(**{
+            **vars(case), "counts": False, "confirm": None, "name": f"{case.name} (unit norm)",
+            "notes": f"with ||W||_F = 1 the relative residual is {worst:.1e}",
+        })  # fmt: skip
+
+
+@claim(
+    "zhao2022.eq12.corrected",
+    kind="algebra",
+    where="Equation (12), corrected",
+    statement=r"\nabla_W\frac{\|W\|_*}{\|W\|_F} = \frac1{\|W\|_F}"
+    r"\left(UV^\top - \frac{\|W\|_*}{\|W\|_F^2}U\Sigma V^\top\right)",
+    control={"printed": True},
+    control_text="as printed",
+    corrects="zhao2022.eq12",
+)
+def eq12_corrected(settings: Settings, printed: bool = False) -> Iterator[Case]:
+    """Norms from 0.1 to 10 and more, repeated singular values, rectangular matrices."""
+    yield from _gradient_cases(settings, printed=printed)
+
+
+def _flows(
+    settings: Settings,
+) -> Iterator[tuple[str, int, float, tuple[differences.Clusters, differences.Clusters]]]:
+    """Penalised flows: depths 1 to 3 (5 in full), square and not, every entry or some observed."""
+    for depth in (1, 2, 3, 4, 5) if settings.full else (1, 2, 3):
+        for shape, observed in (((2, 2), 4), ((4, 3), 10)):
+            for weight in WEIGHTS:
+                at = (settings.seed, shape, depth, weight, observed)
+                name = f"{shape[0]}x{shape[1]}, depth {depth}, lambda = {weight:g}"
+                yield name, depth, weight, (recorded(*at, False), recorded(*at, True))
+
+
+def _product_cases(settings: Settings, printed: bool, sign: int = 1) -> Iterator[Case]:
+    """Equation (8), relative to the penalty's part of the velocity."""
+    for name, depth, weight, found in _flows(settings):
+
+        def penalty(
+            w: np.ndarray, _: np.ndarray, n: int, printed: bool = printed, weight: float = weight
+        ) -> np.ndarray:
+            formula = printed_gradient if printed else ratio_gradient
+            return -weight * sign * apply(preconditioner(w, n), formula(w))
+
+        def right(w: np.ndarray, g: np.ndarray, n: int, penalty=penalty) -> np.ndarray:
+            return -apply(preconditioner(w, n), g) + penalty(w, g, n)
+
+        def size_of(w: np.ndarray, g: np.ndarray, n: int, penalty=penalty) -> np.ndarray:
+            both = [penalty(w, g, n, p) for p in (False, True)]
+            return max(both, key=lambda x: float(np.linalg.norm(x)))
+
+        case = flow_case(name, found, depth, right, size_of)
+        if case is not None:
+            yield case
+
+
+@claim(
+    "zhao2022.thm2.W",
+    kind="approximation",
+    where="Theorem 2, Equation (8)",
+    statement=r"\mathrm{vec}(\dot W) \approx -P_W\left(\mathrm{vec}(\nabla_W\mathcal L) + \lambda"
+    r"\frac{\mathrm{vec}(UV^\top-U\tilde\Sigma V^\top)}{\|W\|_F^2}\right),\quad "
+    r"\tilde\Sigma = \frac{\|W\|_*}{\|W\|_F}\Sigma",
+    control={"sign": -1},
+    control_text="the penalty's sign",
+    accuracy=0.1,
+    corrected="zhao2022.thm2.W.corrected",
+    flaw="It inserts the gradient (12), which is wrong unless ||W||_F = 1.",
+)
+def thm2_w(settings: Settings, sign: int = 1) -> Iterator[Case]:
+    """The error relative to the penalty's part, as it is the penalty that (8) adds to (4).
+
+    No regime is named in the paper. The error vanishes where ||W||_F = 1 only; relative to the
+    whole velocity it is as small as lambda makes it, which says nothing about the penalty.
+    """
+    w, weight = Fraction(2), Fraction(1)
+    moved = weight * (1 - w) / w**2
+
+    def confirm(_: int) -> Confirmation:
+        return Confirmation(
+            moved != 0,
+            f"W = 2 (1x1), fitted, lambda = 1, N = 1: the ratio is 1 for every W != 0, so nothing "
+            f"moves; (8) gives dW/dt = -(1/4)(1 - 2) = {-moved}",
+        )
+
+    yield Case(
+        name="1x1, W = 2, fitted",
+        residual=1.0,
+        hypotheses={"the loss gradient vanishes": True, "lambda >= 0": True},
+        size=1,
+        confirm=confirm,
+    )
+    yield from _product_cases(settings, printed=True, sign=sign)
+
+
+@claim(
+    "zhao2022.thm2.W.corrected",
+    kind="identity",
+    where="Theorem 2, Equation (8), corrected",
+    statement=r"\mathrm{vec}(\dot W) = -P_W\left(\mathrm{vec}(\nabla_W\mathcal L) + \lambda"
+    r"\frac{\mathrm{vec}(UV^\top-U\tilde\Sigma V^\top)}{\|W\|_F}\right),\quad "
+    r"\tilde\Sigma = \frac{\|W\|_*}{\|W\|_F^2}\Sigma",
+    control={"printed": True},
+    control_text="the penalty's gradient as printed",
+    corrects="zhao2022.thm2.W",
+)
+def thm2_w_corrected(settings: Settings, printed: bool = False) -> Iterator[Case]:
+    """An identity as long as all singular values are positive, not an approximation."""
+    yield from _product_cases(settings, printed=printed)
+
+
+def printed_push(s: np.ndarray, depth: int) -> np.ndarray:
+    """Equation (7)'s penalty term over lambda."""
+    norm = np.sqrt(np.sum(s**2))
+    return -depth / norm**2 * (1 - np.sum(s) / norm) * s ** ((3 * depth - 2) / 2)
+
+
+def push(s: np.ndarray, depth: int) -> np.ndarray:
+    """The penalty's part of d sigma_r/dt over lambda: (3) with dR/d sigma_r for the gradient."""
+    norm = np.sqrt(np.sum(s**2))
+    return -depth / norm * s ** (2 - 2 / depth) * (1 - np.sum(s) * s / norm**2)
+
+
+def _value_cases(
+    settings: Settings, printed: bool, sign: int = 1, only: int | None = None
+) -> Iterator[Case]:
+    """D sigma_r/dt minus (3) against the penalty's term, relative to the largest of the terms."""
+    for name, depth, weight, found in _flows(settings):
+        if only is not None and depth != only:
+            continue
+        gaps, scales, errors = [], [], []
+        for part in found:
+            m = motion(part)
+            turn = np.where(m.s < 0, -1.0, 1.0)
+            s, slope, along = np.abs(m.s), m.slope * turn, m.along * turn
+            measured = slope + depth * s ** (2 - 2 / depth) * along
+            terms = [np.array([f(row, depth) for row in s]) for f in (push, printed_push)]
+            gaps.append(measured - sign * weight * terms[int(printed)])
+            scales.append(weight * np.max(np.abs(terms), axis=(0, 2))[:, None])
+            errors.append(m.error)
+        floor = (errors[0] + 2 * np.abs(gaps[0] - gaps[1])) / scales[0] + 1e-13
+        residual = np.abs(gaps[0]) / scales[0]
+        yield Case(
+            name=name,
+            residual=residual.ravel(),
+            floor=floor.ravel(),
+            hypotheses={"balanced start": runs.balanced_start(found[0].flow)},
+            size=float(found[0].product[0, 0].size) + 1,
+            notes=f"largest error {np.max(residual):.1e} of the penalty's part",
+        )
+
+
+def _fitted_case(depth: int, sign: int = 1) -> Case:
+    """W = diag(4, 3) with a vanishing loss gradient and lambda = 1: only the penalty acts."""
+    with mpmath.workdps(DIGITS):
+        s = [mpmath.mpf(4), mpmath.mpf(3)]
+        true = [-depth * x ** (2 - mpmath.mpf(2) / depth) * (1 - 7 * x / 25) / 5 for x in s]
+        power = mpmath.mpf(3 * depth - 2) / 2
+        found = [-sign * depth * (1 - mpmath.mpf(7) / 5) * x**power / 25 for x in s]
+        gap = max(abs(a - b) for a, b in zip(true, found, strict=True))
+        largest = max(abs(x) for x in (*true, *found))
+        shown = [
+            ", ".join(str(mpmath.nstr(x, 20 if depth == 1 else 6)) for x in side)
+            for side in (true, found)
+        ]
+
+    def confirm(_: int) -> Confirmation:
+        return Confirmation(
+            bool(gap > mpmath.mpf(10) ** -30),
+            f"W = diag(4, 3), fitted, lambda = 1, N = {depth}, ||W||_F = 5, ||W||_* = 7: the "
+            f"penalty moves the singular values at ({shown[0]}), printed ({shown[1]})"
+            + (": even the sign of the second is wrong" if true[1] * found[1] < 0 else ""),
+        )
+
+    return Case(
+        name=f"W = diag(4, 3), fitted, depth {depth}",
+        residual=float(gap / largest),
+        hypotheses={"the loss gradient vanishes": True, "lambda >= 0": True},
+        size=4 + (depth == 1),
+        confirm=confirm,
+    )
+
+
+@claim(
+    "zhao2022.thm2.sv",
+    kind="approximation",
+    where="Theorem 2, Equation (7)",
+    statement=r"\dot\sigma_r \approx \dot\sigma_r^{GF} - \frac{\lambda N}{\|W\|_F^2}"
+    r"\left(1-\frac{\|W\|_*}{\|W\|_F}\right)\sigma_r^{\frac{3N-2}{2}}",
+    control={"sign": -1},
+    control_text="the penalty's sign",
+    accuracy=0.1,
+    corrected="zhao2022.thm2.sv.corrected",
+    flaw="Besides (12), sigma_r is taken out of the bracket 1 - (||W||_*/||W||_F) sigma_r though "
+    "it stands in its second term only, and the exponent's denominator is 2 instead of N; as "
+    "printed the penalty makes all singular values grow.",
+)
+def thm2_sv(settings: Settings, sign: int = 1) -> Iterator[Case]:
+    """The error relative to the penalty's part, along flows and where only the penalty acts."""
+    for depth in (2, 1, 3):
+        yield _fitted_case(depth, sign)
+    yield from _value_cases(settings, printed=True, sign=sign)
+
+
+@claim(
+    "zhao2022.thm2.sv.corrected",
+    kind="identity",
+    where="Theorem 2, Equation (7), corrected",
+    statement=r"\dot\sigma_r = \dot\sigma_r^{GF} - \frac{\lambda N}{\|W\|_F}\,\sigma_r^{2-\frac2N}"
+    r"\left(1-\frac{\|W\|_*}{\|W\|_F^2}\,\sigma_r\right)",
+    control={"printed": True},
+    control_text="as printed",
+    corrects="zhao2022.thm2.sv",
+)
+def thm2_sv_corrected(settings: Settings, printed: bool = False) -> Iterator[Case]:
+    """An identity: values above ||W||_F^2/||W||_* grow, those below shrink."""
+    yield from _value_cases(settings, printed=printed)
+
+
+@claim(
+    "zhao2022.eq28",
+    kind="approximation",
+    where="Equation (28)",
+    statement=r"N=1:\ \dot\sigma_r \approx -u_r^\top\nabla_W\mathcal L\,v_r - "
+    r"\frac{\lambda}{\|W\|_F^2}\left(1-\frac{\|W\|_*}{\|W\|_F}\right)\sigma_r^{\frac12}",
+    control={"sign": -1},
+    control_text="the penalty's sign",
+    accuracy=0.1,
+    corrected="zhao2022.eq28.corrected",
+    flaw="It is (7) at N = 1, with its faults; the root of sigma_r has no counterpart.",
+)
+def eq28(settings: Settings, sign: int = 1) -> Iterator[Case]:
+    """Depth 1, along flows and where only the penalty acts."""
+    yield _fitted_case(1, sign)
+    yield from _value_cases(settings, printed=True, sign=sign, only=1)
+
+
+@claim(
+    "zhao2022.eq28.corrected",
+    kind="identity",
+    where="Equation (28), corrected",
+    statement=r"N=1:\ \dot\sigma_r = -u_r^\top\nabla_W\mathcal L\,v_r - "
+    r"\frac{\lambda}{\|W\|_F}\left(1-\frac{\|W\|_*}{\|W\|_F^2}\,\sigma_r\right)",
+    control={"printed": True},
+    control_text="as printed",
+    corrects="zhao2022.eq28",
+)
+def eq28_corrected(settings: Settings, printed: bool = False) -> Iterator[Case]:
+    """The corrected (7) at N = 1."""
+    yield from _value_cases(settings, printed=printed, only=1)
