@@ -23,7 +23,7 @@ import pytest  # noqa: E402
 
 from gradflow._util.processes import (  # noqa: E402
     compile_quickly,
-    forget_programs,  # noqa: E402
+    forget_programs,
     take_core,
 )
 
@@ -66,7 +66,7 @@ def core(request):
     Other tests may start processes, which would have to stay there too.
     """
     worker, count = (os.environ.get(f"PYTEST_XDIST_WORKER{x}", "") for x in ("", "_COUNT"))
-    if not worker or not request.path.name.startswith(ON_ONE_CORE):
+    if not worker or not below_tests(request.path).startswith(ON_ONE_CORE):
         yield
         return
     free = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
@@ -77,20 +77,27 @@ def core(request):
 
 
 ON_ONE_CORE = (
-    "test_verdicts_", "test_flow", "test_penalised_flows", "test_adam_flow", "test_exact",
-    "test_stabilized", "test_logdet_chart", "test_spectral_map", "test_baselines",
-    "test_penalties", "test_charts",
+    "theory_checks/", "gradflow/flow/", "gradflow/coordinates/", "gradflow/dynamics/",
+    "gradflow/exact/", "gradflow/ode/", "gradflow/baselines/", "gradflow/penalties/",
+    "gradflow/linalg/test_spectral_map.py",
 )  # fmt: skip
 
 LONG_FILES = (
-    "test_verdicts_zhao2022.py", "test_experiments_kill.py", "test_verdicts_razin2020.py",
-    "test_experiments_cluster.py", "test_verdicts_arora2019.py", "test_experiments_engine.py",
-    "test_flow.py", "test_flow_accuracy.py", "test_penalised_flows.py", "test_verdicts_wang2024.py",
-    "test_notebooks.py",
+    "theory_checks/zhao2022/test_verdicts.py", "gradflow/sweeps/test_kill.py",
+    "theory_checks/razin2020/test_verdicts.py", "gradflow/sweeps/test_cluster.py",
+    "theory_checks/arora2019/test_verdicts.py", "gradflow/sweeps/test_runner.py",
+    "gradflow/flow/test_solve.py", "gradflow/flow/test_accuracy.py",
+    "gradflow/flow/test_penalised.py", "theory_checks/wang2024/test_verdicts.py",
+    "notebooks/test_notebooks.py",
 )  # fmt: skip
+
+
+def below_tests(path):
+    """Where a test file stands, seen from the folder of the tests."""
+    return path.relative_to(ROOT / "tests").as_posix() if ROOT / "tests" in path.parents else ""
 
 
 def pytest_collection_modifyitems(items):
     """Long files first, so that at the end no worker waits for another's long file."""
     place = {name: k for k, name in enumerate(LONG_FILES)}
-    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+    items.sort(key=lambda item: place.get(below_tests(item.path), len(place)))

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-import experiments
 from experiments.zhao2022.table2 import METHODS, PRINTED, Chosen, choose
 from experiments.zhao2022.tables import LABELS, Table, medians
+from gradflow import sweeps
 from gradflow._util.files import replace_between
 from gradflow.sweeps.results import Results
 
@@ -113,8 +113,8 @@ def main(options: Options) -> int:
     parts = {}
     for id in (*TABLES, "zhao2022.table2"):
         fields = {"steps": options.steps} if id in TABLES else {}
-        whole = experiments.load(id, out=options.out)
-        results = experiments.load(id, out=options.out, **fields)
+        whole = sweeps.load(id, out=options.out)
+        results = sweeps.load(id, out=options.out, **fields)
         if results.missing:
             print(f"{id}: {results.missing} cells are missing in {options.out}.", file=sys.stderr)
             return 2

@@ -110,7 +110,7 @@ def check(claim: Claim, settings: Settings | None = None) -> Entry:
 
     Example:
       >>> import numpy as np
-      >>> from theory_checks import Case, Claim, check
+      >>> from gradflow.claims import Case, Claim, check
       >>> def square(settings, sign=1.0):
       ...     x = np.random.default_rng(settings.seed).normal(size=100)
       ...     yield Case("normal", slack=sign * x**2, floor=1e-15, hypotheses={"x is real": True})

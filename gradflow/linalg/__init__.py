@@ -1,7 +1,7 @@
 """Singular values and spectral functions of matrices."""
 
 from gradflow.linalg.analytic_svd import AnalyticSVD, follow_svd
-from gradflow.linalg.polar_iteration import polar_factor
+from gradflow.linalg.polar_iteration import polar_by_iteration
 from gradflow.linalg.spectrum import (
     distance_from_rank,
     effective_rank,
@@ -17,6 +17,7 @@ __all__ = [
     "effective_rank",
     "effective_rank_of",
     "follow_svd",
+    "polar_by_iteration",
     "polar_factor",
     "schatten_norm",
     "schatten_norm_of",

@@ -47,7 +47,7 @@ class Plan(NamedTuple):
     polynomials: tuple[tuple[float, ...], ...]
 
 
-def polar_factor(
+def polar_by_iteration(
     w: Float[Array, "d d_prime"], smallest: float = SMALLEST, rational: int | None = None
 ) -> Float[Array, "d d_prime"]:
     r"""The polar factor U V^T, with min(d, d') singular values of 1 where none of W is small.
@@ -68,7 +68,7 @@ def polar_factor(
     Example:
       >>> import jax.numpy as jnp
       >>> w = jnp.array([[3.0, 0.0], [0.0, -0.02]])
-      >>> jnp.round(polar_factor(w), 3).tolist()
+      >>> jnp.round(polar_by_iteration(w), 3).tolist()
       [[1.0, 0.0], [0.0, -1.0]]
     """
     if positive("smallest", smallest) >= 1:

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gradflow.linalg.polar_iteration import polar_factor
+from gradflow.linalg.polar_iteration import polar_by_iteration
 from gradflow.linalg.spectral_map import Terms
 from gradflow.penalties.base import AbstractPenalty, _ratio, _ratio_terms, _weight
 
@@ -79,7 +79,7 @@ class NuclearFrobeniusRatio(AbstractPenalty):
         by_svd = self.polar == "svd" or (self.polar == "auto" and w.dtype != jnp.float32)
         if ramp is not None or by_svd:
             return super().gradient(w, ramp)
-        factor = polar_factor(w, rational={"rational": 2, "polynomial": 0}.get(self.polar))
+        factor = polar_by_iteration(w, rational={"rational": 2, "polynomial": 0}.get(self.polar))
         return self.weight * ratio_gradient(w, factor)
 
 

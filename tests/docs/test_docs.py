@@ -1,0 +1,208 @@
+"""The documentation: nothing public is left out, no link leads nowhere, its examples run."""
+
+import importlib.util
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+import yaml
+
+import gradflow as gf
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(path for path in DOCS.rglob("*.md") if path.parent.name != "gallery")
+MADE = {DOCS / "gallery" / "index.md", DOCS / "theorems.html"}
+EXAMPLES = {
+    page.stem: re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    for page in PAGES
+}
+REFERENCE = {
+    name
+    for page in (DOCS / "api").glob("*.md")
+    for name in re.findall(r"^::: ([\w.]+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+}
+
+
+def script(name):
+    """A module of docs/."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", gf.__all__)
+def test_every_public_name_is_on_a_reference_page(name):
+    thing = getattr(gf, name)
+    where = thing.__name__ if inspect.ismodule(thing) else thing.__module__
+    assert where in REFERENCE, f"no page in docs/api has ::: {where}, where {name} is"
+
+
+@pytest.mark.parametrize("name", sorted(REFERENCE))
+def test_reference_pages_name_modules(name):
+    assert importlib.util.find_spec(name) is not None
+
+
+def nav_pages(entry):
+    if isinstance(entry, str):
+        yield entry
+    for part in (
+        entry.values() if isinstance(entry, dict) else entry if isinstance(entry, list) else ()
+    ):
+        yield from nav_pages(part)
+
+
+def test_the_navigation_has_every_page_and_no_other():
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    listed = {DOCS / page for page in nav_pages(nav)}
+    results = set(DOCS.glob("*20[0-9][0-9]*.md"))  # docs/hooks.py adds these
+    assert listed - MADE == set(PAGES) - results
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_between_pages_lead_somewhere(page):
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", text):
+        target = (page.parent / link).resolve()
+        assert "://" in link or target in MADE or target.is_file(), link
+    for name in re.findall(r"\]\[([\w.]+)\]", text):
+        module, _, attribute = name.rpartition(".")
+        assert module in REFERENCE and hasattr(importlib.import_module(module), attribute), name
+
+
+def test_parts_of_the_readme_are_there():
+    hooks = pytest.importorskip("mkdocs") and script("hooks")
+    asked = [
+        found
+        for page in PAGES
+        for found in re.finditer(r"^<!-- README: (.+) -->$", page.read_text("utf-8"), re.MULTILINE)
+    ]
+    assert len(asked) >= 4
+    for found in asked:
+        assert len(hooks._readme(found)) > 100
+
+
+@pytest.mark.parametrize("page", [name for name, code in EXAMPLES.items() if code])
+def test_examples_are_python(page):
+    for source in EXAMPLES[page]:
+        compile(source, f"{page}.md", "exec")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [name for name, code in EXAMPLES.items() if code])
+def test_examples_run(page, tmp_path, monkeypatch):
+    """A page's examples build on each other."""
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    for source in EXAMPLES[page]:
+        exec(compile(source, f"{page}.md", "exec"), scope)
+
+
+def test_formulas_become_mathml_and_code_stays():
+    markdown = pytest.importorskip("markdown")
+    pytest.importorskip("mkdocs")
+    hooks = script("hooks")
+
+    def html(text):
+        return markdown.markdown(text, extensions=[hooks.Formulas()])
+
+    assert re.search(r"<math[^>]*inline.*<msub>.*&#x003C3;", html(r"values $\sigma_1$"), re.DOTALL)
+    assert 'display="block"' in html("$$\na_i * b_i * c_i\n$$") and "<em>" not in html("$a*b*c$")
+    for plain in ("`$x$`", "costs $5 and $6", r"\$x\$", "a $ b $ c"):
+        assert "<math" not in html(plain)
+
+
+def test_formulas_and_links_of_notebooks():
+    pytest.importorskip("mkdocs")
+    hooks = script("hooks")
+
+    class Page:
+        class file:
+            src_uri = "notebooks/01-a.ipynb"
+
+    html = '<p>$a &lt; b$ <a href="02-b.ipynb#c">b</a> <a href="../docs/flows.md">c</a></p>'
+    code = '<pre class="x">print("$y$", "z.ipynb")</pre><script type="module">mermaid</script>'
+    found = hooks.on_page_content(html + code, Page, None, None)
+    assert found.count("<math") == 1 and "<mo>&#x0003C;</mo>" in found
+    assert 'href="02-b.html#c"' in found and 'href="../flows.html"' in found
+    assert '<pre class="x">print("$y$", "z.ipynb")</pre>' in found and "mermaid" not in found
+
+
+def test_docstrings_are_not_read_as_markdown():
+    pytest.importorskip("griffe")
+    plain = script("docstrings").plain
+    assert plain("||W||_* and <P, W> `a*b`") == r"||W||\_\* and &lt;P, W> `a*b`"
+    kept = "Text.\n\n    a * b_* <x>\n\nExample:\n  >>> 2 * 3\n  <Six * 1>\n\n"
+    assert plain(kept + "a * b") == kept + r"a \* b"
+    assert plain("learning_rate: a rate") == "learning_rate: a rate"
+
+
+GOOD = '<a href="b.html#here">b</a><img src="a.png"><math xmlns="http://www.w3.org/1998"></math>'
+
+
+@pytest.mark.parametrize(
+    ("html", "wrong"),
+    [
+        (GOOD, None),
+        ('<a href="https://example.org">out</a>', None),
+        ('<a href="c.html">c</a>', "c.html, which does not exist"),
+        ('<a href="b.html#there">b</a>', "no such anchor"),
+        ('<script src="https://example.org/a.js"></script>', "fetches https://example.org/a.js"),
+        ('<link rel="stylesheet" href="//example.org/a.css">', "fetches //example.org/a.css"),
+        ('<script>await import("https://example.org/a.mjs")</script>', "has a script with import"),
+    ],
+)
+def test_the_site_is_checked(html, wrong, tmp_path):
+    (tmp_path / "a.html").write_text(html)
+    (tmp_path / "b.html").write_text('<h1 id="here">b</h1>')
+    (tmp_path / "a.png").write_bytes(b"")
+    found = script("check_site").problems(tmp_path)
+    assert len(found) == (wrong is not None) and all(wrong in line for line in found)
+    (tmp_path / "a.css").write_text("@import url(https://example.org/font.css)")
+    assert len(script("check_site").problems(tmp_path)) == len(found) + 1
+
+
+def test_a_site_without_pages_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="make docs"):
+        script("check_site").problems(tmp_path)
+
+
+def test_a_gallery_entry_is_the_docstrings_example(tmp_path):
+    gallery = script("make_gallery")
+    plt.figure()  # somebody else's, which is no picture of the example
+    assert len(gallery.pictures()) == 8
+    name = "gradflow.plotting.plot_loss"
+    code, files = gallery.run(name, gf.plotting.plot_loss, tmp_path)
+    assert files == ["plot_loss.png"] and (tmp_path / files[0]).stat().st_size > 5_000
+    assert "plot_loss(flow)" in code and ">>>" not in code
+    entry = gallery.entry(name, gf.plotting.plot_loss, code, files)
+    assert f"[`plot_loss(runs, ax, xscale)`][{name}]" in entry and "(plot_loss.png)" in entry
+
+
+def test_tables_are_left_alone_where_cells_are_missing(tmp_path, capsys):
+    made = script("make_zhao2022")
+    before = made.PAGE.read_text(encoding="utf-8")
+    assert made.main(made.Options(out=tmp_path)) == 2
+    assert "zhao2022.table1: 60 cells are missing" in capsys.readouterr().err
+    assert made.PAGE.read_text(encoding="utf-8") == before
+    assert all(f"<!-- /{name} -->" in before for name in (*made.TABLES, "zhao2022.table2"))
+
+
+def test_a_function_without_an_example_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="has no example"):
+        script("make_gallery").run("gradflow.nothing", lambda ax: ax, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_site_builds_and_needs_no_network(tmp_path):
+    pytest.importorskip("mkdocs")
+    subprocess.run([sys.executable, "docs/make_gallery.py"], cwd=ROOT, check=True)
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True)
+    assert script("check_site").problems(tmp_path) == []
+    assert "<math" in (tmp_path / "index.html").read_text(encoding="utf-8")
