@@ -1,6 +1,6 @@
-r"""What is recorded on the way: pure functions of a state, a chart together with its coordinates.
+r"""What is recorded on the way: pure functions of a state.
 
-An observable is any function `State -> array`. Those here read what the chart knows best: in
+An observable is any function `State -> array`. Those here read what the coordinates know best: in
 structural coordinates singular values and determinants are exact where the product's entries have
 lost them.
 """
@@ -12,66 +12,11 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gradflow.factorizations.balance import unbalancedness as factor_unbalancedness
 from gradflow.factorizations.base import Factors
 from gradflow.linalg import spectrum
+from gradflow.state import State
 from gradflow.problems.base import AbstractProblem
 from gradflow.problems.completion import MatrixCompletion, TensorCompletion
-
-
-class State(eqx.Module):
-    """A point of a trajectory.
-
-    Attributes:
-      chart: the coordinates' meaning.
-      y: the coordinates.
-
-    Example:
-      >>> import gradflow as gf, jax.numpy as jnp
-      >>> objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
-      >>> start = gf.identity_factors((2, 2, 2), 0.5)
-      >>> flow = gf.solve_flow(
-      ...     objective,
-      ...     start,
-      ...     horizon=1.0,
-      ...     observe={"trace": lambda state: jnp.trace(state.product)},
-      ... )
-      >>> float(flow["trace"][0])
-      1.0
-    """
-
-    chart: Any
-    y: Any
-
-    @property
-    def problem(self) -> AbstractProblem:
-        """What is fitted."""
-        return self.chart.problem
-
-    @property
-    def product(self) -> Array:
-        """The product W."""
-        return self.chart.product(self.y)
-
-    @property
-    def factors(self) -> Factors:
-        """The factors.
-
-        Raises:
-          ValueError: in coordinates that do not know them.
-        """
-        factors = self.chart.factors(self.y)
-        if factors is None:
-            raise ValueError(
-                f"Coordinates {self.chart.name!r} do not carry the factors; "
-                "use coordinates='factors'."
-            )
-        return factors
-
-    @property
-    def singular_values(self) -> Float[Array, " k"]:
-        """Singular values of the product in falling order, with the chart's accuracy."""
-        return self.chart.singular_values(self.y)
 
 
 Observable = Callable[[State], Any]
@@ -79,22 +24,22 @@ Observable = Callable[[State], Any]
 
 def loss(state: State) -> Float[Array, ""]:
     """The loss, with its convention and without a penalty."""
-    return state.chart.loss(state.y)
+    return state.view.loss(state.y)
 
 
 def penalty(state: State) -> Float[Array, ""]:
     """The objective's penalty, weight included; 0 if it has none."""
-    return state.chart.penalty(state.y)
+    return state.view.penalty(state.y)
 
 
 def value(state: State) -> Float[Array, ""]:
     """The loss + penalty, which is what is minimised."""
-    return state.chart.value(state.y)
+    return state.view.value(state.y)
 
 
 def gradient_norm(state: State) -> Float[Array, ""]:
     """Norm of the gradient in the (balanced) factors; its square is -d value/dt along the flow."""
-    return jnp.sqrt(jnp.maximum(state.chart.squared_speed(state.y), 0.0))
+    return jnp.sqrt(jnp.maximum(state.view.squared_gradient_norm(state.y), 0.0))
 
 
 def test_error(state: State) -> Float[Array, ""]:
@@ -148,13 +93,13 @@ def effective_rank(state: State) -> Float[Array, ""]:
 
 
 def log_abs_det(state: State) -> Float[Array, ""]:
-    """Natural logarithm of |det W|, exact also where exp of it underflows (structural charts)."""
-    return state.chart.slogdet(state.y)[1]
+    """Natural logarithm of |det W|, exact also where exp of it underflows (structural coordinates)."""
+    return state.view.slogdet(state.y)[1]
 
 
 def det_sign(state: State) -> Float[Array, ""]:
     """Sign of det W: -1, 0 or 1."""
-    return state.chart.slogdet(state.y)[0]
+    return state.view.slogdet(state.y)[0]
 
 
 def unobserved_entries(state: State) -> Float[Array, " u"]:
@@ -175,7 +120,7 @@ def unobserved_entries(state: State) -> Float[Array, " u"]:
 
 def unbalancedness(state: State) -> Float[Array, ""]:
     """Unbalancedness magnitude of the factors (razin2020, Definition 3)."""
-    return factor_unbalancedness(state.factors)
+    return state.view.unbalancedness(state.y)
 
 
 def alignment(state: State) -> Float[Array, " 2"]:
@@ -190,35 +135,6 @@ def alignment(state: State) -> Float[Array, " 2"]:
     n = g.shape[0]
     on = jnp.sum(jnp.diagonal(g))
     return jnp.stack([on / n, (jnp.sum(g) - on) / max(n * n - n, 1)])
-
-
-def smoothed_share(state: State) -> Float[Array, ""]:
-    """The share of the factors' entries whose gradient is at most epsilon: where smoothing acts.
-
-    Where it is small, the smoothed field is close to the paper's; where solutions slide, it counts
-    the entries that do.
-
-    Args:
-      state: a point of a flow in Adam's coordinates; the function serves as an observable.
-
-    Raises:
-      ValueError: in other coordinates.
-
-    Example:
-      >>> import gradflow as gf, jax.numpy as jnp
-      >>> objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2)))
-      >>> start = (jnp.array([[0.0, 1.5], [1.0, 0.0]]),)
-      >>> chart = gf.adam_chart(objective, start, smoothing=0.01)
-      >>> float(smoothed_share(gf.observables.State(chart, start)))
-      0.75
-    """
-    if not hasattr(state.chart, "smoothing"):
-        raise ValueError(
-            f"Coordinates {state.chart.name!r} have no smoothing; use those of gradflow.adam_chart."
-        )
-    gradient = state.chart.objective.gradient(state.y)
-    inside = jnp.concatenate([jnp.ravel(jnp.abs(g) <= state.chart.smoothing) for g in gradient])
-    return jnp.mean(inside, dtype=state.chart.smoothing.dtype)
 
 
 class _SchattenNorm(eqx.Module):
@@ -286,11 +202,14 @@ def resolve(observe: Observe) -> tuple[tuple[str, Observable], ...]:
     The loss is always among them.
 
     Raises:
-      ValueError: if a name is unknown; it lists the known ones.
+      ValueError: if a name is unknown, cannot be stored, or is that of the loss or of the clock for
+        something else; it lists the known ones.
     """
     if isinstance(observe, str):
         observe = (observe,)
     if isinstance(observe, Mapping):
+        for name, function in observe.items():
+            _check_name(name, function)
         pairs = tuple(observe.items())
     else:
         unknown = [name for name in observe if name not in _BY_NAME]
@@ -301,6 +220,24 @@ def resolve(observe: Observe) -> tuple[tuple[str, Observable], ...]:
             )
         pairs = tuple((name, _BY_NAME[name]) for name in observe)
     return pairs if any(name == "loss" for name, _ in pairs) else (("loss", loss), *pairs)
+
+
+def _check_name(name: Any, function: Any) -> None:
+    """See that an own observable can be stored under its name, and hides nothing."""
+    if not isinstance(name, str) or not name.strip() or name != name.strip():
+        raise ValueError(f"An observable's name must be a word, but it is {name!r}.")
+    if bad := sorted(set("/:") & set(name)):
+        raise ValueError(
+            f"The observable {name!r} cannot be stored, for the {bad[0]!r} in its name; choose "
+            "another."
+        )
+    if name == "time" or (name == "loss" and function is not loss):
+        raise ValueError(
+            f"{name!r} is always recorded, and an observable of your own cannot have its name; "
+            f"call it 'own {name}' or the like."
+        )
+    if not callable(function):
+        raise ValueError(f"The observable {name!r} must be a function of a State, not {function!r}.")
 
 
 def default_observables(problem: AbstractProblem) -> tuple[str, ...]:

@@ -105,6 +105,10 @@ class Trajectory:
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"A Trajectory is immutable; cannot delete {name!r}.")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        plain = {name: _as_dict(getattr(self, name)) for name in self.__slots__[1:]}
+        return _remade, (plain,)
+
     def __getitem__(self, name: str) -> np.ndarray:
         """An observable over all records."""
         try:
@@ -218,6 +222,15 @@ class Trajectory:
             ) from error
 
 
+def _remade(plain: dict[str, Any]) -> Trajectory:
+    """The trajectory that was pickled or copied."""
+    return Trajectory(**plain)
+
+
+def _as_dict(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value
+
+
 def _axes(name: str, shape: tuple[int, ...]) -> tuple[str, ...]:
     return tuple(f"{name}_{k}" for k in range(len(shape)))
 
@@ -250,8 +263,12 @@ def named_observables(names: Sequence[str], recorded: Mapping[str, Any]) -> dict
     arrays: dict[str, np.ndarray] = {}
     for name in names:
         value = recorded[name]
-        if isinstance(value, tuple):
-            arrays |= {f"{name}_{k}": np.asarray(v) for k, v in enumerate(value, start=1)}
-        else:
-            arrays[name] = np.asarray(value)
+        numbered = enumerate(value, start=1) if isinstance(value, tuple) else ()
+        found = {f"{name}_{k}": v for k, v in numbered} or {name: value}
+        if twice := sorted(set(found) & set(arrays)):
+            raise ValueError(
+                f"Two observables are called {twice[0]!r}: an entry of {name!r} and another one; "
+                "rename one of them."
+            )
+        arrays |= {key: np.asarray(array) for key, array in found.items()}
     return arrays

@@ -1,16 +1,16 @@
 """How the state of a flow is held, so that its invariants are structural."""
 
-from gradflow.coordinates.base import AbstractChart, ChartName
-from gradflow.coordinates.factors import FactorChart
-from gradflow.coordinates.logdet import LogDetChart
-from gradflow.coordinates.product import ProductChart
-from gradflow.coordinates.singular import SingularChart
+from gradflow.coordinates.base import AbstractCoordinates
+from gradflow.coordinates.factors import AbstractFactorCoordinates, FactorCoordinates
+from gradflow.coordinates.logdet import LogDetCoordinates
+from gradflow.coordinates.product import ProductCoordinates
+from gradflow.coordinates.singular import SingularCoordinates
 
 __all__ = [
-    "AbstractChart",
-    "ChartName",
-    "FactorChart",
-    "LogDetChart",
-    "ProductChart",
-    "SingularChart",
+    "AbstractCoordinates",
+    "AbstractFactorCoordinates",
+    "FactorCoordinates",
+    "LogDetCoordinates",
+    "ProductCoordinates",
+    "SingularCoordinates",
 ]

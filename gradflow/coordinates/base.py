@@ -1,58 +1,87 @@
-"""What coordinates of a flow are."""
+r"""What coordinates of a flow are, and why there is more than one kind.
+
+Coordinates say what they can hold, how a start is put into them, their velocity dy/dt, and what y
+means: the product, the loss, singular values and the logarithm of the determinant. At depth 2 the
+determinant falls like exp(-1/(4 loss)), round-off in factor coordinates flips its sign near a loss
+of 0.01, and what is then computed is no gradient flow any more.
+"""
 
 import abc
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
-from gradflow.linalg.spectrum import singular_values
+from gradflow.objective import Objective
 from gradflow.problems.base import AbstractProblem
-
-ChartName = Literal["auto", "factors", "product", "singular", "logdet"]
+from gradflow.state import AbstractView
 
 _STEEPEST = 1e6
 """The largest rise that steps prepare for; a start at zero would rise without end."""
 
 
-class AbstractChart(eqx.Module):
-    """Coordinates y of the flow and their meaning."""
+class AbstractCoordinates(AbstractView):
+    """Coordinates y of a flow.
 
-    name: eqx.AbstractClassVar[str]
-    log_clock: eqx.AbstractClassVar[bool]
-    normwise: eqx.AbstractClassVar[bool]
+    A class of coordinates is asked whether it can hold a start (`refusal`), makes itself and y from
+    one (`encode`), and names the arrays of y (`named`), from which it can be made again (`decode`).
+    For coordinates that are a function of the factors see `AbstractFactorCoordinates`.
 
-    @property
+    Attributes:
+      name: for results and messages.
+      logarithmic_clock: whether steps are taken in log(1 + t/scale).
+      normwise: whether a step's error is measured in all entries together, not one by one.
+    """
+
+    logarithmic_clock: ClassVar[bool] = False
+    normwise: ClassVar[bool] = True
+
+    @classmethod
     @abc.abstractmethod
-    def problem(self) -> AbstractProblem:
-        """What is fitted."""
+    def refusal(
+        cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
+    ) -> str | None:
+        """Why these coordinates cannot hold a start; None if they can.
+
+        Args:
+          objective: the problem, its factorisation and its penalty.
+          dynamics: what the parameters obey.
+          factors: the start.
+        """
+
+    @classmethod
+    @abc.abstractmethod
+    def encode(
+        cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
+    ) -> tuple[Self, Any]:
+        """The coordinates and y of a start that is not refused."""
 
     @abc.abstractmethod
     def velocity(self, y: Any) -> Any:
-        """dy/dt along the gradient flow."""
+        """dy/dt along the flow."""
 
     @abc.abstractmethod
-    def product(self, y: Any) -> Array:
-        """The product W."""
+    def named(self, y: Any) -> dict[str, Array]:
+        """The arrays that stand for a point, by name: enough to go on from there."""
 
-    @abc.abstractmethod
-    def squared_speed(self, y: Any) -> Float[Array, ""]:
-        """-d value/dt, the squared norm of the gradient in the (balanced) factors."""
+    @classmethod
+    def decode(
+        cls, objective: Objective, dynamics: AbstractDynamics, named: Mapping[str, Any]
+    ) -> tuple[Self, Any]:
+        """The coordinates and y from what `named` gave.
 
-    def loss(self, y: Any) -> Float[Array, ""]:
-        """The loss at the product, without a penalty."""
-        return self.problem.loss(self.product(y))
-
-    def penalty(self, y: Any) -> Float[Array, ""]:
-        """The penalty at the product; 0 in coordinates that have none."""
-        return jnp.zeros_like(self.loss(y))
-
-    def value(self, y: Any) -> Float[Array, ""]:
-        """The loss + penalty, which falls along the flow."""
-        return self.loss(y) + self.penalty(y)
+        Raises:
+          ValueError: if the names are others, or these coordinates cannot be taken up again.
+        """
+        del objective, dynamics
+        raise ValueError(
+            f"A flow cannot start from {', '.join(named)} in coordinates {cls.name!r}; start from "
+            "factors or from a matrix."
+        )
 
     def smooth(self, y: Any, tolerance: Any = None) -> Bool[Array, ""]:
         """Whether the velocity is defined at y: no kink of a penalty.
@@ -76,8 +105,8 @@ class AbstractChart(eqx.Module):
         del before, after, tolerance
         return jnp.asarray(False)
 
-    def resolving(self, tolerance: Any) -> "AbstractChart":
-        """The chart for a solver that follows singular values down to this share of the largest."""
+    def with_tolerance(self, tolerance: Any) -> Self:
+        """For a solver that follows singular values down to this share of the largest."""
         del tolerance
         return self
 
@@ -86,28 +115,14 @@ class AbstractChart(eqx.Module):
         del y
         return jnp.asarray(1.0)
 
-    def factors(self, y: Any) -> Factors | None:
-        """The factors, where the coordinates know them."""
-        del y
-        return None
-
-    def strained(self, y: Any) -> Bool[Array, ""]:
+    def near_singularity(self, y: Any) -> Bool[Array, ""]:
         """Whether y lies where these coordinates are about to fail, so that others must go on."""
         del y
         return jnp.asarray(False)
 
-    def moved_to(self, y: Any) -> tuple["AbstractChart", Any]:
-        """A chart that is not strained at the same point, and its coordinates there."""
+    def switched(self, y: Any) -> tuple["AbstractCoordinates", Any]:
+        """Coordinates that are not near a singularity at the same point, and y in them."""
         return self, y
-
-    def singular_values(self, y: Any) -> Float[Array, " k"]:
-        """Singular values of the product, in falling order."""
-        return singular_values(self.product(y))
-
-    def slogdet(self, y: Any) -> tuple[Array, Array]:
-        """Sign and logarithm of the absolute value of the determinant of a square product."""
-        sign, log = jnp.linalg.slogdet(self.product(y))
-        return sign, log
 
 
 def expected_norm(problem: AbstractProblem) -> Float[Array, ""]:

@@ -1,79 +1,175 @@
-"""The factors themselves: the flow as it is defined."""
+"""Coordinates that are a function of the factors; among them the factors themselves."""
 
+import abc
 import dataclasses
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from gradflow.coordinates.base import AbstractChart, expected_norm, growth_of_errors
+from gradflow._util.validate import finite_array
+from gradflow.coordinates.base import AbstractCoordinates, expected_norm, growth_of_errors
+from gradflow.dynamics.base import AbstractDynamics, DynamicState
 from gradflow.factorizations.base import Factors
-from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.objective import Objective
-from gradflow.problems.base import AbstractProblem
+from gradflow.state import AbstractFactorsView
 
 
-class FactorChart(AbstractChart):
-    """y = (W_1, ..., W_N): the flow as it is defined; any factorisation, balanced or not.
+class AbstractFactorCoordinates(AbstractFactorsView, AbstractCoordinates):
+    """Coordinates y = from_factors(W_1, ..., W_N) and back, of any dynamics of the factors alone.
+
+    The velocity is that of the dynamics, mapped by the derivative of `from_factors`.
 
     Attributes:
       objective: the problem, its factorisation and its penalty.
-      ramp: None, or up to which share of the largest singular value a penalty with a kink is
-        smoothed; see `AbstractPenalty.gradient`.
+      dynamics: what the factors obey.
+
+    Example:
+      >>> import gradflow as gf, jax, jax.numpy as jnp
+      >>> class LogFactors(gf.coordinates.AbstractFactorCoordinates):
+      ...     name = "log factors"
+      ...     normwise = False
+      ...
+      ...     @classmethod
+      ...     def refusal(cls, objective, dynamics, factors):
+      ...         positive = all(bool(jnp.all(f > 0)) for f in factors)
+      ...         return None if positive else "an entry of the factors is not above 0"
+      ...
+      ...     def from_factors(self, factors):
+      ...         return jax.tree.map(jnp.log, factors)
+      ...
+      ...     def factors(self, y):
+      ...         return jax.tree.map(jnp.exp, y)
+      >>> problem = gf.synthetic.norm_blowup()
+      >>> objective = gf.Objective(problem, gf.MatrixProduct((2, 1, 2)))
+      >>> start = (jnp.full((1, 2), 1e-30), jnp.full((2, 1), 1e-30))
+      >>> flow = gf.solve_flow(objective, start, coordinates=LogFactors, stop_loss=0.6)
+      >>> flow.outcome.name
+      'REACHED_LOSS'
+    """
+
+    objective: Objective
+    dynamics: AbstractDynamics
+
+    @abc.abstractmethod
+    def from_factors(self, factors: Factors) -> Any:
+        """The coordinates y of factors."""
+
+    @classmethod
+    def refusal(
+        cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
+    ) -> str | None:
+        del objective, dynamics, factors
+        return None
+
+    @classmethod
+    def encode(
+        cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
+    ) -> tuple[Self, Any]:
+        if len(dynamics.initial(factors)) != len(factors):
+            raise ValueError(
+                f"Coordinates {cls.name!r} hold the factors alone, but the dynamics "
+                f"{dynamics.name!r} moves more than these; use coordinates='factors'."
+            )
+        made = cls(objective, dynamics)
+        return made, made.from_factors(factors)
+
+    def velocity(self, y: Any) -> Any:
+        factors = self.factors(y)
+        moving = self.dynamics.velocity(self.objective, factors)
+        return jax.jvp(self.from_factors, (factors,), (moving,))[1]
+
+    def named(self, y: Any) -> dict[str, Array]:
+        return {f"W_{k}": factor for k, factor in enumerate(self.factors(y), start=1)}
+
+    def smooth(self, y: Any, tolerance: Any = None) -> Bool[Array, ""]:
+        return self.objective.smooth(self.factors(y), tolerance)
+
+    def crossed(self, before: Any, after: Any, tolerance: Any) -> Bool[Array, ""]:
+        return self.objective.crossed(self.factors(before), self.factors(after), tolerance)
+
+
+class FactorCoordinates(AbstractFactorCoordinates):
+    """The factors: the flow as it is defined, for any dynamics, any factorisation, balanced or not.
+
+    y is the state of the dynamics: (W_1, ..., W_N) and what else moves with them.
+
+    Attributes:
+      objective: the problem, its factorisation and its penalty.
+      dynamics: what the factors obey.
+      kink_width: None, or up to which share of the largest singular value a penalty with a kink is
+        smoothed; see `AbstractSpectralPenalty.gradient`.
       goal: None, or the expected norm of the product at the end.
     """
 
     objective: Objective
-    ramp: Float[Array, ""] | None = None
+    dynamics: AbstractDynamics
+    kink_width: Float[Array, ""] | None = None
     goal: Float[Array, ""] | None = None
     name: ClassVar[str] = "factors"
-    log_clock: ClassVar[bool] = False
-    normwise: ClassVar[bool] = True
 
-    @property
-    def problem(self) -> AbstractProblem:
-        return self.objective.problem
+    @classmethod
+    def encode(
+        cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
+    ) -> tuple[Self, DynamicState]:
+        return cls(objective, dynamics), dynamics.initial(factors)
 
-    def velocity(self, y: Factors) -> Factors:
-        return tuple(-g for g in self.objective.gradient(y, self.ramp))
+    @classmethod
+    def decode(
+        cls, objective: Objective, dynamics: AbstractDynamics, named: Mapping[str, Any]
+    ) -> tuple[Self, DynamicState]:
+        count = len(objective.factorization.factor_shapes)
+        names = [f"W_{k}" for k in range(1, count + 1)]
+        if missing := [name for name in names if name not in named]:
+            raise ValueError(f"The start has no {missing[0]}; it has {', '.join(named)}.")
+        arrays = {name: jnp.asarray(finite_array(name, named[name])) for name in named}
+        factors = objective.factorization.check([arrays[name] for name in names])
+        dynamics = dynamics.prepared(objective, factors)
+        state = dynamics.initial(factors)
+        if sorted(dynamics.names(state)) != sorted(named):
+            raise ValueError(
+                f"The start has {', '.join(named)}, but a flow of the dynamics {dynamics.name!r} "
+                f"starts from {', '.join(dynamics.names(state))}."
+            )
+        return cls(objective, dynamics), tuple(arrays[name] for name in dynamics.names(state))
 
-    def product(self, y: Factors) -> Array:
-        return self.objective.product(y)
+    def velocity(self, y: DynamicState) -> DynamicState:
+        return self.dynamics.velocity(self.objective, y, self.kink_width)
 
-    def squared_speed(self, y: Factors) -> Float[Array, ""]:
-        gradient = self.objective.gradient(y, self.ramp)
+    def from_factors(self, factors: Factors) -> DynamicState:
+        return self.dynamics.initial(factors)
+
+    def factors(self, y: DynamicState) -> Factors:
+        return self.dynamics.factors(y)
+
+    def named(self, y: DynamicState) -> dict[str, Array]:
+        return dict(zip(self.dynamics.names(y), y, strict=True))
+
+    def squared_gradient_norm(self, y: DynamicState) -> Float[Array, ""]:
+        gradient = self.objective.gradient(self.factors(y), self.kink_width)
         return jnp.sum(jnp.stack([jnp.sum(g**2) for g in gradient]))
 
-    def penalty(self, y: Factors) -> Float[Array, ""]:
-        return self.objective.penalty_at(y)
-
-    def smooth(self, y: Factors, tolerance: Any = None) -> Bool[Array, ""]:
-        return self.objective.smooth(y, tolerance)
-
-    def crossed(self, before: Factors, after: Factors, tolerance: Any) -> Bool[Array, ""]:
-        return self.objective.crossed(before, after, tolerance)
-
-    def resolving(self, tolerance: Any) -> "FactorChart":
+    def with_tolerance(self, tolerance: Any) -> Self:
         return dataclasses.replace(
-            self, ramp=ramp_for(self.objective, tolerance), goal=expected_norm(self.problem)
+            self,
+            kink_width=kink_width_for(self.objective, tolerance),
+            goal=expected_norm(self.problem),
         )
 
-    def amplification(self, y: Factors) -> Float[Array, ""]:
+    def amplification(self, y: DynamicState) -> Float[Array, ""]:
+        if not self.dynamics.conserves_balance:
+            return jnp.asarray(1.0)
         return growth_of_errors(self.goal, self.product(y), len(y))
 
-    def factors(self, y: Factors) -> Factors:
-        return y
 
-    def slogdet(self, y: Factors) -> tuple[Array, Array]:
-        square = all(f.ndim == 2 and f.shape[0] == f.shape[1] for f in y)
-        if not (square and isinstance(self.objective.factorization, MatrixProduct)):
-            return super().slogdet(y)
-        parts = [jnp.linalg.slogdet(f) for f in y]
-        sign = jnp.prod(jnp.stack([p[0] for p in parts]))
-        return sign, jnp.sum(jnp.stack([p[1] for p in parts]))
+def kink_width_for(objective: Objective, tolerance: Any) -> Any:
+    """The tolerance, if the objective's penalty has a kink to be smoothed at this scale.
 
-
-def ramp_for(objective: Objective, tolerance: Any) -> Any:
-    """The tolerance, if the objective's penalty has a kink to be smoothed at this scale."""
+    Args:
+      objective: the problem, its factorisation and its penalty.
+      tolerance: the share of the largest singular value that a solver resolves.
+    """
     penalty = objective.penalty
     return tolerance if penalty is not None and penalty.exponent <= 1 else None

@@ -7,14 +7,22 @@ come in closed form from the angle theta = log(s_1 / s_2), through sinh(p theta)
 which is smooth where the singular values coincide.
 """
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from gradflow.coordinates.base import AbstractChart
+from gradflow.coordinates.base import AbstractCoordinates
+from gradflow.coordinates.product import depth_of, refusal_of_product
+from gradflow.coordinates.singular import signs_change
+from gradflow.dynamics.base import AbstractDynamics
+from gradflow.factorizations.base import Factors
+from gradflow.objective import Objective
+from gradflow.state import FactorsView
+from gradflow._util.validate import finite_array
 from gradflow.linalg.spectrum import log_singular_values_2x2
 from gradflow.problems.base import AbstractProblem
 from gradflow.problems.completion import MatrixCompletion
@@ -22,9 +30,10 @@ from gradflow.problems.completion import MatrixCompletion
 _SERIES_TERMS = 14
 _SERIES_RADIUS = 0.1
 _SMALL_PIVOT = 1e-3
+_NAMES = ("log_abs_pivot", "neighbour_in_row", "neighbour_in_column", "log_abs_det")
 
 
-class LogDetChart(AbstractChart):
+class LogDetCoordinates(AbstractCoordinates):
     """See the module's docstring.
 
     Rows and columns are exchanged so that the pivot comes first; the flow does not notice.
@@ -47,7 +56,7 @@ class LogDetChart(AbstractChart):
     _offset: Float[Array, "2 2"]
     _turned_sign: Float[Array, ""]
     name: ClassVar[str] = "logdet"
-    log_clock: ClassVar[bool] = True
+    logarithmic_clock: ClassVar[bool] = True
     normwise: ClassVar[bool] = False
 
     def __init__(
@@ -68,12 +77,56 @@ class LogDetChart(AbstractChart):
     def problem(self) -> AbstractProblem:
         return self.completion
 
+    @classmethod
+    def refusal(
+        cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
+    ) -> str | None:
+        problem = objective.problem
+        if not isinstance(problem, MatrixCompletion) or problem.shape != (2, 2):
+            return (
+                f"coordinates='logdet' is for 2x2 matrix completion, but the problem is a "
+                f"{type(problem).__name__} of shape {problem.shape}; use 'singular' or 'product'."
+            )
+        reason = refusal_of_product(objective, dynamics, factors)
+        if reason is not None:
+            return reason
+        if len(factors) < 2:
+            return signs_change(len(factors), cls.name)
+        if float(FactorsView(objective).slogdet(factors)[0]) == 0:
+            return "coordinates='logdet' needs a start of non-zero determinant; use 'product'."
+        return None
+
+    @classmethod
+    def encode(
+        cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
+    ) -> tuple[Self, Float[Array, " 4"]]:
+        problem: Any = objective.problem
+        sign, log_abs_det = FactorsView(objective).slogdet(factors)
+        w = objective.product(factors)
+        pivot = choose_pivot(problem, w)
+        made = cls(problem, sign, jnp.sign(w[pivot]), len(factors), pivot)
+        return made, made.at(w, log_abs_det)
+
+    @classmethod
+    def decode(
+        cls, objective: Objective, dynamics: AbstractDynamics, named: Mapping[str, Any]
+    ) -> tuple[Self, Float[Array, " 4"]]:
+        problem: Any = objective.problem
+        y = jnp.stack([jnp.asarray(finite_array(name, named[name])) for name in _NAMES])
+        sign, pivot_sign = (jnp.asarray(named[name], float) for name in ("det_sign", "pivot_sign"))
+        i, j = np.asarray(named["pivot"]).tolist()
+        return cls(problem, sign, pivot_sign, depth_of(objective, dynamics), (i, j)), y
+
+    def named(self, y: Float[Array, " 4"]) -> dict[str, Array]:
+        signs = {"det_sign": self.sign, "pivot_sign": self.pivot_sign, "pivot": self.pivot}
+        return dict(zip(_NAMES, y, strict=True)) | signs
+
     def _turn(self, w: Float[Array, "2 2"]) -> Float[Array, "2 2"]:
         """Bring the pivot to the first place, or back."""
         i, j = self.pivot
         return w[jnp.stack([i, 1 - i])][:, jnp.stack([j, 1 - j])]
 
-    def encode(self, w: Float[Array, "2 2"], log_abs_det: Float[Array, ""]) -> Float[Array, " 4"]:
+    def at(self, w: Float[Array, "2 2"], log_abs_det: Float[Array, ""]) -> Float[Array, " 4"]:
         """Coordinates of a matrix whose determinant is known better than its entries tell."""
         moved, offset = self._turn(w), self._offset
         return jnp.stack(
@@ -85,18 +138,18 @@ class LogDetChart(AbstractChart):
             ]
         )
 
-    def strained(self, y: Float[Array, " 4"]) -> Bool[Array, ""]:
+    def near_singularity(self, y: Float[Array, " 4"]) -> Bool[Array, ""]:
         """Whether the pivot has become so small that another one should take its place."""
         w, _ = self._entries(y)
         return jnp.abs(w[0, 0]) < _SMALL_PIVOT * jnp.max(jnp.abs(w))
 
-    def moved_to(self, y: Float[Array, " 4"]) -> tuple["LogDetChart", Float[Array, " 4"]]:
+    def switched(self, y: Float[Array, " 4"]) -> tuple["LogDetCoordinates", Float[Array, " 4"]]:
         """The chart whose pivot is the largest entry now, and the same point in it."""
         w = self.product(y)
         i, j = np.unravel_index(int(np.abs(np.asarray(w)).argmax()), (2, 2))
         pivot = (int(i), int(j))
-        chart = LogDetChart(self.completion, self.sign, jnp.sign(w[pivot]), self.depth, pivot)
-        return chart, chart.encode(w, y[3])
+        made = LogDetCoordinates(self.completion, self.sign, jnp.sign(w[pivot]), self.depth, pivot)
+        return made, made.at(w, y[3])
 
     def _entries(self, y: Float[Array, " 4"]) -> tuple[Array, Array]:
         """Turned W, and turned W minus the observed values with the neighbours' digits kept."""
@@ -151,7 +204,7 @@ class LogDetChart(AbstractChart):
         w, _, d_w, d_log_det = self._velocities(y)
         return jnp.stack([d_w[0, 0] / w[0, 0], d_w[0, 1], d_w[1, 0], d_log_det])
 
-    def squared_speed(self, y: Float[Array, " 4"]) -> Float[Array, ""]:
+    def squared_gradient_norm(self, y: Float[Array, " 4"]) -> Float[Array, ""]:
         _, gradient, d_w, _ = self._velocities(y)
         return -jnp.sum(gradient * d_w)
 

@@ -1,13 +1,17 @@
 """The product of balanced factors alone."""
 
 import dataclasses
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gradflow.coordinates.base import AbstractChart, expected_norm, growth_of_errors
+from gradflow._util.validate import finite_array
+from gradflow.coordinates.base import AbstractCoordinates, expected_norm, growth_of_errors
+from gradflow.dynamics.base import AbstractDynamics
+from gradflow.dynamics.gradient import GradientFlow
 from gradflow.factorizations.balance import relative_unbalancedness
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.end_to_end import end_to_end
@@ -16,7 +20,7 @@ from gradflow.objective import Objective
 from gradflow.problems.base import AbstractProblem
 
 
-class ProductChart(AbstractChart):
+class ProductCoordinates(AbstractCoordinates):
     """y = W: the flow of the product of balanced factors, dW/dt = -P_W[gradient].
 
     Attributes:
@@ -32,57 +36,101 @@ class ProductChart(AbstractChart):
     depth: int = eqx.field(static=True)
     goal: Float[Array, ""] | None = None
     name: ClassVar[str] = "product"
-    log_clock: ClassVar[bool] = False
-    normwise: ClassVar[bool] = True
 
     @property
     def problem(self) -> AbstractProblem:
         return self.fitted
 
-    def velocity(self, y: Array) -> Array:
+    @classmethod
+    def refusal(
+        cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
+    ) -> str | None:
+        return refusal_of_product(objective, dynamics, factors)
+
+    @classmethod
+    def encode(
+        cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
+    ) -> tuple[Self, Float[Array, "d d_prime"]]:
+        return cls(objective.problem, len(factors)), objective.product(factors)
+
+    @classmethod
+    def decode(
+        cls, objective: Objective, dynamics: AbstractDynamics, named: Mapping[str, Any]
+    ) -> tuple[Self, Float[Array, "d d_prime"]]:
+        w = jnp.asarray(finite_array("W", named["W"]))
+        return cls(objective.problem, depth_of(objective, dynamics)), w
+
+    def velocity(self, y: Float[Array, "d d_prime"]) -> Float[Array, "d d_prime"]:
         return -end_to_end(y, self.fitted.gradient(y), self.depth)
 
-    def product(self, y: Array) -> Array:
+    def named(self, y: Float[Array, "d d_prime"]) -> dict[str, Array]:
+        return {"W": y}
+
+    def product(self, y: Float[Array, "d d_prime"]) -> Float[Array, "d d_prime"]:
         return y
 
-    def resolving(self, tolerance: Any) -> "ProductChart":
+    def with_tolerance(self, tolerance: Any) -> Self:
         del tolerance
         return dataclasses.replace(self, goal=expected_norm(self.fitted))
 
-    def amplification(self, y: Array) -> Float[Array, ""]:
+    def amplification(self, y: Float[Array, "d d_prime"]) -> Float[Array, ""]:
         return growth_of_errors(self.goal, y, self.depth)
 
-    def squared_speed(self, y: Array) -> Float[Array, ""]:
+    def squared_gradient_norm(self, y: Float[Array, "d d_prime"]) -> Float[Array, ""]:
         gradient = self.fitted.gradient(y)
         return jnp.sum(gradient * end_to_end(y, gradient, self.depth))
 
 
-def balanced_start(objective: Objective, factors: Factors) -> MatrixProduct:
-    """Check that a start has what the product's own flow needs: a matrix product, balanced.
+def refusal_of_product(
+    objective: Objective, dynamics: AbstractDynamics, factors: Factors | None
+) -> str | None:
+    """Why the product alone does not tell where a flow goes; None if it does.
 
-    Raises:
-      ValueError: if not, or if there is a penalty; it names the unbalancedness and the remedy.
+    It does for the gradient flow of a matrix product without a penalty that is balanced and whose
+    hidden sizes do not limit its rank.
+
+    Args:
+      objective: the problem, its factorisation and its penalty.
+      dynamics: what the parameters obey.
+      factors: the start; None to leave its balance out.
     """
     model = objective.factorization
+    if not isinstance(dynamics, GradientFlow):
+        return (
+            f"the dynamics {dynamics.name!r} is not that of the product alone; "
+            "use coordinates='factors'."
+        )
     if objective.penalty is not None:
-        raise ValueError(
+        return (
             f"The objective has a penalty, {type(objective.penalty).__name__}, and coordinates "
             "other than 'factors' have none; use coordinates='factors'."
         )
     if not isinstance(model, MatrixProduct):
-        raise ValueError(
+        return (
             f"{type(model).__name__} has no flow of the product alone; use coordinates='factors'."
         )
-    found = float(relative_unbalancedness(factors))
+    found = 0.0 if factors is None else float(relative_unbalancedness(factors))
     if found > 1e-10:
-        raise ValueError(
+        return (
             f"The factors are not balanced (relative unbalancedness {found:.3g}), so the product "
             "alone does not determine the flow; use coordinates='factors', or start from "
-            "gradflow.balanced_factors(W, sizes)."
+            "the factorisation's balanced(W)."
         )
     if len(model.sizes) > 2 and min(model.sizes[1:-1]) < min(model.shape):
-        raise ValueError(
+        return (
             f"Hidden size {min(model.sizes[1:-1])} limits the rank of a {model.shape} product; "
             "its flow needs coordinates='factors'."
         )
-    return model
+    return None
+
+
+def depth_of(objective: Objective, dynamics: AbstractDynamics) -> int:
+    """The depth of a matrix product whose flow is told by the product alone.
+
+    Raises:
+      ValueError: if it is not.
+    """
+    reason = refusal_of_product(objective, dynamics, None)
+    if reason is not None or not isinstance(objective.factorization, MatrixProduct):
+        raise ValueError(reason)
+    return objective.factorization.depth

@@ -1,18 +1,25 @@
 """Logarithms of the singular values, and the singular vectors."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from gradflow.coordinates.base import AbstractChart
+from gradflow._util.validate import finite_array
+from gradflow.coordinates.base import AbstractCoordinates
+from gradflow.coordinates.product import depth_of, refusal_of_product
+from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.end_to_end import end_to_end
+from gradflow.linalg.spectrum import clusters
+from gradflow.objective import Objective
 from gradflow.problems.base import AbstractProblem
 
 
-class SingularChart(AbstractChart):
+class SingularCoordinates(AbstractCoordinates):
     r"""y = (log s, U, V), W = U diag(s) V^T: singular values keep their sign by construction.
 
     d log s_r/dt = -N s_r^(1-2/N) g_rr and, off the diagonal of U^T dU/dt and V^T dV/dt,
@@ -29,12 +36,45 @@ class SingularChart(AbstractChart):
     fitted: AbstractProblem
     depth: int = eqx.field(static=True)
     name: ClassVar[str] = "singular"
-    log_clock: ClassVar[bool] = False
     normwise: ClassVar[bool] = False
 
     @property
     def problem(self) -> AbstractProblem:
         return self.fitted
+
+    @classmethod
+    def refusal(
+        cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
+    ) -> str | None:
+        reason = refusal_of_product(objective, dynamics, factors)
+        if reason is not None:
+            return reason
+        if len(factors) < 2:
+            return signs_change(len(factors), cls.name)
+        s = np.linalg.svd(np.asarray(objective.product(factors)), compute_uv=False)
+        if s[-1] == 0 or clusters(s, 1e-10):
+            return (
+                f"coordinates='singular' needs distinct singular values above 0, but the start has "
+                f"{s[:4].tolist()}...; use 'product', or 'logdet' at 2x2."
+            )
+        return None
+
+    @classmethod
+    def encode(
+        cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
+    ) -> tuple[Self, Factors]:
+        u, s, vt = jnp.linalg.svd(objective.product(factors), full_matrices=False)
+        return cls(objective.problem, len(factors)), (jnp.log(s), u, vt.T)
+
+    @classmethod
+    def decode(
+        cls, objective: Objective, dynamics: AbstractDynamics, named: Mapping[str, Any]
+    ) -> tuple[Self, Factors]:
+        y = tuple(jnp.asarray(finite_array(k, named[k])) for k in ("log_singular_values", "U", "V"))
+        return cls(objective.problem, depth_of(objective, dynamics)), y
+
+    def named(self, y: Factors) -> dict[str, Array]:
+        return dict(zip(("log_singular_values", "U", "V"), y, strict=True))
 
     def _parts(self, y: Factors) -> tuple[Array, Array, Array]:
         log_s, u, v = y
@@ -62,7 +102,7 @@ class SingularChart(AbstractChart):
         log_s, u, v = y
         return (u * jnp.exp(log_s)) @ v.T
 
-    def squared_speed(self, y: Factors) -> Float[Array, ""]:
+    def squared_gradient_norm(self, y: Factors) -> Float[Array, ""]:
         w = self.product(y)
         gradient = self.fitted.gradient(w)
         return jnp.sum(gradient * end_to_end(w, gradient, self.depth))
@@ -74,3 +114,11 @@ class SingularChart(AbstractChart):
         log_s, u, v = y
         sign = jnp.linalg.slogdet(u)[0] * jnp.linalg.slogdet(v)[0]
         return sign, jnp.sum(log_s)
+
+
+def signs_change(depth: int, name: str) -> str:
+    """Why coordinates that keep the singular values' signs cannot follow a shallow flow."""
+    return (
+        f"At depth {depth} singular values do change sign, so coordinates={name!r} cannot follow "
+        "the flow; use coordinates='factors'."
+    )

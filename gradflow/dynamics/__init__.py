@@ -1,5 +1,16 @@
-"""What the parameters obey."""
+"""What the parameters obey: gradient flow, Adam's model, momentum, an own one."""
 
-from gradflow.dynamics.adam import AdamChart, adam_chart, sampled_variance
+from gradflow.dynamics.adam import AdamFlow, sampled_variance, smoothed_share
+from gradflow.dynamics.base import AbstractDynamics, DynamicState
+from gradflow.dynamics.gradient import GradientFlow
+from gradflow.dynamics.momentum import MomentumFlow
 
-__all__ = ["AdamChart", "adam_chart", "sampled_variance"]
+__all__ = [
+    "AbstractDynamics",
+    "AdamFlow",
+    "DynamicState",
+    "GradientFlow",
+    "MomentumFlow",
+    "sampled_variance",
+    "smoothed_share",
+]

@@ -16,138 +16,81 @@ Unlike gradient flow, this flow does not conserve W_{j+1}^T W_{j+1} - W_j W_j^T:
 does not stay balanced.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from gradflow._util.validate import finite_array, positive, same_float_dtype, whole
-from gradflow.coordinates.base import AbstractChart
-from gradflow.coordinates.factors import FactorChart, ramp_for
+from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.objective import Objective
-from gradflow.problems.base import AbstractProblem
 from gradflow.problems.completion import MatrixCompletion
+from gradflow.state import State
 
 
-class AdamChart(AbstractChart):
-    r"""y = (W_1, ..., W_N), moving by Adam's model. Made and checked by `adam_chart`.
+class AdamFlow(AbstractDynamics):
+    r"""Adam's model: dW_j/dt = -g_j / sqrt(g_j^2 + s_j^2 + epsilon^2), entry by entry.
 
     The gradient g is that of the whole value, penalty included. The value falls along the flow, at
-    the rate sum g^2 / sqrt(g^2 + s^2 + epsilon^2), which is what `squared_speed` gives. So the
-    observable `gradient_norm` is the root of this rate here, and not the norm of the gradient.
-
-    Attributes:
-      objective: the problem, its factorisation and its penalty.
-      variance: s_j^2, one array of the shape of W_j a factor.
-      smoothing: epsilon.
-      ramp: as for `FactorChart`.
-
-    References:
-      zhao2022, Theorem 1 and Equation (15).
-    """
-
-    objective: Objective
-    variance: Factors
-    smoothing: Float[Array, ""]
-    ramp: Float[Array, ""] | None = None
-    name: ClassVar[str] = "adam"
-    log_clock: ClassVar[bool] = False
-    normwise: ClassVar[bool] = True
-
-    @property
-    def problem(self) -> AbstractProblem:
-        return self.objective.problem
-
-    def _scaled(self, gradient: Factors) -> Factors:
-        return tuple(
-            g / jnp.hypot(g, jnp.hypot(jnp.sqrt(v), self.smoothing))
-            for g, v in zip(gradient, self.variance, strict=True)
-        )
-
-    def velocity(self, y: Factors) -> Factors:
-        return tuple(-d for d in self._scaled(self.objective.gradient(y, self.ramp)))
-
-    def product(self, y: Factors) -> Array:
-        return self.objective.product(y)
-
-    def squared_speed(self, y: Factors) -> Float[Array, ""]:
-        gradient = self.objective.gradient(y, self.ramp)
-        parts = zip(gradient, self._scaled(gradient), strict=True)
-        return jnp.sum(jnp.stack([jnp.sum(g * d) for g, d in parts]))
-
-    def penalty(self, y: Factors) -> Float[Array, ""]:
-        return self.objective.penalty_at(y)
-
-    def smooth(self, y: Factors, tolerance: Any = None) -> Bool[Array, ""]:
-        return self.objective.smooth(y, tolerance)
-
-    def crossed(self, before: Factors, after: Factors, tolerance: Any) -> Bool[Array, ""]:
-        return self.objective.crossed(before, after, tolerance)
-
-    def resolving(self, tolerance: Any) -> "AdamChart":
-        return dataclasses.replace(self, ramp=ramp_for(self.objective, tolerance))
-
-    def factors(self, y: Factors) -> Factors:
-        return y
-
-    def slogdet(self, y: Factors) -> tuple[Array, Array]:
-        return FactorChart(self.objective).slogdet(y)
-
-
-def adam_chart(
-    objective: Objective,
-    factors: Factors,
-    variance: Sequence[ArrayLike] | ArrayLike | None = None,
-    smoothing: float | None = None,
-) -> AdamChart:
-    r"""Adam's model as coordinates of a flow, checked against the factors it will start from.
+    the rate sum g^2 / sqrt(g^2 + s^2 + epsilon^2). A flow starts only where each variance is above
+    0 or the smoothing is.
 
     Args:
-      objective: the problem, its factorisation and, if any, its penalty.
-      factors: W_1, ..., W_N.
       variance: s_j^2 >= 0, one array or number a factor (see `sampled_variance`), or one number for
         all. None or 0 stands for full batches.
-      smoothing: epsilon >= 0, in the unit of the gradient. It must be given, above 0, where a
-        variance is zero; 0 otherwise, if nothing is given.
-
-    Returns:
-      An `AdamChart`, whose coordinates are the factors.
+      smoothing: epsilon >= 0, in the unit of the gradient.
 
     Raises:
-      ValueError: on wrong shapes or precisions, a number that is negative or not finite, and where
-        a variance is zero without a smoothing above 0.
+      ValueError: if the smoothing is negative or not finite. What the start must be to fit, a flow
+        says before it begins: wrong shapes or precisions, a variance that is negative or not
+        finite, and a variance of zero without a smoothing above 0.
 
     Example:
       >>> import gradflow as gf, jax.numpy as jnp
-      >>> objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2)))
+      >>> objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2)))
       >>> start = (jnp.array([[0.0, 1.5], [1.0, 0.0]]),)
-      >>> chart = adam_chart(objective, start, variance=0.75)
-      >>> float(chart.velocity(start)[0][0, 1])  # the gradient there is 0.5
+      >>> adam = AdamFlow(variance=0.75).prepared(objective, start)
+      >>> float(adam.velocity(objective, start)[0][0, 1])  # the gradient there is 0.5
       -0.5
 
     References:
       zhao2022, Theorem 1 and Equation (15).
     """
-    factors = objective.factorization.check(
-        [finite_array(f"factors[{k}]", f) for k, f in enumerate(factors)]
-    )
-    dtype = same_float_dtype(objective=objective, factors=factors)
-    spread = _variance(variance, factors, dtype)
-    if smoothing is not None and smoothing != 0:
-        positive("smoothing", smoothing)
-    certain = [j for j, v in enumerate(spread, 1) if not bool(jnp.all(v > 0))]
-    if certain and not smoothing:
-        raise ValueError(
-            f"The variance of the gradient in W_{certain[0]} is zero in some entries, so the field "
-            "is -sign(gradient) there: it jumps where that entry changes sign, and solutions slide "
-            f"along the jump. smoothing is {smoothing}; give one above 0, small next to the "
-            "gradient's entries, or a variance above 0 (gradflow.sampled_variance)."
+
+    variance: Any
+    smoothing: Float[Array, ""]
+    name: ClassVar[str] = "adam"
+
+    def __init__(
+        self,
+        variance: Sequence[ArrayLike] | ArrayLike | None = None,
+        smoothing: float | None = None,
+    ):
+        self.variance = variance
+        self.smoothing = jnp.asarray(positive("smoothing", smoothing) if smoothing else 0.0)
+
+    def velocity(self, objective: Objective, state: Factors, kink_width: Any = None) -> Factors:
+        return tuple(
+            -g / jnp.hypot(g, jnp.hypot(jnp.sqrt(v), self.smoothing))
+            for g, v in zip(objective.gradient(state, kink_width), self.variance, strict=True)
         )
-    return AdamChart(objective, spread, jnp.asarray(smoothing or 0.0, dtype))
+
+    def prepared(self, objective: Objective, factors: Factors) -> "AdamFlow":
+        dtype = same_float_dtype(objective=objective, factors=factors)
+        spread = _variance(self.variance, factors, dtype)
+        certain = [j for j, v in enumerate(spread, 1) if not bool(jnp.all(v > 0))]
+        if certain and not float(self.smoothing):
+            raise ValueError(
+                f"The variance of the gradient in W_{certain[0]} is zero in some entries, so the "
+                "field is -sign(gradient) there: it jumps where that entry changes sign, and "
+                "solutions slide along the jump. smoothing is 0; give one above 0, small next to "
+                "the gradient's entries, or a variance above 0 "
+                "(gradflow.dynamics.sampled_variance)."
+            )
+        return AdamFlow(spread, float(self.smoothing))
 
 
 def _variance(
@@ -233,3 +176,33 @@ def sampled_variance(objective: Objective, factors: Factors, batch: int) -> Fact
         share * jnp.maximum((a**2).T @ contribution**2 @ (b**2).T - t**2 / n, 0.0)
         for a, b, t in zip(*model.neighbours(factors), total, strict=True)
     )
+
+
+def smoothed_share(state: State) -> Float[Array, ""]:
+    """The share of the factors' entries whose gradient is at most epsilon: where smoothing acts.
+
+    Where it is small, the smoothed field is close to the paper's; where solutions slide, it counts
+    the entries that do.
+
+    Args:
+      state: a point of a flow of an `AdamFlow`; the function serves as an observable.
+
+    Raises:
+      ValueError: in other flows.
+
+    Example:
+      >>> import gradflow as gf, jax.numpy as jnp
+      >>> objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2)))
+      >>> start = (jnp.array([[0.0, 1.5], [1.0, 0.0]]),)
+      >>> share = {"share": smoothed_share}
+      >>> adam = AdamFlow(smoothing=0.01)
+      >>> flow = gf.solve_flow(objective, start, dynamics=adam, horizon=0.1, observe=share)
+      >>> float(flow["share"][0])
+      0.75
+    """
+    dynamics = getattr(state.view, "dynamics", None)
+    if not isinstance(dynamics, AdamFlow):
+        raise ValueError("Only flows of a gradflow.AdamFlow in factors have a smoothing.")
+    gradient = state.view.objective.gradient(state.factors)  # type: ignore[attr-defined]
+    inside = jnp.concatenate([jnp.ravel(jnp.abs(g) <= dynamics.smoothing) for g in gradient])
+    return jnp.mean(inside, dtype=dynamics.smoothing.dtype)

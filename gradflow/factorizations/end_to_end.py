@@ -1,5 +1,6 @@
 r"""The operators through which depth acts on the gradient, as operators rather than as matrices."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -8,6 +9,7 @@ from jaxtyping import Array, Float
 
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.matrix_product import MatrixProduct
+from gradflow.linalg.spectral_map import divided_difference_of_powers, power
 
 
 def end_to_end(
@@ -41,20 +43,66 @@ def end_to_end(
     """
     if depth < 1:
         raise ValueError(f"depth must be at least 1, but it is {depth}.")
-    if depth == 1:
-        return gradient
+    return gradient if depth == 1 else _end_to_end(depth, w, gradient)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _end_to_end(depth: int, w: Array, gradient: Array) -> Array:
     u, s, vt = jnp.linalg.svd(w, full_matrices=False)
+    return _applied(depth, u, s, vt, gradient)
+
+
+def _applied(depth: int, u: Array, s: Array, vt: Array, gradient: Array) -> Array:
     powers = [jnp.ones_like(s)] + [s ** (2 * j / depth) for j in range(1, depth)]
     weights = sum(powers[j][:, None] * powers[depth - 1 - j][None, :] for j in range(depth))
     left = u.T @ gradient
     core = left @ vt.T
     result = u @ (weights * core) @ vt
-    rows, columns = w.shape
+    rows, columns = gradient.shape
     if rows < columns:
         result = result + (u * powers[-1]) @ (left - core @ vt)
     if rows > columns:
         result = result + ((gradient @ vt.T - u @ core) * powers[-1]) @ vt
     return result
+
+
+@_end_to_end.defjvp
+def _derivative(depth: int, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    r"""P_W[G] and its derivative, without one of singular vectors, which need not have any.
+
+    That of (W W^T)^a is U (D o (K S + S K^T)) U^T with K = U^T dW V and the divided differences
+    D_il = (s_i^2a - s_l^2a) / (s_i^2 - s_l^2), whose limit at equal singular values is a
+    s^(2a-2); where W is rectangular, beside it stand E U^T + U E^T, E = (I - U U^T) dW V S^(2a-1).
+    Where both s_i and s_l are 0 it is taken as 0: the derivative along matrices of the same rank.
+    """
+    (w, gradient), (dw, dgradient) = primals, tangents
+    u, s, vt = jnp.linalg.svd(w, full_matrices=False)
+    moved = _applied(depth, u, s, vt, dgradient)
+    for j in range(1, depth):
+        left = _power_moved(j / depth, u, s, vt, dw) @ gradient
+        moved = moved + _times_power((depth - 1 - j) / depth, left.T, vt.T, s).T
+        right = gradient @ _power_moved(j / depth, vt.T, s, u.T, dw.T)
+        moved = moved + _times_power((depth - 1 - j) / depth, right, u, s)
+    return _applied(depth, u, s, vt, gradient), moved
+
+
+def _power_moved(a: float, u: Array, s: Array, vt: Array, dw: Array) -> Array:
+    """The derivative of (W W^T)^a, 0 < a < 1, in the direction dw."""
+    k = u.T @ dw @ vt.T
+    high, low = jnp.maximum(s[:, None], s), jnp.minimum(s[:, None], s)
+    both = k * s + s[:, None] * k.T
+    total = s[:, None] + s
+    quotient = both / jnp.where(total > 0, total, 1.0)
+    moved = u @ (divided_difference_of_powers(high, low, 2 * a) * quotient) @ u.T
+    if u.shape[0] > s.size:
+        beside = ((dw @ vt.T - u @ k) * power(s, 2 * a - 1)) @ u.T
+        moved = moved + beside + beside.T
+    return moved
+
+
+def _times_power(a: float, right: Array, u: Array, s: Array) -> Array:
+    """(W W^T)^a times a matrix; its zeroth power is the identity."""
+    return right if a == 0 else (u * s ** (2 * a)) @ (u.T @ right)
 
 
 def adam_end_to_end(

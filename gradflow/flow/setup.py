@@ -1,6 +1,7 @@
 r"""What a flow needs before it starts: checks, coordinates, solver, tolerances, recording times."""
 
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -9,49 +10,65 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from gradflow._util.validate import finite_array, positive, same_float_dtype, whole
-from gradflow.coordinates.base import AbstractChart, ChartName
-from gradflow.coordinates.factors import FactorChart
-from gradflow.coordinates.logdet import LogDetChart, choose_pivot
-from gradflow.coordinates.product import ProductChart, balanced_start
-from gradflow.coordinates.singular import SingularChart
-from gradflow.factorizations.balance import relative_unbalancedness
+from gradflow._util.validate import finite_array, same_float_dtype
+from gradflow.coordinates.base import AbstractCoordinates
+from gradflow.coordinates.factors import FactorCoordinates
+from gradflow.coordinates.logdet import LogDetCoordinates
+from gradflow.coordinates.product import ProductCoordinates
+from gradflow.coordinates.singular import SingularCoordinates
+from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
-from gradflow.factorizations.matrix_product import MatrixProduct
-from gradflow.factorizations.starts import balanced_factors
-from gradflow.linalg.spectrum import _clusters
+from gradflow.flow.options import FlowOptions
 from gradflow.objective import Objective
-from gradflow.observables import Observable, Observe, State, default_observables, resolve
+from gradflow.observables import Observable, default_observables, resolve
 from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
-from gradflow.ode.switching import HandOver
-from gradflow.problems.completion import MatrixCompletion
+from gradflow.ode.switching import StiffnessSwitch
+from gradflow.start import as_factors
+from gradflow.state import State
 
+COORDINATES: dict[str, type[AbstractCoordinates]] = {
+    kind.name: kind
+    for kind in (FactorCoordinates, ProductCoordinates, SingularCoordinates, LogDetCoordinates)
+}
+"""By name; what else there is can be given as a class."""
+STRUCTURAL = (LogDetCoordinates,)
+"""What "auto" takes where it can, the first before the next; else the factors."""
+DENSE = 48
+"""Up to so many unknowns a dense Jacobian and its inverses cost less than stabilised steps."""
 _RECORDS = {False: (12, 24), True: (24, 10)}
 """Decades and records a decade by default, without and with a logarithmic clock."""
 
 
-class Asked(NamedTuple):
-    """What the user asked for, apart from the objective and the start."""
+class Choice(NamedTuple):
+    """A solver, or coordinates, and why."""
 
-    coordinates: ChartName | AbstractChart
-    horizon: float | None
-    stop_loss: float | None
-    stop_gradient: float | None
-    times: Any
-    interpolate: bool | None
-    observe: Observe | None
-    solver: diffrax.AbstractSolver | Literal["auto"]
-    rtol: float
-    atol: float | None
-    max_steps: int
+    value: Any
+    reason: str
 
 
-class Plan(NamedTuple):
-    """A flow, ready to run."""
+class PreparedFlow(NamedTuple):
+    """A flow, ready to run.
+
+    Attributes:
+      objective: the problem, its factorisation and its penalty.
+      initial: the parameters at the start, by name.
+      dynamics: what they obey.
+      coordinates: what they are held in.
+      y: the start in these coordinates.
+      grid: recording times, from 0; the last is the horizon.
+      scale: the start's time scale, the unit of a logarithmic clock.
+      pairs: observables by name.
+      solver: a diffrax solver.
+      atol: absolute tolerance of a step.
+      interpolate: whether stabilised steps pass recording times.
+      reasons: for the coordinates and for the solver.
+      options: what was asked.
+    """
 
     objective: Objective
-    factors: Factors
-    chart: AbstractChart
+    initial: dict[str, Any]
+    dynamics: AbstractDynamics
+    coordinates: AbstractCoordinates
     y: Any
     grid: np.ndarray
     scale: float
@@ -60,127 +77,179 @@ class Plan(NamedTuple):
     atol: float
     interpolate: bool
     reasons: tuple[str, str]
-    asked: Asked
+    options: FlowOptions
 
 
-def plan_flow(objective: Objective, start: Factors | Array, asked: Asked) -> Plan:
+def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> PreparedFlow:
     """Check what was asked and choose what was left open; see `gradflow.solve_flow`.
 
     Raises:
       ValueError: as `gradflow.solve_flow` says.
     """
-    factors = _as_factors(objective, start)
-    dtype = same_float_dtype(objective=objective, start=factors)
+    options.check()
+    coordinates, y, dynamics, initial, why = _place(objective, start, options)
+    pairs = resolve(
+        default_observables(objective.problem) if options.observe is None else options.observe
+    )
+    _see_observables(coordinates, y, pairs, why)
+    if not bool(coordinates.smooth(y, options.rtol)):
+        raise ValueError(
+            f"{type(objective.penalty).__name__} has no gradient at the start: singular values of "
+            f"the product below rtol = {options.rtol} times the largest count as zero. Start from "
+            "a product of full rank, lower rtol, or use gradflow.run_descent, which takes a "
+            "subgradient."
+        )
+    solver, because = Choice(options.solver, "as asked")
+    if solver == "auto":
+        solver, because = choose_solver(coordinates, y)
+    logarithmic, atol = coordinates.logarithmic_clock, options.atol
+    if atol is None:
+        relative = 1e-2 if logarithmic else _rms(y) * (1e-3 if coordinates.normwise else 1)
+        atol = options.rtol * relative
+    scale = _time_scale(coordinates, y)
+    interpolate = options.record is None if options.interpolate is None else options.interpolate
+    return PreparedFlow(
+        objective=objective,
+        initial=initial,
+        dynamics=dynamics,
+        coordinates=coordinates,
+        y=y,
+        grid=_grid(options, scale, logarithmic),
+        scale=scale,
+        pairs=pairs,
+        solver=solver,
+        atol=atol,
+        interpolate=interpolate,
+        reasons=(why, because),
+        options=options,
+    )
+
+
+def _place(
+    objective: Objective, start: Any, options: FlowOptions
+) -> tuple[AbstractCoordinates, Any, AbstractDynamics, dict[str, Any], str]:
+    """Coordinates, the start in them, the dynamics, the start by name, and why these."""
+    asked = options.coordinates
+    if isinstance(start, Mapping):
+        name = next((n for n, kind in _MARKS.items() if n in start), "W_1")
+        kind = _MARKS.get(name, FactorCoordinates)
+        if asked not in ("auto", kind.name, kind):
+            raise ValueError(
+                f"The start is a state in coordinates {kind.name!r}, but coordinates are "
+                f"{asked!r}; leave these away, or start from factors."
+            )
+        _require_float64(objective, tuple(start.values()))
+        coordinates, y = kind.decode(objective, options.dynamics, start)
+        dynamics = getattr(coordinates, "dynamics", options.dynamics)
+        return coordinates, y, dynamics, coordinates.named(y), "those of the start"
+    factors = as_factors(objective, start)
+    _require_float64(objective, factors)
+    dynamics = options.dynamics.prepared(objective, factors)
+    if isinstance(asked, str) and asked == "auto":
+        kind, why = choose_coordinates(objective, dynamics, factors)
+    else:
+        kind, why = _kind(asked), "as asked"
+        if (reason := kind.refusal(objective, dynamics, factors)) is not None:
+            raise ValueError(f"coordinates={kind.name!r} cannot hold this start: {reason}")
+    initial = {f"W_{k}": factor for k, factor in enumerate(factors, start=1)}
+    return (*kind.encode(objective, dynamics, factors), dynamics, initial, why)
+
+
+_MARKS = {
+    "W": ProductCoordinates,
+    "log_singular_values": SingularCoordinates,
+    "log_abs_pivot": LogDetCoordinates,
+}
+"""Arrays by whose name a state is known to be in coordinates other than the factors."""
+
+
+def _kind(asked: Any) -> type[AbstractCoordinates]:
+    if isinstance(asked, type) and issubclass(asked, AbstractCoordinates):
+        return asked
+    if isinstance(asked, str) and asked in COORDINATES:
+        return COORDINATES[asked]
+    raise ValueError(
+        f"coordinates must be 'auto', {', '.join(map(repr, COORDINATES))} or a class of "
+        f"coordinates, but it is {asked!r}."
+    )
+
+
+def _require_float64(objective: Objective, start: Any) -> None:
+    dtype = same_float_dtype(objective=objective, start=start)
     if dtype != jnp.float64:
         raise ValueError(
             f"A flow needs float64, but the input is {dtype}: round-off would decide the result. "
             'Call jax.config.update("jax_enable_x64", True) before anything else, '
             "or use gradflow.run_descent for float32 runs."
         )
-    if asked.horizon is None and asked.stop_loss is None and asked.stop_gradient is None:
-        raise ValueError("Give at least one of horizon, stop_loss and stop_gradient.")
-    for name in ("horizon", "stop_loss", "stop_gradient", "rtol", "atol"):
-        if getattr(asked, name) is not None:
-            positive(name, getattr(asked, name))
-    whole("max_steps", asked.max_steps)
-    solver = asked.solver
-    if solver != "auto" and not isinstance(solver, diffrax.AbstractAdaptiveSolver):
-        raise ValueError(
-            f"solver must be 'auto' or a diffrax solver with an error estimate, such as "
-            f"diffrax.Tsit5(), but it is {solver!r}."
-        )
-    pairs = resolve(
-        default_observables(objective.problem) if asked.observe is None else asked.observe
-    )
-
-    coordinates, why = asked.coordinates, "as asked"
-    if isinstance(coordinates, str) and coordinates == "auto":
-        coordinates, why = choose_coordinates(objective, factors)
-    if isinstance(coordinates, AbstractChart):
-        chart, y = coordinates, factors
-    else:
-        chart, y = _chart(objective, factors, coordinates)
-    if asked.coordinates == "auto" and not _observable(chart, y, pairs):
-        (chart, y), why = _chart(objective, factors, "factors"), "the observables need the factors"
-    if not bool(chart.smooth(y, asked.rtol)):
-        raise ValueError(
-            f"{type(objective.penalty).__name__} has no gradient at the start: singular values of "
-            f"the product below rtol = {asked.rtol} times the largest count as zero. Start from a "
-            "product of full rank, lower rtol, or use gradflow.run_descent, which takes a "
-            "subgradient."
-        )
-
-    solver, because = choose_solver(chart, y) if solver == "auto" else (solver, "as asked")
-    atol = asked.atol
-    if atol is None:
-        atol = asked.rtol * (1e-2 if chart.log_clock else _rms(y) * (1e-3 if chart.normwise else 1))
-    scale = _time_scale(chart, y)
-    grid = _record_times(asked.times, asked.horizon, scale, chart.log_clock)
-    interpolate = asked.times is None if asked.interpolate is None else asked.interpolate
-    return Plan(objective, factors, chart, y, grid, scale, pairs, solver, atol, interpolate,
-                 (why, because), asked)  # fmt: skip
 
 
-def _observable(chart: AbstractChart, y: Any, pairs: tuple[tuple[str, Observable], ...]) -> bool:
-    """Whether the coordinates know all that is to be observed."""
-    try:
-        jax.eval_shape(lambda y: [function(State(chart, y)) for _, function in pairs], y)
-    except ValueError:
-        return False
-    return True
+def choose_coordinates(
+    objective: Objective, dynamics: AbstractDynamics, factors: Factors
+) -> Choice:
+    """Structural coordinates where they can hold the start, else the factors.
+
+    What is recorded has no say: looking at more must not change a run.
+
+    Args:
+      objective: the problem, its factorisation and its penalty.
+      dynamics: what the parameters obey.
+      factors: the start.
+    """
+    reasons = []
+    for kind in STRUCTURAL:
+        reason = kind.refusal(objective, dynamics, factors)
+        if reason is None:
+            return Choice(kind, "a balanced 2x2 start: the determinant's sign is kept by construction")
+        reasons.append(reason)
+    return Choice(FactorCoordinates, f"no structural coordinates: {reasons[0]}")
 
 
-def _as_factors(objective: Objective, start: Any) -> Factors:
-    model = objective.factorization
-    if isinstance(start, tuple | list):
-        return model.check([finite_array(f"start[{k}]", f) for k, f in enumerate(start)])
-    w = finite_array("start", start)
-    if not isinstance(model, MatrixProduct):
-        raise ValueError(
-            f"{type(model).__name__} needs its factors as the start, but a single array was given."
-        )
-    return balanced_factors(w, model.sizes)
+def _see_observables(
+    coordinates: AbstractCoordinates, y: Any, pairs: tuple[tuple[str, Observable], ...], why: str
+) -> None:
+    """See that the coordinates know all that is to be observed.
 
-
-def _chart(objective: Objective, factors: Factors, coordinates: str) -> tuple[AbstractChart, Any]:
-    problem = objective.problem
-    if coordinates == "factors":
-        return FactorChart(objective), factors
-    if coordinates not in ("product", "singular", "logdet"):
-        raise ValueError(
-            f"coordinates must be 'factors', 'product', 'singular' or 'logdet', "
-            f"but it is {coordinates!r}."
-        )
-    model = balanced_start(objective, factors)
-    w = objective.product(factors)
-    if coordinates == "product":
-        return ProductChart(problem, model.depth), w
-    if model.depth < 2:
-        raise ValueError(
-            f"At depth {model.depth} singular values do change sign, so coordinates="
-            f"{coordinates!r} cannot follow the flow; use coordinates='factors'."
-        )
-    if coordinates == "singular":
-        u, s, vt = jnp.linalg.svd(w, full_matrices=False)
-        if float(s[-1]) == 0 or _clusters(np.asarray(s), 1e-10):
+    Raises:
+      ValueError: if not; it names the observable.
+    """
+    for name, function in pairs:
+        try:
+            jax.eval_shape(lambda y, function=function: function(State(coordinates, y)), y)
+        except ValueError as error:
+            if coordinates.name == "factors" or coordinates.factors(y) is not None:
+                raise
             raise ValueError(
-                f"coordinates='singular' needs distinct singular values above 0, but the start has "
-                f"{np.asarray(s)[:4].tolist()}...; use 'product', or 'logdet' at 2x2."
-            )
-        return SingularChart(problem, model.depth), (jnp.log(s), u, vt.T)
-    if not isinstance(problem, MatrixCompletion) or problem.shape != (2, 2):
-        raise ValueError(
-            f"coordinates='logdet' is for 2x2 matrix completion, but the problem is a "
-            f"{type(problem).__name__} of shape {problem.shape}; use 'singular' or 'product'."
+                f"The observable {name!r} cannot be recorded in coordinates "
+                f"{coordinates.name!r} ({why}): {error}"
+            ) from error
+
+
+def choose_solver(coordinates: AbstractCoordinates, y: Any) -> Choice:
+    """A solver for the flow in these coordinates, by their number and kind.
+
+    Args:
+      coordinates: those of the flow.
+      y: the start.
+    """
+    unknowns = sum(leaf.size for leaf in jax.tree.leaves(y))
+    if coordinates.logarithmic_clock:
+        return Choice(
+            LinearlyImplicitExtrapolation(), "few stiff structural coordinates: linearly implicit"
         )
-    sign, log_abs_det = FactorChart(objective).slogdet(factors)
-    if float(sign) == 0:
-        raise ValueError(
-            "coordinates='logdet' needs a start of non-zero determinant; use 'product'."
+    if coordinates.name == "singular":
+        return Choice(
+            diffrax.Tsit5(), "singular coordinates turn at rates that are not real: explicit"
         )
-    pivot = choose_pivot(problem, w)
-    chart = LogDetChart(problem, sign, jnp.sign(w[pivot]), model.depth, pivot)
-    return chart, chart.encode(w, log_abs_det)
+    if unknowns <= DENSE:
+        return Choice(
+            LinearlyImplicitExtrapolation(),
+            f"{unknowns} unknowns, at most {DENSE}: linearly implicit with a dense Jacobian",
+        )
+    return Choice(
+        StiffnessSwitch(),
+        f"{unknowns} unknowns, above {DENSE}: explicit in the rises, stabilised in the tails",
+    )
 
 
 def _rms(y: Any) -> float:
@@ -191,93 +260,37 @@ def _rms(y: Any) -> float:
 
 
 @eqx.filter_jit
-def _time_scale_jit(chart: AbstractChart, y: Any) -> Array:
+def _time_scale_jit(coordinates: AbstractCoordinates, y: Any) -> Array:
     """How long the product would take to change by its own size at its first speed."""
-    w, speed = jax.jvp(chart.product, (y,), (chart.velocity(y),))
+    w, speed = jax.jvp(coordinates.product, (y,), (coordinates.velocity(y),))
     return jnp.linalg.norm(w.ravel()) / jnp.linalg.norm(speed.ravel())
 
 
-def _time_scale(chart: AbstractChart, y: Any) -> float:
-    scale = float(_time_scale_jit(chart, y))
+def _time_scale(coordinates: AbstractCoordinates, y: Any) -> float:
+    scale = float(_time_scale_jit(coordinates, y))
     return scale if np.isfinite(scale) and scale > 0 else 1.0
 
 
-def _record_times(times: Any, horizon: float | None, scale: float, log_clock: bool) -> np.ndarray:
+def _grid(options: FlowOptions, scale: float, logarithmic: bool) -> np.ndarray:
     """Times to land on, from 0; the last is the horizon."""
-    if times is None:
-        first = scale * 1e-2
-        decades, each = _RECORDS[log_clock]
-        grid = first * 10.0 ** (np.arange(decades * each) / each)
+    horizon = options.horizon
+    stops = options.stop_loss is not None or options.stop_gradient is not None
+    first = scale * 1e-2
+    decades, each = _RECORDS[logarithmic]
+    grid = first * 10.0 ** (np.arange(decades * each) / each)
+    if options.record is None:
         if horizon is not None:
             # The number of records stays, so that another horizon does not compile again.
             grid *= min(1.0, horizon * 1e-3 / first)
             grid[grid > horizon * (1 - 1e-9)] = horizon
             grid[-1] = horizon
     else:
-        grid = finite_array("times", times, ndim=1)
-        if grid.size == 0 or np.any(np.diff(grid) <= 0) or grid[0] < 0:
+        wanted = finite_array("record", options.record, ndim=1)
+        if wanted.size == 0 or np.any(np.diff(wanted) <= 0) or wanted[0] < 0:
             raise ValueError(
-                f"times must be rising numbers from 0 on, but they are {grid[:5].tolist()}...."
+                f"record must hold rising times from 0 on, but it is {wanted[:5].tolist()}...."
             )
-        if horizon is not None:
-            grid = np.append(grid[grid < horizon], horizon)
+        if horizon is None and stops:
+            horizon = max(grid[-1], 2 * wanted[-1])  # the last record does not stop the flow
+        grid = wanted if horizon is None else np.append(wanted[wanted < horizon], horizon)
     return np.concatenate([[0.0], grid[grid > 0]])
-
-
-DENSE = 48
-"""Up to so many unknowns a dense Jacobian and its inverses cost less than stabilised steps."""
-
-
-class Choice(NamedTuple):
-    """A solver, or coordinates, and why."""
-
-    value: Any
-    reason: str
-
-
-def choose_coordinates(objective: Objective, factors: Factors) -> Choice:
-    """Structural coordinates where the flow needs them and they exist, else the factors.
-
-    Args:
-      objective: what is fitted, and its factorisation.
-      factors: the start.
-    """
-    problem, model = objective.problem, objective.factorization
-    if not isinstance(problem, MatrixCompletion) or problem.shape != (2, 2):
-        return Choice("factors", "factor coordinates hold any start")
-    if not isinstance(model, MatrixProduct) or model.depth < 2 or min(model.sizes) < 2:
-        return Choice("factors", "no structural coordinates at this depth or hidden size")
-    if objective.penalty is not None:
-        return Choice("factors", "structural coordinates have no penalties")
-    if float(relative_unbalancedness(factors)) > 1e-10:
-        return Choice("factors", "the start is not balanced")
-    if float(jnp.linalg.det(objective.product(factors))) == 0:
-        return Choice("factors", "the start has determinant 0")
-    return Choice("logdet", "a balanced 2x2 start: the determinant's sign is kept by construction")
-
-
-def choose_solver(chart: AbstractChart, y: Any) -> Choice:
-    """A solver for the flow in these coordinates, by their number and kind.
-
-    Args:
-      chart: the coordinates.
-      y: the start.
-    """
-    unknowns = sum(leaf.size for leaf in jax.tree.leaves(y))
-    if chart.log_clock:
-        return Choice(
-            LinearlyImplicitExtrapolation(), "few stiff structural coordinates: linearly implicit"
-        )
-    if chart.name == "singular":
-        return Choice(
-            diffrax.Tsit5(), "singular coordinates turn at rates that are not real: explicit"
-        )
-    if unknowns <= DENSE:
-        return Choice(
-            LinearlyImplicitExtrapolation(),
-            f"{unknowns} unknowns, at most {DENSE}: linearly implicit with a dense Jacobian",
-        )
-    return Choice(
-        HandOver(),
-        f"{unknowns} unknowns, above {DENSE}: explicit in the rises, stabilised in the tails",
-    )

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from gradflow.linalg.spectrum import _clusters
+from gradflow.linalg.spectrum import clusters
 
 
 class AnalyticSVD(NamedTuple):
@@ -75,7 +75,7 @@ def _rank(frame: tuple[np.ndarray, np.ndarray, np.ndarray]) -> int:
 
 def _determined(frame: tuple[np.ndarray, np.ndarray, np.ndarray], tolerance: float) -> bool:
     """Whether the singular vectors are unique up to their signs."""
-    return not _clusters(frame[1], tolerance) and _rank(frame) == frame[1].size
+    return not clusters(frame[1], tolerance) and _rank(frame) == frame[1].size
 
 
 def _match(
@@ -85,7 +85,7 @@ def _match(
     tolerance: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     u, s, v = frame[0].copy(), frame[1], frame[2].T.copy()
-    for run in _clusters(s, tolerance):
+    for run in clusters(s, tolerance):
         # Both bases may be turned by one rotation: take that which best agrees with before, where a
         # curve below zero has one of its vectors turned round.
         on_u, on_v = u[:, run].T @ u_before, v[:, run].T @ v_before

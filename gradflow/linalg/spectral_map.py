@@ -27,6 +27,25 @@ def power(s: Float[Array, "*shape"], exponent: float) -> Float[Array, "*shape"]:
     return jnp.where(alive, jnp.where(alive, s, 1.0) ** exponent, 0.0)
 
 
+def divided_difference_of_powers(high: Array, low: Array, exponent: float) -> Array:
+    """(high^e - low^e) / (high - low), with 0^e = 0; 0 where both are 0.
+
+    Args:
+      high: numbers of at least `low`.
+      low: numbers of at least 0.
+      exponent: e.
+    """
+    safe = jnp.where(high > 0, high, 1.0)
+    both = low > 0
+    ratio = jnp.where(both, low, safe) / safe
+    # high - low is exact within a factor of 2, and there log1p keeps what log(ratio) loses.
+    gap = jnp.where(both, (safe - low) / safe, 0.0)
+    log = jnp.where(gap < 0.5, jnp.log1p(-jnp.minimum(gap, 0.5)), jnp.log(ratio))
+    change = -jnp.expm1(exponent * log) / jnp.where(gap > 0, gap, 1.0)
+    change = jnp.where(gap > 0, change, exponent)
+    return jnp.where(high > 0, safe ** (exponent - 1) * jnp.where(both, change, 1.0), 0.0)
+
+
 def spectral_map(
     terms_of: Callable[[Array], Terms],
     w: Float[Array, "d d_prime"],
@@ -146,19 +165,6 @@ def _divided_difference(s: Float[Array, " k"], exponent: float, null: Any, ramp:
     foot = jnp.maximum(low, null if ramp else 0.0)
     apart = high > low
     share = jnp.where(apart, (high - foot) / jnp.where(apart, high - low, 1.0), 1.0)
-    curve = jnp.where(some, _of_powers(high, foot, exponent), 0.0)
+    curve = jnp.where(some, divided_difference_of_powers(high, foot, exponent), 0.0)
     share = jnp.where(some, share, 0.0)
     return share * curve + (1 - share) * _slope(exponent, null, ramp)
-
-
-def _of_powers(high: Array, low: Array, exponent: float) -> Array:
-    """(high^e - low^e) / (high - low), with 0^e = 0; 0 where both are 0."""
-    safe = jnp.where(high > 0, high, 1.0)
-    both = low > 0
-    ratio = jnp.where(both, low, safe) / safe
-    # high - low is exact within a factor of 2, and there log1p keeps what log(ratio) loses.
-    gap = jnp.where(both, (safe - low) / safe, 0.0)
-    log = jnp.where(gap < 0.5, jnp.log1p(-jnp.minimum(gap, 0.5)), jnp.log(ratio))
-    change = -jnp.expm1(exponent * log) / jnp.where(gap > 0, gap, 1.0)
-    change = jnp.where(gap > 0, change, exponent)
-    return jnp.where(high > 0, safe ** (exponent - 1) * jnp.where(both, change, 1.0), 0.0)

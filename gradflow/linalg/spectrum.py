@@ -172,7 +172,7 @@ def polar_factor(w: Float[Array, "m n"]) -> Float[Array, "m n"]:
     return u @ vt
 
 
-def _clusters(s: np.ndarray, tolerance: float) -> list[slice]:
+def clusters(s: np.ndarray, tolerance: float) -> list[slice]:
     """Runs of two or more (falling) singular values that agree to the relative tolerance."""
     starts = [0, *(i for i in range(1, s.size) if s[i - 1] - s[i] > tolerance * s[0]), s.size]
     return [slice(a, b) for a, b in zip(starts[:-1], starts[1:], strict=True) if b - a > 1]

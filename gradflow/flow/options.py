@@ -1,0 +1,73 @@
+"""What a flow can be asked, and its defaults."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import diffrax
+
+from gradflow._util.validate import positive
+from gradflow.coordinates.base import AbstractCoordinates
+from gradflow.dynamics.base import AbstractDynamics
+from gradflow.dynamics.gradient import GradientFlow
+from gradflow.options import RunOptions
+
+CoordinatesName = Literal["auto", "factors", "product", "singular", "logdet"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowOptions(RunOptions):
+    """What a flow can be asked.
+
+    Attributes:
+      dynamics: what the parameters obey: `GradientFlow()`, `AdamFlow(...)`, `MomentumFlow(...)`, or
+        an own `AbstractDynamics`.
+      coordinates: "factors" (any start and dynamics), "product" (balanced; the matrix alone),
+        "singular" (balanced; log singular values and vectors, distinct and not zero), "logdet"
+        (balanced 2x2 completion; the determinant's sign is kept and its logarithm followed), or
+        "auto": "logdet" where it is possible, else "factors". Or an own class of coordinates.
+      horizon: the last time; without it, 1e10 times the start's time scale (1e22 in "logdet"
+        coordinates) or, if nothing else stops the flow, the last time to record.
+      interpolate: let stabilised steps pass recording times, and record from their cubic
+        interpolants, whose error is of the order of the steps' own. By default the default times
+        are interpolated and given ones are landed on. Explicit steps always land.
+      solver: any diffrax solver with an error estimate, or "auto": by the number and kind of the
+        coordinates. The stats name the choice and its reason.
+      rtol: relative tolerance of a step: of the root mean square of all coordinates ("factors",
+        "product"), or entry by entry. While the product rises from a small start at depth 3 or
+        more, steps are more accurate than that, because the rise amplifies their errors. So the
+        product's relative error is of the order of rtol: 0.08 to 7 times rtol on 20 random
+        completion problems of depths 1 to 5. It is also how small a singular value may be, next to
+        the largest, to count as zero where the penalty has a kink at zero: there the flow ends, as
+        having lost its gradient. Balanced factors have no kink there, and go on; singular values
+        below rtol are then only known to be so, as the penalty fades out for them.
+      atol: absolute tolerance; by default 1e-3 rtol times the root mean square of the start
+        ("factors", "product"), rtol times that ("singular"), or 1e-2 rtol ("logdet").
+    """
+
+    max_steps: int = 10_000_000
+    dynamics: AbstractDynamics = GradientFlow()
+    coordinates: CoordinatesName | type[AbstractCoordinates] = "auto"
+    horizon: float | None = None
+    interpolate: bool | None = None
+    solver: diffrax.AbstractSolver | Literal["auto"] = "auto"
+    rtol: float = 1e-8
+    atol: float | None = None
+
+    def check(self) -> None:
+        super().check()
+        stops = (self.horizon, self.stop_loss, self.stop_gradient, self.record)
+        if all(stop is None for stop in stops):
+            raise ValueError("Give at least one of horizon, stop_loss, stop_gradient and record.")
+        for name in ("horizon", "rtol", "atol"):
+            if getattr(self, name) is not None:
+                positive(name, getattr(self, name))
+        if not isinstance(self.dynamics, AbstractDynamics):
+            raise ValueError(
+                f"dynamics must be one of gradflow.dynamics, such as gradflow.GradientFlow(), but "
+                f"it is {self.dynamics!r}."
+            )
+        if self.solver != "auto" and not isinstance(self.solver, diffrax.AbstractAdaptiveSolver):
+            raise ValueError(
+                f"solver must be 'auto' or a diffrax solver with an error estimate, such as "
+                f"diffrax.Tsit5(), but it is {self.solver!r}."
+            )

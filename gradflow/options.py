@@ -1,0 +1,46 @@
+"""What both engines can be asked: flows and descents speak one language."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gradflow._util.validate import positive, whole
+from gradflow.observables import Observe
+
+Progress = bool | Callable[[int, float], None]
+"""Whether to show progress, or a function that is called now and then with step and loss."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What a flow and a descent can both be asked.
+
+    Attributes:
+      record: when to record, rising: times of a flow, iterations of a descent. By default at
+        logarithmic distances. The start and the end are always recorded.
+      observe: what to record: names from `gradflow.observables`, or a dictionary of functions of a
+        `State`.
+      stop_loss: stop where the loss (without penalty) has fallen to this value.
+      stop_gradient: stop where the norm of the gradient in the factors has fallen to this value.
+      max_steps: accepted and rejected steps of a flow, or iterations of a descent, allowed.
+      progress: show time (or iteration) and loss while it runs; or a function that is called now
+        and then with step and loss.
+    """
+
+    record: Any = None
+    observe: Observe | None = None
+    stop_loss: float | None = None
+    stop_gradient: float | None = None
+    max_steps: int
+    progress: Progress = False
+
+    def check(self) -> None:
+        """Check what has a range.
+
+        Raises:
+          ValueError: if a value is out of it; it names the value and the remedy.
+        """
+        for name in ("stop_loss", "stop_gradient"):
+            if getattr(self, name) is not None:
+                positive(name, getattr(self, name))
+        whole("max_steps", self.max_steps)

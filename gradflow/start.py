@@ -1,0 +1,37 @@
+"""What a run may start from: factors, a matrix W, or the named arrays where another run ended."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gradflow._util.validate import finite_array
+from gradflow.factorizations.base import Factors
+from gradflow.objective import Objective
+
+Start = Factors | Mapping[str, Any] | Any
+"""The factors W_1, ..., W_N; or W itself, which stands for balanced factors of it; or arrays by
+name, as in a trajectory's `final`."""
+
+
+def as_factors(objective: Objective, start: Any) -> Factors:
+    """The factors of a start.
+
+    Args:
+      objective: whose factorisation they are for.
+      start: a tuple of factors; arrays W_1, ..., W_N by name; or an array W, which stands for
+        balanced factors of it.
+
+    Raises:
+      ValueError: if shapes do not fit, a number is not finite, or W has no balanced factors.
+    """
+    model = objective.factorization
+    if isinstance(start, Mapping):
+        names = [f"W_{k}" for k in range(1, len(model.factor_shapes) + 1)]
+        if sorted(start) != names:
+            raise ValueError(
+                f"The start has {', '.join(start)}, but {', '.join(names)} are wanted; start from "
+                "factors."
+            )
+        start = [start[name] for name in names]
+    if isinstance(start, tuple | list):
+        return model.check([finite_array(f"start[{k}]", f) for k, f in enumerate(start)])
+    return model.balanced(finite_array("start", start))
