@@ -63,7 +63,7 @@ def main(options: Options) -> int:
 
     def descents(steps: int) -> Any:
         runs = gf.run_descents(
-            objective, starts, optax.sgd, learning_rates=rate, steps=steps, record=[0],
+            objective, starts, optax.sgd, learning_rate=rate, max_steps=steps, record=[0],
             stop_loss=contenders.NEVER, observe=("loss",),
         )  # fmt: skip
         if any(run.stats["iterations"] != steps for run in runs):

@@ -36,7 +36,7 @@ def gradflow_run(objective: gf.Objective, start: Factors, rate: float) -> Callab
 
     def run(steps: int) -> Factors:
         trajectory = gf.run_descent(
-            objective, start, optax.sgd, learning_rate=rate, steps=steps, stop_loss=NEVER
+            objective, start, optax.sgd, learning_rate=rate, max_steps=steps, stop_loss=NEVER
         )
         if trajectory.stats["iterations"] != steps or not np.isfinite(trajectory["loss"][-1]):
             raise RuntimeError(f"The run to be timed ended early: {trajectory!r}")

@@ -170,7 +170,7 @@ def _measure_depth(depth: int, options: Options, console: Console) -> dict[str, 
 
             def descend(stop: float = STOP_LOSS, rate: float = rate) -> gf.Trajectory:
                 return gf.run_descent(
-                    objective, start, optax.sgd, learning_rate=rate, steps=10_000_000,
+                    objective, start, optax.sgd, learning_rate=rate, max_steps=10_000_000,
                     stop_loss=stop, observe=["product"], record=[0],
                 )  # fmt: skip
 

@@ -37,7 +37,7 @@ def gradflow_run(size: int, form: str) -> Callable[[int], Any]:
 
     def run(steps: int) -> Any:
         return gf.run_descent(
-            objective, start, gf.optimizers.adam, learning_rate=RATE, steps=steps, stop_loss=1e-30
+            objective, start, gf.optimizers.adam, learning_rate=RATE, max_steps=steps, stop_loss=1e-30
         )
 
     return run
@@ -108,7 +108,7 @@ def trajectories(size: int, steps: int, forms: Sequence[str]) -> list[dict[str, 
 def _products(size: int, steps: int, form: str, marks: Sequence[int]) -> np.ndarray:
     objective, start = case(size, form)
     return gf.run_descent(
-        objective, start, gf.optimizers.adam, learning_rate=RATE, steps=steps, record=marks,
+        objective, start, gf.optimizers.adam, learning_rate=RATE, max_steps=steps, record=marks,
         stop_loss=1e-30, observe=("product",),
     )["product"]  # fmt: skip
 

@@ -251,11 +251,9 @@ def _plain(value: Any) -> Any:
     return repr(value)
 
 
-def named_arrays(tree: Any, prefix: str = "") -> dict[str, np.ndarray]:
-    """The arrays of a tree of parameters by name; a tuple's are W_1, W_2, ...."""
-    if isinstance(tree, tuple):
-        return {f"{prefix}W_{k}": np.asarray(v) for k, v in enumerate(tree, start=1)}
-    return {f"{prefix}y": np.asarray(tree)}
+def named_factors(factors: Sequence[Any]) -> dict[str, np.ndarray]:
+    """Factors by name: W_1, W_2, ...."""
+    return {f"W_{k}": np.asarray(factor) for k, factor in enumerate(factors, start=1)}
 
 
 def named_observables(names: Sequence[str], recorded: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -12,27 +12,27 @@ import numpy as np
 from gradflow.descent.checkpoint import Keeper
 from gradflow.descent.loop import (
     RUNNING,
-    Lanes,
-    Stepper,
+    RunStates,
+    BatchStep,
     next_chunk,
 )
 
 _CHUNK_SECONDS, _FIRST_BUDGET = 0.5, 256
 
 
-class _Batch:
+class Batch:
     """Runs on the way: their states on the device, their records here.
 
     Where runs go side by side, those that are done are taken out once they are half of all, so that
     the others are not held up.
     """
 
-    def __init__(self, stepper: Stepper, lanes: Lanes):
-        self.stepper, self.lanes = stepper, lanes
-        count = lanes.count.shape[0]
+    def __init__(self, batch_step: BatchStep, runs: RunStates):
+        self.batch_step, self.runs = batch_step, runs
+        count = runs.count.shape[0]
         self.going = list(range(count))
         self.records: list[list[Any]] = [[] for _ in range(count)]
-        self.ended: dict[int, Lanes] = {}
+        self.ended: dict[int, RunStates] = {}
         self.seconds = 0.0
 
     def run(self, marks: np.ndarray, keeper: Keeper, bar: Callable[[int, float], None]) -> None:
@@ -41,39 +41,39 @@ class _Batch:
         while position < len(marks) and self.going:
             chunk, position, last = next_chunk(marks, position, now, budget)
             tick = time.perf_counter()
-            self.lanes, found = self.stepper.advance(self.lanes, chunk)
-            jax.block_until_ready(self.lanes)
+            self.runs, found = self.batch_step.advance(self.runs, chunk)
+            jax.block_until_ready(self.runs)
             self._keep(jax.tree.map(np.asarray, found))
             spent = time.perf_counter() - tick
             self.seconds += spent
             budget = _grow(budget, last - now, spent)
             now = last
-            bar(int(jnp.max(self.lanes.count)), float(jnp.max(self.lanes.loss)))
+            bar(int(jnp.max(self.runs.count)), float(jnp.max(self.runs.loss)))
             self._take_out()
             if keeper.due():
                 self._write(keeper, position, now, budget)
-        for k, lane in enumerate(self.going):
-            self.ended[lane] = jax.tree.map(lambda leaf, k=k: leaf[k], self.lanes)
+        for k, run in enumerate(self.going):
+            self.ended[run] = jax.tree.map(lambda leaf, k=k: leaf[k], self.runs)
 
     def _keep(self, found: Any) -> None:
-        for k, lane in enumerate(self.going):
+        for k, run in enumerate(self.going):
             kept = np.flatnonzero(found[0][k])
             if kept.size:
                 part = jax.tree.map(lambda array, k=k, kept=kept: array[k][kept], found[1:])
-                self.records[lane].append(part)
+                self.records[run].append(part)
 
     def _take_out(self) -> None:
-        running = np.asarray(self.lanes.status) == RUNNING
-        if self.stepper.mode == "map" and running.any():
+        running = np.asarray(self.runs.status) == RUNNING
+        if self.batch_step.mode == "map" and running.any():
             return  # here a run that is done costs nothing
         if 2 * running.sum() > len(running):
             return
         for k in np.flatnonzero(~running):
-            self.ended[self.going[k]] = jax.tree.map(lambda leaf, k=k: leaf[k], self.lanes)
-        self.going = [lane for lane, alive in zip(self.going, running, strict=True) if alive]
+            self.ended[self.going[k]] = jax.tree.map(lambda leaf, k=k: leaf[k], self.runs)
+        self.going = [run for run, alive in zip(self.going, running, strict=True) if alive]
         left = np.flatnonzero(running)
-        self.lanes = jax.tree.map(lambda leaf: leaf[left], self.lanes)
-        self.stepper = self.stepper.restrict(left)
+        self.runs = jax.tree.map(lambda leaf: leaf[left], self.runs)
+        self.batch_step = self.batch_step.restrict(left)
 
     def _write(self, keeper: Keeper, position: int, now: int, budget: int) -> None:
         for parts in self.records:
@@ -90,7 +90,7 @@ class _Batch:
             "recorded": [k for k, parts in enumerate(self.records) if parts],
         }
         records = [parts[0] for parts in self.records if parts]
-        keeper.write((self.lanes, [self.ended[k] for k in ended], records), plain)
+        keeper.write((self.runs, [self.ended[k] for k in ended], records), plain)
 
     def _resume(self, marks: np.ndarray, keeper: Keeper) -> tuple[int, int, int]:
         """Position in the marks, iteration and budget to begin with."""
@@ -100,16 +100,16 @@ class _Batch:
             return begin
         leaves, plain = found
         chunk = next_chunk(marks, *begin)[0]
-        records = eqx.filter_eval_shape(Stepper.advance, self.stepper, self.lanes, chunk)[1][1:]
+        records = eqx.filter_eval_shape(BatchStep.advance, self.batch_step, self.runs, chunk)[1][1:]
         left, recorded = plain["going"], plain["recorded"]
-        lane = jax.tree.map(lambda leaf: leaf[0], self.lanes)
-        shape = (self.lanes, [lane] * len(plain["ended"]), [records] * len(recorded))
-        lanes, ended, parts = jax.tree.unflatten(jax.tree.structure(shape), leaves)
-        self.lanes = jax.tree.map(jnp.asarray, lanes)
+        run = jax.tree.map(lambda leaf: leaf[0], self.runs)
+        shape = (self.runs, [run] * len(plain["ended"]), [records] * len(recorded))
+        runs, ended, parts = jax.tree.unflatten(jax.tree.structure(shape), leaves)
+        self.runs = jax.tree.map(jnp.asarray, runs)
         self.ended = dict(zip(plain["ended"], ended, strict=True))
         for k, part in zip(recorded, parts, strict=True):
             self.records[k] = [part]
-        self.stepper = self.stepper.restrict(np.asarray(left, int))
+        self.batch_step = self.batch_step.restrict(np.asarray(left, int))
         self.going, self.seconds = left, plain["seconds"]
         return plain["position"], plain["now"], plain["budget"]
 

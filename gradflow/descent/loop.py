@@ -17,19 +17,19 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from gradflow.coordinates.factors import FactorChart
 from gradflow.objective import Objective
-from gradflow.observables import Observable, State
+from gradflow.observables import Observable
+from gradflow.state import FactorsView, State
 
 Optimizer = optax.GradientTransformation | Callable[[Any], optax.GradientTransformation]
 Mode = Literal["map", "vmap"]
 Pairs = tuple[tuple[str, Observable], ...]
 
-RUNNING, LOSS, DIVERGED = range(3)
+RUNNING, LOSS, DIVERGED, GRADIENT = range(4)
 STOPS = 32
 
 
-class Lanes(eqx.Module):
+class RunStates(eqx.Module):
     """The runs' states, each array with the runs along its first axis.
 
     Attributes:
@@ -38,7 +38,7 @@ class Lanes(eqx.Module):
       count: iterations done.
       loss: at the parameters.
       gradient: of the value, at the parameters.
-      status: RUNNING, LOSS or DIVERGED.
+      status: RUNNING, LOSS, GRADIENT or DIVERGED.
     """
 
     parameters: Any
@@ -49,7 +49,7 @@ class Lanes(eqx.Module):
     status: Int[Array, " b"]
 
 
-class Stepper(eqx.Module):
+class BatchStep(eqx.Module):
     """One optimiser's iterations on a batch of runs.
 
     Attributes:
@@ -59,6 +59,7 @@ class Stepper(eqx.Module):
       rates: learning rates, if the optimiser is made from one.
       pairs: names and functions of what is recorded.
       stop_loss: a run stops at the first loss that is at most this.
+      stop_gradient: and at the first norm of the gradient that is at most this, if given.
       mode: runs one after the other ("map") or side by side ("vmap").
     """
 
@@ -68,9 +69,10 @@ class Stepper(eqx.Module):
     rates: Array | None
     pairs: Pairs = eqx.field(static=True)
     stop_loss: Float[Array, ""]
+    stop_gradient: Float[Array, ""] | None
     mode: Mode = eqx.field(static=True)
 
-    def initialise(self, parameters: Any) -> Lanes:
+    def initialise(self, parameters: Any) -> RunStates:
         """The runs at iteration 0.
 
         Args:
@@ -78,7 +80,7 @@ class Stepper(eqx.Module):
         """
         return _initialise(self, parameters)
 
-    def advance(self, lanes: Lanes, chunk: Int[Array, "2 k"]) -> tuple[Lanes, Any]:
+    def advance(self, runs: RunStates, chunk: Int[Array, "2 k"]) -> tuple[RunStates, Any]:
         """Take all runs through the stops of one chunk.
 
         With several devices the runs are spread over them, as evenly as their number allows, and
@@ -87,24 +89,24 @@ class Stepper(eqx.Module):
         Returns:
           The runs, and the records: valid or not, iteration, observables; runs first, then stops.
         """
-        count, devices = lanes.count.shape[0], jax.device_count()
+        count, devices = runs.count.shape[0], jax.device_count()
         if devices == 1 or count == 1:
-            return _advance(self, lanes, chunk)
+            return _advance(self, runs, chunk)
         spread = -(-count // devices) * devices
         padded, own = jax.tree.map(
             lambda leaf: jnp.concatenate([leaf, jnp.repeat(leaf[:1], spread - count, axis=0)]),
-            (lanes, self.own()),
+            (runs, self.own()),
         )
         status = jnp.where(jnp.arange(spread) < count, padded.status, DIVERGED)
         padded = eqx.tree_at(lambda tree: tree.status, padded, status)
         moved = _advance_spread(self.of(own), padded, chunk)
         return jax.tree.map(lambda leaf: leaf[:count], moved)
 
-    def program(self, lanes: Lanes) -> str:
+    def program(self, runs: RunStates) -> str:
         """The text of what `advance` does on one device: optimisers and observables are in it."""
-        return _advance.lower(self, lanes, jnp.zeros((2, STOPS), lanes.count.dtype)).as_text()
+        return _advance.lower(self, runs, jnp.zeros((2, STOPS), runs.count.dtype)).as_text()
 
-    def restrict(self, left: np.ndarray) -> "Stepper":
+    def restrict(self, left: np.ndarray) -> "BatchStep":
         """For these of the runs alone."""
         return self.of(jax.tree.map(lambda leaf: leaf[left], self.own()))
 
@@ -112,7 +114,7 @@ class Stepper(eqx.Module):
         """What every run has for itself, along the first axis: its data, its rate."""
         return (self.objective if self.many else None, self.rates)
 
-    def of(self, own: tuple[Any, Any]) -> "Stepper":
+    def of(self, own: tuple[Any, Any]) -> "BatchStep":
         """For other runs, or a single one: those to whom this belongs."""
         data, rates = own
         objective = data if self.many else self.objective
@@ -146,16 +148,16 @@ def next_chunk(marks: np.ndarray, position: int, now: int, budget: int) -> tuple
 
 
 @eqx.filter_jit
-def _initialise(stepper: Stepper, parameters: Any) -> Lanes:
+def _initialise(batch_step: BatchStep, parameters: Any) -> RunStates:
     def one(run: tuple[Any, Any]) -> tuple[Any, Any]:
         own, values = run
-        single = stepper.of(own)
+        single = batch_step.of(own)
         return single.transformation().init(values), single.objective.loss_and_gradient(values)
 
     # One after the other on every device: a batched product may add in another order.
-    state, (loss, gradient) = _each(one, (stepper.own(), parameters), "map")
+    state, (loss, gradient) = _each(one, (batch_step.own(), parameters), "map")
     count = loss.shape[0]
-    return Lanes(
+    return RunStates(
         parameters=parameters,
         optimizer_state=state,
         count=jnp.zeros(count, jax.dtypes.canonicalize_dtype(jnp.int64)),
@@ -166,11 +168,11 @@ def _initialise(stepper: Stepper, parameters: Any) -> Lanes:
 
 
 @eqx.filter_jit
-def _advance_spread(stepper: Stepper, lanes: Lanes, chunk: Array) -> tuple[Lanes, Any]:
+def _advance_spread(batch_step: BatchStep, runs: RunStates, chunk: Array) -> tuple[RunStates, Any]:
     runs, all_alike = PartitionSpec("runs"), PartitionSpec()
-    arrays, rest = eqx.partition(stepper.of((None, None)), eqx.is_array)
+    arrays, rest = eqx.partition(batch_step.of((None, None)), eqx.is_array)
 
-    def part(own: Any, shared: Any, some: Lanes, stops: Array) -> Any:
+    def part(own: Any, shared: Any, some: RunStates, stops: Array) -> Any:
         return _through(eqx.combine(shared, rest).of(own), some, stops)
 
     return jax.shard_map(
@@ -179,20 +181,20 @@ def _advance_spread(stepper: Stepper, lanes: Lanes, chunk: Array) -> tuple[Lanes
         in_specs=(runs, all_alike, runs, all_alike),
         out_specs=runs,
         check_vma=False,
-    )(stepper.own(), arrays, lanes, chunk)
+    )(batch_step.own(), arrays, runs, chunk)
 
 
 @eqx.filter_jit
-def _advance(stepper: Stepper, lanes: Lanes, chunk: Array) -> tuple[Lanes, Any]:
-    return _through(stepper, lanes, chunk)
+def _advance(batch_step: BatchStep, runs: RunStates, chunk: Array) -> tuple[RunStates, Any]:
+    return _through(batch_step, runs, chunk)
 
 
-def _through(stepper: Stepper, lanes: Lanes, chunk: Array) -> tuple[Lanes, Any]:
-    def one(run: tuple[Any, Lanes]) -> tuple[Lanes, Any]:
-        own, lane = run
-        return _one(stepper.of(own), lane, chunk)
+def _through(batch_step: BatchStep, runs: RunStates, chunk: Array) -> tuple[RunStates, Any]:
+    def one(run: tuple[Any, RunStates]) -> tuple[RunStates, Any]:
+        own, state = run
+        return _one(batch_step.of(own), state, chunk)
 
-    return _each(one, (stepper.own(), lanes), stepper.mode)
+    return _each(one, (batch_step.own(), runs), batch_step.mode)
 
 
 def _each(function: Callable[[Any], Any], batch: Any, mode: Mode) -> Any:
@@ -203,15 +205,22 @@ def _each(function: Callable[[Any], Any], batch: Any, mode: Mode) -> Any:
     return jax.lax.map(function, batch) if mode == "map" else jax.vmap(function)(batch)
 
 
-def _one(stepper: Stepper, lane: Lanes, chunk: Array) -> tuple[Lanes, Any]:
+def _one(batch_step: BatchStep, run: RunStates, chunk: Array) -> tuple[RunStates, Any]:
     """One run through a chunk."""
-    objective, stop_loss = stepper.objective, stepper.stop_loss
+    objective, stop_loss = batch_step.objective, batch_step.stop_loss
     # Value and gradient are at hand for those that ask for more (L-BFGS, Polyak's rule); where
     # none does, the compiler leaves the penalty's value out.
-    update = optax.with_extra_args_support(stepper.transformation()).update
+    update = optax.with_extra_args_support(batch_step.transformation()).update
 
-    def status_of(loss: Array) -> Array:
-        status = jnp.where(loss <= stop_loss, LOSS, RUNNING)
+    def small(gradient: Any) -> Array | bool:
+        if batch_step.stop_gradient is None:
+            return False
+        squares = [jnp.sum(g**2) for g in gradient]
+        return jnp.sum(jnp.stack(squares)) <= batch_step.stop_gradient**2
+
+    def status_of(loss: Array, gradient: Any) -> Array:
+        status = jnp.where(small(gradient), GRADIENT, RUNNING)
+        status = jnp.where(loss <= stop_loss, LOSS, status)
         return jnp.where(loss < jnp.inf, status, DIVERGED).astype(jnp.int32)
 
     def to_stop(carry: Any, stop: Array) -> tuple[Any, Any]:
@@ -220,8 +229,9 @@ def _one(stepper: Stepper, lane: Lanes, chunk: Array) -> tuple[Lanes, Any]:
         alive = status == RUNNING
 
         def going(inner: Any) -> Array:
-            count, loss = inner[:2]
-            return alive & (count < mark) & (loss > stop_loss) & (loss < jnp.inf)
+            count, loss, gradient = inner[:3]
+            above = (loss > stop_loss) & ~jnp.asarray(small(gradient))
+            return alive & (count < mark) & above & (loss < jnp.inf)
 
         def body(inner: Any) -> Any:
             count, loss, gradient, parameters, state = inner
@@ -235,13 +245,13 @@ def _one(stepper: Stepper, lane: Lanes, chunk: Array) -> tuple[Lanes, Any]:
             return count + 1, loss, gradient, parameters, state
 
         inner = jax.lax.while_loop(going, body, carry[:-1])
-        count, loss, _, parameters, _ = inner
-        status = jnp.where(alive, status_of(loss), status)
+        count, loss, gradient, parameters, _ = inner
+        status = jnp.where(alive, status_of(loss, gradient), status)
         valid = alive & ((recorded == 1) | (status != RUNNING))
-        view = State(FactorChart(objective), parameters)
+        view = State(FactorsView(objective), parameters)
 
         def observe(_: Any) -> Any:
-            return {name: function(view) for name, function in stepper.pairs}
+            return {name: function(view) for name, function in batch_step.pairs}
 
         def nothing(_: Any) -> Any:
             shapes = jax.eval_shape(observe, None)
@@ -253,13 +263,13 @@ def _one(stepper: Stepper, lane: Lanes, chunk: Array) -> tuple[Lanes, Any]:
     # The carry holds loss and gradient at the current parameters: each iteration evaluates once,
     # and the stop is decided before the update.
     carry = (
-        lane.count,
-        lane.loss,
-        lane.gradient,
-        lane.parameters,
-        lane.optimizer_state,
-        lane.status,
+        run.count,
+        run.loss,
+        run.gradient,
+        run.parameters,
+        run.optimizer_state,
+        run.status,
     )
     carry, found = jax.lax.scan(to_stop, carry, chunk.T)
     count, loss, gradient, parameters, state, status = carry
-    return Lanes(parameters, state, count, loss, gradient, status), found
+    return RunStates(parameters, state, count, loss, gradient, status), found

@@ -5,7 +5,7 @@ iterations asked for, and Python is entered only between chunks, to show progres
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,63 +13,54 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from gradflow._util.options import takes_options
 from gradflow._util.progress import DescentProgress
 from gradflow._util.provenance import describe, describe_function, fingerprint, provenance
-from gradflow._util.validate import finite_array, positive, same_float_dtype, whole
-from gradflow.descent.batch import _Batch
-from gradflow.descent.checkpoint import Checkpoint, Keeper
+from gradflow._util.validate import positive, same_float_dtype
+from gradflow.descent.batch import Batch
+from gradflow.descent.checkpoint import Keeper
 from gradflow.descent.loop import (
     DIVERGED,
+    GRADIENT,
     LOSS,
     RUNNING,
+    BatchStep,
     Mode,
     Optimizer,
-    Stepper,
 )
+from gradflow.descent.options import DescentOptions
 from gradflow.factorizations.base import Factors
 from gradflow.objective import Objective
-from gradflow.observables import Observe, default_observables, resolve
-from gradflow.trajectory import Outcome, Trajectory, named_arrays, named_observables
+from gradflow.observables import default_observables, resolve
+from gradflow.start import Start, as_factors
+from gradflow.trajectory import Outcome, Trajectory, named_factors, named_observables
 
 _OUTCOMES = {
     RUNNING: Outcome.OUT_OF_STEPS,
     LOSS: Outcome.REACHED_LOSS,
+    GRADIENT: Outcome.REACHED_GRADIENT_NORM,
     DIVERGED: Outcome.DIVERGED,
 }
-Progress = bool | Callable[[int, float], None]
 
 
+@takes_options(DescentOptions, renamed={"steps": "max_steps"})
 def run_descent(
-    objective: Objective,
-    start: Factors,
-    optimizer: Optimizer,
-    *,
-    steps: int,
-    learning_rate: float | None = None,
-    stop_loss: float | None = None,
-    record: Any = None,
-    observe: Observe | None = None,
-    progress: Progress = False,
-    checkpoint: Checkpoint | None = None,
+    objective: Objective, start: Start, optimizer: Optimizer, options: DescentOptions
 ) -> Trajectory:
-    """Run an optax optimiser from a start until a stopping loss or a number of iterations.
+    """Run an optax optimiser from a start until a stop or a number of iterations.
 
     Args:
       objective: the problem and its factorisation, in the precision of the run.
-      start: the factors W_1, ..., W_N, in the same precision.
+      start: the factors W_1, ..., W_N, in the same precision; or a matrix W, which stands for
+        balanced factors of it; or a trajectory's `final`.
       optimizer: an optax transformation, or, with `learning_rate`, a function that makes one from a
         rate, such as `optax.sgd`: then another rate does not compile again.
-      steps: the number of iterations allowed.
-      learning_rate: the rate handed to `optimizer`.
-      stop_loss: stop at the first iteration whose loss is at most this.
-      record: iterations to record, rising; by default about 20 a decade. The first and the last are
-        always recorded.
-      observe: names from `gradflow.observables`, or a dictionary of functions of a `State`.
-      progress: show a bar with iteration and loss; or a function that is told both now and then.
-      checkpoint: keep the run's state in a file and go on from there after a kill.
+      options: the fields of `DescentOptions`, as keywords.
 
     Returns:
       A `Trajectory` whose times are iterations, with the parameters before that iteration's update.
+      Its stats: steps (iterations), rejected (0), end (the last iteration), seconds (of the whole
+      batch).
 
     Raises:
       ValueError: on mixed precisions, wrong shapes, steps or rates out of range, a checkpoint that
@@ -77,45 +68,35 @@ def run_descent(
 
     Example:
       >>> import gradflow as gf, optax
-      >>> problem = gf.norm_blowup()
+      >>> problem = gf.synthetic.norm_blowup()
       >>> objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth=3))
-      >>> start = gf.identity_factors((2, 2, 2, 2), 1e-2)
+      >>> start = objective.factorization.identity(1e-2)
       >>> run = run_descent(
-      ...     objective, start, optax.sgd, learning_rate=0.1, steps=5000, stop_loss=1e-2
+      ...     objective, start, optax.sgd, learning_rate=0.1, max_steps=5000, stop_loss=1e-2
       ... )
       >>> run.outcome.name, bool(run["loss"][-1] <= 1e-2)
       ('REACHED_LOSS', True)
     """
-    return _run([objective], [start], optimizer, [learning_rate], steps, stop_loss, record, observe,
-                progress, checkpoint)[0]  # fmt: skip
+    return _run([objective], [start], optimizer, [options.learning_rate], options)[0]
 
 
+@takes_options(
+    DescentOptions, renamed={"steps": "max_steps", "learning_rates": "learning_rate"}
+)
 def run_descents(
     objectives: Objective | Sequence[Objective],
-    starts: list[Factors],
+    starts: Sequence[Start],
     optimizer: Optimizer,
-    *,
-    steps: int,
-    learning_rates: Any = None,
-    stop_loss: float | None = None,
-    record: Any = None,
-    observe: Observe | None = None,
-    progress: Progress = False,
-    checkpoint: Checkpoint | None = None,
+    options: DescentOptions,
 ) -> list[Trajectory]:
     """Run a batch of descents of one shape in one compiled call: seeds, scales, learning rates.
 
     Args:
       objectives: one for all, or one a run; problems of one kind, shape and number of observations.
-      starts: one tuple of factors a run.
+      starts: one a run, as for `run_descent`.
       optimizer: as for `run_descent`.
-      steps: the number of iterations allowed.
-      learning_rates: one a run, or a single number for all.
-      stop_loss: as for `run_descent`; each run stops by itself.
-      record: as for `run_descent`.
-      observe: as for `run_descent`.
-      progress: as for `run_descent`; the loss shown is the largest.
-      checkpoint: as for `run_descent`, one file for all.
+      options: as for `run_descent`, for all; `learning_rate` may be one a run, and the loss that
+        `progress` shows is the largest.
 
     Returns:
       One `Trajectory` a run: what `run_descent` gives, to the last bit on a CPU, where the runs of
@@ -127,26 +108,25 @@ def run_descents(
 
     Example:
       >>> import gradflow as gf, optax
-      >>> objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
-      >>> starts = [gf.identity_factors((2, 2, 2), scale) for scale in (0.1, 0.01)]
-      >>> runs = run_descents(objective, starts, optax.sgd, learning_rates=[0.1, 0.05], steps=100)
+      >>> objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+      >>> starts = [objective.factorization.identity(scale) for scale in (0.1, 0.01)]
+      >>> runs = run_descents(objective, starts, optax.sgd, learning_rate=[0.1, 0.05], max_steps=9)
       >>> [run.config["learning_rate"] for run in runs]
       [0.1, 0.05]
     """
     starts = list(starts)
     if not starts:
         raise ValueError("There is no start at all; give at least one tuple of factors.")
+    given = options.learning_rate
     rates = np.broadcast_to(
-        np.asarray(learning_rates, dtype=object),
-        (len(starts),) if np.ndim(learning_rates) == 0 else np.shape(learning_rates),
+        np.asarray(given, dtype=object), (len(starts),) if np.ndim(given) == 0 else np.shape(given)
     ).tolist()
     if len(rates) != len(starts):
         raise ValueError(f"There are {len(starts)} starts but {len(rates)} learning rates.")
     many = [objectives] * len(starts) if isinstance(objectives, Objective) else list(objectives)
     if len(many) != len(starts):
         raise ValueError(f"There are {len(starts)} starts but {len(many)} objectives.")
-    return _run(many, starts, optimizer, rates, steps, stop_loss, record, observe, progress,
-                checkpoint)  # fmt: skip
+    return _run(many, starts, optimizer, rates, options)
 
 
 def _run(
@@ -154,32 +134,24 @@ def _run(
     starts: list[Any],
     optimizer: Optimizer,
     rates: list[float | None],
-    steps: int,
-    stop_loss: float | None,
-    record: Any,
-    observe: Observe | None,
-    progress: Progress,
-    checkpoint: Checkpoint | None,
+    options: DescentOptions,
 ) -> list[Trajectory]:
-    checked = [
-        one.factorization.check([finite_array(f"start[{k}]", f) for k, f in enumerate(start)])
-        for one, start in zip(objectives, starts, strict=True)
-    ]
+    options.check()
+    checked = [as_factors(one, start) for one, start in zip(objectives, starts, strict=True)]
     dtype = same_float_dtype(objective=objectives, start=checked)
-    steps = whole("steps", steps)
-    if stop_loss is not None:
-        positive("stop_loss", stop_loss)
     _check_optimizer(optimizer, rates)
+    observe, steps = options.observe, int(options.max_steps)
     pairs = resolve(default_observables(objectives[0].problem) if observe is None else observe)
-    marks = _marks(record, int(steps))
+    marks = _marks(options.record, steps)
     configs = [
         {
             "kind": "descent",
             "objective": describe(one),
             "optimizer": describe_function(optimizer),
             "learning_rate": rate,
-            "steps": int(steps),
-            "stop_loss": stop_loss,
+            "max_steps": steps,
+            "stop_loss": options.stop_loss,
+            "stop_gradient": options.stop_gradient,
             "dtype": str(dtype),
             "observe": [name for name, _ in pairs],
             **provenance(),
@@ -188,18 +160,19 @@ def _run(
     ]
     objective, many = _together(objectives)
     speeds = None if rates[0] is None else jnp.asarray(np.asarray(rates, float), dtype)
-    target = jnp.asarray(-np.inf if stop_loss is None else stop_loss, dtype)
+    target = jnp.asarray(-np.inf if options.stop_loss is None else options.stop_loss, dtype)
+    least = None if options.stop_gradient is None else jnp.asarray(options.stop_gradient, dtype)
     mode: Mode = "map" if jax.default_backend() == "cpu" else "vmap"
-    stepper = Stepper(objective, many, optimizer, speeds, pairs, target, mode)
+    batch_step = BatchStep(objective, many, optimizer, speeds, pairs, target, least, mode)
     parameters = jax.tree.map(lambda *leaves: jnp.stack(leaves), *checked)
-    lanes = stepper.initialise(parameters)
+    runs = batch_step.initialise(parameters)
     key = None
-    if checkpoint is not None:
-        numbers = fingerprint((parameters, speeds, target))
-        key = [configs, marks.tolist(), numbers, stepper.program(lanes)]
-    batch = _Batch(stepper, lanes)
-    with DescentProgress(progress, int(steps)) as bar:
-        batch.run(marks, Keeper(checkpoint, key), bar)
+    if options.checkpoint is not None:
+        numbers = fingerprint((parameters, speeds, target, least))
+        key = [configs, marks.tolist(), numbers, batch_step.program(runs)]
+    batch = Batch(batch_step, runs)
+    with DescentProgress(options.progress, steps) as bar:
+        batch.run(marks, Keeper(options.checkpoint, key), bar)
     return [_trajectory(batch, k, checked[k], configs[k]) for k in range(len(starts))]
 
 
@@ -256,15 +229,20 @@ def _marks(record: Any, steps: int) -> np.ndarray:
     return np.concatenate([[0], wanted, [steps]]).astype(np.int64)
 
 
-def _trajectory(batch: _Batch, k: int, start: Factors, config: dict[str, Any]) -> Trajectory:
-    lane = batch.ended[k]
+def _trajectory(batch: Batch, k: int, start: Factors, config: dict[str, Any]) -> Trajectory:
+    run = batch.ended[k]
     counts, seen = jax.tree.map(lambda *parts: np.concatenate(parts), *batch.records[k])
     return Trajectory(
         times=counts,
         observables=named_observables(config["observe"], seen),
-        final=named_arrays(tuple(lane.parameters)),
-        initial=named_arrays(start),
-        outcome=_OUTCOMES[int(lane.status)],
-        stats={"iterations": int(lane.count), "seconds_of_batch": batch.seconds},
+        final=named_factors(run.parameters),
+        initial=named_factors(start),
+        outcome=_OUTCOMES[int(run.status)],
+        stats={
+            "steps": int(run.count),
+            "rejected": 0,
+            "end": int(run.count),
+            "seconds": batch.seconds,
+        },
         config=json.loads(json.dumps(config, default=str)),
     )

@@ -24,7 +24,7 @@ def _flow():
 @pytest.fixture(scope="module", name="descent")
 def _descent():
     return gf.run_descent(
-        OBJECTIVE, FACTORS, optax.sgd, learning_rate=0.1, steps=20, observe=["product"]
+        OBJECTIVE, FACTORS, optax.sgd, learning_rate=0.1, max_steps=20, observe=["product"]
     )
 
 

@@ -52,7 +52,7 @@ def record_window(objective: gf.Objective, start: Any, centre: float, half: floa
     times = centre * (1 + half * np.cos(angles))
     tight, coarse = (
         gf.solve_flow(
-            objective, start, coordinates="factors", horizon=float(times[-1]), times=times,
+            objective, start, coordinates="factors", horizon=float(times[-1]), record=times,
             rtol=rtol, observe=("loss", "product"),
         )
         for rtol in (1e-12, 1e-10)
@@ -91,7 +91,7 @@ def block_problem(
     objective = gf.Objective(gf.MatrixSensing(measured, labels), model)
     run = gf.solve_flow(
         objective, gf.balanced_factors(w, model.sizes), coordinates="factors",
-        horizon=4.0, times=np.geomspace(0.02, 4.0, 2 * DEGREE + 1), observe=("loss", "product"),
+        horizon=4.0, record=np.geomspace(0.02, 4.0, 2 * DEGREE + 1), observe=("loss", "product"),
     )  # fmt: skip
     values = np.linalg.svd(run["product"][1:], compute_uv=False)
     gaps = values[:, :-1] - values[:, 1:]

@@ -48,7 +48,7 @@ def _eigenvalue_case(objective: gf.Objective, depth: int, alpha: float) -> Case:
     coarse, tight = (
         gf.solve_flow(
             objective, start, coordinates="factors", stop_loss=0.03, horizon=1e4, rtol=rtol,
-            times=np.geomspace(0.05, 1e3, 40), observe=("loss", "product"),
+            record=np.geomspace(0.05, 1e3, 40), observe=("loss", "product"),
         )
         for rtol in (1e-9, 1e-11)
     )  # fmt: skip
@@ -241,7 +241,7 @@ def _square_flows(settings: Settings, factor: float) -> Iterator[Case]:
         coarse, tight = (
             gf.solve_flow(
                 objective, start, coordinates="factors", stop_loss=0.01, horizon=1e3, rtol=rtol,
-                times=np.geomspace(0.05, 900, 40), observe=("loss", "product", "singular_values"),
+                record=np.geomspace(0.05, 900, 40), observe=("loss", "product", "singular_values"),
             )
             for rtol in (1e-8, 1e-10)
         )  # fmt: skip
@@ -296,7 +296,7 @@ def _rectangular_flows(settings: Settings) -> Iterator[Case]:
                 gf.solve_flow(
                     gf.Objective(gf.norm_blowup(shape=shape), model),
                     gf.balanced_factors(jnp.asarray(w), model.sizes),
-                    coordinates="factors", horizon=10.0, times=times, rtol=rtol,
+                    coordinates="factors", horizon=10.0, record=times, rtol=rtol,
                     observe=("product",),
                 )["product"]
             )  # fmt: skip

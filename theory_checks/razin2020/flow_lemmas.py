@@ -162,7 +162,7 @@ def lem3(settings: Settings, sign: float = -1.0) -> Iterator[Case]:
         depth = len(start)
         runs_at = [
             gf.solve_flow(
-                objective, start, horizon=20.0, times=[0.3, 1.0, 3.0, 8.0, 20.0], rtol=rtol,
+                objective, start, horizon=20.0, record=[0.3, 1.0, 3.0, 8.0, 20.0], rtol=rtol,
                 observe=("loss", "factors"), solver=runs.FINE,
             )
             for rtol in (1e-8, 1e-10)

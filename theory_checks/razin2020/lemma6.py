@@ -42,7 +42,7 @@ def lem6(settings: Settings, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[Ca
             coarse, tight = (
                 gf.solve_flow(
                     objective, start, stop_loss=0.03, horizon=1e4, rtol=rtol,
-                    times=np.geomspace(0.05, 1e3, 30), observe=("loss", "product"),
+                    record=np.geomspace(0.05, 1e3, 30), observe=("loss", "product"),
                     solver=runs.FINE,
                 )
                 for rtol in (1e-9, 1e-11)

@@ -119,7 +119,7 @@ def _pairs(seed: int, full: bool) -> tuple[tuple[str, int, float, np.ndarray, An
         for rtol in (1e-8, 1e-10):
             flows = [
                 gf.solve_flow(
-                    objective, start, coordinates="factors", horizon=6.0, times=times, rtol=rtol,
+                    objective, start, coordinates="factors", horizon=6.0, record=times, rtol=rtol,
                     observe=("factors",),
                 )
                 for start in (first, second)

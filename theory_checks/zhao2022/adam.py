@@ -86,7 +86,7 @@ def model_cases(
         spread = tuple(v + 1e-2 for v in gf.sampled_variance(objective, factors, 4))
         chart = gf.adam_chart(objective, factors, spread)
         flow = gf.solve_flow(
-            objective, factors, coordinates=chart, horizon=0.3, times=[0.01, 0.1, 0.3],
+            objective, factors, coordinates=chart, horizon=0.3, record=[0.01, 0.1, 0.3],
             rtol=1e-5, observe=("loss", "factors"),
         )  # fmt: skip
         errors = []

@@ -154,7 +154,7 @@ def _descent_cases(settings: Settings, goal: str, scale: float = 1.0) -> Iterato
             objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, 1))
             steps = 400 if top < 1.5 else 20000
             run = gf.run_descent(
-                objective, (jnp.asarray(start),), optax.sgd, learning_rate=rate, steps=steps,
+                objective, (jnp.asarray(start),), optax.sgd, learning_rate=rate, max_steps=steps,
                 record=[steps - 1], observe=("loss", "product"),
             )  # fmt: skip
             end = run["product"][-1]

@@ -112,7 +112,7 @@ def record_clusters(
         start,
         coordinates=coordinates,
         horizon=float(times[-1]) * (1 + width),
-        times=times,
+        record=times,
         rtol=rtol,
         observe=observe,
         solver=FINE if in_factors and entries <= _SMALL else "auto",

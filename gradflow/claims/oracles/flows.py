@@ -63,7 +63,7 @@ def blowup(
         coordinates="logdet",
         stop_loss=stop_loss,
         rtol=rtol,
-        times=rise if dense else None,
+        record=rise if dense else None,
         observe=("loss", "product", "singular_values", "log_abs_det", "det_sign"),
     )
 

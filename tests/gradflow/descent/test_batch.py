@@ -52,7 +52,7 @@ def assert_same(run, other, **tolerance):
 @pytest.mark.parametrize("objectives", [OBJECTIVE, OBJECTIVES[:3]], ids=["one", "one a run"])
 def test_a_batch_equals_single_runs(objectives, rates):
     asked = {**ASKED, "steps": 300, "record": [1, 10, 100]}
-    batch = gf.run_descents(objectives, STARTS[:3], optax.sgd, learning_rates=rates, **asked)
+    batch = gf.run_descents(objectives, STARTS[:3], optax.sgd, learning_rate=rates, **asked)
     assert len(batch) == 3
     each_rate = rates if isinstance(rates, list) else [rates] * 3
     each_objective = objectives if isinstance(objectives, list) else [objectives] * 3
@@ -84,7 +84,7 @@ def test_a_batch_of_objectives_of_larger_sizes_equals_single_runs(shape, depth, 
     objectives = [gf.Objective(problem, model, penalty) for problem in problems]
     starts = [gf.gaussian_factors(key, model.sizes, std=0.5 / shape[0] ** 0.5) for key in keys]
     asked = {"steps": 60, "record": [1, 10], "observe": ["loss", "product", "gradient_norm"]}
-    batch = gf.run_descents(objectives, starts, rule, learning_rates=0.05, **asked)
+    batch = gf.run_descents(objectives, starts, rule, learning_rate=0.05, **asked)
     for run, objective, start in zip(batch, objectives, starts, strict=True):
         assert_same(run, gf.run_descent(objective, start, rule, learning_rate=0.05, **asked))
 
@@ -92,7 +92,7 @@ def test_a_batch_of_objectives_of_larger_sizes_equals_single_runs(shape, depth, 
 def test_a_batch_goes_on_after_one_of_its_runs_diverged():
     asked = {"steps": 300, "record": [299], "observe": ["loss", "product"]}
     bad, good, _ = gf.run_descents(
-        OBJECTIVE, [START] * 3, optax.sgd, learning_rates=[5.0, 0.05, 0.05], **asked
+        OBJECTIVE, [START] * 3, optax.sgd, learning_rate=[5.0, 0.05, 0.05], **asked
     )
     assert bad.outcome is Outcome.DIVERGED
     assert good.outcome is Outcome.OUT_OF_STEPS
@@ -108,14 +108,14 @@ def test_a_batch_takes_a_made_optimizer():
 
 def test_a_batch_of_one():
     asked = {**ASKED, "steps": 20}
-    (run,) = gf.run_descents([OBJECTIVE], [START], optax.sgd, learning_rates=[0.05], **asked)
+    (run,) = gf.run_descents([OBJECTIVE], [START], optax.sgd, learning_rate=[0.05], **asked)
     assert_same(run, gf.run_descent(OBJECTIVE, START, optax.sgd, learning_rate=0.05, **asked))
 
 
 def test_runs_that_go_one_after_the_other_stay_together(monkeypatch):
     """There one that is done costs nothing, and other numbers would be other programs."""
     lanes = watch_lanes(monkeypatch)
-    gf.run_descents(OBJECTIVES, STARTS, optax.sgd, learning_rates=RATES, **ASKED)
+    gf.run_descents(OBJECTIVES, STARTS, optax.sgd, learning_rate=RATES, **ASKED)
     assert len(lanes) > 1
     assert set(lanes) == {6}
 
@@ -131,7 +131,7 @@ def test_runs_that_go_one_after_the_other_stay_together(monkeypatch):
 def test_side_by_side_is_one_after_the_other_to_rounding(objectives, record, monkeypatch):
     def run():
         return gf.run_descents(
-            objectives, STARTS, optax.sgd, learning_rates=RATES, record=record, **ASKED
+            objectives, STARTS, optax.sgd, learning_rate=RATES, record=record, **ASKED
         )
 
     one_by_one = run()
@@ -164,7 +164,7 @@ def six_runs():
             in_mode(patch, mode)
             for name, objectives in [("one", OBJECTIVE), ("six", OBJECTIVES)]:
                 runs[f"{name} {mode}"] = gf.run_descents(
-                    objectives, STARTS, optax.sgd, learning_rates=RATES, record=[7], **ASKED
+                    objectives, STARTS, optax.sgd, learning_rate=RATES, record=[7], **ASKED
                 )
     return runs
 
@@ -213,7 +213,7 @@ def test_four_devices_do_six_runs_as_one_does(tmp_path):
 
 
 def refused(starts, rates=0.1, objectives=OBJECTIVE):
-    return lambda: gf.run_descents(objectives, starts, optax.sgd, steps=10, learning_rates=rates)
+    return lambda: gf.run_descents(objectives, starts, optax.sgd, max_steps=10, learning_rate=rates)
 
 
 def unlike(problem, model=MODEL, penalty=None):

@@ -180,7 +180,7 @@ def descend_together(**asked):
         for x in (1.0, 0.8, 0.6, 0.4)
     ]
     return gf.run_descents(
-        objectives, starts, optax.sgd, learning_rates=RATES, steps=300, stop_loss=0.05,
+        objectives, starts, optax.sgd, learning_rate=RATES, max_steps=300, stop_loss=0.05,
         observe=OBSERVE, **asked,
     )  # fmt: skip
 

@@ -98,7 +98,7 @@ def test_two_hundred_iterations_agree_with_a_loop_in_numpy(name):
     optimizer, rate, rule = RUNS[name]
     record = np.arange(0, 200, 7)
     run = gf.run_descent(
-        OBJECTIVE, START, optimizer, learning_rate=rate, steps=200, record=record, observe=OBSERVE
+        OBJECTIVE, START, optimizer, learning_rate=rate, max_steps=200, record=record, observe=OBSERVE
     )
     wanted = numpy_run(rule, 200)
     np.testing.assert_array_equal(run.times, [*record, 200])
@@ -119,7 +119,7 @@ def test_depth_one_is_plain_regression():
     best = np.array([[1.0], [-2.0]])
     objective = gf.Objective(gf.LeastSquares(x, x @ best, loss="sum"), gf.MatrixProduct((1, 2)))
     run = gf.run_descent(
-        objective, (np.zeros((2, 1)),), optax.sgd, learning_rate=0.1, steps=50, observe=["product"]
+        objective, (np.zeros((2, 1)),), optax.sgd, learning_rate=0.1, max_steps=50, observe=["product"]
     )
     power = np.linalg.matrix_power(np.eye(2) - 0.2 * x.T @ x, 50)
     np.testing.assert_allclose(run.final["W_1"], best - power @ best, atol=1e-13)
@@ -136,7 +136,7 @@ def test_a_tensor_descends():
         start,
         optax.sgd,
         learning_rate=0.1,
-        steps=20,
+        max_steps=20,
         record=range(20),
         observe=["factors"],
     )
@@ -150,13 +150,13 @@ def test_a_tensor_descends():
 def test_gradient_descent_tends_to_the_flow_at_first_order():
     end = 2.0
     flow = gf.solve_flow(
-        OBJECTIVE, START, times=[end], horizon=end, observe=["product"], rtol=1e-11
+        OBJECTIVE, START, record=[end], horizon=end, observe=["product"], rtol=1e-11
     )
     rates = end / np.array([100, 200, 400, 800])
     errors = []
     for rate in rates:
         run = gf.run_descent(
-            OBJECTIVE, START, optax.sgd, learning_rate=rate, steps=round(end / rate), record=[1],
+            OBJECTIVE, START, optax.sgd, learning_rate=rate, max_steps=round(end / rate), record=[1],
             observe=OBSERVE,
         )  # fmt: skip
         errors.append(np.linalg.norm(run["product"][-1] - flow["product"][-1]))
@@ -166,14 +166,14 @@ def test_gradient_descent_tends_to_the_flow_at_first_order():
 
 @pytest.mark.parametrize("optimizer", [optax.lbfgs(), optax.polyak_sgd()], ids=["lbfgs", "polyak"])
 def test_optimizers_that_ask_for_the_loss_get_it(optimizer):
-    run = gf.run_descent(OBJECTIVE, START, optimizer, steps=300, stop_loss=1e-3, observe=OBSERVE)
+    run = gf.run_descent(OBJECTIVE, START, optimizer, max_steps=300, stop_loss=1e-3, observe=OBSERVE)
     assert run.outcome is Outcome.REACHED_LOSS
 
 
 def test_the_polyak_rule_uses_the_current_loss():
     """Its first rate is loss / |gradient|^2."""
     run = gf.run_descent(
-        OBJECTIVE, START, optax.polyak_sgd(max_learning_rate=100.0), steps=1, observe=OBSERVE
+        OBJECTIVE, START, optax.polyak_sgd(max_learning_rate=100.0), max_steps=1, observe=OBSERVE
     )
     factors = [np.asarray(f) for f in START]
     gradients = numpy_gradients(factors)
@@ -191,7 +191,7 @@ def test_it_stops_at_the_very_iteration(target):
     assert 0 < first < 400
     # The wanted iteration is between records.
     run = gf.run_descent(
-        OBJECTIVE, START, optax.sgd, learning_rate=0.05, steps=400, stop_loss=target,
+        OBJECTIVE, START, optax.sgd, learning_rate=0.05, max_steps=400, stop_loss=target,
         record=[1, 399], observe=OBSERVE,
     )  # fmt: skip
     assert run.outcome is Outcome.REACHED_LOSS
@@ -203,7 +203,7 @@ def test_it_stops_at_the_very_iteration(target):
 
 def test_it_stops_at_once_where_the_start_is_below_the_loss():
     run = gf.run_descent(
-        OBJECTIVE, START, optax.sgd, learning_rate=0.05, steps=400, stop_loss=1e3, observe=OBSERVE
+        OBJECTIVE, START, optax.sgd, learning_rate=0.05, max_steps=400, stop_loss=1e3, observe=OBSERVE
     )
     assert run.outcome is Outcome.REACHED_LOSS
     assert run.times.tolist() == [0]
@@ -216,7 +216,7 @@ def test_divergence_is_detected_at_its_iteration():
     first = int(np.argmax(~(losses < np.inf)))
     assert 1 < first < 30
     run = gf.run_descent(
-        OBJECTIVE, START, optax.sgd, learning_rate=5.0, steps=400, record=[399], observe=OBSERVE
+        OBJECTIVE, START, optax.sgd, learning_rate=5.0, max_steps=400, record=[399], observe=OBSERVE
     )
     assert run.outcome is Outcome.DIVERGED
     assert run.times.tolist() == [0, first]
@@ -224,7 +224,7 @@ def test_divergence_is_detected_at_its_iteration():
 
 
 def test_one_iteration():
-    run = gf.run_descent(OBJECTIVE, START, optax.sgd, learning_rate=0.05, steps=1, observe=OBSERVE)
+    run = gf.run_descent(OBJECTIVE, START, optax.sgd, learning_rate=0.05, max_steps=1, observe=OBSERVE)
     assert run.times.tolist() == [0, 1]
 
 
@@ -243,7 +243,7 @@ def test_one_iteration():
 )
 def test_what_is_asked_is_recorded_with_both_ends(record, wanted):
     run = gf.run_descent(
-        OBJECTIVE, START, optax.sgd, learning_rate=0.05, steps=100, record=record, observe=OBSERVE
+        OBJECTIVE, START, optax.sgd, learning_rate=0.05, max_steps=100, record=record, observe=OBSERVE
     )
     assert run.times.tolist() == wanted
     assert run["product"].shape == (len(wanted), 4, 3)
@@ -256,7 +256,7 @@ def test_records_do_not_change_the_run():
             START,
             optax.sgd,
             learning_rate=0.05,
-            steps=2000,
+            max_steps=2000,
             record=record,
             observe=OBSERVE,
         )
@@ -268,7 +268,7 @@ def test_records_do_not_change_the_run():
 
 def test_default_records_are_about_twenty_a_decade():
     run = gf.run_descent(
-        OBJECTIVE, START, optax.sgd, learning_rate=0.05, steps=2000, observe=OBSERVE
+        OBJECTIVE, START, optax.sgd, learning_rate=0.05, max_steps=2000, observe=OBSERVE
     )
     assert run.times[:9].tolist() == list(range(9))
     assert run.times[-1] == 2000
@@ -276,7 +276,7 @@ def test_default_records_are_about_twenty_a_decade():
 
 
 def test_default_observables_are_those_of_the_problem():
-    run = gf.run_descent(OBJECTIVE, START, optax.sgd, learning_rate=0.05, steps=5)
+    run = gf.run_descent(OBJECTIVE, START, optax.sgd, learning_rate=0.05, max_steps=5)
     wanted = ["loss", "gradient_norm", "singular_values", "effective_rank", "test_error"]
     assert list(run.observables) == [*wanted, "unobserved_entries"]
     assert run.config["observe"] == list(run.observables)
@@ -287,7 +287,7 @@ def test_default_observables_are_those_of_the_problem():
 
 def test_float32_stays_float32():
     objective, start = gf.astype((OBJECTIVE, START), jnp.float32)
-    run = gf.run_descent(objective, start, optax.adam, learning_rate=0.01, steps=200)
+    run = gf.run_descent(objective, start, optax.adam, learning_rate=0.01, max_steps=200)
     assert all(array.dtype == np.float32 for array in run.observables.values())
     assert all(array.dtype == np.float32 for array in run.final.values())
     assert run.config["dtype"] == "float32"
@@ -298,7 +298,7 @@ def test_float32_stays_float32():
 
 
 def test_other_rates_data_steps_and_records_do_not_compile_again():
-    gf.run_descent(OBJECTIVE, START, optax.sgd, learning_rate=0.05, steps=20, observe=OBSERVE)
+    gf.run_descent(OBJECTIVE, START, optax.sgd, learning_rate=0.05, max_steps=20, observe=OBSERVE)
     count = len(TRACED)
     assert count > 0
     other = gf.Objective(
@@ -315,13 +315,13 @@ def test_other_rates_data_steps_and_records_do_not_compile_again():
     ]:
         gf.run_descent(objective, START, optax.sgd, observe=OBSERVE, **asked)
     assert len(TRACED) == count
-    gf.run_descent(OBJECTIVE, START, optax.sgd(0.017), steps=20, observe=OBSERVE)
+    gf.run_descent(OBJECTIVE, START, optax.sgd(0.017), max_steps=20, observe=OBSERVE)
     assert len(TRACED) > count  # another optimizer is another program: the count does count
 
 
 def test_the_configuration_says_what_was_asked():
     config = gf.run_descent(
-        OBJECTIVE, START, optax.sgd, learning_rate=0.05, steps=20, stop_loss=1e-3, observe=OBSERVE
+        OBJECTIVE, START, optax.sgd, learning_rate=0.05, max_steps=20, stop_loss=1e-3, observe=OBSERVE
     ).config
     wanted = {"kind": "descent", "learning_rate": 0.05, "steps": 20, "stop_loss": 1e-3,
               "dtype": "float64", "optimizer": "sgd", "observe": ["loss", "product"]}  # fmt: skip
@@ -332,7 +332,7 @@ def test_the_configuration_says_what_was_asked():
 
 def test_progress_is_shown(capsys):
     gf.run_descent(
-        OBJECTIVE, START, optax.sgd, learning_rate=0.05, steps=20, observe=OBSERVE, progress=True
+        OBJECTIVE, START, optax.sgd, learning_rate=0.05, max_steps=20, observe=OBSERVE, progress=True
     )
     shown = capsys.readouterr().out
     assert "20/20" in shown

@@ -265,7 +265,7 @@ def test_full_batches_converge_to_the_sliding_solution(solver):
     for smoothing in smoothings:
         flow = gf.solve_flow(
             model, zero, coordinates=gf.adam_chart(model, zero, smoothing=smoothing),
-            times=times, horizon=1.5, solver=SOLVERS[solver], observe=["product"],
+            record=times, horizon=1.5, solver=SOLVERS[solver], observe=["product"],
         )  # fmt: skip
         assert flow.outcome is gf.Outcome.REACHED_HORIZON
         errors.append(np.abs(flow["product"] - wanted).max())

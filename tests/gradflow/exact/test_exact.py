@@ -27,7 +27,7 @@ def all_entries(target: Any, loss: Any = "half_sum") -> Any:
 
 def integrated(objective, start, times, observe, rtol=3e-13):
     return gf.solve_flow(
-        objective, start, times=times, horizon=float(times[-1]), rtol=rtol,
+        objective, start, record=times, horizon=float(times[-1]), rtol=rtol,
         coordinates="factors", observe=observe,
     )  # fmt: skip
 
@@ -322,7 +322,7 @@ def blowing_up(problem, w):
     seen = ("loss", "gradient_norm", "singular_values", "unobserved_entries", "log_abs_det")
     return gf.solve_flow(
         gf.Objective(problem, gf.MatrixProduct((2, 2, 2))), jnp.asarray(w), coordinates="logdet",
-        stop_loss=1e-7, rtol=1e-12, times=np.geomspace(1.0, 1e10, 121), observe=seen,
+        stop_loss=1e-7, rtol=1e-12, record=np.geomspace(1.0, 1e10, 121), observe=seen,
     )  # fmt: skip
 
 

@@ -418,7 +418,7 @@ def test_the_hand_over_agrees_with_scipy(make):
     start = normal_start(objective.factorization, 24)
     np.testing.assert_allclose(objective.loss(start), loss(start), rtol=1e-13)
     flow = gf.solve_flow(
-        objective, start, times=[5.0], horizon=5.0, observe=["product"], rtol=1e-9,
+        objective, start, record=[5.0], horizon=5.0, observe=["product"], rtol=1e-9,
         solver=gf.HandOver(),
     )  # fmt: skip
     wanted = by_scipy(loss, start, 5.0)

@@ -139,7 +139,7 @@ CASES = {
 def test_flow_agrees_with_scipy_at_several_times(name):
     objective, oracle, start = CASES[name]()
     flow = gf.solve_flow(
-        objective, start, times=TIMES, horizon=6.0, observe=["product"], rtol=1e-10
+        objective, start, record=TIMES, horizon=6.0, observe=["product"], rtol=1e-10
     )
     wanted = by_scipy(*oracle, start, TIMES)
     assert flow.outcome is Outcome.REACHED_HORIZON
@@ -160,7 +160,7 @@ def test_depth_one_regression_has_a_closed_form():
     x, y = np.asarray(objective.problem.inputs), np.asarray(objective.problem.targets)
     best = np.linalg.lstsq(x, y, rcond=None)[0]
     flow = gf.solve_flow(
-        objective, start, times=TIMES, horizon=6.0, observe=["product"], rtol=1e-10
+        objective, start, record=TIMES, horizon=6.0, observe=["product"], rtol=1e-10
     )
     for t, w in zip(flow.times, flow["product"], strict=True):
         wanted = best + scipy.linalg.expm(-2 * x.T @ x * t) @ (start[0] - best)
@@ -175,7 +175,7 @@ def test_a_scalar_of_depth_two_is_logistic(coordinates):
     )
     flow = gf.solve_flow(
         objective, np.array([[1e-3]]), coordinates=coordinates,
-        times=TIMES, horizon=6.0, observe=["product"], rtol=1e-10,
+        record=TIMES, horizon=6.0, observe=["product"], rtol=1e-10,
     )  # fmt: skip
     wanted = 2 / (1 + (2 / 1e-3 - 1) * np.exp(-4 * flow.times))
     # Errors of the start are amplified 2000 times on the way up.
@@ -194,7 +194,7 @@ def test_the_error_falls_with_the_tolerance(reference):
     errors = []
     for rtol in tolerances:
         flow = gf.solve_flow(
-            objective, start, times=TIMES, horizon=6.0, observe=["product"], rtol=float(rtol)
+            objective, start, record=TIMES, horizon=6.0, observe=["product"], rtol=float(rtol)
         )
         errors.append(np.max(np.abs(flow["product"][1:] - wanted)))
     assert np.all(np.diff(errors) < 0)
@@ -207,7 +207,7 @@ def test_the_error_falls_with_the_tolerance(reference):
 def test_an_implicit_solver_of_diffrax_works(reference):
     objective, _, start, wanted = reference
     flow = gf.solve_flow(
-        objective, start, times=TIMES, horizon=6.0, observe=["product"], rtol=1e-8,
+        objective, start, record=TIMES, horizon=6.0, observe=["product"], rtol=1e-8,
         solver=diffrax.Kvaerno5(),
     )  # fmt: skip
     np.testing.assert_allclose(flow["product"][1:], wanted, atol=1e-6)
@@ -221,7 +221,7 @@ def test_it_stops_at_the_loss_exactly_and_at_the_right_time(reference):
     objective, oracle, start, _ = reference
     target = 1e-2
     flow = gf.solve_flow(
-        objective, start, times=[*TIMES, 50.0], stop_loss=target, observe=["product"], rtol=1e-10
+        objective, start, record=[*TIMES, 50.0], stop_loss=target, observe=["product"], rtol=1e-10
     )
     assert flow.outcome is Outcome.REACHED_LOSS
     assert abs(flow["loss"][-1] / target - 1) < 1e-8
@@ -236,7 +236,7 @@ def test_it_stops_at_the_loss_exactly_and_at_the_right_time(reference):
 
 def test_it_stops_at_once_where_the_start_is_below_the_loss(reference):
     objective, _, start, _ = reference
-    flow = gf.solve_flow(objective, start, times=[*TIMES, 50.0], stop_loss=1e3, observe=["product"])
+    flow = gf.solve_flow(objective, start, record=[*TIMES, 50.0], stop_loss=1e3, observe=["product"])
     assert flow.outcome is Outcome.REACHED_LOSS
     assert len(flow) == 1
     assert flow.stats["steps"] == 0
@@ -279,7 +279,7 @@ def test_steps_below_the_resolution_of_time_are_reported():
     problem = gf.LeastSquares(np.diag([1.0, 1e20]), np.ones((2, 1)))
     objective = gf.Objective(problem, gf.MatrixProduct((1, 2)))
     flow = gf.solve_flow(
-        objective, (np.ones((2, 1)),), times=[2.0], horizon=2.0, observe=["product"]
+        objective, (np.ones((2, 1)),), record=[2.0], horizon=2.0, observe=["product"]
     )
     assert flow.outcome is Outcome.STEP_TOO_SMALL
     np.testing.assert_array_equal(flow.final["W_1"], 1)
@@ -307,7 +307,7 @@ def test_a_start_at_a_stationary_point_stays():
 def test_times_are_hit_and_ends_are_recorded(times, horizon, wanted):
     objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
     flow = gf.solve_flow(
-        objective, 0.5 * np.eye(2), times=times, horizon=horizon, observe=["product"]
+        objective, 0.5 * np.eye(2), record=times, horizon=horizon, observe=["product"]
     )
     np.testing.assert_array_equal(flow.times, wanted)
     assert flow["product"].shape == (4, 2, 2)
@@ -322,7 +322,7 @@ def test_default_times_are_24_a_decade(reference):
 def test_observables_of_a_dictionary_and_of_factors(reference):
     objective, _, start, _ = reference
     flow = gf.solve_flow(
-        objective, start, times=TIMES, horizon=6.0,
+        objective, start, record=TIMES, horizon=6.0,
         observe={"trace": lambda s: jnp.trace(s.product[:, :3]), "parts": lambda s: s.factors},
     )  # fmt: skip
     assert set(flow.observables) == {"loss", "trace", "parts_1", "parts_2"}
@@ -334,7 +334,7 @@ def test_observables_of_a_dictionary_and_of_factors(reference):
 def test_a_matrix_as_the_start_stands_for_its_balanced_factors():
     objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
     w = np.array([[0.5, 0.1], [-0.2, 0.4]])
-    flow = gf.solve_flow(objective, w, times=[0.5, 1.0, 2.0], horizon=2.0, observe=["product"])
+    flow = gf.solve_flow(objective, w, record=[0.5, 1.0, 2.0], horizon=2.0, observe=["product"])
     for k, factor in enumerate(gf.balanced_factors(w, (2, 2, 2)), 1):
         np.testing.assert_array_equal(flow.initial[f"W_{k}"], factor)
     np.testing.assert_allclose(flow["product"][0], w, atol=1e-15)
@@ -373,7 +373,7 @@ def test_the_configuration_says_what_was_asked(reference):
 
 def test_progress_is_shown(reference, capsys):
     objective, _, start, _ = reference
-    gf.solve_flow(objective, start, times=TIMES, horizon=6.0, observe=["loss"], progress=True)
+    gf.solve_flow(objective, start, record=TIMES, horizon=6.0, observe=["loss"], progress=True)
     assert "loss =" in capsys.readouterr().out
 
 
@@ -446,7 +446,7 @@ def test_all_charts_compute_the_same_flow(depth, cell, charts):
                 objective,
                 w,
                 coordinates=name,
-                times=GRID,
+                record=GRID,
                 horizon=3.0,
                 observe=EVERYTHING,
                 rtol=1e-9,
@@ -488,7 +488,7 @@ def blowup(depth, scaled):
         blowup_objective(depth, values=(1.0, 1.0, 0.0)),
         SCALED if scaled else GENERIC,
         coordinates="logdet",
-        times=np.geomspace(0.1, 1e9, 240),  # 24 a decade
+        record=np.geomspace(0.1, 1e9, 240),  # 24 a decade
         stop_loss=1e-6,
         observe=EVERYTHING,
     )
@@ -674,7 +674,7 @@ def test_another_pivot_takes_over_where_one_becomes_small(w):
     assert flow.stats["charts"] > 1
     assert np.all(np.diff(flow.times) > 0)
     end = flow.times[-1]
-    plain = gf.solve_flow(objective, w, horizon=end, rtol=1e-11, times=flow.times[1:-1])
+    plain = gf.solve_flow(objective, w, horizon=end, rtol=1e-11, record=flow.times[1:-1])
     # 1e-6 is far above either tolerance times the growth of errors in the rise (about 1e2).
     np.testing.assert_allclose(flow["loss"], plain["loss"], rtol=1e-6)
 

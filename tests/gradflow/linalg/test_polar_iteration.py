@@ -146,7 +146,7 @@ def test_descents_by_both_forms_agree():
         objective = gf.Objective(problem, model, gf.NuclearFrobeniusRatio(0.05, polar=form))
         found[form] = gf.run_descent(
             *gf.astype((objective, start), "float32"), optimizers.adam, learning_rate=1e-3,
-            steps=4000, record=[1000], observe=["product", "effective_rank"],
+            max_steps=4000, record=[1000], observe=["product", "effective_rank"],
         )  # fmt: skip
     wanted = found.pop("svd")
     for run in found.values():
@@ -156,7 +156,7 @@ def test_descents_by_both_forms_agree():
     # The control: without the penalty one ends elsewhere.
     plain = gf.run_descent(
         *gf.astype((gf.Objective(problem, model), start), "float32"), optimizers.adam,
-        learning_rate=1e-3, steps=4000, observe=["product"],
+        learning_rate=1e-3, max_steps=4000, observe=["product"],
     )  # fmt: skip
     apart = np.linalg.norm(plain["product"][-1] - wanted["product"][-1])
     assert apart > 0.1 * np.linalg.norm(wanted["product"][-1])

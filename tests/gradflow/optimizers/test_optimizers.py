@@ -305,7 +305,7 @@ def test_side_by_side_is_one_by_one():
 def test_a_run_takes_the_function_and_a_rate(name):
     make = optimizers.BY_NAME[name]
     run = gf.run_descent(
-        OBJECTIVE, START, make, learning_rate=1e-3, steps=20, record=[20], observe=["loss"]
+        OBJECTIVE, START, make, learning_rate=1e-3, max_steps=20, record=[20], observe=["loss"]
     )
     assert run.config["optimizer"] == name
     wanted = paths({name: make}, {name: jnp.asarray(1e-3)}, START, steps=20)[name]
@@ -316,7 +316,7 @@ def test_a_run_takes_the_function_and_a_rate(name):
 def test_a_float32_run_stays_float32():
     objective, start = gf.astype((OBJECTIVE, START), jnp.float32)
     run = gf.run_descent(
-        objective, start, optimizers.nadam, learning_rate=0.02, steps=100, observe=["loss"]
+        objective, start, optimizers.nadam, learning_rate=0.02, max_steps=100, observe=["loss"]
     )
     assert all(array.dtype == np.float32 for array in run.final.values())
     found, wanted = flat(run.final.values()), GOLDEN["deep/nadam"][-1]

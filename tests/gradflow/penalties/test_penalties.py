@@ -548,7 +548,7 @@ def test_penalised_descent_agrees_with_a_loop_over_differentiation(name):
     model = objective(2, PENALTIES[name])
     factors = start(model)
     run = gf.run_descent(
-        model, factors, optax.sgd, learning_rate=0.01, steps=50, observe=["product", "value"]
+        model, factors, optax.sgd, learning_rate=0.01, max_steps=50, observe=["product", "value"]
     )
     gradient = jax.jit(jax.grad(model.value))
     for _ in range(50):
@@ -570,7 +570,7 @@ def test_an_optimiser_that_asks_gets_the_whole_value():
     asking = optax.GradientTransformationExtraArgs(lambda _: optax.EmptyState(), update)
     model = objective(2, gf.NuclearNorm(0.3))
     factors = start(model)
-    run = gf.run_descent(model, factors, asking, steps=5, observe=["product"])
+    run = gf.run_descent(model, factors, asking, max_steps=5, observe=["product"])
     for _ in range(5):
         value, gradient = jax.value_and_grad(model.value)(factors)
         factors = tuple(f - 4e-3 * value * g for f, g in zip(factors, gradient, strict=True))
@@ -580,7 +580,7 @@ def test_an_optimiser_that_asks_gets_the_whole_value():
 def test_the_stop_is_decided_by_the_loss_alone():
     model = objective(1, gf.NuclearNorm(0.01))
     run = gf.run_descent(
-        model, start(model), optax.sgd, learning_rate=0.1, steps=1000, stop_loss=1e-2,
+        model, start(model), optax.sgd, learning_rate=0.1, max_steps=1000, stop_loss=1e-2,
         observe=["loss", "value"],
     )  # fmt: skip
     assert run.outcome is gf.Outcome.REACHED_LOSS
@@ -595,7 +595,7 @@ def test_the_nuclear_norm_shrinks_singular_values_by_half_its_weight():
     model = gf.Objective(problem, gf.MatrixProduct((3, 3)), gf.NuclearNorm(0.5))
     rate = 1e-2
     run = gf.run_descent(
-        model, (jnp.asarray(b),), optax.sgd, learning_rate=rate, steps=2000,
+        model, (jnp.asarray(b),), optax.sgd, learning_rate=rate, max_steps=2000,
         observe=["singular_values"],
     )  # fmt: skip
     # The third would fall below zero; it hops about zero by single steps.

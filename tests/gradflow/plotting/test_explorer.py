@@ -161,7 +161,7 @@ def test_truth_of_low_rank_has_no_singular_values_of_rounding():
 def test_a_descent_counts_iterations():
     start = gf.identity_factors((2, 2, 2), 0.1)
     run = gf.run_descent(
-        OBJECTIVE, start, optax.sgd, learning_rate=0.1, steps=50, observe=explorer.OBSERVE
+        OBJECTIVE, start, optax.sgd, learning_rate=0.1, max_steps=50, observe=explorer.OBSERVE
     )
     head, *_ = stored(run.explore())
     assert head["clock"] == "iteration" and head["times"][-1] == 50

@@ -39,7 +39,7 @@ def flow(objective):
 @pytest.fixture(scope="module")
 def descent(objective):
     start = gf.identity_factors((2, 2, 2), 0.1)
-    return gf.run_descent(objective, start, optax.sgd, learning_rate=0.05, steps=300)
+    return gf.run_descent(objective, start, optax.sgd, learning_rate=0.05, max_steps=300)
 
 
 def trajectory(kind="flow", times=(0.0, 1.0, 10.0), observables=None, **config):

@@ -109,4 +109,4 @@ def test_storing_does_not_wait_for_a_cluster_that_has_gone(tmp_path):
         sweeps.run("own.sweep", out=tmp_path, cluster=cluster.scheduler_address, **grid, **QUIET)
     objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
     start = gf.identity_factors((2, 2, 2), 0.1)
-    assert gf.run_descent(objective, start, optax.sgd(0.1), steps=3).save(tmp_path / "run.nc")
+    assert gf.run_descent(objective, start, optax.sgd(0.1), max_steps=3).save(tmp_path / "run.nc")

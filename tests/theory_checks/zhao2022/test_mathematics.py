@@ -65,7 +65,7 @@ def test_full_batch_runs_are_those_of_run_descent():
         jax.random.key(0), None,
     )  # fmt: skip
     run = gf.run_descent(
-        setup.objective, setup.factors, optax.adam(1e-3, b1=0.9, b2=0.99, eps=1e-100), steps=50
+        setup.objective, setup.factors, optax.adam(1e-3, b1=0.9, b2=0.99, eps=1e-100), max_steps=50
     )
     for j in (1, 2):
         np.testing.assert_allclose(path[j - 1][-1], run.final[f"W_{j}"], rtol=1e-9)
