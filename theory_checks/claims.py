@@ -166,7 +166,8 @@ class Corrected:
     Attributes:
       statement: the corrected statement, in LaTeX.
       where: its place in the paper.
-      control: the parameters of its negative control; `{"corrected": False}` is the printed form.
+      control: the parameters of its negative control; `{"corrected": False}` is the printed form
+        with its cases.
       control_text: what the control breaks, in words.
       kind: how it is checked.
       resolution: the largest floor that still says something.
@@ -247,18 +248,11 @@ def claim(
 
     def register(function: CheckFunction) -> Claim:
         made = Claim(
-            id=id,
-            kind=kind,
-            statement=statement,
-            where=where,
-            function=function,
-            control=dict(control),
-            control_text=control_text or _in_words(control),
-            resolution=resolution,
-            accuracy=accuracy,
+            id=id, kind=kind, statement=statement, where=where, function=function,
+            control=dict(control), control_text=control_text or _in_words(control),
+            resolution=resolution, accuracy=accuracy, flaw=flaw,
             corrected=None if corrected is None else f"{id}.corrected",
-            flaw=flaw,
-        )
+        )  # fmt: skip
         forms = [made] if corrected is None else [made, _second_form(made, corrected)]
         for form in forms:
             if form.id in _REGISTRY and _place(_REGISTRY[form.id].function) != _place(function):

@@ -180,7 +180,8 @@ def _interval_cases(settings: Settings, bound_at: Callable[[Any], Any]) -> Itera
     )
     slack, second = [], []
     with mpmath.workdps(DIGITS):
-        for e in (mpmath.mpf(float(v)) for v in points):
+        exact = [mpmath.mpf(e.numerator) / e.denominator for e in _SMALL]
+        for e in [*exact, *(mpmath.mpf(float(v)) for v in points)]:
             slack.append(float((bound_at(e) - _entropy(e)) / bound_at(e)))
             second.append(float(1 - e * (1 - mpmath.log(e)) / (2 * mpmath.sqrt(e))))
     hypotheses = {"0 < epsilon <= 1": bool(np.all((points > 0) & (points <= 1)))}
