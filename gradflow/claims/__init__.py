@@ -1,6 +1,14 @@
 """Theorems checked against exact simulation: claims, cases, verdicts, the ledger."""
 
-from gradflow.claims.definition import Case, Claim, Confirmation, Settings, Verdict, claim
+from gradflow.claims.definition import (
+    Case,
+    Claim,
+    Confirmation,
+    Corrected,
+    Settings,
+    Verdict,
+    claim,
+)
 from gradflow.claims.judging import Finding
 from gradflow.claims.ledger import Entry, check
 from gradflow.claims.paper import Paper
@@ -10,6 +18,7 @@ __all__ = [
     "Case",
     "Claim",
     "Confirmation",
+    "Corrected",
     "Entry",
     "Finding",
     "Paper",

@@ -4,12 +4,13 @@ A claim is a function that yields cases. Each case proves that the printed hypot
 gives a residual (identity: should be 0) or a slack (inequality: should not be negative), each with
 its numerical floor: how far the number itself may be off, found by recomputing more accurately. How
 that becomes a verdict is in `judging`. The negative control is the same function with
-a constant, sign or exponent broken; it must come out as fails.
+a constant, sign or exponent broken; it must come out as fails. Where the printed statement fails,
+the same function also yields the cases of what is true instead (`Corrected`).
 """
 
 import enum
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,7 +25,7 @@ Kind = Literal[
 
 
 class Verdict(enum.StrEnum):
-    """What a check found; the rules are in `judging`."""
+    """What a check found; the rules are in `gradflow.claims.judging`."""
 
     HOLDS = "holds"
     FAILS = "fails"
@@ -129,7 +130,8 @@ class Claim:
       kind: how it is checked.
       statement: the statement, in LaTeX.
       where: its place in the paper.
-      function: yields cases; takes `Settings` and the parameters that the control changes.
+      function: yields cases; takes `Settings`, where there is a corrected form the keyword
+        `corrected`, and the parameters that the control changes.
       control: the parameters of the negative control.
       control_text: what the control breaks, in words.
       resolution: the largest floor that still says something.
@@ -137,7 +139,7 @@ class Claim:
       corrects: for a corrected statement, the id of the one that fails.
       corrected: the id of the corrected statement, where the printed one fails.
       flaw: for a statement that fails, where the printed argument breaks, in a sentence.
-      picture: draws a figure; one function for all parts of a theorem is called once.
+      picture: draws a figure; a function that several claims share is called once.
     """
 
     id: str
@@ -155,8 +157,32 @@ class Claim:
     picture: "Callable[[], Figure] | None" = None
 
     def cases(self, settings: Settings, broken: bool = False) -> Iterator[Case]:
-        """The cases, of the claim as printed or of its negative control."""
-        return self.function(settings, **(self.control if broken else {}))
+        """The cases, of the claim itself or of its negative control."""
+        two_forms = self.corrects is not None or self.corrected is not None
+        form = {"corrected": self.corrects is not None} if two_forms else {}
+        return self.function(settings, **form | dict(self.control if broken else {}))
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """What is true where the printed statement fails; what is left out is as printed.
+
+    Attributes:
+      statement: the corrected statement, in LaTeX.
+      where: its place in the paper.
+      control: the parameters of its negative control; `{"corrected": False}` is the printed form
+        with its cases.
+      control_text: what the control breaks, in words.
+      kind: how it is checked.
+      resolution: the largest floor that still says something.
+    """
+
+    statement: str
+    where: str | None = None
+    control: Mapping[str, Any] | None = None
+    control_text: str | None = None
+    kind: Kind | None = None
+    resolution: float | None = None
 
 
 _REGISTRY: dict[str, Claim] = {}
@@ -176,12 +202,14 @@ def claim(
     control_text: str = "",
     resolution: float = 1e-6,
     accuracy: float = 0.1,
-    corrects: str | None = None,
-    corrected: str | None = None,
     flaw: str = "",
+    corrected: Corrected | None = None,
     picture: "Callable[[], Figure] | None" = None,
 ) -> Callable[[CheckFunction], Claim]:
-    """Turn a function that yields cases into a claim, and register it under its id.
+    r"""Turn a function that yields cases into a claim, and register it under its id.
+
+    With `corrected` a second claim, `id.corrected`, is registered. Both are the one function, which
+    is called with `corrected=False` for the printed form and `corrected=True` for the other.
 
     Args:
       id: `paper.label`; must be new, unless the same function is defined once more, as when a
@@ -193,39 +221,68 @@ def claim(
       control_text: what they break, in words.
       resolution: the largest floor that still says something.
       accuracy: of an approximation, the relative error up to which it is one.
-      corrects: the id of the printed statement that this one corrects.
-      corrected: the id of the corrected statement.
       flaw: for a statement that fails, where the printed argument breaks, in a sentence.
+      corrected: for a statement that fails, what is true instead.
       picture: draws a figure of the claim.
 
+    Returns:
+      The decorator; it returns the claim as printed.
+
     Raises:
-      ValueError: if the id is taken or there is no control.
+      ValueError: if an id is taken or there is no control.
+
+    Example:
+      >>> import numpy as np
+      >>> from gradflow.claims import Case, Corrected, check, claim, registered
+      >>> @claim(
+      ...     "mine.root",
+      ...     kind="identity",
+      ...     statement=r"\sqrt{x^2} = x",
+      ...     where="my notes",
+      ...     control={"factor": 2.0},
+      ...     flaw="A root is not negative.",
+      ...     corrected=Corrected(r"\sqrt{x^2} = |x|"),
+      ... )
+      ... def root(settings, corrected, factor=1.0):
+      ...     x = np.random.default_rng(settings.seed).normal(size=100)
+      ...     right = np.abs(x) if corrected else x
+      ...     gap = np.sqrt(x**2) - factor * right
+      ...     yield Case("normal", residual=gap, floor=1e-15, hypotheses={"x is real": True})
+      >>> check(registered()["mine.root.corrected"]).verdict
+      'holds'
     """
 
     def register(function: CheckFunction) -> Claim:
-        if id in _REGISTRY and _place(_REGISTRY[id].function) != _place(function):
-            raise ValueError(f"There is a claim {id!r} already; choose another id.")
-        if not control:
-            raise ValueError(f"Claim {id!r} has no negative control; give one.")
         made = Claim(
-            id=id,
-            kind=kind,
-            statement=statement,
-            where=where,
-            function=function,
-            control=dict(control),
-            control_text=control_text or ", ".join(f"{k} = {v}" for k, v in control.items()),
-            resolution=resolution,
-            accuracy=accuracy,
-            corrects=corrects,
-            corrected=corrected,
-            flaw=flaw,
-            picture=picture,
-        )
-        _REGISTRY[id] = made
+            id=id, kind=kind, statement=statement, where=where, function=function,
+            control=dict(control), control_text=control_text or _in_words(control),
+            resolution=resolution, accuracy=accuracy, flaw=flaw, picture=picture,
+            corrected=None if corrected is None else f"{id}.corrected",
+        )  # fmt: skip
+        forms = [made] if corrected is None else [made, _second_form(made, corrected)]
+        for form in forms:
+            if form.id in _REGISTRY and _place(_REGISTRY[form.id].function) != _place(function):
+                raise ValueError(f"There is a claim {form.id!r} already; choose another id.")
+            if not form.control:
+                raise ValueError(f"Claim {form.id!r} has no negative control; give one.")
+        _REGISTRY.update((form.id, form) for form in forms)
         return made
 
     return register
+
+
+def _in_words(control: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in control.items())
+
+
+def _second_form(made: Claim, corrected: Corrected) -> Claim:
+    """The corrected form of a printed claim."""
+    changes = {name: value for name, value in vars(corrected).items() if value is not None}
+    if corrected.control is not None:
+        changes.setdefault("control_text", _in_words(corrected.control))
+    return replace(
+        made, id=f"{made.id}.corrected", corrects=made.id, corrected=None, flaw="", **changes
+    )
 
 
 def defined() -> dict[str, Claim]:

@@ -15,7 +15,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
 
 from ._frames import Frames, flows, lemma2_hypotheses
 from .lemma2 import Formula, vector_case
@@ -41,27 +41,44 @@ def matrix_g(s: np.ndarray, depth: int) -> np.ndarray:
     )
 
 
-def matrix_f(s: np.ndarray, depth: int, swapped: bool, root: float = 1.0) -> np.ndarray:
-    """Equation (39); `swapped` exchanges the two terms, `root` multiplies the power."""
+def matrix_f(s: np.ndarray, depth: int, corrected: bool, root: float = 1.0) -> np.ndarray:
+    """Equation (39); `corrected` exchanges the two terms, `root` multiplies the power."""
     power = (s**2) ** (root / depth)
     off = ~np.eye(len(s), dtype=bool)
     f = np.zeros((len(s), len(s)))
     f[off] = 1 / (power[:, None] - power[None, :])[off]
-    return -f if swapped else f
+    return -f if corrected else f
 
 
-def _f_cases(settings: Settings, swapped: bool, root: float) -> Iterator[Case]:
-    """H . G against the formula, and the formula in Equation (8) against flows."""
+_F39 = r"F = H\odot G,\ F_{rr'} = "
+
+
+@claim(
+    "arora2019.eq39",
+    kind="identity",
+    where="Appendix B.5, Equation (39)",
+    statement=_F39 + r"((\sigma_r^2)^{1/N} - (\sigma_{r'}^2)^{1/N})^{-1},\ r\ne r'",
+    control={"root": 2.0},
+    control_text="exponents 2/N instead of 1/N",
+    flaw="The two terms are exchanged: G is (sigma_r'^2 - sigma_r^2) / ((sigma_r'^2)^(1/N) - "
+    "(sigma_r^2)^(1/N)) and H has the same numerator below; the main text has it right.",
+    corrected=Corrected(
+        where="Appendix B.5, Equation (39), with the order of the terms of Lemma 2",
+        statement=_F39 + r"((\sigma_{r'}^2)^{1/N} - (\sigma_r^2)^{1/N})^{-1},\ r\ne r'",
+    ),
+)
+def eq39(settings: Settings, corrected: bool, root: float = 1.0) -> Iterator[Case]:
+    """F of Equation (39) against H and G, and as the F of Equation (8) along flows."""
     s = np.array([2.0, 1.0])
     product = matrix_h(s) * matrix_g(s, 2)
     yield Case(
         name="sigma = (2, 1), N = 2",
-        residual=[abs(product - matrix_f(s, 2, swapped, root)).max()],
+        residual=[abs(product - matrix_f(s, 2, corrected, root)).max()],
         floor=1e-15,
         hypotheses={"distinct squares": len(set(s**2)) == 2},
         size=2,
         witness=lambda at: {"sigma": s.tolist(), "N": 2},
-        confirm=lambda at: _confirm_f(swapped, root),
+        confirm=lambda at: _confirm_f(corrected, root),
     )
     rng = np.random.default_rng([settings.seed, 39])
     for depth in range(1, 6):
@@ -70,7 +87,7 @@ def _f_cases(settings: Settings, swapped: bool, root: float) -> Iterator[Case]:
             s = rng.normal(size=rng.integers(2, 7))
             f = matrix_h(s) * matrix_g(s, depth)
             gaps = np.abs(np.diff(np.sort(s**2)))
-            residual.append(np.max(np.abs(f - matrix_f(s, depth, swapped, root))) / abs(f).max())
+            residual.append(np.max(np.abs(f - matrix_f(s, depth, corrected, root))) / abs(f).max())
             # (s^2)^(1/N) of small s is known to eps, relative to gaps of the same power.
             ends = np.sort((s**2) ** (1 / depth))
             spread = ends[-1] / np.min(np.diff(ends)) + np.max(s**2) / np.min(gaps)
@@ -84,7 +101,7 @@ def _f_cases(settings: Settings, swapped: bool, root: float) -> Iterator[Case]:
             size=7,
         )
     if root == 1:
-        formula = Formula("left", False, True, 1.0 if swapped else -1.0)
+        formula = Formula("left", False, True, 1.0 if corrected else -1.0)
         for name, tight, coarse in flows(settings):
             if tight.s.shape[1] > 1:
                 case = vector_case(f"{name}, along a flow", tight, coarse, formula)
@@ -92,50 +109,17 @@ def _f_cases(settings: Settings, swapped: bool, root: float) -> Iterator[Case]:
                 yield case
 
 
-def _confirm_f(swapped: bool, root: float) -> Confirmation:
+def _confirm_f(corrected: bool, root: float) -> Confirmation:
     one, two = Fraction(1), Fraction(2)
     h = 1 / (one**2 - two**2)
     g = one + two  # (sigma_r^2)^0 (sigma_r'^2)^(1/2) + (sigma_r^2)^(1/2) (sigma_r'^2)^0
     f = 1 / (two ** int(root) - one ** int(root))
-    f = -f if swapped else f
+    f = -f if corrected else f
     return Confirmation(
         h * g != f,
         f"sigma = (2, 1), N = 2, entry (1, 2): H = 1/(1 - 4) = {h}, G = 1 + 2 = {g}, "
         f"H G = {h * g}; the formula gives {f}",
     )
-
-
-_F39 = r"F = H\odot G,\ F_{rr'} = "
-
-
-@claim(
-    "arora2019.eq39",
-    kind="identity",
-    where="Appendix B.5, Equation (39)",
-    statement=_F39 + r"((\sigma_r^2)^{1/N} - (\sigma_{r'}^2)^{1/N})^{-1},\ r\ne r'",
-    control={"root": 2.0},
-    control_text="exponents 2/N instead of 1/N",
-    corrected="arora2019.eq39.corrected",
-    flaw="The two terms are exchanged: G is (sigma_r'^2 - sigma_r^2) / ((sigma_r'^2)^(1/N) - "
-    "(sigma_r^2)^(1/N)) and H has the same numerator below; the main text has it right.",
-)
-def eq39(settings: Settings, root: float = 1.0) -> Iterator[Case]:
-    """F of Equation (39) against H and G, and as the F of Equation (8) along flows."""
-    yield from _f_cases(settings, False, root)
-
-
-@claim(
-    "arora2019.eq39.corrected",
-    kind="identity",
-    where="Appendix B.5, Equation (39), with the order of the terms of Lemma 2",
-    statement=_F39 + r"((\sigma_{r'}^2)^{1/N} - (\sigma_r^2)^{1/N})^{-1},\ r\ne r'",
-    control={"root": 2.0},
-    control_text="exponents 2/N instead of 1/N",
-    corrects="arora2019.eq39",
-)
-def eq39_corrected(settings: Settings, root: float = 1.0) -> Iterator[Case]:
-    """The same cases."""
-    yield from _f_cases(settings, True, root)
 
 
 def alignment_gap(run: Frames, k: int, power: float) -> tuple[np.ndarray, np.ndarray]:

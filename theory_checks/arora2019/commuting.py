@@ -20,7 +20,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.stats import ortho_group
 
-from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
 
 TIMES = np.array([0.1, 0.3, 1.0, 3.0, 10.0, 30.0])
 
@@ -186,14 +186,32 @@ def eq16(settings: Settings, shift: int = 0) -> Iterator[Case]:
         yield Case(name=f"{name}, (15)", residual=(slow / speed)[on], floor=floor[on], **case)
 
 
-def _eq17_cases(settings: Settings, power: str, shift: int) -> Iterator[Case]:
-    """A flow that stands still, exactly; and the ends of flows with s(t) for s(infinity).
+@claim(
+    "arora2019.eq17",
+    kind="identity",
+    where="Appendix B.1, Equation (17)",
+    statement=r"I_d - \tilde{\mathcal A}^\dagger(\nu_\infty) = "
+    r"\alpha^{-N}[\tilde W_\infty]^{-\frac{N-2}N}",
+    control={"shift": 1},
+    control_text="alpha^(1-N) instead of alpha^(-N)",
+    flaw="Solving W = alpha^N [...]^(-N/(N-2)) for the bracket gives alpha^(N-2) in front, not "
+    "alpha^(-N); only that the right side is positive definite is used afterwards.",
+    corrected=Corrected(
+        where="Appendix B.1, Equation (17), with the power of alpha that (16) gives",
+        statement=r"I_d - \tilde{\mathcal A}^\dagger(\nu_\infty) = "
+        r"\alpha^{N-2}[\tilde W_\infty]^{-\frac{N-2}N}",
+        control={"shift": 1},
+        control_text="alpha^(N-1) instead of alpha^(N-2)",
+    ),
+)
+def eq17(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[Case]:
+    """A flow that stands still, exactly; and flows of depths 3 to 6 with s(t) for s(infinity).
 
     Equation (16) at a finite t is (17) with nu(t) = -(N-2) alpha^(N-2) s(t), so any time will do.
     """
 
     def exponent(n: int) -> int:
-        return (-n if power == "printed" else n - 2) + shift
+        return (n - 2 if corrected else -n) + shift
 
     alpha, n = Fraction(1, 2), 3
     # W = alpha^3, so its power -(N-2)/N = -1/3 is 1 / alpha.
@@ -229,35 +247,3 @@ def _eq17_cases(settings: Settings, power: str, shift: int) -> Iterator[Case]:
             size=float(tight.frame.size),
             witness=lambda k: {"time": float(TIMES[k])},
         )
-
-
-@claim(
-    "arora2019.eq17",
-    kind="identity",
-    where="Appendix B.1, Equation (17)",
-    statement=r"I_d - \tilde{\mathcal A}^\dagger(\nu_\infty) = "
-    r"\alpha^{-N}[\tilde W_\infty]^{-\frac{N-2}N}",
-    control={"shift": 1},
-    control_text="alpha^(1-N) instead of alpha^(-N)",
-    corrected="arora2019.eq17.corrected",
-    flaw="Solving W = alpha^N [...]^(-N/(N-2)) for the bracket gives alpha^(N-2) in front, not "
-    "alpha^(-N); only that the right side is positive definite is used afterwards.",
-)
-def eq17(settings: Settings, shift: int = 0) -> Iterator[Case]:
-    """A flow that stands still, and flows of depths 3 to 6."""
-    yield from _eq17_cases(settings, "printed", shift)
-
-
-@claim(
-    "arora2019.eq17.corrected",
-    kind="identity",
-    where="Appendix B.1, Equation (17), with the power of alpha that (16) gives",
-    statement=r"I_d - \tilde{\mathcal A}^\dagger(\nu_\infty) = "
-    r"\alpha^{N-2}[\tilde W_\infty]^{-\frac{N-2}N}",
-    control={"shift": 1},
-    control_text="alpha^(N-1) instead of alpha^(N-2)",
-    corrects="arora2019.eq17",
-)
-def eq17_corrected(settings: Settings, shift: int = 0) -> Iterator[Case]:
-    """The same cases."""
-    yield from _eq17_cases(settings, "corrected", shift)

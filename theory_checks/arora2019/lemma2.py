@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import sympy
 
-from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
 
 from ._frames import Frames, crossing, flows, lemma2_hypotheses
 
@@ -96,14 +96,17 @@ def vector_case(
     )
 
 
-def _cases(settings: Settings, formula: Formula, signs: bool) -> Iterator[Case]:
-    """Random flows, the flow whose value crosses zero, and an exact instance."""
+def _cases(settings: Settings, formula: Formula) -> Iterator[Case]:
+    """Random flows, the flow whose value crosses zero, and an exact instance.
+
+    A formula that knows the signs of singular values is checked with signs drawn at random, too.
+    """
     rng = np.random.default_rng([settings.seed, 8])
     for name, tight, coarse in flows(settings):
         case = vector_case(name, tight, coarse, formula)
         if case is not None:
             yield case
-        if signs:
+        if formula.signed:
             flips = rng.choice([-1.0, 1.0], size=tight.s.shape)
             case = vector_case(f"{name}, signs drawn at random", tight, coarse, formula, flips)
             if case is not None:
@@ -206,27 +209,17 @@ _TURN = "the sign of the term with F turned"
     statement=_LEFT + _PLAIN + _F,
     control={"turn": -1.0},
     control_text=_TURN,
-    corrected="arora2019.lem2.eq8.corrected",
     flaw="The last step of the proof takes (S^2)^(1-1/N) S^-1 for (S^2)^(1/2-1/N), which is true "
     "of positive singular values only; at N = 1, which the lemma includes, they can change sign.",
+    corrected=Corrected(
+        where="Lemma 2, Equation (8), with a last power that knows the sign of the singular values",
+        statement=_LEFT + _SIGNED + _F,
+    ),
 )
-def eq8(settings: Settings, turn: float = 1.0) -> Iterator[Case]:
+def eq8(settings: Settings, corrected: bool, turn: float = 1.0) -> Iterator[Case]:
     """Random flows of depths 1 to 5 from positive values, and one whose value crosses zero."""
-    yield from _cases(settings, Formula("left", False, False, turn), signs=False)
-
-
-@claim(
-    "arora2019.lem2.eq8.corrected",
-    kind="identity",
-    where="Lemma 2, Equation (8), with a last power that knows the sign of the singular values",
-    statement=_LEFT + _SIGNED + _F,
-    control={"turn": -1.0},
-    control_text=_TURN,
-    corrects="arora2019.lem2.eq8",
-)
-def eq8_corrected(settings: Settings, turn: float = 1.0) -> Iterator[Case]:
-    """The same flows, and each with the signs of its singular values drawn at random."""
-    yield from _cases(settings, Formula("left", False, True, turn), signs=True)
+    formula = Formula("left", transposed=False, signed=corrected, turn=turn)
+    yield from _cases(settings, formula)
 
 
 @claim(
@@ -236,24 +229,14 @@ def eq8_corrected(settings: Settings, turn: float = 1.0) -> Iterator[Case]:
     statement=_RIGHT + r"U^\top " + _PLAIN + _F,
     control={"turn": -1.0},
     control_text=_TURN,
-    corrected="arora2019.lem2.eq9.corrected",
     flaw="The last term has U^T where Equation (34) of the proof has U; for d > d' the printed "
     "product does not even exist. It also shares the fault of Equation (8) for negative values.",
+    corrected=Corrected(
+        where="Lemma 2, Equation (9), with U for U^T and a last power that knows the sign",
+        statement=_RIGHT + "U " + _SIGNED + _F,
+    ),
 )
-def eq9(settings: Settings, turn: float = 1.0) -> Iterator[Case]:
-    """Flows whose shapes allow the printed product (d at most d'), and a rational instance."""
-    yield from _cases(settings, Formula("right", True, False, turn), signs=False)
-
-
-@claim(
-    "arora2019.lem2.eq9.corrected",
-    kind="identity",
-    where="Lemma 2, Equation (9), with U for U^T and a last power that knows the sign",
-    statement=_RIGHT + "U " + _SIGNED + _F,
-    control={"turn": -1.0},
-    control_text=_TURN,
-    corrects="arora2019.lem2.eq9",
-)
-def eq9_corrected(settings: Settings, turn: float = 1.0) -> Iterator[Case]:
-    """All flows, also with signs drawn at random, and the rational instance."""
-    yield from _cases(settings, Formula("right", False, True, turn), signs=True)
+def eq9(settings: Settings, corrected: bool, turn: float = 1.0) -> Iterator[Case]:
+    """Flows whose shapes allow the product (as printed, d at most d'), and a rational instance."""
+    formula = Formula("right", transposed=not corrected, signed=corrected, turn=turn)
+    yield from _cases(settings, formula)

@@ -22,7 +22,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.stats import ortho_group
 
-from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
 from gradflow.claims.oracles.high_precision import DIGITS
 
 from .alignment import product_velocity
@@ -244,9 +244,33 @@ def _confirm_order(at: int) -> Confirmation:
     )
 
 
-def _asymptote_cases(settings: Settings, ordered: bool, turn: int) -> Iterator[Case]:
+_TEXT = (
+    r"0<\alpha<1,\ N\ge3 \Rightarrow \sigma_1 \to L_N < \infty \text{ as } \sigma_2 "
+    r"\text{ grows},\ L_{N+1} < L_N"
+)
+
+
+@claim(
+    "arora2019.eq11.asymptote",
+    kind="limit",
+    where="Section 3.1, the text after Equation (11)",
+    statement=_TEXT,
+    control={"turn": -1},
+    control_text="higher for larger N",
+    flaw="The constant is taken to be positive; it is so only if sigma_1(t_0) is small enough next "
+    "to sigma_2(t_0), below alpha^(-N/(N-2)) sigma_2(t_0), and the order in N needs still less.",
+    corrected=Corrected(
+        where="Section 3.1, the text after Equation (11), for sigma_1 at most sigma_2 at t_0",
+        statement=r"\sigma_1(t_0)\le\sigma_2(t_0),\ " + _TEXT,
+    ),
+)
+def eq11_asymptote(settings: Settings, corrected: bool, turn: int = 1) -> Iterator[Case]:
+    """Limits in 50 digits at depths 3 to 9; flows to ever larger labels where they must hold.
+
+    Starts are equal or ordered; as printed also those with sigma_1 above sigma_2.
+    """
     half = mpmath.mpf(1) / 2
-    if not ordered:
+    if not corrected:
         yield _asymptote_case("from (9, 1), a = 1/2", 9, 1, half, turn, _confirm_escape, 1)
         with mpmath.workdps(DIGITS):
             first = mpmath.mpf(46656) / 15625
@@ -261,7 +285,7 @@ def _asymptote_cases(settings: Settings, ordered: bool, turn: int) -> Iterator[C
         first = second * float(10 ** (-rng.uniform(0, 2) * (index % 3 > 0)))
         name = f"from ({first:.3g}, {second:.3g}), a = {a:.3f}"
         yield _asymptote_case(name, first, second, a, turn, None, 3)
-    if ordered:
+    if corrected:
         yield from _large_label_cases(turn)
 
 
@@ -303,39 +327,3 @@ def _large_label_cases(turn: int) -> Iterator[Case]:
             size=4,
             notes=f"sigma_1 at the ends {', '.join(f'{x:.4f}' for x in ends)}, limit {limit:.4f}",
         )
-
-
-_TEXT = (
-    r"0<\alpha<1,\ N\ge3 \Rightarrow \sigma_1 \to L_N < \infty \text{ as } \sigma_2 "
-    r"\text{ grows},\ L_{N+1} < L_N"
-)
-
-
-@claim(
-    "arora2019.eq11.asymptote",
-    kind="limit",
-    where="Section 3.1, the text after Equation (11)",
-    statement=_TEXT,
-    control={"turn": -1},
-    control_text="higher for larger N",
-    corrected="arora2019.eq11.asymptote.corrected",
-    flaw="The constant is taken to be positive; it is so only if sigma_1(t_0) is small enough next "
-    "to sigma_2(t_0), below alpha^(-N/(N-2)) sigma_2(t_0), and the order in N needs still less.",
-)
-def eq11_asymptote(settings: Settings, turn: int = 1) -> Iterator[Case]:
-    """Starts of every order of the two values; limits in 50 digits, depths 3 to 9."""
-    yield from _asymptote_cases(settings, False, turn)
-
-
-@claim(
-    "arora2019.eq11.asymptote.corrected",
-    kind="limit",
-    where="Section 3.1, the text after Equation (11), for sigma_1 at most sigma_2 at t_0",
-    statement=r"\sigma_1(t_0)\le\sigma_2(t_0),\ " + _TEXT,
-    control={"turn": -1},
-    control_text="higher for larger N",
-    corrects="arora2019.eq11.asymptote",
-)
-def eq11_asymptote_corrected(settings: Settings, turn: int = 1) -> Iterator[Case]:
-    """Equal and ordered starts, and flows to ever larger labels."""
-    yield from _asymptote_cases(settings, True, turn)

@@ -35,18 +35,6 @@ def eq39(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
     objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct.of((2, 2), 2))
     centres = np.geomspace(1e-2, 1e7, 28 if settings.full else 10)
 
-    def right(w: Any) -> tuple[list[Any], list[Any]]:
-        """The three right sides, and the size of their terms."""
-        w11, w12, w22 = w[0, 0], w[0, 1], w[1, 1]
-        push = 2 * w12 * (1 - w12)
-        sides = [push, push - factor * w22**2, w22 * (1 - 2 * w12) + w11 * (1 - w12)]
-        sizes = [
-            abs(push),
-            abs(push) + factor * w22**2,
-            abs(w22 * (1 - 2 * w12)) + abs(w11 * (1 - w12)),
-        ]
-        return sides, sizes
-
     for alpha in (1e-3, 1e-2, 0.3, 1.0) if settings.full else (1e-2, 1.0):
         start = ((alpha, 0.0), (0.0, alpha))
         found, coarse = (
@@ -64,55 +52,7 @@ def eq39(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
                 np.max(np.abs(found.product[..., 0, 1] - found.product[..., 1, 0])) < 1e-12
             ),
         }
-        residual, floor, where = [], [], []
-
-        def gaps(run: differences.Clusters, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            """Quotients minus right sides, the quotients' errors, the sizes of the terms."""
-            w = run.product[k, 3]
-            # Each entry is known to its own round-off in these coordinates.
-            slope = differences.derivative(run.product[k], run.times[k] * run.width, np.abs(w))
-            sides, sizes = right(w)
-            rows, columns = zip(*_PLACES, strict=True)
-            gap = slope.value[rows, columns] - np.array(sides)
-            return gap, slope.error[rows, columns], np.array(sizes)
-
-        change = 0.0
-        for k in range(len(found.times)):
-            gap, error, size = gaps(found, k)
-            change = max(change, float(np.max(np.abs(gap - gaps(coarse, k)[0]) / size)))
-            residual += list(np.abs(gap) / size)
-            floor += list(error / size + 1e-12)
-            where += [(k, place) for place in _PLACES]
-
-        def confirm(
-            at: int, found: differences.Clusters = found, where: list[Any] = where
-        ) -> Confirmation:
-            k, (i, j) = where[at]
-            with mpmath.workdps(DIGITS):
-                w = precise(found.product[k, 3])
-                w[1, 0] = w[0, 1]
-                grad = mpmath.matrix([[0, w[0, 1] - 1], [w[0, 1] - 1, w[1, 1]]])
-                true = product_velocity(w, grad, 2)[i, j]
-                printed = right(w)[0][_PLACES.index((i, j))]
-                return Confirmation(
-                    bool(abs(true - printed) > mpmath.mpf(10) ** -30),
-                    f"at W = {show(found.product[k, 3])} the chain rule gives "
-                    f"dw_{i + 1}{j + 1}/dt = {mpmath.nstr(true, 20)}, "
-                    f"the formula {mpmath.nstr(printed, 20)}",
-                )
-
-        yield Case(
-            name=f"alpha = {alpha:g}, {len(found.times)} times to {found.times[-1]:.0e}",
-            residual=residual,
-            floor=np.array(floor) + 2 * change,
-            hypotheses=hypotheses,
-            size=4,
-            witness=lambda at, found=found, where=where: {
-                "time": float(found.times[where[at][0]]),
-                "W": found.product[where[at][0], 3].tolist(),
-            },
-            confirm=confirm,
-        )
+        yield _quotients_case(alpha, found, coarse, hypotheses, factor)
         w = found.flow["product"]
         yield Case(
             name=f"alpha = {alpha:g}, ranges of Lemma 21",
@@ -123,6 +63,76 @@ def eq39(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
             floor=1e-9,
             hypotheses=hypotheses,
         )  # fmt: skip
+
+
+def _right_sides(w: Any, factor: float) -> tuple[list[Any], list[Any]]:
+    """The right sides of (39) for w_11, w_22 and w_12, and the sizes of their terms."""
+    w11, w12, w22 = w[0, 0], w[0, 1], w[1, 1]
+    push = 2 * w12 * (1 - w12)
+    sides = [push, push - factor * w22**2, w22 * (1 - 2 * w12) + w11 * (1 - w12)]
+    sizes = [
+        abs(push),
+        abs(push) + factor * w22**2,
+        abs(w22 * (1 - 2 * w12)) + abs(w11 * (1 - w12)),
+    ]
+    return sides, sizes
+
+
+def _quotients_case(
+    alpha: float,
+    found: differences.Clusters,
+    coarse: differences.Clusters,
+    hypotheses: dict[str, bool],
+    factor: float,
+) -> Case:
+    """Difference quotients of a flow's entries against (39), with floors from a coarser run."""
+    residual, floor, where = [], [], []
+
+    def gaps(run: differences.Clusters, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Quotients minus right sides, the quotients' errors, the sizes of the terms."""
+        w = run.product[k, 3]
+        # Each entry is known to its own round-off in these coordinates.
+        slope = differences.derivative(run.product[k], run.times[k] * run.width, np.abs(w))
+        sides, sizes = _right_sides(w, factor)
+        rows, columns = zip(*_PLACES, strict=True)
+        gap = slope.value[rows, columns] - np.array(sides)
+        return gap, slope.error[rows, columns], np.array(sizes)
+
+    change = 0.0
+    for k in range(len(found.times)):
+        gap, error, size = gaps(found, k)
+        change = max(change, float(np.max(np.abs(gap - gaps(coarse, k)[0]) / size)))
+        residual += list(np.abs(gap) / size)
+        floor += list(error / size + 1e-12)
+        where += [(k, place) for place in _PLACES]
+
+    def confirm(at: int) -> Confirmation:
+        k, (i, j) = where[at]
+        with mpmath.workdps(DIGITS):
+            w = precise(found.product[k, 3])
+            w[1, 0] = w[0, 1]
+            grad = mpmath.matrix([[0, w[0, 1] - 1], [w[0, 1] - 1, w[1, 1]]])
+            true = product_velocity(w, grad, 2)[i, j]
+            printed = _right_sides(w, factor)[0][_PLACES.index((i, j))]
+            return Confirmation(
+                bool(abs(true - printed) > mpmath.mpf(10) ** -30),
+                f"at W = {show(found.product[k, 3])} the chain rule gives "
+                f"dw_{i + 1}{j + 1}/dt = {mpmath.nstr(true, 20)}, "
+                f"the formula {mpmath.nstr(printed, 20)}",
+            )
+
+    return Case(
+        name=f"alpha = {alpha:g}, {len(found.times)} times to {found.times[-1]:.0e}",
+        residual=residual,
+        floor=np.array(floor) + 2 * change,
+        hypotheses=hypotheses,
+        size=4,
+        witness=lambda at: {
+            "time": float(found.times[where[at][0]]),
+            "W": found.product[where[at][0], 3].tolist(),
+        },
+        confirm=confirm,
+    )
 
 
 def completion_tasks(settings: Settings) -> Iterator[tuple[str, gf.Objective, Any]]:
@@ -162,7 +172,7 @@ def lem3(settings: Settings, sign: float = -1.0) -> Iterator[Case]:
         depth = len(start)
         runs_at = [
             gf.solve_flow(
-                objective, start, horizon=20.0, record=[0.3, 1.0, 3.0, 8.0, 20.0], rtol=rtol,
+                objective, start, horizon=20.0, times=[0.3, 1.0, 3.0, 8.0, 20.0], rtol=rtol,
                 observe=("loss", "factors"), solver=runs.FINE,
             )
             for rtol in (1e-8, 1e-10)

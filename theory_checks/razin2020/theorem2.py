@@ -15,7 +15,7 @@ import mpmath
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.high_precision import DIGITS, precise
 from gradflow.claims.oracles.norms import NORMS, Norm
@@ -170,14 +170,33 @@ def norm_inequality(norm: Norm, position: tuple[int, int], unit: float, power: f
     return Inequality(sides, exactly, plain)
 
 
-def _norm_cases(settings: Settings, printed: bool, power: float) -> Iterator[Case]:
-    """(15) with a made of e_1 e_1^T as printed, or of e_i e_j^T at the unobserved place."""
+@claim(
+    "razin2020.thm2.norm",
+    kind="inequality",
+    where="Appendix C, Theorem 2, Equation (15), all positions of the unobserved entry",
+    statement=r"\|W(t)\| \ge a\,\frac{|z||z'|}{|\epsilon|+\sqrt{2\ell(t)}} - b,\quad "
+    r"a = \|e_1e_1^\top\|/c,\ b = \max\{a|z||z'|/(|\epsilon|+\min\{|z|,|z'|\}),\ "
+    r"8c^2\max\{|z|,|z'|,|\epsilon|\}\max_{i,j}\|e_ie_j^\top\|\}",
+    control={"power": 2.0},
+    control_text="2 loss instead of sqrt(2 loss)",
+    flaw="Where the unobserved entry is not (1,1), Appendix G.8.4 takes the bound on that entry "
+    "over, but the entry's contribution to the norm is |w_ij| ||e_i e_j^T||, not "
+    "|w_ij| ||e_1 e_1^T||; a norm that weighs (1,1) more breaks the printed constant.",
+    corrected=Corrected(
+        where="Appendix C, Theorem 2, Equation (15)",
+        statement=r"\|W(t)\| \ge a\,\frac{|z||z'|}{|\epsilon|+\sqrt{2\ell(t)}} - b,\quad "
+        r"a = \|e_ie_j^\top\|/c \text{ with the unobserved entry at } (i,j),\ "
+        r"b \text{ as printed}",
+    ),
+)
+def thm2_norm(settings: Settings, corrected: bool, power: float = 1.0) -> Iterator[Case]:
+    """With a from e_1 e_1^T at every position, or from the unobserved entry's own unit matrix."""
 
     def unit(norm: Norm, position: tuple[int, int]) -> float:
-        i, j = (0, 0) if printed else position
+        i, j = position if corrected else (0, 0)
         return norm.units[i][j]
 
-    yield from _exact_norm_cases(printed, power)
+    yield _exact_norm_case(unit, power)
     for flow in perturbed_flows(settings.seed, settings.full):
         for norm in NORMS:
 
@@ -201,17 +220,17 @@ def _norm_cases(settings: Settings, printed: bool, power: float) -> Iterator[Cas
             )  # fmt: skip
 
 
-def _exact_norm_cases(printed: bool, power: float) -> Iterator[Case]:
+def _exact_norm_case(unit: Callable[[Norm, tuple[int, int]], float], power: float) -> Case:
     """W = ((1/100, 1), (1, 101)) with (2,2) unobserved, under max(10|w_11|, |w_12|, ...)."""
     norm = next(n for n in NORMS if n.units == ((10, 1), (1, 0.1)))
     w = np.array([[0.01, 1.0], [1.0, 1010.0]])
-    unit = norm.units[0][0] if printed else norm.units[1][1]
+    of_unit = unit(norm, (1, 1))
 
     def sides(w: Any, one: Any) -> tuple[Any, Any]:
         left = norm.precisely(w)
         root = abs(w[0, 0])
         observed = (one, one, 0 * one)
-        return left, norm_right_side(norm, unit, observed, root, power, _Precise)
+        return left, norm_right_side(norm, of_unit, observed, root, power, _Precise)
 
     with mpmath.workdps(DIGITS):
         larger, smaller = sides(precise(w), mpmath.mpf(1))
@@ -229,7 +248,7 @@ def _exact_norm_cases(printed: bool, power: float) -> Iterator[Case]:
                 f"but a |z z'| / sqrt(2 loss) - b = {mpmath.nstr(small, 12)}",
             )
 
-    yield Case(
+    return Case(
         name="weighted maximum norm, unobserved (2,2), W = [[0.01, 1], [1, 1010]]",
         slack=[slack],
         floor=1e-14,
@@ -241,40 +260,6 @@ def _exact_norm_cases(printed: bool, power: float) -> Iterator[Case]:
         witness=lambda k: {"W": w.tolist()},
         confirm=confirm,
     )
-
-
-@claim(
-    "razin2020.thm2.norm",
-    kind="inequality",
-    where="Appendix C, Theorem 2, Equation (15), all positions of the unobserved entry",
-    statement=r"\|W(t)\| \ge a\,\frac{|z||z'|}{|\epsilon|+\sqrt{2\ell(t)}} - b,\quad "
-    r"a = \|e_1e_1^\top\|/c,\ b = \max\{a|z||z'|/(|\epsilon|+\min\{|z|,|z'|\}),\ "
-    r"8c^2\max\{|z|,|z'|,|\epsilon|\}\max_{i,j}\|e_ie_j^\top\|\}",
-    control={"power": 2.0},
-    control_text="2 loss instead of sqrt(2 loss)",
-    corrected="razin2020.thm2.norm.corrected",
-    flaw="Where the unobserved entry is not (1,1), Appendix G.8.4 takes the bound on that entry "
-    "over, but the entry's contribution to the norm is |w_ij| ||e_i e_j^T||, not "
-    "|w_ij| ||e_1 e_1^T||; a norm that weighs (1,1) more breaks the printed constant.",
-)
-def thm2_norm(settings: Settings, power: float = 1.0) -> Iterator[Case]:
-    """With a from e_1 e_1^T at every position."""
-    yield from _norm_cases(settings, True, power)
-
-
-@claim(
-    "razin2020.thm2.norm.corrected",
-    kind="inequality",
-    where="Appendix C, Theorem 2, Equation (15)",
-    statement=r"\|W(t)\| \ge a\,\frac{|z||z'|}{|\epsilon|+\sqrt{2\ell(t)}} - b,\quad "
-    r"a = \|e_ie_j^\top\|/c \text{ with the unobserved entry at } (i,j),\ b \text{ as printed}",
-    control={"power": 2.0},
-    control_text="2 loss instead of sqrt(2 loss)",
-    corrects="razin2020.thm2.norm",
-)
-def thm2_norm_corrected(settings: Settings, power: float = 1.0) -> Iterator[Case]:
-    """With a from the unobserved entry's own unit matrix."""
-    yield from _norm_cases(settings, False, power)
 
 
 @claim(

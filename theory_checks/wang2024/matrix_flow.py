@@ -12,7 +12,7 @@ import mpmath
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
 from gradflow.claims.oracles import taylor
 from gradflow.claims.oracles.high_precision import (
     DIGITS,
@@ -100,6 +100,7 @@ _FLAW = (
     "det W > 0 by Lemma 5, which needs both: at depth 1, or from W_1 = 4 I, W_2 = I/4, the "
     "determinant changes its sign and the flow ends at a finite solution."
 )
+_BALANCED = r"L \ge 2,\ \text{balanced start},\ \det W(0) > 0 \Rightarrow "
 
 
 @claim(
@@ -110,11 +111,20 @@ _FLAW = (
     r"a > 0, b \text{ depend on the norm only}",
     control={"power": 1.0},
     control_text="a / loss instead of a / sqrt(loss)",
-    corrected="wang2024.thm1.norm.corrected",
     flaw=_FLAW,
+    corrected=Corrected(
+        _BALANCED
+        + r"\|W(t)\| \ge a/\sqrt{\ell(t)} - b \text{ with } a, b \text{ of razin2020, (8)}"
+    ),
 )
-def thm1_norm(settings: Settings, power: float = 0.5) -> Iterator[Case]:
-    """With the constants of razin2020, and with a far smaller a and a far larger b."""
+def thm1_norm(settings: Settings, corrected: bool, power: float = 0.5) -> Iterator[Case]:
+    """With the constants of razin2020, and with a far smaller a and a far larger b.
+
+    Corrected, the flows and norms on which razin2020's Theorem 1 is checked.
+    """
+    if corrected:
+        yield from razin2020.thm1_norm.function(settings, power=power)
+        return
     for a, b in ((FROBENIUS.a, FROBENIUS.b), (1e-3, 1e3)):
 
         def bound(
@@ -130,21 +140,6 @@ def thm1_norm(settings: Settings, power: float = 0.5) -> Iterator[Case]:
 
 
 @claim(
-    "wang2024.thm1.norm.corrected",
-    kind="inequality",
-    where="Section 5, Theorem 1, Equation (11)",
-    statement=r"L \ge 2,\ \text{balanced start},\ \det W(0) > 0 \Rightarrow "
-    r"\|W(t)\| \ge a/\sqrt{\ell(t)} - b \text{ with } a, b \text{ of razin2020, (8)}",
-    control={"power": 1.0},
-    control_text="a / loss instead of a / sqrt(loss)",
-    corrects="wang2024.thm1.norm",
-)
-def thm1_norm_corrected(settings: Settings, power: float = 0.5) -> Iterator[Case]:
-    """The flows and norms on which razin2020's Theorem 1 is checked."""
-    yield from razin2020.thm1_norm.function(settings, power=power)
-
-
-@claim(
     "wang2024.thm1.erank",
     kind="inequality",
     where="Section 5, Theorem 1, Equation (12)",
@@ -152,11 +147,18 @@ def thm1_norm_corrected(settings: Settings, power: float = 0.5) -> Iterator[Case
     r"c_1\sqrt{\ell(t)}",
     control={"power": 1.0},
     control_text="the loss instead of its root",
-    corrected="wang2024.thm1.erank.corrected",
     flaw=_FLAW,
+    corrected=Corrected(
+        _BALANCED + r"\mathrm{erank}(W(t)) \le 1 + \tfrac{2\sqrt{12}}{\ln 2}\sqrt{\ell(t)}",
+        control={"power": 4.0},
+        control_text="loss^4 instead of sqrt(loss)",
+    ),
 )
-def thm1_erank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
-    """With razin2020's constant and with 1000."""
+def thm1_erank(settings: Settings, corrected: bool, power: float = 0.5) -> Iterator[Case]:
+    """With razin2020's constant and with 1000; corrected, on the flows of its Theorem 1."""
+    if corrected:
+        yield from razin2020.thm1_erank.function(settings, power=power)
+        return
     for constant in (razin2020.RankSides.CONSTANT, 1000.0):
 
         def bound(w: Any, loss: Any, constant: float = constant) -> tuple[Any, Any]:
@@ -171,32 +173,24 @@ def thm1_erank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
 
 
 @claim(
-    "wang2024.thm1.erank.corrected",
-    kind="inequality",
-    where="Section 5, Theorem 1, Equation (12)",
-    statement=r"L \ge 2,\ \text{balanced start},\ \det W(0) > 0 \Rightarrow "
-    r"\mathrm{erank}(W(t)) \le 1 + \tfrac{2\sqrt{12}}{\ln 2}\sqrt{\ell(t)}",
-    control={"power": 4.0},
-    control_text="loss^4 instead of sqrt(loss)",
-    corrects="wang2024.thm1.erank",
-)
-def thm1_erank_corrected(settings: Settings, power: float = 0.5) -> Iterator[Case]:
-    """The flows on which razin2020's Theorem 1 is checked."""
-    yield from razin2020.thm1_erank.function(settings, power=power)
-
-
-@claim(
     "wang2024.thm1.irank",
     kind="inequality",
     where="Section 5, Theorem 1, Equation (13)",
     statement=r"\det W(0) > 0 \Rightarrow D(W(t), \mathcal M_1) \le c_2\sqrt{\ell(t)}",
     control={"power": 1.0},
     control_text="the loss instead of its root",
-    corrected="wang2024.thm1.irank.corrected",
     flaw=_FLAW,
+    corrected=Corrected(
+        _BALANCED + r"D(W(t), \mathcal M_1) \le 3\sqrt2\,\sqrt{\ell(t)}",
+        control={"power": 4.0},
+        control_text="loss^4 instead of sqrt(loss)",
+    ),
 )
-def thm1_irank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
-    """With razin2020's constant and with 1000."""
+def thm1_irank(settings: Settings, corrected: bool, power: float = 0.5) -> Iterator[Case]:
+    """With razin2020's constant and with 1000; corrected, on the flows of its Theorem 1."""
+    if corrected:
+        yield from razin2020.thm1_irank.function(settings, power=power)
+        return
     for constant in (razin2020.DistanceSides.CONSTANT, 1000.0):
 
         def bound(w: Any, loss: Any, constant: float = constant) -> tuple[Any, Any]:
@@ -205,21 +199,6 @@ def thm1_irank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
         yield from _free_cases(
             bound, f"{constant:.4g} sqrt(loss) against s_2", f"c_2 = {constant:.4g}"
         )
-
-
-@claim(
-    "wang2024.thm1.irank.corrected",
-    kind="inequality",
-    where="Section 5, Theorem 1, Equation (13)",
-    statement=r"L \ge 2,\ \text{balanced start},\ \det W(0) > 0 \Rightarrow "
-    r"D(W(t), \mathcal M_1) \le 3\sqrt2\,\sqrt{\ell(t)}",
-    control={"power": 4.0},
-    control_text="loss^4 instead of sqrt(loss)",
-    corrects="wang2024.thm1.irank",
-)
-def thm1_irank_corrected(settings: Settings, power: float = 0.5) -> Iterator[Case]:
-    """The flows on which razin2020's Theorem 1 is checked."""
-    yield from razin2020.thm1_irank.function(settings, power=power)
 
 
 @claim(
@@ -262,8 +241,32 @@ _DIAGONAL = np.diag([9.0, 4.0])
 """W_1 = W_2 = diag(3, 2): at (9) its second value moves at the rate -32, exactly."""
 
 
-def _rate_cases(settings: Settings, factor: float) -> Iterator[Case]:
-    """The chain rule's d sigma/dt against g sigma^(factor alpha), alpha = 2 (1 - 1/L)."""
+@claim(
+    "wang2024.lem5",
+    kind="identity",
+    where="Section 7, Lemma 5 and its proof",
+    statement=r"\det W(0) > 0 \Rightarrow \det W(t) > 0;\quad "
+    r"\dot\sigma_j = g\,\sigma_j^{2\alpha},\ \alpha = 2(1 - 1/L),\ "
+    r"g = -L\langle\nabla\ell(W), u_jv_j^\top\rangle",
+    control={"stretch": 1.5},
+    control_text="sigma^(3 alpha)",
+    flaw="(sigma^2)^(1 - 1/L) is sigma^alpha with alpha = 2 (1 - 1/L), not sigma^(2 alpha); so 2 "
+    "alpha should read alpha in the equation, in sigma^(1 - 2 alpha) and in the solution. The "
+    "lemma itself and its argument are not affected: the case alpha = 1 is printed correctly.",
+    corrected=Corrected(
+        r"\det W(0) > 0 \Rightarrow \det W(t) > 0;\quad "
+        r"\dot\sigma_j = g\,\sigma_j^\alpha,\ \alpha = 2(1 - 1/L)",
+        control={"stretch": 1.1},
+        control_text="sigma^(1.1 alpha)",
+        resolution=1e-2,
+    ),
+)
+def lem5(settings: Settings, corrected: bool, stretch: float = 1.0) -> Iterator[Case]:
+    """The chain rule's d sigma/dt against g sigma^(2 alpha), or sigma^alpha; `stretch` times that.
+
+    Corrected also the determinant in 66 digits, as for razin2020's Lemma 6.
+    """
+    factor = stretch * (1 if corrected else 2)
     rng = np.random.default_rng(settings.seed)
     starts = [_DIAGONAL]
     while len(starts) < (40 if settings.full else 8):
@@ -305,40 +308,6 @@ def _rate_cases(settings: Settings, factor: float) -> Iterator[Case]:
                 size=4 + index + depth / 10,
                 confirm=confirm,
             )
-
-
-@claim(
-    "wang2024.lem5",
-    kind="identity",
-    where="Section 7, Lemma 5 and its proof",
-    statement=r"\det W(0) > 0 \Rightarrow \det W(t) > 0;\quad "
-    r"\dot\sigma_j = g\,\sigma_j^{2\alpha},\ \alpha = 2(1 - 1/L),\ "
-    r"g = -L\langle\nabla\ell(W), u_jv_j^\top\rangle",
-    control={"factor": 3.0},
-    control_text="sigma^(3 alpha)",
-    corrected="wang2024.lem5.corrected",
-    flaw="(sigma^2)^(1 - 1/L) is sigma^alpha with alpha = 2 (1 - 1/L), not sigma^(2 alpha); so 2 "
-    "alpha should read alpha in the equation, in sigma^(1 - 2 alpha) and in the solution. The "
-    "lemma itself and its argument are not affected: the case alpha = 1 is printed correctly.",
-)
-def lem5(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
-    """The printed exponent; the sign of the determinant is with the corrected statement."""
-    yield from _rate_cases(settings, factor)
-
-
-@claim(
-    "wang2024.lem5.corrected",
-    kind="identity",
-    where="Section 7, Lemma 5 and its proof",
-    statement=r"\det W(0) > 0 \Rightarrow \det W(t) > 0;\quad "
-    r"\dot\sigma_j = g\,\sigma_j^\alpha,\ \alpha = 2(1 - 1/L)",
-    control={"factor": 1.1},
-    control_text="sigma^(1.1 alpha)",
-    resolution=1e-2,
-    corrects="wang2024.lem5",
-)
-def lem5_corrected(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
-    """The exponent alpha, and the determinant in 66 digits, as for razin2020's Lemma 6."""
-    yield from _rate_cases(settings, factor)
-    for depth in (2, 3, 4) if settings.full else (2,):
-        yield from witness_cases(depth)
+    if corrected:
+        for depth in (2, 3, 4) if settings.full else (2,):
+            yield from witness_cases(depth)

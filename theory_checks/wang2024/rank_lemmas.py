@@ -1,13 +1,13 @@
 r"""Wang and Basu Roy Chowdhury 2024, Sections 7 and 8: entries, singular values, entropy, ranks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
 import mpmath
 import numpy as np
 
-from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
 from gradflow.claims.oracles.high_precision import DIGITS, singular_values_2x2
 from gradflow.claims.oracles.search import Inequality, searched_case
 
@@ -135,17 +135,27 @@ _SMALL = [Fraction(1, 10**k) for k in (1, 2, 3, 6, 9, 12)]
     r"\text{ as } \epsilon \to 0",
     control={"factor": 0.5},
     control_text="half of it",
-    corrected="wang2024.entropy_step.corrected",
     flaw="The term -epsilon ln epsilon is dropped, and it is the larger one: H / epsilon tends to "
     "infinity. With rho_2 = O(sqrt(loss)) alone the text so proves no more than "
     "erank <= 1 + O(sqrt(loss) ln(1/loss)); (12) itself survives, for rho_2 = O(loss).",
+    corrected=Corrected(
+        r"H(1-\epsilon, \epsilon) \le \epsilon(1 + \ln(1/\epsilon)) \le 2\sqrt\epsilon,\quad "
+        r"0 < \epsilon \le 1",
+        control={"factor": 0.5},
+        control_text="half of the first bound",
+    ),
 )
-def entropy_step(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
-    """Powers of ten."""
+def entropy_step(settings: Settings, corrected: bool, factor: float = 1.0) -> Iterator[Case]:
+    """Powers of ten; corrected also the whole interval, down to 1e-300, and the second bound."""
+    top = 1 if corrected else Fraction(1, 10)
+
+    def bound_at(e: Any) -> Any:
+        return factor * e * (1 - (mpmath.log(e) if corrected else e))
+
     for e in _SMALL:
         with mpmath.workdps(DIGITS):
             small = mpmath.mpf(e.numerator) / e.denominator
-            bound, h = factor * (1 - small) * small, _entropy(small)
+            bound, h = bound_at(small), _entropy(small)
             slack = float((bound - h) / (bound + h))
 
         def confirm(k: int, e: Fraction = e, h: Any = h, bound: Any = bound) -> Confirmation:
@@ -157,23 +167,15 @@ def entropy_step(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
 
         yield Case(
             name=f"epsilon = {e}", slack=[slack], floor=1e-40,
-            hypotheses={"0 < epsilon <= 1/10": 0 < e <= Fraction(1, 10)}, size=e.denominator,
+            hypotheses={f"0 < epsilon <= {top}": 0 < e <= top}, size=e.denominator,
             confirm=confirm, notes=f"H / epsilon = {mpmath.nstr(h / small, 8)}",
         )  # fmt: skip
+    if corrected:
+        yield from _interval_cases(settings, bound_at)
 
 
-@claim(
-    "wang2024.entropy_step.corrected",
-    kind="inequality",
-    where="Section 8, the bound of the entropy before the conclusion for the effective rank",
-    statement=r"H(1-\epsilon, \epsilon) \le \epsilon(1 + \ln(1/\epsilon)) \le 2\sqrt\epsilon,\quad "
-    r"0 < \epsilon \le 1",
-    control={"factor": 0.5},
-    control_text="half of the first bound",
-    corrects="wang2024.entropy_step",
-)
-def entropy_step_corrected(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
-    """The whole interval, down to 1e-300, and the same powers of ten."""
+def _interval_cases(settings: Settings, bound_at: Callable[[Any], Any]) -> Iterator[Case]:
+    """The entropy below its bound, and e (1 - ln e) below 2 sqrt(e)."""
     points = np.concatenate(
         [np.geomspace(1e-300, 1, 600 if settings.full else 120)[:-1], np.linspace(0.01, 0.999, 60)]
     )
@@ -181,8 +183,7 @@ def entropy_step_corrected(settings: Settings, factor: float = 1.0) -> Iterator[
     with mpmath.workdps(DIGITS):
         exact = [mpmath.mpf(e.numerator) / e.denominator for e in _SMALL]
         for e in [*exact, *(mpmath.mpf(float(v)) for v in points)]:
-            bound = factor * e * (1 - mpmath.log(e))
-            slack.append(float((bound - _entropy(e)) / bound))
+            slack.append(float((bound_at(e) - _entropy(e)) / bound_at(e)))
             second.append(float(1 - e * (1 - mpmath.log(e)) / (2 * mpmath.sqrt(e))))
     hypotheses = {"0 < epsilon <= 1": bool(np.all((points > 0) & (points <= 1)))}
     yield Case(name="H", slack=slack, floor=1e-40, hypotheses=hypotheses, size=1)
@@ -193,20 +194,7 @@ _CLOSE = 0.1
 """What counts as close: a distance that the loss of a solution, 0, must make 0 in the end."""
 
 
-@claim(
-    "wang2024.irank_proof",
-    kind="inequality",
-    where="Section 8, the rank-one matrix for the infimal rank",
-    statement=r"a > 0,\ a \gg b, c, d \Rightarrow A' = uu^\top,\ u = [a^{1/2}, a^{-1/2}]^\top "
-    r"\text{ is close to } A:\ \|A-A'\|_F^2 = (b-1)^2+(c-1)^2+(d-a^{-1})^2",
-    control={"first": 2.0},
-    control_text="(b - 2)^2 instead of (b - 1)^2",
-    corrected="wang2024.irank_proof.corrected",
-    flaw="A large a does not bring u u^T near A: its entries beside a are 1, so that b and c must "
-    "be near 1 and d near 0, which is what a small loss means. That a = W_11 is positive is "
-    "assumed too, while det W > 0 allows W_11 to tend to minus infinity.",
-)
-def irank_proof(settings: Settings, first: float = 1.0) -> Iterator[Case]:
+def _distance_cases(first: float) -> Iterator[Case]:
     """The distance in whole numbers, for matrices with a at least 1000 times the other entries."""
     for a, b, c, d in ((1000, 0, 0, 0), (1000, 1, 1, 0), (5000, 5, 5, 0), (10**6, 30, -20, 10)):
         rest = max(abs(b), abs(c), abs(d))
@@ -238,17 +226,7 @@ def irank_proof(settings: Settings, first: float = 1.0) -> Iterator[Case]:
         )  # fmt: skip
 
 
-@claim(
-    "wang2024.irank_proof.corrected",
-    kind="inequality",
-    where="Section 8, the rank-one matrix for the infimal rank",
-    statement=r"\det W > 0,\ W_{11} > 0,\ \ell(W) \le \tfrac1{24} \Rightarrow "
-    r"\|W - uu^\top\|_F \le \sqrt{2\ell(W)}",
-    control={"factor": 0.9},
-    control_text="0.9 sqrt(2 loss)",
-    corrects="wang2024.irank_proof",
-)
-def irank_proof_corrected(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
+def _loss_cases(settings: Settings, factor: float) -> Iterator[Case]:
     """Searched: 1/W_11 < W_22 / (W_12 W_21) < 2 W_22, so |W_22 - 1/W_11| <= W_22."""
     limit = 1 / np.sqrt(12)
 
@@ -276,3 +254,31 @@ def irank_proof_corrected(settings: Settings, factor: float = 1.0) -> Iterator[C
         hypotheses=hypotheses, size=4,
         notes="for W_11 < 0 the same with W_11 (1, 1/W_11)^T (1, 1/W_11)",
     )  # fmt: skip
+
+
+@claim(
+    "wang2024.irank_proof",
+    kind="inequality",
+    where="Section 8, the rank-one matrix for the infimal rank",
+    statement=r"a > 0,\ a \gg b, c, d \Rightarrow A' = uu^\top,\ u = [a^{1/2}, a^{-1/2}]^\top "
+    r"\text{ is close to } A:\ \|A-A'\|_F^2 = (b-1)^2+(c-1)^2+(d-a^{-1})^2",
+    control={"first": 2.0},
+    control_text="(b - 2)^2 instead of (b - 1)^2",
+    flaw="A large a does not bring u u^T near A: its entries beside a are 1, so that b and c must "
+    "be near 1 and d near 0, which is what a small loss means. That a = W_11 is positive is "
+    "assumed too, while det W > 0 allows W_11 to tend to minus infinity.",
+    corrected=Corrected(
+        r"\det W > 0,\ W_{11} > 0,\ \ell(W) \le \tfrac1{24} \Rightarrow "
+        r"\|W - uu^\top\|_F \le \sqrt{2\ell(W)}",
+        control={"factor": 0.9},
+        control_text="0.9 sqrt(2 loss)",
+    ),
+)
+def irank_proof(
+    settings: Settings, corrected: bool, first: float = 1.0, factor: float = 1.0
+) -> Iterator[Case]:
+    """Printed, the distance where a is large; corrected, where the loss is small."""
+    if corrected:
+        yield from _loss_cases(settings, factor)
+    else:
+        yield from _distance_cases(first)

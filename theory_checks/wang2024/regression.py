@@ -11,7 +11,7 @@ import mpmath
 import numpy as np
 import sympy
 
-from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
 from gradflow.claims.oracles.high_precision import DIGITS
 
 TIMES = (0.1, 1.0, 3.0)
@@ -142,39 +142,43 @@ def _flow_cases(settings: Settings, any_start: bool, with_start: bool, rate: int
     r"z = V\Sigma_t^\top U^\top y",
     control={"rate": 1},
     control_text="e^(t lambda) instead of e^(2 t lambda)",
-    corrected="wang2024.eq6.corrected",
     flaw="Integrating the derivative of e^(tA) beta_t from 0 leaves out its value beta_0 at t = 0; "
     "no start is prescribed before (6), which is right from beta_0 = 0 only.",
+    corrected=Corrected(
+        r"\beta_t = e^{-tA}\beta_0 + e^{-tA}\Big(\int_0^t e^{sA}ds\Big)z "
+        r"= e^{-tA}\beta_0 + V\Sigma_t^\top U^\top y"
+    ),
 )
-def eq6(settings: Settings, rate: int = 2) -> Iterator[Case]:
-    """From beta_0 = 0, and from others: no start is prescribed."""
-    yield from _flow_cases(settings, False, False, rate)
-    yield from _flow_cases(settings, True, False, rate)
+def eq6(settings: Settings, corrected: bool, rate: int = 2) -> Iterator[Case]:
+    """From beta_0 = 0, and from others: no start is prescribed. Corrected, with beta_0's term."""
+    for any_start in (False, True):
+        yield from _flow_cases(settings, any_start, corrected, rate)
 
 
 @claim(
-    "wang2024.eq6.corrected",
-    kind="identity",
-    where="Section 2, Equation (6) and the closed form at its end",
-    statement=r"\beta_t = e^{-tA}\beta_0 + e^{-tA}\Big(\int_0^t e^{sA}ds\Big)z "
-    r"= e^{-tA}\beta_0 + V\Sigma_t^\top U^\top y",
-    control={"rate": 1},
-    control_text="e^(t lambda) instead of e^(2 t lambda)",
-    corrects="wang2024.eq6",
+    "wang2024.min_norm",
+    kind="limit",
+    where="Section 3",
+    statement=r"\lim_{t\to\infty}\beta_t = \text{the least-squares solution of least } L^2 "
+    r"\text{ norm}",
+    control={"scale": 2.0},
+    control_text="twice that solution",
+    flaw="It rests on (6), which is right from beta_0 = 0 only: the component of beta_0 in the "
+    "kernel of X never moves and stays in the limit.",
+    corrected=Corrected(
+        r"\beta_0 \in \mathrm{range}\,X^\top \text{ (as 0 is)} \Rightarrow "
+        r"\lim_{t\to\infty}\beta_t = \text{the least-squares solution of least } L^2 \text{ norm}"
+    ),
 )
-def eq6_corrected(settings: Settings, rate: int = 2) -> Iterator[Case]:
-    """With the term of beta_0."""
-    yield from _flow_cases(settings, False, True, rate)
-    yield from _flow_cases(settings, True, True, rate)
+def min_norm(settings: Settings, corrected: bool, scale: float = 1.0) -> Iterator[Case]:
+    """The flow at a time when all but its limit is below 1e-40, against X^+ y by sympy.
 
-
-def _limit_cases(settings: Settings, any_start: bool, scale: float) -> Iterator[Case]:
-    """The flow at a time when all but its limit is below 1e-40, against X^+ y by sympy."""
+    From 0 and from any start, as printed; corrected, from starts in the row space.
+    """
     for x, y, start in _systems(settings):
-        begins = [np.zeros_like(start)]
         # In the row space the start changes nothing.
-        begins.append(start if any_start else x.T @ (y + 1))
-        for begin in begins:
+        other = x.T @ (y + 1) if corrected else start
+        for begin in (np.zeros_like(start), other):
             with mpmath.workdps(2 * DIGITS):
                 values, _ = _eigen(x)
                 t = 100 / min(v for v in values if v)
@@ -210,38 +214,6 @@ def _limit_cases(settings: Settings, any_start: bool, scale: float) -> Iterator[
             )
 
 
-@claim(
-    "wang2024.min_norm",
-    kind="limit",
-    where="Section 3",
-    statement=r"\lim_{t\to\infty}\beta_t = \text{the least-squares solution of least } L^2 "
-    r"\text{ norm}",
-    control={"scale": 2.0},
-    control_text="twice that solution",
-    corrected="wang2024.min_norm.corrected",
-    flaw="It rests on (6), which is right from beta_0 = 0 only: the component of beta_0 in the "
-    "kernel of X never moves and stays in the limit.",
-)
-def min_norm(settings: Settings, scale: float = 1.0) -> Iterator[Case]:
-    """From any start, as printed."""
-    yield from _limit_cases(settings, True, scale)
-
-
-@claim(
-    "wang2024.min_norm.corrected",
-    kind="limit",
-    where="Section 3",
-    statement=r"\beta_0 \in \mathrm{range}\,X^\top \text{ (as 0 is)} \Rightarrow "
-    r"\lim_{t\to\infty}\beta_t = \text{the least-squares solution of least } L^2 \text{ norm}",
-    control={"scale": 2.0},
-    control_text="twice that solution",
-    corrects="wang2024.min_norm",
-)
-def min_norm_corrected(settings: Settings, scale: float = 1.0) -> Iterator[Case]:
-    """From 0 and from other starts in the row space."""
-    yield from _limit_cases(settings, False, scale)
-
-
 def spiked_rank(size: Any, d: int) -> Any:
     """The effective rank of size E_11 + I_d, from its singular values size + 1, 1, ..., 1."""
     total = mpmath.mpf(size) + d
@@ -249,20 +221,7 @@ def spiked_rank(size: Any, d: int) -> Any:
     return mpmath.exp(-first * mpmath.log(first) - (d - 1) * rest * mpmath.log(rest))
 
 
-@claim(
-    "wang2024.erank_example",
-    kind="approximation",
-    where="Section 5, the example after the definition of the effective rank",
-    statement=r"\mathrm{erank}(10^3E_{11} + I_d) \approx 1",
-    control={"size": 10},
-    control_text="10 E_11 instead of 1000 E_11",
-    accuracy=0.1,
-    corrected="wang2024.erank_example.corrected",
-    flaw="That every other singular value is much smaller than the first is not enough: their "
-    "number counts. The d - 1 ones weigh (d - 1)/(1000 + d) in sum, so the entropy is small only "
-    "if d is small against 1000 / ln 1000.",
-)
-def erank_example(settings: Settings, size: int = 1000) -> Iterator[Case]:
+def _near_one_cases(settings: Settings, size: int) -> Iterator[Case]:
     """Dimensions from 2 to 1000; 'near' is taken as within 10 percent."""
     for d in (2, 3, 5, 10, 100, 1000, 10_000) if settings.full else (2, 3, 5, 10, 100, 1000):
         with mpmath.workdps(DIGITS):
@@ -293,17 +252,7 @@ def erank_example(settings: Settings, size: int = 1000) -> Iterator[Case]:
         )
 
 
-@claim(
-    "wang2024.erank_example.corrected",
-    kind="inequality",
-    where="Section 5, the example after the definition of the effective rank",
-    statement=r"\mathrm{erank}(M E_{11} + I_d) \le \exp\Big(\tfrac{d-1}{M+d}\,(1 + \ln(M+d))\Big)"
-    r" \to 1 \text{ as } M \to \infty \text{ at fixed } d",
-    control={"factor": 0.5},
-    control_text="half the exponent",
-    corrects="wang2024.erank_example",
-)
-def erank_example_corrected(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
+def _bound_cases(factor: float) -> Iterator[Case]:
     """Sizes and dimensions over many decades."""
     for d in (2, 3, 10, 100, 1000):
         slack, bounds = [], []
@@ -321,6 +270,35 @@ def erank_example_corrected(settings: Settings, factor: float = 1.0) -> Iterator
             size=d,
             notes=f"bounds at M = 1, 10, 1e3, 1e6, 1e9, 1e12: {', '.join(bounds)}",
         )
+
+
+@claim(
+    "wang2024.erank_example",
+    kind="approximation",
+    where="Section 5, the example after the definition of the effective rank",
+    statement=r"\mathrm{erank}(10^3E_{11} + I_d) \approx 1",
+    control={"size": 10},
+    control_text="10 E_11 instead of 1000 E_11",
+    accuracy=0.1,
+    flaw="That every other singular value is much smaller than the first is not enough: their "
+    "number counts. The d - 1 ones weigh (d - 1)/(1000 + d) in sum, so the entropy is small only "
+    "if d is small against 1000 / ln 1000.",
+    corrected=Corrected(
+        r"\mathrm{erank}(M E_{11} + I_d) \le \exp\Big(\tfrac{d-1}{M+d}\,(1 + \ln(M+d))\Big)"
+        r" \to 1 \text{ as } M \to \infty \text{ at fixed } d",
+        kind="inequality",
+        control={"factor": 0.5},
+        control_text="half the exponent",
+    ),
+)
+def erank_example(
+    settings: Settings, corrected: bool, size: int = 1000, factor: float = 1.0
+) -> Iterator[Case]:
+    """Printed, that the rank is near 1 at one size; corrected, a bound that tends to 1."""
+    if corrected:
+        yield from _bound_cases(factor)
+    else:
+        yield from _near_one_cases(settings, size)
 
 
 @claim(

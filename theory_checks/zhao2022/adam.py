@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
 
 from . import study
 from ._rational import equal, exact, eye, plain, relative, vec
-from ._runs import OBSERVED, SIZE, Setup, Window, distance, velocities, windows, with_
+from ._runs import FORMULAS, OBSERVED, SIZE, Setup, Window, distance, velocities, windows, with_
 
 ErrorOf = Callable[[Window], float]
 BETAS = ((0.9, 0.999), (0.999, 0.999))
@@ -71,14 +71,14 @@ def _run_case(setup: Setup, error_of: ErrorOf) -> Case:
 
 
 def model_cases(
-    settings: Settings, error_of: Callable[[np.ndarray, np.ndarray], float], formula: int
+    settings: Settings, error_of: Callable[[np.ndarray, np.ndarray], float], formula: str
 ) -> Iterator[Case]:
     """The same error along the model's flow (15), where nothing but the formula can be wrong.
 
     Args:
       settings: the seed.
       error_of: from the product's velocity and a formula's to the relative error.
-      formula: which of `FORMULAS`, by its place.
+      formula: which of `FORMULAS`.
     """
     for depth in (1, 2, 3):
         setup = Setup(depth, 1.0, batch=4, seed=settings.seed)
@@ -86,14 +86,14 @@ def model_cases(
         spread = tuple(v + 1e-2 for v in gf.sampled_variance(objective, factors, 4))
         chart = gf.adam_chart(objective, factors, spread)
         flow = gf.solve_flow(
-            objective, factors, coordinates=chart, horizon=0.3, record=[0.01, 0.1, 0.3],
+            objective, factors, coordinates=chart, horizon=0.3, times=[0.01, 0.1, 0.3],
             rtol=1e-5, observe=("loss", "factors"),
         )  # fmt: skip
         errors = []
         for k in range(len(flow)):
             now = tuple(jnp.asarray(flow[f"factors_{j}"][k]) for j in range(1, depth + 1))
             moved = jax.jvp(chart.product, (now,), (chart.velocity(now),))[1]
-            found = velocities(objective, now, spread).products[formula]
+            found = velocities(objective, now, spread).products[FORMULAS.index(formula)]
             errors.append(error_of(np.asarray(moved), np.asarray(found)))
         yield Case(
             name=f"model flow (15), depth {depth}",
@@ -200,36 +200,32 @@ def _small_case(name: str, sides: tuple[np.ndarray, np.ndarray, str], size: floa
     control={"sign": -1.0},
     control_text="the sign",
     accuracy=0.1,
-    corrected="zhao2022.thm1.W.corrected",
     flaw="Three steps fail from depth 2 on: S_j is moved from the layer's gradient A L B to L, the "
     "Kronecker product is exchanged (and layer j gets the exponents of layer N+1-j), and Adam "
     "unbalances the factors, so powers of W W^T do not replace the partial products.",
+    corrected=Corrected(
+        where="Theorem 1, Equation (6), corrected",
+        statement=r"\mathrm{vec}(\dot W) \approx -\sum_{j=1}^N(B_j\otimes A_j^\top)\,G_j\,"
+        r"(B_j^\top\otimes A_j)\,\mathrm{vec}(\nabla_W\mathcal L),\quad "
+        r"A_j^\top = W_N\cdots W_{j+1},\ B_j^\top = W_{j-1}\cdots W_1",
+        control={"printed": True},
+        control_text="the printed preconditioner",
+    ),
 )
-def thm1_w(settings: Settings, sign: float = 1.0) -> Iterator[Case]:
-    """At depth 1 it is as good as (15); at 2 and 3 it is off by about its own size."""
-    yield _small_case("W_1 exchanges the axes, W_2 = I", _field_counterexample(), 4)
+def thm1_w(
+    settings: Settings, corrected: bool, sign: float = 1.0, printed: bool = False
+) -> Iterator[Case]:
+    """Printed, as good as (15) at depth 1, and off by about its own size at depths 2 and 3.
+
+    Corrected, exact for (15), whether or not the factors are balanced: its error is that of (15).
+    """
+    formula = "corrected" if corrected and not printed else "printed"
+    if not corrected:
+        yield _small_case("W_1 exchanges the axes, W_2 = I", _field_counterexample(), 4)
     yield from run_cases(
-        settings, lambda window: distance(window.product, sign * window.formulas["printed"])
+        settings, lambda window: distance(window.product, sign * window.formulas[formula])
     )
-    yield from model_cases(settings, lambda moved, found: distance(moved, sign * found), 1)
-
-
-@claim(
-    "zhao2022.thm1.W.corrected",
-    kind="approximation",
-    where="Theorem 1, Equation (6), corrected",
-    statement=r"\mathrm{vec}(\dot W) \approx -\sum_{j=1}^N(B_j\otimes A_j^\top)\,G_j\,"
-    r"(B_j^\top\otimes A_j)\,\mathrm{vec}(\nabla_W\mathcal L),\quad "
-    r"A_j^\top = W_N\cdots W_{j+1},\ B_j^\top = W_{j-1}\cdots W_1",
-    control={"formula": "printed"},
-    control_text="the printed preconditioner",
-    accuracy=0.1,
-    corrects="zhao2022.thm1.W",
-)
-def thm1_w_corrected(settings: Settings, formula: str = "corrected") -> Iterator[Case]:
-    """Exact for (15), whether or not the factors are balanced; its error is that of (15)."""
-    yield from run_cases(settings, lambda window: window.error(formula))
-    yield from model_cases(settings, distance, int(formula == "printed"))
+    yield from model_cases(settings, lambda moved, found: distance(moved, sign * found), formula)
 
 
 def _values(window: Window, formula: str, exchanged: bool) -> np.ndarray:
@@ -248,33 +244,25 @@ def _values(window: Window, formula: str, exchanged: bool) -> np.ndarray:
     control={"sign": -1.0},
     control_text="the sign",
     accuracy=0.1,
-    corrected="zhao2022.thm1.sv.corrected",
     flaw="To the flaws of (6) it adds the exchanged u and v of (20), so that it fails at depth 1 "
     "too.",
+    corrected=Corrected(
+        where="Theorem 1, Equation (5), corrected",
+        statement=r"\dot\sigma_i \approx -\mathrm{vec}(u_iv_i^\top)^\top\sum_{j=1}^N"
+        r"(B_j\otimes A_j^\top)\,G_j\,(B_j^\top\otimes A_j)\,\mathrm{vec}(\nabla_W\mathcal L)",
+        control={"exchanged": True},
+        control_text="vec(v u^T), as printed",
+    ),
 )
-def thm1_sv(settings: Settings, sign: float = 1.0) -> Iterator[Case]:
+def thm1_sv(
+    settings: Settings, corrected: bool, sign: float = 1.0, exchanged: bool = False
+) -> Iterator[Case]:
     """All singular values together, in the frames of W at the middle of the window."""
-    yield _small_case("W = [[0, 2], [1, 0]]", _order_counterexample(), 4)
+    formula, exchanged = ("corrected", exchanged) if corrected else ("printed", True)
+    if not corrected:
+        yield _small_case("W = [[0, 2], [1, 0]]", _order_counterexample(), 4)
     yield from run_cases(
-        settings, lambda window: distance(window.moving, sign * _values(window, "printed", True))
-    )
-
-
-@claim(
-    "zhao2022.thm1.sv.corrected",
-    kind="approximation",
-    where="Theorem 1, Equation (5), corrected",
-    statement=r"\dot\sigma_i \approx -\mathrm{vec}(u_iv_i^\top)^\top\sum_{j=1}^N"
-    r"(B_j\otimes A_j^\top)\,G_j\,(B_j^\top\otimes A_j)\,\mathrm{vec}(\nabla_W\mathcal L)",
-    control={"exchanged": True},
-    control_text="vec(v u^T), as printed",
-    accuracy=0.1,
-    corrects="zhao2022.thm1.sv",
-)
-def thm1_sv_corrected(settings: Settings, exchanged: bool = False) -> Iterator[Case]:
-    """The same runs."""
-    yield from run_cases(
-        settings, lambda window: distance(window.moving, _values(window, "corrected", exchanged))
+        settings, lambda window: distance(window.moving, sign * _values(window, formula, exchanged))
     )
 
 
@@ -291,36 +279,33 @@ WEIGHT = 0.1
     control={"sign": -1.0},
     control_text="the sign",
     accuracy=0.1,
-    corrected="zhao2022.thm3.W.corrected",
     flaw="It joins the P_{W,G} of (18) to the penalty gradient (12); as Adam scales every entry to "
     "about 1, an error in a small penalty is not small where only the penalty acts, so it fails at "
     "depth 1 too.",
+    corrected=Corrected(
+        where="Theorem 3, Equation (9), corrected",
+        statement=r"\mathrm{vec}(\dot W) \approx -\sum_{j=1}^N(B_j\otimes A_j^\top)\,G_j\,"
+        r"(B_j^\top\otimes A_j)\,\mathrm{vec}\left(\nabla_W\mathcal L + \frac{\lambda}{\|W\|_F}"
+        r"\Big(UV^\top-\frac{\|W\|_*}{\|W\|_F^2}W\Big)\right)",
+        control={"printed": True},
+        control_text="as printed",
+    ),
 )
-def thm3_w(settings: Settings, sign: float = 1.0) -> Iterator[Case]:
-    """G_j from the gradients that Adam sees, penalty included; L with the printed (12)."""
-    yield _small_case("W = diag(4, 3)", _penalty_counterexample(values=False), 4)
+def thm3_w(
+    settings: Settings, corrected: bool, sign: float = 1.0, printed: bool = False
+) -> Iterator[Case]:
+    """G_j from the gradients that Adam sees, penalty included.
+
+    Printed, on L with (12); corrected, the corrected preconditioner on the exact gradient.
+    """
+    printed = printed or not corrected
+    formula = "printed" if printed else "corrected"
+    if not corrected:
+        yield _small_case("W = diag(4, 3)", _penalty_counterexample(values=False), 4)
     yield from run_cases(
-        settings, lambda window: distance(window.product, sign * window.formulas["printed"]),
-        WEIGHT, printed=True,
+        settings, lambda window: distance(window.product, sign * window.formulas[formula]),
+        WEIGHT, printed,
     )  # fmt: skip
-
-
-@claim(
-    "zhao2022.thm3.W.corrected",
-    kind="approximation",
-    where="Theorem 3, Equation (9), corrected",
-    statement=r"\mathrm{vec}(\dot W) \approx -\sum_{j=1}^N(B_j\otimes A_j^\top)\,G_j\,"
-    r"(B_j^\top\otimes A_j)\,\mathrm{vec}\left(\nabla_W\mathcal L + \frac{\lambda}{\|W\|_F}"
-    r"\Big(UV^\top-\frac{\|W\|_*}{\|W\|_F^2}W\Big)\right)",
-    control={"formula": "printed"},
-    control_text="as printed",
-    accuracy=0.1,
-    corrects="zhao2022.thm3.W",
-)
-def thm3_w_corrected(settings: Settings, formula: str = "corrected") -> Iterator[Case]:
-    """The corrected preconditioner on the exact gradient of loss and penalty."""
-    printed = formula == "printed"
-    yield from run_cases(settings, lambda window: window.error(formula), WEIGHT, printed)
 
 
 @claim(
@@ -333,35 +318,27 @@ def thm3_w_corrected(settings: Settings, formula: str = "corrected") -> Iterator
     control={"sign": -1.0},
     control_text="the sign",
     accuracy=0.1,
-    corrected="zhao2022.thm3.sv.corrected",
     flaw="The flaws of (5) and of (12) together; (23) has the right order of u and v and fails all "
     "the same.",
+    corrected=Corrected(
+        where="Theorem 3, Equation (9), first line, corrected",
+        statement=r"\dot\sigma_i \approx -\mathrm{vec}(u_iv_i^\top)^\top\sum_{j=1}^N"
+        r"(B_j\otimes A_j^\top)\,G_j\,(B_j^\top\otimes A_j)\,\mathrm{vec}\left(\nabla_W\mathcal L"
+        r" + \frac{\lambda}{\|W\|_F}\Big(UV^\top-\frac{\|W\|_*}{\|W\|_F^2}W\Big)\right)",
+        control={"exchanged": True},
+        control_text="vec(v u^T), as printed",
+    ),
 )
-def thm3_sv(settings: Settings, sign: float = 1.0) -> Iterator[Case]:
+def thm3_sv(
+    settings: Settings, corrected: bool, sign: float = 1.0, exchanged: bool = False
+) -> Iterator[Case]:
     """In the smallest counterexample U = V, so that the order of u and v does not matter."""
-    yield _small_case("W = diag(4, 3)", _penalty_counterexample(values=True), 4)
-    yield from run_cases(
-        settings, lambda window: distance(window.moving, sign * _values(window, "printed", True)),
-        WEIGHT, printed=True,
-    )  # fmt: skip
-
-
-@claim(
-    "zhao2022.thm3.sv.corrected",
-    kind="approximation",
-    where="Theorem 3, Equation (9), first line, corrected",
-    statement=r"\dot\sigma_i \approx -\mathrm{vec}(u_iv_i^\top)^\top\sum_{j=1}^N"
-    r"(B_j\otimes A_j^\top)\,G_j\,(B_j^\top\otimes A_j)\,\mathrm{vec}\left(\nabla_W\mathcal L + "
-    r"\frac{\lambda}{\|W\|_F}\Big(UV^\top-\frac{\|W\|_*}{\|W\|_F^2}W\Big)\right)",
-    control={"exchanged": True},
-    control_text="vec(v u^T), as printed",
-    accuracy=0.1,
-    corrects="zhao2022.thm3.sv",
-)
-def thm3_sv_corrected(settings: Settings, exchanged: bool = False) -> Iterator[Case]:
-    """The same runs."""
+    formula, exchanged = ("corrected", exchanged) if corrected else ("printed", True)
+    if not corrected:
+        yield _small_case("W = diag(4, 3)", _penalty_counterexample(values=True), 4)
     yield from run_cases(
         settings,
-        lambda window: distance(window.moving, _values(window, "corrected", exchanged)),
+        lambda window: distance(window.moving, sign * _values(window, formula, exchanged)),
         WEIGHT,
+        printed=not corrected,
     )

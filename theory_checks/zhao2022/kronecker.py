@@ -14,7 +14,7 @@ from math import isqrt
 
 import numpy as np
 
-from gradflow.claims import Case, Settings, claim
+from gradflow.claims import Case, Corrected, Settings, claim
 
 from ._rational import Instance, exact, exact_case, eye, instances, orthogonal, plain, unit, vec
 
@@ -93,8 +93,30 @@ def eq17(settings: Settings, drop: int = 0) -> Iterator[Case]:
         )
 
 
-def _exponent_cases(settings: Settings, exponent: int, factor: int = 1) -> Iterator[Case]:
-    """G .* S with S = (g^2 + s^2)^(exponent/2) against g / sqrt(g^2 + s^2); roots are rational."""
+@claim(
+    "zhao2022.eq16.exponent",
+    kind="algebra",
+    where="Appendix A.4.2, the text after Equation (16), against Theorem 1 and Equation (15)",
+    statement=r"\frac{g_j}{\sqrt{g_j^2+s_j^2}} = g_j\odot S_j,\quad S_j = (g_j^2+s_j^2)^{-1}",
+    control={"factor": -1},
+    control_text="the sign of the right side too",
+    flaw="Equation (16) rewrites (15), whose denominator is a square root, so the exponent of S_j "
+    "has to be -1/2, as in Theorem 1; the text after (16) has -1.",
+    corrected=Corrected(
+        where="Equation (16) with the S_j of Theorem 1",
+        statement=r"\frac{g_j}{\sqrt{g_j^2+s_j^2}} = g_j\odot S_j,\quad "
+        r"S_j = (g_j^2+s_j^2)^{-1/2}",
+        control={"corrected": False},
+        control_text="the exponent -1 of the text after (16)",
+    ),
+)
+def eq16_exponent(settings: Settings, corrected: bool, factor: int = 1) -> Iterator[Case]:
+    """Pythagorean triples make every root rational. The exponent -1 is right where g^2 + s^2 = 1.
+
+    Not judged: the aside before (16) that the velocity is -(1 + eta^2)^(-1/2), eta = s/g, lacks the
+    gradient's sign.
+    """
+    exponent = -1 if corrected else -2  # of the root of g^2 + s^2
 
     def root(square: Fraction) -> Fraction:
         found = Fraction(isqrt(square.numerator), isqrt(square.denominator))
@@ -122,52 +144,38 @@ def _exponent_cases(settings: Settings, exponent: int, factor: int = 1) -> Itera
             f"g = {plain(g)}, s = {plain(s)}",
             g.size,
         )
+    if not corrected:
+        yield Case(
+            name="the aside on (1 + eta^2)^(-1/2)",
+            residual=2.0,
+            hypotheses={"s^2 > 0": True},
+            counts=False,
+            notes="at g = -3, s = 4 Equation (15) gives +3/5 and -(1 + eta^2)^(-1/2) = -3/5: the "
+            "sign of g is missing",
+        )
 
 
 @claim(
-    "zhao2022.eq16.exponent",
+    "zhao2022.hadamard",
     kind="algebra",
-    where="Appendix A.4.2, the text after Equation (16), against Theorem 1 and Equation (15)",
-    statement=r"\frac{g_j}{\sqrt{g_j^2+s_j^2}} = g_j\odot S_j,\quad S_j = (g_j^2+s_j^2)^{-1}",
-    control={"factor": -1},
-    control_text="the sign of the right side too",
-    corrected="zhao2022.eq16.exponent.corrected",
-    flaw="Equation (16) rewrites (15), whose denominator is a square root, so the exponent of S_j "
-    "has to be -1/2, as in Theorem 1; the text after (16) has -1.",
+    where="Appendix A.4.2, fifth equality of the derivation of (18)",
+    statement=r"\mathrm{vec}(ALB)\odot\mathrm{vec}(S_j) = "
+    r"(B^\top\otimes A)\,(\mathrm{vec}(L)\odot\mathrm{vec}(S_j))",
+    control={"sign": -1},
+    control_text="the sign",
+    flaw="A Hadamard product does not pass through a matrix product: diag(vec S_j) stands to the "
+    "left of (B^T kron A) and commutes with it only in special cases such as constant S_j; where "
+    "layers are not square, L and S_j do not even have the same shape.",
+    corrected=Corrected(
+        where="Appendix A.4.2, fifth equality of the derivation of (18), corrected",
+        statement=r"\mathrm{vec}(ALB\odot S_j) = "
+        r"\mathrm{diag}(\mathrm{vec}\,S_j)\,(B^\top\otimes A)\,\mathrm{vec}(L)",
+        control={"corrected": False},
+        control_text="S_j on the gradient in W, as printed",
+    ),
 )
-def eq16_exponent(settings: Settings, factor: int = 1) -> Iterator[Case]:
-    """Pythagorean triples make every root rational. The exponent -1 is right where g^2 + s^2 = 1.
-
-    Not judged: the aside before (16) that the velocity is -(1 + eta^2)^(-1/2), eta = s/g, lacks the
-    gradient's sign.
-    """
-    yield from _exponent_cases(settings, -2, factor)
-    yield Case(
-        name="the aside on (1 + eta^2)^(-1/2)",
-        residual=2.0,
-        hypotheses={"s^2 > 0": True},
-        counts=False,
-        notes="at g = -3, s = 4 Equation (15) gives +3/5 and -(1 + eta^2)^(-1/2) = -3/5: the sign "
-        "of g is missing",
-    )
-
-
-@claim(
-    "zhao2022.eq16.exponent.corrected",
-    kind="algebra",
-    where="Equation (16) with the S_j of Theorem 1",
-    statement=r"\frac{g_j}{\sqrt{g_j^2+s_j^2}} = g_j\odot S_j,\quad S_j = (g_j^2+s_j^2)^{-1/2}",
-    control={"exponent": -2},
-    control_text="the exponent -1 of the text after (16)",
-    corrects="zhao2022.eq16.exponent",
-)
-def eq16_exponent_corrected(settings: Settings, exponent: int = -1) -> Iterator[Case]:
-    """The same numbers with the exponent of Theorem 1."""
-    yield from _exponent_cases(settings, exponent)
-
-
-def _hadamard_cases(settings: Settings, after: bool, sign: int = 1) -> Iterator[Case]:
-    """vec(A L B .* S) with S applied to L, as printed, or after B^T kron A.
+def hadamard(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Case]:
+    """S_j on the gradient L in W, as printed, or on the layer's gradient A L B, as in Adam.
 
     Only square factors: elsewhere L and S_j have different shapes and L .* S_j is not defined.
     """
@@ -195,44 +203,11 @@ def _hadamard_cases(settings: Settings, after: bool, sign: int = 1) -> Iterator[
         yield exact_case(
             name,
             vec((a @ l @ b) * s),
-            vec(s) * (k @ vec(l)) if after else k @ (vec(l) * vec(s)),
+            vec(s) * (k @ vec(l)) if corrected else k @ (vec(l) * vec(s)),
             hypotheses,
             f"A = {plain(a)}, L = {plain(l)}, B = {plain(b)}, S = {plain(s)}",
             size,
         )
-
-
-@claim(
-    "zhao2022.hadamard",
-    kind="algebra",
-    where="Appendix A.4.2, fifth equality of the derivation of (18)",
-    statement=r"\mathrm{vec}(ALB)\odot\mathrm{vec}(S_j) = "
-    r"(B^\top\otimes A)\,(\mathrm{vec}(L)\odot\mathrm{vec}(S_j))",
-    control={"sign": -1},
-    control_text="the sign",
-    corrected="zhao2022.hadamard.corrected",
-    flaw="A Hadamard product does not pass through a matrix product: diag(vec S_j) stands to the "
-    "left of (B^T kron A) and commutes with it only in special cases such as constant S_j; where "
-    "layers are not square, L and S_j do not even have the same shape.",
-)
-def hadamard(settings: Settings, sign: int = 1) -> Iterator[Case]:
-    """The step that moves S_j from the layer's gradient A L B to the gradient L in W."""
-    yield from _hadamard_cases(settings, after=False, sign=sign)
-
-
-@claim(
-    "zhao2022.hadamard.corrected",
-    kind="algebra",
-    where="Appendix A.4.2, fifth equality of the derivation of (18), corrected",
-    statement=r"\mathrm{vec}(ALB\odot S_j) = "
-    r"\mathrm{diag}(\mathrm{vec}\,S_j)\,(B^\top\otimes A)\,\mathrm{vec}(L)",
-    control={"after": False},
-    control_text="S_j on the gradient in W, as printed",
-    corrects="zhao2022.hadamard",
-)
-def hadamard_corrected(settings: Settings, after: bool = True) -> Iterator[Case]:
-    """The scaling stays where Adam applies it: on the layer's gradient."""
-    yield from _hadamard_cases(settings, after=after)
 
 
 def swap() -> Instance:
@@ -245,11 +220,38 @@ def swap() -> Instance:
     )
 
 
-def _order_cases(settings: Settings, fixed: bool, shift: int = 0) -> Iterator[Case]:
-    """Every place that prints a Kronecker order, printed or with its two sides exchanged."""
+@claim(
+    "zhao2022.kron_order",
+    kind="algebra",
+    where="Theorem 1 and Appendix A.4.2: P_{W,G} with G_j = I, the steps before (18), (19)",
+    statement=r"BB^\top\otimes A^\top A = (WW^\top)^{\frac{N-j}{N}}\otimes"
+    r"(W^\top W)^{\frac{j-1}{N}},\quad "
+    r"\mathrm{vec}(\dot W) = -\sum_{j=1}^N (WW^\top)^{\frac{j-1}{N}}\otimes"
+    r"(W^\top W)^{\frac{N-j}{N}}\,\mathrm{vec}(\nabla_W\mathcal L)",
+    control={"shift": 1},
+    control_text="exponents raised by 1/N besides",
+    flaw="For column-major vec, vec(AXB) = (B^T kron A) vec(X), not (A^T kron C) for vec(ABC) as "
+    "quoted; so W^T W stands on the left, as in Equation (4). Besides, Theorem 1 gives layer j the "
+    "exponents of layer N+1-j, which only the unweighted sum forgives.",
+    corrected=Corrected(
+        where="Theorem 1 and Appendix A.4.2, the orders exchanged",
+        statement=r"BB^\top\otimes A^\top A = (W^\top W)^{\frac{j-1}{N}}\otimes"
+        r"(WW^\top)^{\frac{N-j}{N}},\quad "
+        r"\mathrm{vec}(\dot W) = -\sum_{j=1}^N (W^\top W)^{\frac{N-j}{N}}\otimes"
+        r"(WW^\top)^{\frac{j-1}{N}}\,\mathrm{vec}(\nabla_W\mathcal L)",
+        control={"corrected": False},
+        control_text="the printed orders",
+    ),
+)
+def kron_order(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[Case]:
+    """Every place that prints a Kronecker order, printed or with its two sides exchanged.
+
+    Layer by layer, also rectangular, rank-deficient and with repeated singular values. Theorem 1's
+    order is that of a row-major vec; with 1 x n or n x 1 matrices it is harmless.
+    """
 
     def kron(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return np.kron(b, a) if fixed else np.kron(a, b)
+        return np.kron(b, a) if corrected else np.kron(a, b)
 
     for made in (swap(), *instances(settings)):
         n, text, size = made.depth, made.show(), made.w.size
@@ -301,76 +303,10 @@ def _order_cases(settings: Settings, fixed: bool, shift: int = 0) -> Iterator[Ca
         yield exact_case(
             f"vec(ABC), {n}x{n}",
             vec(a @ b @ c),
-            (np.kron(c.T, a) if fixed else np.kron(a.T, c)) @ vec(b),
+            (np.kron(c.T, a) if corrected else np.kron(a.T, c)) @ vec(b),
             {"the shapes fit": True},
             f"A = {plain(a)}, B = {plain(b)}, C = {plain(c)}",
             n * n + 0.5,
-        )
-
-
-@claim(
-    "zhao2022.kron_order",
-    kind="algebra",
-    where="Theorem 1 and Appendix A.4.2: P_{W,G} with G_j = I, the steps before (18), (19)",
-    statement=r"BB^\top\otimes A^\top A = (WW^\top)^{\frac{N-j}{N}}\otimes"
-    r"(W^\top W)^{\frac{j-1}{N}},\quad "
-    r"\mathrm{vec}(\dot W) = -\sum_{j=1}^N (WW^\top)^{\frac{j-1}{N}}\otimes"
-    r"(W^\top W)^{\frac{N-j}{N}}\,\mathrm{vec}(\nabla_W\mathcal L)",
-    control={"shift": 1},
-    control_text="exponents raised by 1/N besides",
-    corrected="zhao2022.kron_order.corrected",
-    flaw="For column-major vec, vec(AXB) = (B^T kron A) vec(X), not (A^T kron C) for vec(ABC) as "
-    "quoted; so W^T W stands on the left, as in Equation (4). Besides, Theorem 1 gives layer j the "
-    "exponents of layer N+1-j, which only the unweighted sum forgives.",
-)
-def kron_order(settings: Settings, shift: int = 0) -> Iterator[Case]:
-    """Theorem 1's order is that of a row-major vec; with 1 x n or n x 1 matrices it is harmless."""
-    yield from _order_cases(settings, fixed=False, shift=shift)
-
-
-@claim(
-    "zhao2022.kron_order.corrected",
-    kind="algebra",
-    where="Theorem 1 and Appendix A.4.2, the orders exchanged",
-    statement=r"BB^\top\otimes A^\top A = (W^\top W)^{\frac{j-1}{N}}\otimes"
-    r"(WW^\top)^{\frac{N-j}{N}},\quad "
-    r"\mathrm{vec}(\dot W) = -\sum_{j=1}^N (W^\top W)^{\frac{N-j}{N}}\otimes"
-    r"(WW^\top)^{\frac{j-1}{N}}\,\mathrm{vec}(\nabla_W\mathcal L)",
-    control={"fixed": False},
-    control_text="the printed orders",
-    corrects="zhao2022.kron_order",
-)
-def kron_order_corrected(settings: Settings, fixed: bool = True) -> Iterator[Case]:
-    """Layer by layer, also rectangular, rank-deficient and with repeated singular values."""
-    yield from _order_cases(settings, fixed=fixed)
-
-
-def _pairing_cases(settings: Settings, fixed: bool, sign: int = 1) -> Iterator[Case]:
-    """u^T X v for singular vectors u, v against vec(v u^T) or vec(u v^T), times vec(X)."""
-    rng = np.random.default_rng(settings.seed)
-    found = [
-        ("u = e_1, v = e_2", unit(2, 0), unit(2, 1), unit(2, 0) @ unit(2, 1).T),
-        (
-            "u = v = e_1",
-            unit(2, 0),
-            unit(2, 0),
-            unit(2, 0) @ unit(2, 0).T,
-        ),  # the order is no matter
-    ]
-    for rows, columns in ((2, 2), (2, 3), (4, 3), (1, 3), (5, 5)):
-        u, v = orthogonal(rng, rows)[:, [0]], orthogonal(rng, columns)[:, [0]]
-        found.append((
-            f"{rows}x{columns}", u, v, exact(rng.integers(-3, 4, size=(rows, columns)))
-        ))  # fmt: skip
-    for name, u, v, x in found:
-        pair = u @ v.T if fixed else v @ u.T
-        yield exact_case(
-            name,
-            (u.T @ x @ v)[0, 0],
-            sign * (vec(pair) @ vec(x)),
-            {"u and v are unit vectors": (u.T @ u)[0, 0] == 1 == (v.T @ v)[0, 0]},
-            f"u = {plain(u.T[0])}, v = {plain(v.T[0])}, X = {plain(x)}",
-            x.size,
         )
 
 
@@ -382,25 +318,36 @@ def _pairing_cases(settings: Settings, fixed: bool, sign: int = 1) -> Iterator[C
     r"\mathrm{vec}(vu^\top)^\top\mathrm{vec}(X)",
     control={"sign": -1},
     control_text="the sign",
-    corrected="zhao2022.eq20.corrected",
     flaw="For column-major vec, u^T X v = (v^T kron u^T) vec(X): the two are exchanged, as in the "
     "quoted vec(ABC).",
+    corrected=Corrected(
+        where="Equation (20), corrected; as Equation (23) has it",
+        statement=r"u^\top X v = (v^\top\otimes u^\top)\,\mathrm{vec}(X) = "
+        r"\mathrm{vec}(uv^\top)^\top\mathrm{vec}(X)",
+        control={"corrected": False},
+        control_text="vec(v u^T), as printed",
+    ),
 )
-def eq20(settings: Settings, sign: int = 1) -> Iterator[Case]:
-    """With u = e_1, v = e_2 and X = e_1 e_2^T the sides are 1 and 0. (23) has the right order."""
-    yield from _pairing_cases(settings, fixed=False, sign=sign)
-
-
-@claim(
-    "zhao2022.eq20.corrected",
-    kind="algebra",
-    where="Equation (20), corrected; as Equation (23) has it",
-    statement=r"u^\top X v = (v^\top\otimes u^\top)\,\mathrm{vec}(X) = "
-    r"\mathrm{vec}(uv^\top)^\top\mathrm{vec}(X)",
-    control={"fixed": False},
-    control_text="vec(v u^T), as printed",
-    corrects="zhao2022.eq20",
-)
-def eq20_corrected(settings: Settings, fixed: bool = True) -> Iterator[Case]:
-    """The same matrices with u and v exchanged."""
-    yield from _pairing_cases(settings, fixed=fixed)
+def eq20(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Case]:
+    """With u = e_1, v = e_2 and X = e_1 e_2^T the printed sides are 1 and 0."""
+    rng = np.random.default_rng(settings.seed)
+    found = [
+        ("u = e_1, v = e_2", unit(2, 0), unit(2, 1), unit(2, 0) @ unit(2, 1).T),
+        # Here the order does not matter.
+        ("u = v = e_1", unit(2, 0), unit(2, 0), unit(2, 0) @ unit(2, 0).T),
+    ]
+    for rows, columns in ((2, 2), (2, 3), (4, 3), (1, 3), (5, 5)):
+        u, v = orthogonal(rng, rows)[:, [0]], orthogonal(rng, columns)[:, [0]]
+        found.append((
+            f"{rows}x{columns}", u, v, exact(rng.integers(-3, 4, size=(rows, columns)))
+        ))  # fmt: skip
+    for name, u, v, x in found:
+        pair = u @ v.T if corrected else v @ u.T
+        yield exact_case(
+            name,
+            (u.T @ x @ v)[0, 0],
+            sign * (vec(pair) @ vec(x)),
+            {"u and v are unit vectors": (u.T @ u)[0, 0] == 1 == (v.T @ v)[0, 0]},
+            f"u = {plain(u.T[0])}, v = {plain(v.T[0])}, X = {plain(x)}",
+            x.size,
+        )

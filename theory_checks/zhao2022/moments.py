@@ -17,22 +17,14 @@ import numpy as np
 import optax
 
 import gradflow as gf
-from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
 
 from ._rational import exact, exact_case, plain
 
 
-def printed_moments(g: np.ndarray, beta: Fraction) -> list[np.ndarray]:
-    """Bias-corrected m_1, m_2, ... with m_t = (1 - beta) m_(t-1) + beta g, as printed."""
-    return _moments(g, 1 - beta, beta, beta)
-
-
-def adam_moments_of(g: np.ndarray, beta: Fraction) -> list[np.ndarray]:
-    """Bias-corrected m_1, m_2, ... with m_t = beta m_(t-1) + (1 - beta) g."""
-    return _moments(g, beta, 1 - beta, beta)
-
-
-def _moments(g: np.ndarray, keep: Fraction, take: Fraction, beta: Fraction) -> list[np.ndarray]:
+def moments(g: np.ndarray, beta: Fraction, corrected: bool) -> list[np.ndarray]:
+    """Bias-corrected m_1, m_2, ... with Adam's weights beta and 1 - beta; as printed, exchanged."""
+    keep, take = (beta, 1 - beta) if corrected else (1 - beta, beta)
     m, found = 0 * g[0], []
     for t, now in enumerate(g, 1):
         m = keep * m + take * now
@@ -40,12 +32,33 @@ def _moments(g: np.ndarray, keep: Fraction, take: Fraction, beta: Fraction) -> l
     return found
 
 
-def _moment_cases(
-    settings: Settings, printed: bool, factor: Fraction = Fraction(1)
+@claim(
+    "zhao2022.adam_moments",
+    kind="algebra",
+    where="Appendix A.4.2, Setup",
+    statement=r"m_t = (1-\beta_1)m_{t-1}+\beta_1g_{t-1},\ v_t = (1-\beta_2)v_{t-1}+\beta_2g_{t-1}^2"
+    r",\ \hat m_t = \frac{m_t}{1-\beta_1^t},\ \hat v_t = \frac{v_t}{1-\beta_2^t}",
+    control={"factor": Fraction(2)},
+    control_text="twice the moments besides",
+    flaw="beta and 1 - beta are exchanged in both averages while the bias corrections are those of "
+    "Adam, so even a constant gradient is not returned; besides, the step from W^(t) uses g_(t-1), "
+    "the gradient one iterate earlier.",
+    corrected=Corrected(
+        where="Appendix A.4.2, Setup, corrected after Kingma and Ba 2015",
+        statement=r"m_t = \beta_1m_{t-1}+(1-\beta_1)g_t,\ v_t = \beta_2v_{t-1}+(1-\beta_2)g_t^2,\ "
+        r"\hat m_t = \frac{m_t}{1-\beta_1^t},\ \hat v_t = \frac{v_t}{1-\beta_2^t}",
+        control={"corrected": False},
+        control_text="beta and 1 - beta exchanged, as printed",
+    ),
+)
+def adam_moments(
+    settings: Settings, corrected: bool, factor: Fraction = Fraction(1)
 ) -> Iterator[Case]:
-    """Both moments against Adam's weighted means (exactly), and whole steps against optax."""
+    """Both moments against Adam's weighted means (exactly), and whole steps against optax.
+
+    As printed not Adam's for any beta other than 1/2; the defaults (0.9, 0.999) are meant as usual.
+    """
     rng = np.random.default_rng(settings.seed)
-    recursion = printed_moments if printed else adam_moments_of
     runs = [("g = 1, beta = 4/5, one step", exact([1]), Fraction(4, 5))]
     for beta in (Fraction(9, 10), Fraction(999, 1000), Fraction(1, 3)):
         g = exact(rng.integers(-4, 5, size=(6 if not settings.full else 30, 3)))
@@ -61,7 +74,7 @@ def _moment_cases(
             yield exact_case(
                 f"{label}, {name}",
                 weighted,
-                factor * np.array(recursion(values, beta)),
+                factor * np.array(moments(values, beta, corrected)),
                 {"beta in (0, 1)": 0 < beta < 1},
                 f"gradients {plain(g)}, beta = {beta}",
                 g.size + (label == "v"),
@@ -76,11 +89,11 @@ def _moment_cases(
         for now in g:
             step, state = optimizer.update(jnp.asarray(now), state)
             steps.append(-np.asarray(step))
-        if b1 == 0.5 and printed:
+        if b1 == 0.5 and not corrected:
             continue  # beta and 1 - beta are the same.
         exactly = [Fraction(b1), Fraction(b2)]
         m, v = (
-            np.array(recursion(exact(x), b)).astype(float)
+            np.array(moments(exact(x), b, corrected)).astype(float)
             for x, b in zip((g, exact(g) ** 2), exactly, strict=True)
         )
         scale = np.max(np.abs(steps))
@@ -95,40 +108,30 @@ def _moment_cases(
 
 
 @claim(
-    "zhao2022.adam_moments",
-    kind="algebra",
-    where="Appendix A.4.2, Setup",
-    statement=r"m_t = (1-\beta_1)m_{t-1}+\beta_1g_{t-1},\ v_t = (1-\beta_2)v_{t-1}+\beta_2g_{t-1}^2"
-    r",\ \hat m_t = \frac{m_t}{1-\beta_1^t},\ \hat v_t = \frac{v_t}{1-\beta_2^t}",
-    control={"factor": Fraction(2)},
-    control_text="twice the moments besides",
-    corrected="zhao2022.adam_moments.corrected",
-    flaw="beta and 1 - beta are exchanged in both averages while the bias corrections are those of "
-    "Adam, so even a constant gradient is not returned; besides, the step from W^(t) uses g_(t-1), "
-    "the gradient one iterate earlier.",
+    "zhao2022.depth1.gd",
+    kind="limit",
+    where="Section 3.4",
+    statement=r"N=1:\ \lim_{t\to\infty}W(t) = "
+    r"\arg\min\{\|W\|_F : \mathcal P_\Omega(W)=\mathcal P_\Omega(W^*)\}",
+    control={"scale": 2.0},
+    control_text="twice that solution",
+    flaw="Nothing is said about the start: gradient descent never moves what is not observed, so "
+    "it ends at the solution nearest to W(0), which has the least norm only if W(0) vanishes on "
+    "the unobserved entries; from the paper's own start of std 1e-3 it misses by about that much.",
+    corrected=Corrected(
+        where="Section 3.4, with the start",
+        statement=r"N=1:\ \lim_{t\to\infty}W(t) = "
+        r"\arg\min\{\|W-W(0)\|_F : \mathcal P_\Omega(W)=\mathcal P_\Omega(W^*)\};\quad "
+        r"W(0)=0:\ \text{least}\ \|W\|_F",
+        control={"corrected": False},
+        control_text="the least-norm solution from every start",
+    ),
 )
-def adam_moments(settings: Settings, factor: Fraction = Fraction(1)) -> Iterator[Case]:
-    """Not Adam's for any beta other than 1/2; the defaults (0.9, 0.999) are meant as usual."""
-    yield from _moment_cases(settings, printed=True, factor=factor)
+def depth1_gd(settings: Settings, corrected: bool, scale: float = 1.0) -> Iterator[Case]:
+    """The end of gradient descent against the solution of least norm, or the one nearest to W(0).
 
-
-@claim(
-    "zhao2022.adam_moments.corrected",
-    kind="algebra",
-    where="Appendix A.4.2, Setup, corrected after Kingma and Ba 2015",
-    statement=r"m_t = \beta_1m_{t-1}+(1-\beta_1)g_t,\ v_t = \beta_2v_{t-1}+(1-\beta_2)g_t^2,\ "
-    r"\hat m_t = \frac{m_t}{1-\beta_1^t},\ \hat v_t = \frac{v_t}{1-\beta_2^t}",
-    control={"printed": True},
-    control_text="beta and 1 - beta exchanged, as printed",
-    corrects="zhao2022.adam_moments",
-)
-def adam_moments_corrected(settings: Settings, printed: bool = False) -> Iterator[Case]:
-    """Step by step the numbers of optax.adam with epsilon = 0."""
-    yield from _moment_cases(settings, printed=printed)
-
-
-def _descent_cases(settings: Settings, goal: str, scale: float = 1.0) -> Iterator[Case]:
-    """The end of gradient descent against the minimum-norm or the nearest solution."""
+    For completion and for Gaussian measurements, by the pseudo-inverse.
+    """
     key = jax.random.key(settings.seed)
     small = gf.MatrixCompletion((1, 2), [[0, 0]], [1.0], loss="sum")
     big = (40, 40) if settings.full else (20, 20)
@@ -154,7 +157,7 @@ def _descent_cases(settings: Settings, goal: str, scale: float = 1.0) -> Iterato
             objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, 1))
             steps = 400 if top < 1.5 else 20000
             run = gf.run_descent(
-                objective, (jnp.asarray(start),), optax.sgd, learning_rate=rate, max_steps=steps,
+                objective, (jnp.asarray(start),), optax.sgd, learning_rate=rate, steps=steps,
                 record=[steps - 1], observe=("loss", "product"),
             )  # fmt: skip
             end = run["product"][-1]
@@ -162,7 +165,7 @@ def _descent_cases(settings: Settings, goal: str, scale: float = 1.0) -> Iterato
             least = -(inverse @ at_zero.ravel()).reshape(problem.shape)
             there = at_zero.ravel() + operator @ start.ravel()
             nearest = start - (inverse @ there).reshape(problem.shape)
-            wanted = scale * (least if goal == "least norm" else nearest)
+            wanted = scale * (nearest if corrected else least)
             size = np.linalg.norm(least)
             moved = np.linalg.norm(end - run["product"][-2]) / size
 
@@ -192,37 +195,3 @@ def _descent_cases(settings: Settings, goal: str, scale: float = 1.0) -> Iterato
                 notes=f"distance from the solution of least norm "
                 f"{np.linalg.norm(end - least) / size:.1e} of its norm",
             )
-
-
-@claim(
-    "zhao2022.depth1.gd",
-    kind="limit",
-    where="Section 3.4",
-    statement=r"N=1:\ \lim_{t\to\infty}W(t) = "
-    r"\arg\min\{\|W\|_F : \mathcal P_\Omega(W)=\mathcal P_\Omega(W^*)\}",
-    control={"scale": 2.0},
-    control_text="twice that solution",
-    corrected="zhao2022.depth1.gd.corrected",
-    flaw="Nothing is said about the start: gradient descent never moves what is not observed, so "
-    "it ends at the solution nearest to W(0), which has the least norm only if W(0) vanishes on "
-    "the unobserved entries; from the paper's own start of std 1e-3 it misses by about that much.",
-)
-def depth1_gd(settings: Settings, scale: float = 1.0) -> Iterator[Case]:
-    """Exact from zero, off by the start's unobserved part from elsewhere."""
-    yield from _descent_cases(settings, "least norm", scale)
-
-
-@claim(
-    "zhao2022.depth1.gd.corrected",
-    kind="limit",
-    where="Section 3.4, with the start",
-    statement=r"N=1:\ \lim_{t\to\infty}W(t) = "
-    r"\arg\min\{\|W-W(0)\|_F : \mathcal P_\Omega(W)=\mathcal P_\Omega(W^*)\};\quad "
-    r"W(0)=0:\ \text{least}\ \|W\|_F",
-    control={"goal": "least norm"},
-    control_text="the least-norm solution from every start",
-    corrects="zhao2022.depth1.gd",
-)
-def depth1_gd_corrected(settings: Settings, goal: str = "nearest") -> Iterator[Case]:
-    """For completion and for Gaussian measurements, where it is the pseudo-inverse's solution."""
-    yield from _descent_cases(settings, goal)

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
 
 from ._rational import Instance, exact, exact_case, eye, instances, plain, vec
 
@@ -27,8 +27,8 @@ def corrected_preconditioner(made: Instance) -> np.ndarray:
     return total
 
 
-def _psd_counterexample() -> tuple[np.ndarray, np.ndarray, str]:
-    """P_{W,G} and a direction in which it is negative: the gradient itself.
+def _psd_counterexample(corrected: bool) -> tuple[np.ndarray, np.ndarray, str]:
+    """P_{W,G} and a direction in which the printed one is negative: the gradient itself.
 
     W_1 = W_2 = X = [[1, 1], [1, 2]] is balanced and W = X^2 its own (W W^T)^(1/2). Full batches,
     s = 0, so that S_j = 1/|g_j| with g_1 = X L and g_2 = L X.
@@ -36,7 +36,11 @@ def _psd_counterexample() -> tuple[np.ndarray, np.ndarray, str]:
     x, gradient = exact([[1, 1], [1, 2]]), exact([[1, -2], [-2, 3]])
     w = x @ x
     s1, s2 = 1 / abs(x @ gradient), 1 / abs(gradient @ x)
-    p = np.kron(eye(2), w) * vec(s1) + np.kron(w, eye(2)) * vec(s2)
+    if corrected:
+        first, second = np.kron(eye(2), x), np.kron(x, eye(2))
+        p = first * vec(s1) @ first.T + second * vec(s2) @ second.T
+    else:
+        p = np.kron(eye(2), w) * vec(s1) + np.kron(w, eye(2)) * vec(s2)
     text = (
         f"W_1 = W_2 = {plain(x)}, W = {plain(w)} = (W W^T)^(1/2), gradient L = {plain(gradient)}, "
         f"s = 0, S_1 = {plain(s1)}, S_2 = {plain(s2)}, P = {plain(p)}"
@@ -44,17 +48,33 @@ def _psd_counterexample() -> tuple[np.ndarray, np.ndarray, str]:
     return p, vec(gradient), text
 
 
-def _psd_cases(settings: Settings, printed: bool, sign: int = 1) -> Iterator[Case]:
+@claim(
+    "zhao2022.thm1.psd",
+    kind="inequality",
+    where="Theorem 1 and Appendix A.4.2, Positive semi-definiteness of P_{W,G}",
+    statement=r"x^\top P_{W,G}\,x \ge 0,\quad P_{W,G} = \sum_{j=1}^N\left((WW^\top)^{\frac{j-1}{N}}"
+    r"\otimes(W^\top W)^{\frac{N-j}{N}}\right)G_j",
+    control={"sign": -1},
+    control_text="-P_{W,G}",
+    flaw="The product of a p.s.d. matrix and a positive diagonal one has eigenvalues that are not "
+    "negative, but it is not symmetric and its quadratic form can be negative, even along the "
+    "gradient, so that the loss would rise.",
+    corrected=Corrected(
+        where="Theorem 1 with G_j where Adam applies it",
+        statement=r"x^\top\Big(\sum_{j=1}^N(B_j\otimes A_j^\top)\,G_j\,(B_j^\top\otimes A_j)\Big)x"
+        r" = \sum_j\|G_j^{1/2}(B_j^\top\otimes A_j)x\|^2 \ge 0",
+        control={"corrected": False},
+        control_text="G_j on the right, as printed",
+    ),
+)
+def thm1_psd(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Case]:
     """x^T P x >= 0: exactly along some x, and for all x by the smallest eigenvalue of (P + P^T)/2.
 
-    Relative to the trace of P.
+    Relative to the trace of P. At depth 1 the printed P is G and positive; the corrected one is
+    symmetric exactly, a sum of squares, and defined for rectangular and unequal hidden sizes too.
     """
-    p, x, text = _psd_counterexample()
-    if not printed:
-        w1, gradient = exact([[1, 1], [1, 2]]), exact([[1, -2], [-2, 3]])
-        s1, s2 = 1 / abs(w1 @ gradient), 1 / abs(gradient @ w1)
-        first, second = np.kron(eye(2), w1), np.kron(w1, eye(2))
-        p = first * vec(s1) @ first.T + second * vec(s2) @ second.T
+    formula = corrected_preconditioner if corrected else printed_preconditioner
+    p, x, text = _psd_counterexample(corrected)
     form = sign * (x @ p @ x)
 
     def confirm(_: int) -> Confirmation:
@@ -70,8 +90,8 @@ def _psd_cases(settings: Settings, printed: bool, sign: int = 1) -> Iterator[Cas
         confirm=confirm,
         notes=f"vec(L)^T P vec(L) = {form}",
     )
-    for made in instances(settings, square=printed):
-        p = sign * (printed_preconditioner(made) if printed else corrected_preconditioner(made))
+    for made in instances(settings, square=not corrected):
+        p = sign * formula(made)
         found = np.array((p + p.T) / 2, float)
         scale = abs(float(np.trace(p)))
         skew = float(np.max(abs(p - p.T))) / scale
@@ -80,47 +100,40 @@ def _psd_cases(settings: Settings, printed: bool, sign: int = 1) -> Iterator[Cas
             name=made.name,
             slack=lowest,
             floor=len(p) * 4 * np.finfo(float).eps,
-            hypotheses=made.hypotheses() | made.scaled() | {"symmetric": printed or skew == 0},
+            hypotheses=made.hypotheses()
+            | made.scaled()
+            | {"symmetric": not corrected or skew == 0},
             size=made.w.size,
             notes=f"largest |P - P^T| is {skew:.1e} of the trace" if skew else "",
         )
 
 
 @claim(
-    "zhao2022.thm1.psd",
-    kind="inequality",
-    where="Theorem 1 and Appendix A.4.2, Positive semi-definiteness of P_{W,G}",
-    statement=r"x^\top P_{W,G}\,x \ge 0,\quad P_{W,G} = \sum_{j=1}^N\left((WW^\top)^{\frac{j-1}{N}}"
-    r"\otimes(W^\top W)^{\frac{N-j}{N}}\right)G_j",
+    "zhao2022.depth1.eq27",
+    kind="algebra",
+    where="Appendix A.4.4, Equations (26)-(27) and the sentence after them",
+    statement=r"N=1:\ P_{W,G}=I_{mn},\quad "
+    r"\mathrm{vec}(\dot W) = -G\,\mathrm{vec}(\nabla_W\mathcal L)"
+    r",\quad \dot\sigma_i = -\mathrm{vec}(v_iu_i^\top)^\top G\,\mathrm{vec}(\nabla_W\mathcal L)",
     control={"sign": -1},
-    control_text="-P_{W,G}",
-    corrected="zhao2022.thm1.psd.corrected",
-    flaw="The product of a p.s.d. matrix and a positive diagonal one has eigenvalues that are not "
-    "negative, but it is not symmetric and its quadratic form can be negative, even along the "
-    "gradient, so that the loss would rise.",
+    control_text="all signs",
+    flaw="At depth 1 it is P_W that becomes the identity; P_{W,G} becomes G, as (27) itself says. "
+    "(26) inherits the exchanged u and v of (20).",
+    corrected=Corrected(
+        where="Appendix A.4.4, Equations (26)-(27), corrected",
+        statement=r"N=1:\ P_{W,G}=G,\quad "
+        r"\mathrm{vec}(\dot W) = -G\,\mathrm{vec}(\nabla_W\mathcal L),\quad "
+        r"\dot\sigma_i = -\mathrm{vec}(u_iv_i^\top)^\top G\,\mathrm{vec}(\nabla_W\mathcal L)",
+        control={"corrected": False},
+        control_text="the printed sentence and order",
+    ),
 )
-def thm1_psd(settings: Settings, sign: int = 1) -> Iterator[Case]:
-    """As printed, with G_j to the right; at depth 1 it is G and positive."""
-    yield from _psd_cases(settings, printed=True, sign=sign)
+def depth1_eq27(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Case]:
+    """At N = 1: P_{W,G} against I or G; (27); (26) with vec(v u^T) or vec(u v^T).
 
-
-@claim(
-    "zhao2022.thm1.psd.corrected",
-    kind="inequality",
-    where="Theorem 1 with G_j where Adam applies it",
-    statement=r"x^\top\Big(\sum_{j=1}^N(B_j\otimes A_j^\top)\,G_j\,(B_j^\top\otimes A_j)\Big)x"
-    r" = \sum_j\|G_j^{1/2}(B_j^\top\otimes A_j)x\|^2 \ge 0",
-    control={"printed": True},
-    control_text="G_j on the right, as printed",
-    corrects="zhao2022.thm1.psd",
-)
-def thm1_psd_corrected(settings: Settings, printed: bool = False) -> Iterator[Case]:
-    """Symmetric exactly, and a sum of squares; rectangular and unequal hidden sizes too."""
-    yield from _psd_cases(settings, printed=printed)
-
-
-def _depth1_cases(settings: Settings, fixed: bool, sign: int = 1) -> Iterator[Case]:
-    """At N = 1: P_{W,G} against I or G; (27); (26) with vec(v u^T) or vec(u v^T)."""
+    For the motion -g / sqrt(g^2 + s^2) of Equation (15). (27) holds exactly; as printed P_{W,G} = I
+    does not, nor does (26) for u and v that differ.
+    """
     single = Instance(
         "1x1, g = 3, s = 4", (eye(1), eye(1)), exact([2]), exact([[3]]), (exact([["1/5"]]),)
     )
@@ -131,7 +144,7 @@ def _depth1_cases(settings: Settings, fixed: bool, sign: int = 1) -> Iterator[Ca
         yield exact_case(
             f"P_(W,G) at depth 1, {made.name}",
             preconditioner,
-            sign * (preconditioner if fixed else eye(size)),
+            sign * (preconditioner if corrected else eye(size)),
             made.scaled(),
             f"g = {plain(g)}, S = (g^2 + s^2)^(-1/2) = {plain(s)}, Theorem 1 at N = 1",
             size,
@@ -151,7 +164,7 @@ def _depth1_cases(settings: Settings, fixed: bool, sign: int = 1) -> Iterator[Ca
             f"(26), {made.name}",
             [(a.T @ velocity @ b)[0, 0] for a, b in pairs],
             [
-                -sign * (vec(a @ b.T if fixed else b @ a.T) @ preconditioner @ vec(g))
+                -sign * (vec(a @ b.T if corrected else b @ a.T) @ preconditioner @ vec(g))
                 for a, b in pairs
             ],
             made.scaled(),
@@ -168,36 +181,3 @@ def _depth1_cases(settings: Settings, fixed: bool, sign: int = 1) -> Iterator[Ca
         "(1 + s^2/g^2)^(-1/2); at g = 3, s = 4 that is 3/5, and G is 1/5: a factor 1/|g| is "
         "missing",
     )
-
-
-@claim(
-    "zhao2022.depth1.eq27",
-    kind="algebra",
-    where="Appendix A.4.4, Equations (26)-(27) and the sentence after them",
-    statement=r"N=1:\ P_{W,G}=I_{mn},\quad "
-    r"\mathrm{vec}(\dot W) = -G\,\mathrm{vec}(\nabla_W\mathcal L)"
-    r",\quad \dot\sigma_i = -\mathrm{vec}(v_iu_i^\top)^\top G\,\mathrm{vec}(\nabla_W\mathcal L)",
-    control={"sign": -1},
-    control_text="all signs",
-    corrected="zhao2022.depth1.eq27.corrected",
-    flaw="At depth 1 it is P_W that becomes the identity; P_{W,G} becomes G, as (27) itself says. "
-    "(26) inherits the exchanged u and v of (20).",
-)
-def depth1_eq27(settings: Settings, sign: int = 1) -> Iterator[Case]:
-    """(27) itself holds exactly; P_{W,G} = I does not, nor does (26) for u and v that differ."""
-    yield from _depth1_cases(settings, fixed=False, sign=sign)
-
-
-@claim(
-    "zhao2022.depth1.eq27.corrected",
-    kind="algebra",
-    where="Appendix A.4.4, Equations (26)-(27), corrected",
-    statement=r"N=1:\ P_{W,G}=G,\quad \mathrm{vec}(\dot W) = -G\,\mathrm{vec}(\nabla_W\mathcal L)"
-    r",\quad \dot\sigma_i = -\mathrm{vec}(u_iv_i^\top)^\top G\,\mathrm{vec}(\nabla_W\mathcal L)",
-    control={"fixed": False},
-    control_text="the printed sentence and order",
-    corrects="zhao2022.depth1.eq27",
-)
-def depth1_eq27_corrected(settings: Settings, fixed: bool = True) -> Iterator[Case]:
-    """For the motion -g / sqrt(g^2 + s^2) of Equation (15)."""
-    yield from _depth1_cases(settings, fixed=fixed)

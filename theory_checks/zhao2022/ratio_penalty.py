@@ -15,7 +15,7 @@ from fractions import Fraction
 import mpmath
 import numpy as np
 
-from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
 from gradflow.claims.oracles import differences
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.high_precision import DIGITS
@@ -63,14 +63,14 @@ def _matrices(settings: Settings, unit_norm: bool) -> Iterator[tuple[str, np.nda
 
 
 def _gradient_cases(
-    settings: Settings, printed: bool, unit_norm: bool = False, power: int = 0
+    settings: Settings, corrected: bool, unit_norm: bool = False, power: int = 0
 ) -> Iterator[Case]:
     """A formula for grad R against difference quotients of R along random directions."""
-    yield from () if unit_norm else _exact_gradients(printed, power)
+    yield from () if unit_norm else _exact_gradients(corrected, power)
     for name, w in _matrices(settings, unit_norm):
         rng = np.random.default_rng(settings.seed + 1)
         norm = np.linalg.norm(w)
-        formula = (printed_gradient if printed else ratio_gradient)(w) / norm**power
+        formula = (ratio_gradient if corrected else printed_gradient)(w) / norm**power
         residual, floor = [], []
         smallest = np.linalg.svd(w, compute_uv=False)[-1]
         for _ in range(4):
@@ -92,13 +92,13 @@ def _gradient_cases(
         )
 
 
-def _exact_gradients(printed: bool, power: int = 0) -> Iterator[Case]:
+def _exact_gradients(corrected: bool, power: int = 0) -> Iterator[Case]:
     """Diagonal matrices with a rational Frobenius norm."""
     for diagonal in ([2], [4, 3], [3, 4, 12]):
         s = exact(diagonal)
         norm = {1: Fraction(2), 2: Fraction(5), 3: Fraction(13)}[len(diagonal)]
         true = (1 - sum(s) * s / norm**2) / norm
-        found = ((1 - sum(s) * s / norm) / norm**2 if printed else true) / norm**power
+        found = (true if corrected else (1 - sum(s) * s / norm) / norm**2) / norm**power
         gap = max(abs(true - found))
 
         def confirm(
@@ -128,34 +128,30 @@ def _exact_gradients(printed: bool, power: int = 0) -> Iterator[Case]:
     r"\left(UV^\top - \frac{\|W\|_*}{\|W\|_F}U\Sigma V^\top\right)",
     control={"power": 1},
     control_text="one more power of ||W||_F in the denominator",
-    corrected="zhao2022.eq12.corrected",
     flaw="In the quotient rule the gradient of ||W||_F is W/||W||_F and not W, and one power of "
     "||W||_F cancels; (12) is right only where ||W||_F = 1.",
+    corrected=Corrected(
+        where="Equation (12), corrected",
+        statement=r"\nabla_W\frac{\|W\|_*}{\|W\|_F} = \frac1{\|W\|_F}"
+        r"\left(UV^\top - \frac{\|W\|_*}{\|W\|_F^2}U\Sigma V^\top\right)",
+        control={"corrected": False},
+        control_text="as printed",
+    ),
 )
-def eq12(settings: Settings, power: int = 0) -> Iterator[Case]:
-    """For a 1x1 matrix the ratio is constant, and (12) gives (1 - w) / w^2."""
-    yield from _gradient_cases(settings, printed=True, power=power)
-    for case in _gradient_cases(settings, printed=True, unit_norm=True):
+def eq12(settings: Settings, corrected: bool, power: int = 0) -> Iterator[Case]:
+    """Norms from 0.1 to 10 and more, repeated singular values, rectangular matrices.
+
+    For a 1x1 matrix the ratio is constant, and the printed (12) gives (1 - w) / w^2.
+    """
+    yield from _gradient_cases(settings, corrected, power=power)
+    if corrected:
+        return
+    for case in _gradient_cases(settings, corrected, unit_norm=True):
         worst = float(np.max(case.violation))
         yield Case(**{
             **vars(case), "counts": False, "confirm": None, "name": f"{case.name} (unit norm)",
             "notes": f"with ||W||_F = 1 the relative residual is {worst:.1e}",
         })  # fmt: skip
-
-
-@claim(
-    "zhao2022.eq12.corrected",
-    kind="algebra",
-    where="Equation (12), corrected",
-    statement=r"\nabla_W\frac{\|W\|_*}{\|W\|_F} = \frac1{\|W\|_F}"
-    r"\left(UV^\top - \frac{\|W\|_*}{\|W\|_F^2}U\Sigma V^\top\right)",
-    control={"printed": True},
-    control_text="as printed",
-    corrects="zhao2022.eq12",
-)
-def eq12_corrected(settings: Settings, printed: bool = False) -> Iterator[Case]:
-    """Norms from 0.1 to 10 and more, repeated singular values, rectangular matrices."""
-    yield from _gradient_cases(settings, printed=printed)
 
 
 def _flows(
@@ -202,15 +198,33 @@ def _product_cases(settings: Settings, printed: bool, sign: int = 1) -> Iterator
     control={"sign": -1},
     control_text="the penalty's sign",
     accuracy=0.1,
-    corrected="zhao2022.thm2.W.corrected",
     flaw="It inserts the gradient (12), which is wrong unless ||W||_F = 1.",
+    corrected=Corrected(
+        kind="identity",
+        where="Theorem 2, Equation (8), corrected",
+        statement=r"\mathrm{vec}(\dot W) = -P_W\left(\mathrm{vec}(\nabla_W\mathcal L) + \lambda"
+        r"\frac{\mathrm{vec}(UV^\top-U\tilde\Sigma V^\top)}{\|W\|_F}\right),\quad "
+        r"\tilde\Sigma = \frac{\|W\|_*}{\|W\|_F^2}\Sigma",
+        control={"printed": True},
+        control_text="the penalty's gradient as printed",
+    ),
 )
-def thm2_w(settings: Settings, sign: int = 1) -> Iterator[Case]:
+def thm2_w(
+    settings: Settings, corrected: bool, sign: int = 1, printed: bool = False
+) -> Iterator[Case]:
     """The error relative to the penalty's part, as it is the penalty that (8) adds to (4).
 
-    No regime is named in the paper. The error vanishes where ||W||_F = 1 only; relative to the
-    whole velocity it is as small as lambda makes it, which says nothing about the penalty.
+    No regime is named in the paper. The printed error vanishes where ||W||_F = 1 only; relative to
+    the whole velocity it is as small as lambda makes it, which says nothing about the penalty.
+    Corrected, (8) is an identity as long as all singular values are positive.
     """
+    if not corrected:
+        yield _still_case()
+    yield from _product_cases(settings, printed or not corrected, sign)
+
+
+def _still_case() -> Case:
+    """W = 2 (1x1), fitted: the ratio is constant, so nothing moves."""
     w, weight = Fraction(2), Fraction(1)
     moved = weight * (1 - w) / w**2
 
@@ -221,30 +235,13 @@ def thm2_w(settings: Settings, sign: int = 1) -> Iterator[Case]:
             f"moves; (8) gives dW/dt = -(1/4)(1 - 2) = {-moved}",
         )
 
-    yield Case(
+    return Case(
         name="1x1, W = 2, fitted",
         residual=1.0,
         hypotheses={"the loss gradient vanishes": True, "lambda >= 0": True},
         size=1,
         confirm=confirm,
     )
-    yield from _product_cases(settings, printed=True, sign=sign)
-
-
-@claim(
-    "zhao2022.thm2.W.corrected",
-    kind="identity",
-    where="Theorem 2, Equation (8), corrected",
-    statement=r"\mathrm{vec}(\dot W) = -P_W\left(\mathrm{vec}(\nabla_W\mathcal L) + \lambda"
-    r"\frac{\mathrm{vec}(UV^\top-U\tilde\Sigma V^\top)}{\|W\|_F}\right),\quad "
-    r"\tilde\Sigma = \frac{\|W\|_*}{\|W\|_F^2}\Sigma",
-    control={"printed": True},
-    control_text="the penalty's gradient as printed",
-    corrects="zhao2022.thm2.W",
-)
-def thm2_w_corrected(settings: Settings, printed: bool = False) -> Iterator[Case]:
-    """An identity as long as all singular values are positive, not an approximation."""
-    yield from _product_cases(settings, printed=printed)
 
 
 def printed_push(s: np.ndarray, depth: int) -> np.ndarray:
@@ -328,31 +325,30 @@ def _fitted_case(depth: int, sign: int = 1) -> Case:
     control={"sign": -1},
     control_text="the penalty's sign",
     accuracy=0.1,
-    corrected="zhao2022.thm2.sv.corrected",
     flaw="Besides (12), sigma_r is taken out of the bracket 1 - (||W||_*/||W||_F) sigma_r though "
     "it stands in its second term only, and the exponent's denominator is 2 instead of N; as "
     "printed the penalty makes all singular values grow.",
+    corrected=Corrected(
+        kind="identity",
+        where="Theorem 2, Equation (7), corrected",
+        statement=r"\dot\sigma_r = \dot\sigma_r^{GF} - "
+        r"\frac{\lambda N}{\|W\|_F}\,\sigma_r^{2-\frac2N}"
+        r"\left(1-\frac{\|W\|_*}{\|W\|_F^2}\,\sigma_r\right)",
+        control={"printed": True},
+        control_text="as printed",
+    ),
 )
-def thm2_sv(settings: Settings, sign: int = 1) -> Iterator[Case]:
-    """The error relative to the penalty's part, along flows and where only the penalty acts."""
-    for depth in (2, 1, 3):
-        yield _fitted_case(depth, sign)
-    yield from _value_cases(settings, printed=True, sign=sign)
+def thm2_sv(
+    settings: Settings, corrected: bool, sign: int = 1, printed: bool = False
+) -> Iterator[Case]:
+    """The error relative to the penalty's part, along flows and where only the penalty acts.
 
-
-@claim(
-    "zhao2022.thm2.sv.corrected",
-    kind="identity",
-    where="Theorem 2, Equation (7), corrected",
-    statement=r"\dot\sigma_r = \dot\sigma_r^{GF} - \frac{\lambda N}{\|W\|_F}\,\sigma_r^{2-\frac2N}"
-    r"\left(1-\frac{\|W\|_*}{\|W\|_F^2}\,\sigma_r\right)",
-    control={"printed": True},
-    control_text="as printed",
-    corrects="zhao2022.thm2.sv",
-)
-def thm2_sv_corrected(settings: Settings, printed: bool = False) -> Iterator[Case]:
-    """An identity: values above ||W||_F^2/||W||_* grow, those below shrink."""
-    yield from _value_cases(settings, printed=printed)
+    Corrected, (7) is an identity: values above ||W||_F^2/||W||_* grow, those below shrink.
+    """
+    if not corrected:
+        for depth in (2, 1, 3):
+            yield _fitted_case(depth, sign)
+    yield from _value_cases(settings, printed or not corrected, sign)
 
 
 @claim(
@@ -364,25 +360,20 @@ def thm2_sv_corrected(settings: Settings, printed: bool = False) -> Iterator[Cas
     control={"sign": -1},
     control_text="the penalty's sign",
     accuracy=0.1,
-    corrected="zhao2022.eq28.corrected",
     flaw="It is (7) at N = 1, with its faults; the root of sigma_r has no counterpart.",
+    corrected=Corrected(
+        kind="identity",
+        where="Equation (28), corrected",
+        statement=r"N=1:\ \dot\sigma_r = -u_r^\top\nabla_W\mathcal L\,v_r - "
+        r"\frac{\lambda}{\|W\|_F}\left(1-\frac{\|W\|_*}{\|W\|_F^2}\,\sigma_r\right)",
+        control={"printed": True},
+        control_text="as printed",
+    ),
 )
-def eq28(settings: Settings, sign: int = 1) -> Iterator[Case]:
+def eq28(
+    settings: Settings, corrected: bool, sign: int = 1, printed: bool = False
+) -> Iterator[Case]:
     """Depth 1, along flows and where only the penalty acts."""
-    yield _fitted_case(1, sign)
-    yield from _value_cases(settings, printed=True, sign=sign, only=1)
-
-
-@claim(
-    "zhao2022.eq28.corrected",
-    kind="identity",
-    where="Equation (28), corrected",
-    statement=r"N=1:\ \dot\sigma_r = -u_r^\top\nabla_W\mathcal L\,v_r - "
-    r"\frac{\lambda}{\|W\|_F}\left(1-\frac{\|W\|_*}{\|W\|_F^2}\,\sigma_r\right)",
-    control={"printed": True},
-    control_text="as printed",
-    corrects="zhao2022.eq28",
-)
-def eq28_corrected(settings: Settings, printed: bool = False) -> Iterator[Case]:
-    """The corrected (7) at N = 1."""
-    yield from _value_cases(settings, printed=printed, only=1)
+    if not corrected:
+        yield _fitted_case(1, sign)
+    yield from _value_cases(settings, printed or not corrected, sign, only=1)

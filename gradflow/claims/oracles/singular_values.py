@@ -1,9 +1,8 @@
 r"""Cases for formulas of the singular values' motion, shared by the papers that print one.
 
 The formula d sigma_r/dt = -N (sigma_r^2)^power <gradient, u_r v_r^T> is compared with difference
-quotients of signed
-singular values that are followed along the exact flow: the flow itself is the witness, not another
-formula.
+quotients of signed singular values that are followed along the exact flow: the flow itself is the
+witness, not another formula.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -208,6 +207,23 @@ def dynamics_case(
     elif first.changes is not None:
         hypotheses["a signed singular value crosses zero (depth 1)"] = first.changes > 0
     values = first.s.shape[1]
+    return Case(
+        name=name,
+        residual=(np.abs(gap) / scale).ravel(),
+        floor=error.ravel(),
+        hypotheses=hypotheses,
+        size=float(shape[0] * shape[1]),
+        witness=lambda at: {"time": float(found.times[at // values])},
+        confirm=_by_chain_rule(first, depth, exponent, factor) if shape == (2, 2) else None,
+        notes="; ".join(notes),
+    )
+
+
+def _by_chain_rule(
+    first: Motion, depth: int, exponent: float, factor: float
+) -> Callable[[int], Confirmation]:
+    """The formula at a cluster's middle against the chain rule, in mpmath."""
+    found, values = first.found, first.s.shape[1]
 
     def confirm(at: int) -> Confirmation:
         k = at // values
@@ -231,16 +247,7 @@ def dynamics_case(
                 f"{mpmath.nstr(off[r], 12)}",
             )
 
-    return Case(
-        name=name,
-        residual=(np.abs(gap) / scale).ravel(),
-        floor=error.ravel(),
-        hypotheses=hypotheses,
-        size=float(shape[0] * shape[1]),
-        witness=lambda at: {"time": float(found.times[at // values])},
-        confirm=confirm if shape == (2, 2) else None,
-        notes="; ".join(notes),
-    )
+    return confirm
 
 
 def _sign_changes(path: np.ndarray) -> int:

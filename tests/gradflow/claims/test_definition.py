@@ -3,9 +3,10 @@ import math
 import numpy as np
 import pytest
 
-from gradflow.claims.definition import Case, Confirmation, Verdict, claim
+from gradflow.claims import check
+from gradflow.claims.definition import Case, Confirmation, Corrected, Settings, Verdict, claim
 from gradflow.claims.judging import judge
-from gradflow.claims.registry import registered
+from gradflow.claims.registry import registered, select
 
 MET = {"a hypothesis": True}
 
@@ -116,6 +117,81 @@ def test_claims_are_found_by_id_and_prefix_and_ids_are_unique():
     assert again(one.function) is registered()["test.a.one"]
     with pytest.raises(ValueError, match="no negative control"):
         claim("test.c", kind="algebra", statement="x", where="", control={})(one.function)
+
+
+def root(settings, corrected, factor=1.0):
+    """The root of x^2 is x, as printed, or |x|."""
+    x = np.array([-2.0, 3.0])
+    yield Case("two numbers", residual=np.sqrt(x**2) - factor * (np.abs(x) if corrected else x),
+               floor=1e-15, hypotheses=MET, confirm=refuted)  # fmt: skip
+
+
+def two_forms(id, function=root, **more):
+    given = {
+        "kind": "algebra", "statement": "x", "where": "here", "control": {"factor": 2.0},
+        "flaw": "sign", "corrected": Corrected("|x|"), **more,
+    }  # fmt: skip
+    return claim(id, **given)(function)
+
+
+def test_printed_and_corrected_form_are_two_claims_of_one_function():
+    printed = two_forms("test.forms", control_text="twice the right side", accuracy=0.2)
+    corrected = registered()["test.forms.corrected"]
+    assert [made.id for made in select(["test.forms"])] == [printed.id, corrected.id]
+    assert printed is registered()["test.forms"] and corrected.function is printed.function
+    assert (printed.corrected, printed.corrects) == (corrected.id, None)
+    assert (corrected.corrected, corrected.corrects) == (None, printed.id)
+    assert (printed.flaw, corrected.flaw) == ("sign", "")
+    assert (printed.statement, corrected.statement) == ("x", "|x|")
+    for name in ("kind", "where", "control", "control_text", "resolution", "accuracy"):
+        assert getattr(corrected, name) == getattr(printed, name)
+
+
+def test_the_form_is_passed_and_both_controls_are_judged():
+    printed = two_forms("test.passed")
+    entry, twin = check(printed), check(registered()["test.passed.corrected"])
+    assert (entry.verdict, entry.control_verdict) == ("fails", "fails")
+    assert (twin.verdict, twin.control_verdict) == ("holds", "fails")
+
+
+def test_the_corrected_form_has_what_it_names_and_may_be_broken_into_the_printed_one():
+    changes = Corrected("|x|", where="there", kind="identity", control={"corrected": False},
+                        resolution=1e-2)  # fmt: skip
+    printed = two_forms("test.changes", corrected=changes)
+    made = registered()["test.changes.corrected"]
+    assert (made.where, made.kind, made.resolution) == ("there", "identity", 1e-2)
+    assert made.control_text == "corrected = False"
+    (broken,), (case,) = made.cases(Settings(), broken=True), printed.cases(Settings())
+    assert np.array_equal(broken.residual, case.residual)
+
+
+def test_a_claim_of_two_forms_may_be_defined_once_more_but_not_take_another_id():
+    two_forms("test.again")
+    two_forms("test.again", statement="y", corrected=Corrected("|y|"))
+    assert registered()["test.again"].statement == "y"
+    assert registered()["test.again.corrected"].statement == "|y|"
+
+    def other(settings, corrected=False, factor=1.0):
+        yield from root(settings, corrected, factor)
+
+    claim("test.taken.corrected", kind="algebra", statement="x", where="",
+          control={"factor": 2.0})(other)  # fmt: skip
+    with pytest.raises(ValueError, match=r"'test\.taken\.corrected' already"):
+        two_forms("test.taken")
+    assert "test.taken" not in registered()
+
+
+@pytest.mark.parametrize(
+    ("id", "changes"),
+    [
+        ("test.bare", {"control": {}, "corrected": Corrected("|x|", control={"factor": 2.0})}),
+        ("test.bare.corrected", {"corrected": Corrected("|x|", control={})}),
+    ],
+)
+def test_neither_form_goes_without_a_control(id, changes):
+    with pytest.raises(ValueError, match=rf"'{id}' has no negative control"):
+        two_forms("test.bare", **changes)
+    assert "test.bare" not in registered()
 
 
 def approximation(error, **more):

@@ -70,7 +70,7 @@ def test_printed_equation_9_is_right_only_where_u_is_symmetric():
 def test_f_is_h_times_g_with_the_terms_of_equation_39_exchanged(depth):
     s = np.array([-1.5, 0.7, 0.2])
     f = matrix_h(s) * matrix_g(s, depth)
-    assert np.allclose(f, matrix_f(s, depth, swapped=True))
+    assert np.allclose(f, matrix_f(s, depth, corrected=True))
     assert np.allclose(f, -f.T)
 
 
