@@ -11,8 +11,8 @@ from jaxtyping import Array, Bool, Int
 
 from gradflow.dense import CubicThrough, through_slopes
 from gradflow.spectral_radius import SpectralRadius
-from gradflow.stabilized import (
-    RKC3,
+from gradflow.stabilized import RKC3
+from gradflow.stabilized_solver import (
     AbstractStabilized,
     StabilizedState,
     Work,

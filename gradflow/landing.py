@@ -1,16 +1,115 @@
-r"""Where a flow reaches its stopping loss: found ahead, aimed at, cut to."""
+r"""Why a flow stops, and where it reaches its stopping loss: found ahead, aimed at, cut to."""
 
+import enum
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float, Int
 
 from gradflow.charts import AbstractChart
 from gradflow.dense import CubicThrough, through_slopes
 
 _OVERSHOOT = 1.3
 """How far behind the expected stop a step may end, in shares of the way there."""
+
+
+class Status(enum.IntEnum):
+    """Why the loop ended."""
+
+    RUNNING = 0
+    LOSS = 1
+    GRADIENT = 2
+    HORIZON = 3
+    STEPS = 4
+    TOO_SMALL = 5
+    DIVERGED = 6
+    STRAINED = 7
+    KINK = 8
+
+
+class Stop(eqx.Module):
+    """What ends a flow before its horizon.
+
+    Attributes:
+      loss: the loss to stop at, if at any; without one there is less to compile.
+      gradient: the gradient norm to stop at, if at any; likewise.
+      steps: accepted and rejected steps allowed.
+    """
+
+    loss: Float[Array, ""] | None
+    gradient: Float[Array, ""] | None
+    steps: Int[Array, ""]
+
+    @property
+    def floor(self) -> Float[Array, ""]:
+        """The loss to stop at; -inf where there is none."""
+        return jnp.asarray(-jnp.inf) if self.loss is None else self.loss
+
+    def passed(self, loss: Float[Array, ""]) -> Bool[Array, ""]:
+        """Whether a loss is below the one to stop at by more than its tolerance."""
+        return (self.floor > 0) & (loss < self.floor * (1 - 1e-9))
+
+    def status(
+        self, chart: AbstractChart, y: Any, loss: Float[Array, ""], rtol: Array
+    ) -> Int[Array, ""]:
+        """Whether a flow may go on from y or, if not, why not.
+
+        Args:
+          chart: the coordinates.
+          y: the point.
+          loss: the loss at it.
+          rtol: singular values below this share of the largest count as zero.
+        """
+        status = jnp.where(loss <= self.floor * (1 + 2e-9), Status.LOSS, Status.RUNNING)
+        if self.gradient is not None:
+            small = chart.squared_speed(y) <= self.gradient**2
+            status = jnp.where(small, Status.GRADIENT, status)
+        kink = (status == Status.RUNNING) & ~chart.smooth(y, rtol)
+        status = jnp.where(kink, Status.KINK, status)
+        strained = (status == Status.RUNNING) & chart.strained(y)
+        status = jnp.where(strained, Status.STRAINED, status)
+        return jnp.where(jnp.isfinite(loss), status, Status.DIVERGED)
+
+
+class Bracket(eqx.Module):
+    """What steps that ended below the stopping loss, and were not taken, tell of where it lies.
+
+    Attributes:
+      end: where the last of them ended; inf where there was none.
+      loss: the loss there.
+      aim: a little before the stopping loss, by that step's interpolant.
+    """
+
+    end: Float[Array, ""]
+    loss: Float[Array, ""]
+    aim: Float[Array, ""]
+
+    @classmethod
+    def unknown(cls, clock: Float[Array, ""]) -> "Bracket":
+        """Before the first step, from this time on."""
+        far = jnp.full_like(clock, jnp.inf)
+        return cls(far, far, clock)
+
+    @property
+    def known(self) -> Bool[Array, ""]:
+        """Whether there was such a step."""
+        return jnp.isfinite(self.end)
+
+    def target(
+        self, clock: Float[Array, ""], loss: Float[Array, ""], stop_loss: Float[Array, ""]
+    ) -> Float[Array, ""]:
+        """Where the next step should end: at the aim or, from there on, by secants in log loss.
+
+        Args:
+          clock: where the step starts.
+          loss: the loss there.
+          stop_loss: the loss to stop at.
+        """
+        share = jnp.log(loss / stop_loss) / jnp.log(loss / self.loss)
+        share = jnp.clip(jnp.where(jnp.isfinite(share), share, 0.5), 0.01, 1.0)
+        return jnp.where(clock < self.aim, self.aim, clock + share * (self.end - clock))
 
 
 def to_stop(loss: Array, decay: Array, stop_loss: Array) -> Array:

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradflow.integrate import Status, integrate
+from gradflow.landing import Stop
 from gradflow.plan import Plan
 from gradflow.progress import FlowProgress
+from gradflow.recording import Records
 
 _CHARTS = 50
 """Charts a flow may go through."""
@@ -73,20 +75,21 @@ def run_together(plans: list[Plan]) -> list[dict[str, Any]]:
 def _arguments(plan: Plan, t: float, spent: int, handle: int, chart: Any, y: Any) -> tuple:
     """The arrays and trees that `integrate` takes, from a point on."""
     asked, number = plan.asked, jnp.float64
+    stop = Stop(
+        None if asked.stop_loss is None else jnp.asarray(asked.stop_loss, number),
+        None if asked.stop_gradient is None else jnp.asarray(asked.stop_gradient, number),
+        jnp.asarray(asked.max_steps - spent, jnp.int64),
+    )
     return (
         chart,
         y,
         jnp.asarray(t, number),
-        jnp.asarray(plan.grid, number),
         jnp.asarray(plan.scale, number),
-        plan.pairs,
+        Records(jnp.asarray(plan.grid, number), plan.pairs, jnp.asarray(plan.interpolate)),
         plan.solver,
         jnp.asarray(asked.rtol, number),
         jnp.asarray(plan.atol, number),
-        None if asked.stop_loss is None else jnp.asarray(asked.stop_loss, number),
-        None if asked.stop_gradient is None else jnp.asarray(asked.stop_gradient, number),
-        jnp.asarray(asked.max_steps - spent, jnp.int64),
-        jnp.asarray(plan.interpolate),
+        stop,
         jnp.asarray(handle),
     )
 
