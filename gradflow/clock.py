@@ -1,8 +1,13 @@
-"""What steps of a flow are taken in: its time, or the logarithm of it."""
+"""A flow as an ordinary differential equation, in its time or in the logarithm of it."""
+
+from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from gradflow.charts import AbstractChart
 
 
 class Clock(eqx.Module):
@@ -33,3 +38,27 @@ class Clock(eqx.Module):
     def rate(self, reading: Float[Array, ""]) -> Float[Array, ""] | float:
         """How fast time goes by, dt/dtau."""
         return self.scale * jnp.exp(reading) if self.logarithmic else 1.0
+
+
+class FlowField(eqx.Module):
+    """The velocity dy/dtau of a flow, as the vector field of a `diffrax.ODETerm`.
+
+    Attributes:
+      chart: the coordinates y.
+      clock: of which tau is the reading.
+    """
+
+    chart: AbstractChart
+    clock: Clock
+
+    def __call__(self, reading: Any, y: Any, args: Any = None) -> Any:
+        """The velocity at y when the clock reads this."""
+        del args
+        rate = self.clock.rate(reading)
+        return jax.tree.map(lambda v: rate * v, _velocity(self.chart, y))
+
+
+@eqx.filter_jit
+def _velocity(chart: AbstractChart, y: Any) -> Any:
+    """Compiled as a part of the loop, but traced once for the dozen places that call it."""
+    return chart.velocity(y)

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from gradflow.charts import AbstractChart
-from gradflow.clock import Clock
+from gradflow.clock import FlowField
 from gradflow.dense import CubicThrough, through_slopes
 from gradflow.handover import HandOver
 from gradflow.landing import Bracket, Status, Stop, aim_at, crossing, to_stop
 from gradflow.stabilized_solver import AbstractStabilized
-from gradflow.tolerance import ErrorControl
+from gradflow.tolerance import ErrorControl, across_kink
 
 
 class Carry(eqx.Module):
@@ -93,42 +93,38 @@ class Verdict(NamedTuple):
     controller_state: Any
 
 
-@eqx.filter_jit
-def _velocity(chart: AbstractChart, y: Any) -> Any:
-    """Compiled as a part of the loop, but traced once for the dozen places that call it."""
-    return chart.velocity(y)
-
-
 class FlowStepper(eqx.Module):
     """What stays the same from step to step, and the parts of a step.
 
     Attributes:
-      chart: the coordinates.
-      clock: what steps are taken in.
+      field: the velocity.
       solver: a diffrax solver with an error estimate.
       control: of the error.
       stop: what ends the flow.
       proportional: the weight of stabilised steps' errors; see `proportionality`.
       horizon: the clock's reading at the last time.
-      resolution: the least step, next to a clock's reading below this.
+      earliest: a reading; before it steps may be as short as there, next to the reading.
       interpolate: whether stabilised steps pass recording times.
     """
 
-    chart: AbstractChart
-    clock: Clock
+    field: FlowField
     solver: diffrax.AbstractSolver
     control: ErrorControl
     stop: Stop
     proportional: Float[Array, ""]
     horizon: Float[Array, ""]
-    resolution: Float[Array, ""]
+    earliest: Float[Array, ""]
     interpolate: Bool[Array, ""]
 
-    def field(self, clock: Any, y: Any, args: Any = None) -> Any:
-        """The velocity dy/dtau."""
-        del args
-        rate = self.clock.rate(clock)
-        return jax.tree.map(lambda v: rate * v, _velocity(self.chart, y))
+    @property
+    def chart(self) -> AbstractChart:
+        """The coordinates."""
+        return self.field.chart
+
+    @property
+    def rtol(self) -> Any:
+        """The relative tolerance of a step."""
+        return self.control.rtol
 
     @property
     def terms(self) -> diffrax.ODETerm:
@@ -142,7 +138,7 @@ class FlowStepper(eqx.Module):
 
     def begin(self, y0: Any, t0: Array) -> Carry:
         """Before the first step."""
-        clock, terms = self.clock.reading(t0), self.terms
+        clock, terms = self.field.clock.reading(t0), self.terms
         order = self.solver.error_order(terms)
         first, controller_state = self.control.init(
             terms, clock, self.horizon, y0, None, None, self.solver.func, order
@@ -163,7 +159,7 @@ class FlowStepper(eqx.Module):
             controller_state=controller_state,
             accepted=none,
             rejected=none,
-            status=self.stop.status(self.chart, y0, loss, self.control.rtol),
+            status=self.stop.status(self.chart, y0, loss, self.rtol),
         )
 
     def advance(self, carry: Carry, mark: Array) -> Carry:
@@ -205,7 +201,7 @@ class FlowStepper(eqx.Module):
         keep, _, after, _, controller_state, _ = control.adapt_step_size(
             clock, target, carry.y, attempt.y1, None, attempt.error, order, carry.controller_state
         )
-        across = keep & self.across_kink(carry, attempt)
+        across = keep & across_kink(self.field, (clock, target), (carry.y, attempt.y1), self.rtol)
         overflow = across | (keep & ~jnp.isfinite(loss))
         keep = keep & ~overflow
         below = keep & self.stop.passed(loss)
@@ -241,7 +237,7 @@ class FlowStepper(eqx.Module):
             y=pick(attempt.y1, carry.y),
             loss=pick(attempt.loss, carry.loss),
             decay=pick(decay, carry.decay),
-            bracket=self.narrow(carry, attempt, verdict),
+            bracket=self.narrow(carry, attempt, verdict.below),
             last=last,
             ended=carry.ended,
             solver_state=pick(
@@ -258,11 +254,11 @@ class FlowStepper(eqx.Module):
 
     def status(self, before: Carry, verdict: Verdict, landed: Carry) -> Int[Array, ""]:
         """Whether to go on after a step or, if not, why not."""
-        status = self.stop.status(self.chart, landed.y, landed.loss, self.control.rtol)
+        status = self.stop.status(self.chart, landed.y, landed.loss, self.rtol)
         spent = landed.accepted + landed.rejected >= self.stop.steps
         status = jnp.where((status == Status.RUNNING) & spent, Status.STEPS, status)
         eps = jnp.finfo(landed.clock.dtype).eps
-        least = 4 * eps * jnp.maximum(landed.clock, self.resolution)
+        least = 4 * eps * jnp.maximum(landed.clock, self.earliest)
         stuck = (status == Status.RUNNING) & ~(verdict.dt > least)
         stuck_as = jnp.where(verdict.across, Status.KINK, Status.TOO_SMALL)
         stuck_as = jnp.where(before.bracket.known & verdict.below, Status.LOSS, stuck_as)
@@ -274,41 +270,17 @@ class FlowStepper(eqx.Module):
             return jnp.asarray(False)
         return getattr(carry.solver_state, "stiff", jnp.asarray(True))
 
-    def narrow(self, carry: Carry, attempt: Attempt, verdict: Verdict) -> Bracket:
-        """The bracket of the stopping loss, narrower where the step ends below it."""
-        below, known, target = verdict.below, carry.bracket, attempt.target
-        aim = known.aim
-        if self.stop.loss is not None:
-            aim = jax.lax.cond(
-                below,
-                lambda: aim_at(
-                    self.chart,
-                    (self.field(carry.clock, carry.y), self.field(target, attempt.y1)),
-                    (carry.clock, target),
-                    (carry.y, attempt.y1),
-                    self.stop.floor,
-                ),
-                lambda: known.aim,
-            )
-        return Bracket(
-            end=jnp.where(below, target, known.end),
-            loss=jnp.where(below, attempt.loss, known.loss),
-            aim=aim,
-        )
+    def narrow(self, carry: Carry, attempt: Attempt, below: Bool[Array, ""]) -> Bracket:
+        """The bracket of the stopping loss, narrower where a step ended below it."""
+        if self.stop.loss is None:
+            return carry.bracket
+        times, ends = (carry.clock, attempt.target), (carry.y, attempt.y1)
 
-    def across_kink(self, carry: Carry, attempt: Attempt) -> Bool[Array, ""]:
-        """Whether a step went across a kink of a penalty, or would have gone at its first speed.
+        def narrower() -> Bracket:
+            aim = aim_at(self.field, times, ends, self.stop.floor)
+            return Bracket(attempt.target, attempt.loss, aim)
 
-        An error estimate may miss a kink in two ways: where it lies behind the last stage, and, in
-        extrapolation methods, where it lies in the first substep of each column: then all columns
-        go on with the slopes of the other side, and agree. Where the flow only comes near a kink
-        and turns, the second condition asks for steps that see it turn.
-        """
-        chart, rtol = self.chart, self.control.rtol
-        h = attempt.target - carry.clock
-        slope = self.field(carry.clock, carry.y)
-        straight = jax.tree.map(lambda y, k: y + h * k, carry.y, slope)
-        return chart.crossed(carry.y, attempt.y1, rtol) | chart.crossed(carry.y, straight, rtol)
+        return jax.lax.cond(below, narrower, lambda: carry.bracket)
 
     def cut_at_crossing(self, carry: Carry) -> Carry:
         """End the step just taken where its interpolant reaches the stopping loss."""

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from gradflow.charts import AbstractChart
-from gradflow.clock import Clock
+from gradflow.clock import Clock, FlowField
 from gradflow.flow_step import Carry, FlowStepper
 from gradflow.landing import Status, Stop
 from gradflow.progress import report
@@ -71,7 +71,7 @@ def integrate(
             carry,
         )
         carry, (valid, reached, seen) = _record(stepper, records, carry, mark, due)
-        now = stepper.clock.time(carry.clock)
+        now = stepper.field.clock.time(carry.clock)
         if progress:
             report(handle, now, carry.loss, carry.accepted, valid)
         return carry, (valid, jnp.where(reached, time, now), seen)
@@ -82,7 +82,7 @@ def integrate(
         "times": times,
         "observables": seen,
         "y": end.y,
-        "t": stepper.clock.time(end.clock),
+        "t": stepper.field.clock.time(end.clock),
         "status": jnp.where(end.status == Status.RUNNING, Status.HORIZON, end.status),
         "accepted": end.accepted,
         "rejected": end.rejected,
@@ -103,14 +103,13 @@ def _set_up(
     chart, clock = chart.resolving(rtol), Clock(chart.log_clock, scale)
     marks = clock.reading(records.grid)
     stepper = FlowStepper(
-        chart=chart,
-        clock=clock,
+        field=FlowField(chart, clock),
         solver=with_tolerances(solver, rtol, atol),
-        control=ErrorControl(chart, rtol, atol),
+        control=ErrorControl(chart=chart, rtol=rtol, atol=atol),
         stop=stop,
         proportional=proportionality(solver, rtol),
         horizon=marks[-1],
-        resolution=marks[1] * 1e-6,
+        earliest=marks[1] * 1e-6,
         interpolate=records.interpolate,
     )
     return stepper, marks

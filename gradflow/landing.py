@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from gradflow.charts import AbstractChart
+from gradflow.clock import FlowField
 from gradflow.dense import CubicThrough, through_slopes
 
 _OVERSHOOT = 1.3
@@ -127,11 +128,7 @@ def to_stop(loss: Array, decay: Array, stop_loss: Array) -> Array:
 
 
 def aim_at(
-    chart: AbstractChart,
-    slopes: tuple[Any, Any],
-    step: tuple[Array, Array],
-    ends: tuple[Any, Any],
-    stop_loss: Array,
+    field: FlowField, times: tuple[Array, Array], ends: tuple[Any, Any], stop_loss: Array
 ) -> Array:
     """A time a little before the loss falls to the stopping loss, from where steps are short.
 
@@ -139,16 +136,16 @@ def aim_at(
     steps are long; so the crossing is first sought on its interpolant.
 
     Args:
-      chart: the coordinates.
-      slopes: dy/dt at both ends of the step.
-      step: the times of both ends.
-      ends: y at both ends.
+      field: the velocity.
+      times: of the step's start and end.
+      ends: y there.
       stop_loss: the loss to stop at.
     """
-    t0, t1 = step
+    t0, t1 = times
+    slopes = [field(t, y) for t, y in zip(times, ends, strict=True)]
     moved = [jax.tree.map(lambda k: (t1 - t0) * k, slope) for slope in slopes]
     curve = CubicThrough(t0=t0, t1=t1, **through_slopes(*ends, *moved))
-    low = crossing(chart, curve, stop_loss, halvings=12)
+    low = crossing(field.chart, curve, stop_loss, halvings=12)
     return t0 + 0.99 * (low - t0)
 
 

@@ -1,4 +1,4 @@
-r"""What a step's error is measured against, and what follows for the step and the next one."""
+r"""What a step's error is measured against, and what its estimate misses."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,10 +8,11 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from optimistix import rms_norm
 
 from gradflow.charts import AbstractChart
+from gradflow.clock import FlowField
 from gradflow.handover import HandOver
 from gradflow.stabilized_solver import AbstractStabilized
 
@@ -40,7 +41,7 @@ class ErrorControl(diffrax.AbstractAdaptiveStepSizeController):
       >>> from gradflow.charts import ProductChart
       >>> chart = ProductChart(gf.norm_blowup(), 3)
       >>> field = diffrax.ODETerm(lambda t, w, args: chart.velocity(w))
-      >>> control = ErrorControl(chart, 1e-8, 1e-11)
+      >>> control = ErrorControl(chart=chart, rtol=1e-8, atol=1e-11)
       >>> solution = diffrax.diffeqsolve(
       ...     field,
       ...     diffrax.Tsit5(),
@@ -112,6 +113,28 @@ class ErrorControl(diffrax.AbstractAdaptiveStepSizeController):
             return jnp.where(jnp.isfinite(e), e, jnp.inf)
 
         return jax.tree.map(one, error, y0, y1)
+
+
+def across_kink(
+    field: FlowField, times: tuple[Array, Array], ends: tuple[Any, Any], rtol: Any
+) -> Bool[Array, ""]:
+    """Whether a step went across a kink of a penalty, or would have gone at its first speed.
+
+    An error estimate may miss a kink in two ways: where it lies behind the last stage, and, in
+    extrapolation methods, where it lies in the first substep of each column: then all columns go on
+    with the slopes of the other side, and agree. Where the flow only comes near a kink and turns,
+    the second condition asks for steps that see it turn.
+
+    Args:
+      field: the velocity.
+      times: of the step's start and end.
+      ends: y there.
+      rtol: singular values up to this share of the largest do not count.
+    """
+    (t0, t1), (y0, y1) = times, ends
+    h = t1 - t0
+    straight = jax.tree.map(lambda y, k: y + h * k, y0, field(t0, y0))
+    return field.chart.crossed(y0, y1, rtol) | field.chart.crossed(y0, straight, rtol)
 
 
 def proportionality(solver: diffrax.AbstractSolver, rtol: Array) -> Array:
