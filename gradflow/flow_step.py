@@ -1,4 +1,8 @@
-r"""One step of a flow: proposed, tried, judged, landed."""
+r"""One step of a flow: proposed, tried, judged, landed.
+
+A step that ends below the stopping loss is cut by its interpolant, where that may be used, or else
+tried again, shorter, until it ends on that loss.
+"""
 
 from typing import Any, NamedTuple
 
@@ -139,9 +143,9 @@ class FlowStepper(eqx.Module):
     def begin(self, y0: Any, t0: Array) -> Carry:
         """Before the first step."""
         clock, terms = self.field.clock.reading(t0), self.terms
-        order = self.solver.error_order(terms)
+        order, func = self.solver.error_order(terms), self.solver.func
         first, controller_state = self.control.init(
-            terms, clock, self.horizon, y0, None, None, self.solver.func, order
+            terms, clock, self.horizon, y0, None, None, func, order
         )
         loss, none = self.chart.loss(y0), jnp.zeros((), jnp.int64)
         still = jax.tree.map(jnp.zeros_like, y0)
@@ -172,8 +176,7 @@ class FlowStepper(eqx.Module):
     def propose(self, carry: Carry, mark: Array) -> tuple[Bool[Array, ""], Float[Array, ""]]:
         """Whether the next step is free to pass marks, and where it is to end.
 
-        At the mark at the latest, or, if free, at the horizon, and not far behind the stopping
-        loss. Where that is bracketed, the step is to end on it.
+        If free, not far behind the stopping loss; where that is bracketed, on it.
         """
         free = self.interpolate & self.stiff(carry)
         end = jnp.where(free, self.horizon, mark) if self.stabilized else mark
@@ -227,6 +230,7 @@ class FlowStepper(eqx.Module):
             return jax.tree.map(lambda a, b: jnp.where(taken, a, b), new, old)
 
         retry = getattr(self.solver, "after_rejection", lambda before, tried: before)
+        again = retry(carry.solver_state, attempt.solver_state)
         decay = jnp.log(carry.loss / attempt.loss) / (target - clock)
         last = None
         if self.stabilized:
@@ -240,9 +244,7 @@ class FlowStepper(eqx.Module):
             bracket=self.narrow(carry, attempt, verdict.below),
             last=last,
             ended=carry.ended,
-            solver_state=pick(
-                attempt.solver_state, retry(carry.solver_state, attempt.solver_state)
-            ),
+            solver_state=pick(attempt.solver_state, again),
             controller_state=verdict.controller_state,
             accepted=carry.accepted + taken,
             rejected=carry.rejected + ~taken,
@@ -257,12 +259,15 @@ class FlowStepper(eqx.Module):
         status = self.stop.status(self.chart, landed.y, landed.loss, self.rtol)
         spent = landed.accepted + landed.rejected >= self.stop.steps
         status = jnp.where((status == Status.RUNNING) & spent, Status.STEPS, status)
-        eps = jnp.finfo(landed.clock.dtype).eps
-        least = 4 * eps * jnp.maximum(landed.clock, self.earliest)
+        least = 4 * jnp.finfo(landed.clock.dtype).eps * jnp.maximum(landed.clock, self.earliest)
         stuck = (status == Status.RUNNING) & ~(verdict.dt > least)
         stuck_as = jnp.where(verdict.across, Status.KINK, Status.TOO_SMALL)
         stuck_as = jnp.where(before.bracket.known & verdict.below, Status.LOSS, stuck_as)
         return jnp.where(stuck, stuck_as, status)
+
+    def time(self, carry: Carry) -> Float[Array, ""]:
+        """The time that the flow has come to."""
+        return self.field.clock.time(carry.clock)
 
     def stiff(self, carry: Carry) -> Bool[Array, ""]:
         """Whether the next step is a stabilised one."""

@@ -36,11 +36,7 @@ def integrate(
     handle: Int[Array, ""],
     progress: bool,
 ) -> dict[str, Any]:
-    """Step through the recording times from t0 on.
-
-    Where a step ends below the stopping loss it is not taken: it is tried again, shorter, until it
-    ends on that loss. Where the chart is strained, the loop ends without a record, for another
-    chart to go on.
+    """Step through the recording times; where the chart is strained, end there without a record.
 
     Args:
       chart: the coordinates, which also say whether the clock is logarithmic.
@@ -56,25 +52,23 @@ def integrate(
       progress: whether to report to it.
 
     Returns:
-      valid, times and observables (one a recording time; zeros where not valid), y, t, status,
-      accepted, rejected, and the solver's work where it counts it.
+      valid, times and observables (one a recording time), y, t, status, accepted, rejected, and the
+      solver's work where it counts it.
     """
     stepper, marks = _set_up(chart, scale, records, solver, rtol, atol, stop)
     start = stepper.begin(y0, t0)
     due = records.fresh() & ((marks > start.clock) | (t0 == 0))
 
     def to_mark(carry: Carry, marked: tuple[Array, Array, Array]) -> tuple[Carry, Any]:
-        mark, time, due = marked
         carry = jax.lax.while_loop(
-            lambda c: (c.status == Status.RUNNING) & (c.clock < mark),
-            lambda c: stepper.advance(c, mark),
+            lambda c: (c.status == Status.RUNNING) & (c.clock < marked[0]),
+            lambda c: stepper.advance(c, marked[0]),
             carry,
         )
-        carry, (valid, reached, seen) = _record(stepper, records, carry, mark, due)
-        now = stepper.field.clock.time(carry.clock)
+        carry, record = _record(stepper, records, carry, *marked)
         if progress:
-            report(handle, now, carry.loss, carry.accepted, valid)
-        return carry, (valid, jnp.where(reached, time, now), seen)
+            report(handle, stepper.time(carry), carry.loss, carry.accepted, record[0])
+        return carry, record
 
     end, (valid, times, seen) = jax.lax.scan(to_mark, start, (marks, records.grid, due))
     return {
@@ -82,7 +76,7 @@ def integrate(
         "times": times,
         "observables": seen,
         "y": end.y,
-        "t": stepper.field.clock.time(end.clock),
+        "t": stepper.time(end),
         "status": jnp.where(end.status == Status.RUNNING, Status.HORIZON, end.status),
         "accepted": end.accepted,
         "rejected": end.rejected,
@@ -116,19 +110,19 @@ def _set_up(
 
 
 def _record(
-    stepper: FlowStepper, records: Records, carry: Carry, mark: Array, due: Array
+    stepper: FlowStepper, records: Records, carry: Carry, mark: Array, time: Array, due: Array
 ) -> tuple[Carry, tuple[Array, Array, Any]]:
-    """Whether there is a record at a mark and whether the flow got there, and the observables."""
+    """Valid or not, time and observables at a mark, or at the end if the flow ended before it."""
     reached = mark <= carry.clock
     valid = due & (reached | ~carry.ended) & (carry.status != Status.STRAINED)
 
     def y() -> Any:
-        """Where the flow is at a mark that was reached or passed, else where it has ended."""
         last = carry.last
         if last is None:
             return carry.y
         return jax.lax.cond(mark < carry.clock, lambda: last.evaluate(mark), lambda: carry.y)
 
     seen = observe_if(valid, records.pairs, stepper.chart, y)
+    when = jnp.where(reached, time, stepper.time(carry))
     ended = carry.ended | ((carry.status != Status.RUNNING) & (mark >= carry.clock))
-    return eqx.tree_at(lambda c: c.ended, carry, ended), (valid, reached, seen)
+    return eqx.tree_at(lambda c: c.ended, carry, ended), (valid, when, seen)

@@ -192,9 +192,10 @@ def _rms(y: Any) -> float:
 
 @eqx.filter_jit
 def _time_scale_jit(chart: AbstractChart, y: Any) -> Array:
-    """How long the product would take to change by its own size at its first speed."""
-    w, speed = jax.jvp(chart.product, (y,), (chart.velocity(y),))
-    return jnp.linalg.norm(w.ravel()) / jnp.linalg.norm(speed.ravel())
+    """How long the product would take to change by its own size at its first speed; 0 at rest."""
+    w, velocity = jax.jvp(chart.product, (y,), (chart.velocity(y),))
+    speed = jnp.linalg.norm(velocity.ravel())
+    return jnp.where(speed > 0, jnp.linalg.norm(w.ravel()) / jnp.where(speed > 0, speed, 1.0), 0.0)
 
 
 def _time_scale(chart: AbstractChart, y: Any) -> float:
