@@ -66,9 +66,9 @@ def main(options: Options) -> int:
             objective, starts, optax.sgd, learning_rate=rate, max_steps=steps, record=[0],
             stop_loss=contenders.NEVER, observe=("loss",),
         )  # fmt: skip
-        if any(run.stats["iterations"] != steps for run in runs):
+        if any(run.stats["steps"] != steps for run in runs):
             raise RuntimeError("A run to be timed ended early.")
-        return float(runs[0].stats["seconds_of_batch"])
+        return float(runs[0].stats["seconds"])
 
     count = 3 * (options.depth - 1)
 

@@ -18,15 +18,17 @@ NEVER = 1e-30  # a stopping loss that is looked at in each step and not reached
 def case(size: int, depth: int, dtype: str) -> tuple[gf.Objective, Factors, float]:
     """Objective, start and learning rate: norm blow-up at 2x2, else rank 5 with 20% observed."""
     if size == 2:
-        problem = gf.norm_blowup()
+        problem = gf.synthetic.norm_blowup()
         model = gf.MatrixProduct.of(problem.shape, depth)
-        start = gf.identity_factors(model.sizes, 1e-2)
+        start = model.identity(1e-2)
     else:
         shape = (size, size)
         key = jax.random.key(0)
-        problem = gf.matrix_completion(key, shape, min(5, size), size * size // 5, norm=size)
+        problem = gf.synthetic.matrix_completion(
+            key, shape, min(5, size), size * size // 5, norm=size
+        )
         model = gf.MatrixProduct.of(shape, depth)
-        start = gf.gaussian_factors(jax.random.key(1), model.sizes, product_std=1e-2)
+        start = model.gaussian(jax.random.key(1), product_std=1e-2)
     objective = gf.Objective(problem, model)
     return gf.astype(objective, dtype), gf.astype(start, dtype), 1e-3
 
@@ -38,7 +40,7 @@ def gradflow_run(objective: gf.Objective, start: Factors, rate: float) -> Callab
         trajectory = gf.run_descent(
             objective, start, optax.sgd, learning_rate=rate, max_steps=steps, stop_loss=NEVER
         )
-        if trajectory.stats["iterations"] != steps or not np.isfinite(trajectory["loss"][-1]):
+        if trajectory.stats["steps"] != steps or not np.isfinite(trajectory["loss"][-1]):
             raise RuntimeError(f"The run to be timed ended early: {trajectory!r}")
         return tuple(trajectory.final.values())
 

@@ -94,9 +94,9 @@ def _measure_depth(depth: int, options: Options, console: Console) -> dict[str, 
     from gradflow.ode.chebyshev import RKC2
 
     keys = jax.random.split(jax.random.key(options.seed))
-    problem = gf.matrix_completion(keys[0], (SIZE, SIZE), RANK, OBSERVATIONS)
+    problem = gf.synthetic.matrix_completion(keys[0], (SIZE, SIZE), RANK, OBSERVATIONS)
     objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth))
-    start = gf.random_balanced(keys[1], objective.factorization.sizes, START_STD)
+    start = objective.factorization.random_balanced(keys[1], START_STD)
     bare = contenders.bare_run(objective, start, 1e-12)  # moves nothing, yet is not optimised away
     bare(RAW_STEPS)
 
@@ -143,7 +143,7 @@ def _measure_depth(depth: int, options: Options, console: Console) -> dict[str, 
     console.print("  " + flow_report.about_reference(about_reference))
 
     runs: list[dict[str, Any]] = []
-    for name, solver, tolerances in _solvers(depth, options, diffrax, gf.HandOver, RKC2):
+    for name, solver, tolerances in _solvers(depth, options, diffrax, gf.ode.StiffnessSwitch, RKC2):
         flow(1e-3, solver, max_steps=3)  # compiles
         enough = MOST_STEPS if name in ("Tsit5", "Dopri8") else 10_000_000
         for rtol in tolerances:
@@ -176,7 +176,7 @@ def _measure_depth(depth: int, options: Options, console: Console) -> dict[str, 
 
             descend(1e9)  # compiles
             trajectory, seconds = timed(descend)
-            cost = trajectory.stats["iterations"]
+            cost = trajectory.stats["steps"]
             runs.append(
                 {
                     "solver": "gradient descent",

@@ -17,7 +17,7 @@ from gradflow.linalg.spectrum import effective_rank
 @cache
 def problem(size: int) -> gf.MatrixCompletion:
     """Rank 5, a fifth of the entries observed, mean square 1."""
-    made = gf.matrix_completion(
+    made = gf.synthetic.matrix_completion(
         jax.random.key(0), (size, size), 5, size * size // 5, loss="sum", norm=float(size)
     )
     return gf.astype(made, "float32")
@@ -27,7 +27,7 @@ def case(size: int, form: Any) -> tuple[gf.Objective, tuple[Any, ...]]:
     """Objective and start; the start has std 1e-3."""
     model = gf.MatrixProduct.of((size, size), 1)
     penalty = gf.astype(gf.NuclearFrobeniusRatio(WEIGHT, polar=form), "float32")
-    start = gf.gaussian_factors(jax.random.key(1), model.sizes, std=1e-3)
+    start = model.gaussian(jax.random.key(1), std=1e-3)
     return gf.Objective(problem(size), model, penalty), gf.astype(start, "float32")
 
 
@@ -37,7 +37,12 @@ def gradflow_run(size: int, form: str) -> Callable[[int], Any]:
 
     def run(steps: int) -> Any:
         return gf.run_descent(
-            objective, start, gf.optimizers.adam, learning_rate=RATE, max_steps=steps, stop_loss=1e-30
+            objective,
+            start,
+            gf.optimizers.adam,
+            learning_rate=RATE,
+            max_steps=steps,
+            stop_loss=1e-30,
         )
 
     return run

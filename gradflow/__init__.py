@@ -4,6 +4,7 @@ Names are imported when they are first used, so that a command can set the envir
 JAX comes in, and drawing costs only those who draw.
 """
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,9 @@ if TYPE_CHECKING:
         baselines,
         claims,
         coordinates,
-        descent,
         dynamics,
         exact,
         factorizations,
-        flow,
         linalg,
         observables,
         ode,
@@ -28,21 +27,10 @@ if TYPE_CHECKING:
         synthetic,
     )
     from gradflow.descent import Checkpoint, run_descent, run_descents
-    from gradflow.dynamics import AdamChart, adam_chart, sampled_variance
-    from gradflow.factorizations import (
-        CPTensor,
-        MatrixProduct,
-        balanced_factors,
-        gaussian_factors,
-        identity_factors,
-        nearest_balanced,
-        random_balanced,
-        unbalancedness,
-    )
+    from gradflow.dynamics import AdamFlow, GradientFlow, MomentumFlow
+    from gradflow.factorizations import CPTensor, MatrixProduct
     from gradflow.flow import solve_flow, solve_flows
     from gradflow.objective import Objective
-    from gradflow.observables import smoothed_share
-    from gradflow.ode import HandOver
     from gradflow.penalties import (
         NuclearFrobeniusRatio,
         NuclearNorm,
@@ -56,60 +44,78 @@ if TYPE_CHECKING:
         TensorCompletion,
         astype,
     )
-    from gradflow.synthetic import (
-        gaussian_measurements,
-        least_squares,
-        low_rank_matrix,
-        low_rank_tensor,
-        matrix_completion,
-        matrix_sensing,
-        norm_blowup,
-        sample_entries,
-        tensor_completion,
-    )
     from gradflow.trajectory import Outcome, Trajectory
 
 __version__ = "0.2.0"
 
 _NAMES = {
-    "gradflow.descent": ("Checkpoint", "run_descent", "run_descents"),
-    "gradflow.dynamics": ("AdamChart", "adam_chart", "sampled_variance"),
-    "gradflow.factorizations": (
-        "CPTensor", "MatrixProduct", "balanced_factors", "gaussian_factors", "identity_factors",
-        "nearest_balanced", "random_balanced", "unbalancedness",
-    ),
-    "gradflow.flow": ("solve_flow", "solve_flows"),
-    "gradflow.objective": ("Objective",),
-    "gradflow.observables": ("smoothed_share",),
-    "gradflow.ode": ("HandOver",),
-    "gradflow.penalties": (
-        "NuclearFrobeniusRatio", "NuclearNorm", "SchattenNorm", "SchattenRatio",
-    ),
-    "gradflow.problems": (
-        "LeastSquares", "MatrixCompletion", "MatrixSensing", "TensorCompletion", "astype",
-    ),
-    "gradflow.synthetic": (
-        "gaussian_measurements", "least_squares", "low_rank_matrix", "low_rank_tensor",
-        "matrix_completion", "matrix_sensing", "norm_blowup", "sample_entries",
-        "tensor_completion",
-    ),
-    "gradflow.trajectory": ("Outcome", "Trajectory"),
-}  # fmt: skip
+    "descent": "Checkpoint run_descent run_descents",
+    "dynamics": "AdamFlow GradientFlow MomentumFlow",
+    "factorizations": "CPTensor MatrixProduct",
+    "flow": "solve_flow solve_flows",
+    "objective": "Objective",
+    "penalties": "NuclearFrobeniusRatio NuclearNorm SchattenNorm SchattenRatio",
+    "problems": "LeastSquares MatrixCompletion MatrixSensing TensorCompletion astype",
+    "trajectory": "Outcome Trajectory",
+}
 _MODULES = (
-    "baselines", "claims", "coordinates", "descent", "dynamics", "exact", "factorizations", "flow",
-    "linalg", "observables", "ode", "optimizers", "penalties", "plotting", "problems", "sweeps",
-    "synthetic",
+    "baselines", "claims", "coordinates", "dynamics", "exact", "factorizations", "linalg",
+    "observables", "ode", "optimizers", "penalties", "plotting", "problems", "sweeps", "synthetic",
 )  # fmt: skip
-_WHERE = {name: module for module, names in _NAMES.items() for name in names}
+_WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
+_OLD = {
+    **dict.fromkeys(
+        [
+            "balanced_factors",
+            "gaussian_factors",
+            "identity_factors",
+            "nearest_balanced",
+            "random_balanced",
+            "unbalancedness",
+        ],
+        "factorizations",
+    ),
+    **dict.fromkeys(
+        [
+            "gaussian_measurements",
+            "least_squares",
+            "low_rank_matrix",
+            "low_rank_tensor",
+            "matrix_completion",
+            "matrix_sensing",
+            "norm_blowup",
+            "sample_entries",
+            "tensor_completion",
+        ],
+        "synthetic",
+    ),
+    **dict.fromkeys(["sampled_variance", "smoothed_share", "adam_chart"], "dynamics"),
+    "AdamChart": "dynamics.AdamFlow",
+    "HandOver": "ode.StiffnessSwitch",
+    "animation": "plotting",
+    "data": "problems",
+    "explorer": "plotting",
+    "generate": "synthetic",
+    "initializations": "factorizations",
+    "spectrum": "linalg",
+}
+"""Names of version 0.1: where they are now, or what they are called."""
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"gradflow.{name}")
     if name in _WHERE:
-        value = getattr(import_module(_WHERE[name]), name)
+        value = getattr(import_module(f"gradflow.{_WHERE[name]}"), name)
         globals()[name] = value
         return value
+    if name in _OLD:
+        module, _, renamed = _OLD[name].partition(".")
+        room = import_module(f"gradflow.{module}")
+        inside = renamed or (name if hasattr(room, name) else "")
+        now = ".".join(filter(None, ("gradflow", module, inside)))
+        warnings.warn(f"gradflow.{name} is now {now}", DeprecationWarning, stacklevel=2)
+        return getattr(room, inside) if inside else room
     raise AttributeError(f"module 'gradflow' has no attribute {name!r}")
 
 

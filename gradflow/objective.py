@@ -28,7 +28,7 @@ class Objective(eqx.Module):
 
     Example:
       >>> import jax.numpy as jnp, gradflow as gf
-      >>> problem = gf.norm_blowup()
+      >>> problem = gf.synthetic.norm_blowup()
       >>> objective = Objective(problem, MatrixProduct.of(problem.shape, depth=3))
       >>> start = (jnp.eye(2), jnp.eye(2), jnp.eye(2))
       >>> float(objective.loss(start))
@@ -63,6 +63,11 @@ class Objective(eqx.Module):
                 f"{type(self.penalty).__name__} is a penalty on matrices, but the problem has shape"
                 f" {self.problem.shape}; leave penalty away."
             )
+
+    @property
+    def conserves_balance(self) -> bool:
+        """Whether its gradient flow keeps the factorisation's invariants: the value hangs on W."""
+        return True
 
     def product(self, factors: Factors) -> Array:
         """The array W."""

@@ -14,10 +14,9 @@ from jaxtyping import Array, Float
 
 from gradflow.factorizations.base import Factors
 from gradflow.linalg import spectrum
-from gradflow.state import State
 from gradflow.problems.base import AbstractProblem
 from gradflow.problems.completion import MatrixCompletion, TensorCompletion
-
+from gradflow.state import State
 
 Observable = Callable[[State], Any]
 
@@ -93,7 +92,7 @@ def effective_rank(state: State) -> Float[Array, ""]:
 
 
 def log_abs_det(state: State) -> Float[Array, ""]:
-    """Natural logarithm of |det W|, exact also where exp of it underflows (structural coordinates)."""
+    """Natural logarithm of |det W|; in structural coordinates exact also where it is -1e7."""
     return state.view.slogdet(state.y)[1]
 
 
@@ -156,8 +155,8 @@ def schatten_norm(p: float) -> Observable:
 
     Example:
       >>> import gradflow as gf
-      >>> objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
-      >>> start = gf.identity_factors((2, 2, 2), 0.5)
+      >>> objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+      >>> start = gf.factorizations.identity_factors((2, 2, 2), 0.5)
       >>> flow = gf.solve_flow(
       ...     objective, start, horizon=1.0, observe={"nuclear norm": schatten_norm(1.0)}
       ... )
@@ -237,7 +236,9 @@ def _check_name(name: Any, function: Any) -> None:
             f"call it 'own {name}' or the like."
         )
     if not callable(function):
-        raise ValueError(f"The observable {name!r} must be a function of a State, not {function!r}.")
+        raise ValueError(
+            f"The observable {name!r} must be a function of a State, not {function!r}."
+        )
 
 
 def default_observables(problem: AbstractProblem) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """A point of a run, and how it is read: product, loss, singular values, determinant."""
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -111,7 +111,7 @@ class FactorsView(AbstractFactorsView):
     """y is the tuple of factors itself, as in a descent."""
 
     objective: Objective
-    name = "factors"
+    name: ClassVar[str] = "factors"
 
     def factors(self, y: Factors) -> Factors:
         return y

@@ -43,8 +43,10 @@ class Trajectory:
 
     Example:
       >>> import jax.numpy as jnp, gradflow as gf
-      >>> objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
-      >>> flow = gf.solve_flow(objective, gf.identity_factors((2, 2, 2), 0.1), horizon=5.0)
+      >>> objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+      >>> flow = gf.solve_flow(
+      ...     objective, gf.factorizations.identity_factors((2, 2, 2), 0.1), horizon=5.0
+      ... )
       >>> flow.outcome
       <Outcome.REACHED_HORIZON: 'reached the horizon'>
       >>> flow["loss"].shape == flow.times.shape

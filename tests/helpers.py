@@ -10,11 +10,11 @@ import mpmath
 import numpy as np
 
 import gradflow as gf
-from gradflow import descent
-from gradflow.coordinates.factors import FactorChart
-from gradflow.coordinates.product import ProductChart
-from gradflow.coordinates.singular import SingularChart
-from gradflow.descent import loop as stepping
+from gradflow.coordinates.factors import FactorCoordinates
+from gradflow.coordinates.product import ProductCoordinates
+from gradflow.coordinates.singular import SingularCoordinates
+from gradflow.descent import batch as batches
+from gradflow.descent import loop
 
 
 def central_gradient(function: Callable[[Any], Any], x: Any, step: float = 1e-4) -> np.ndarray:
@@ -68,60 +68,60 @@ def singular_coordinates(w):
     return jnp.log(s), jnp.asarray(u), jnp.asarray(vt.T)
 
 
-def all_charts(problem, w, depth):
-    """name -> (chart, coordinates of w)"""
+def all_coordinates(problem, w, depth):
+    """name -> (coordinates, y)"""
     objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth))
-    factors = gf.balanced_factors(w, objective.factorization.sizes)
+    factors = objective.factorization.balanced(w)
     return {
-        "factors": (FactorChart(objective), factors),
-        "product": (ProductChart(problem, depth), jnp.asarray(w)),
-        "singular": (SingularChart(problem, depth), singular_coordinates(w)),
+        "factors": (FactorCoordinates(objective), factors),
+        "product": (ProductCoordinates(problem, depth), jnp.asarray(w)),
+        "singular": (SingularCoordinates(problem, depth), singular_coordinates(w)),
     }
 
 
-def assert_same_flow(problem, chart, y, w, moved):
-    """The chart at y stands for w, which moves by `moved` under the flow of `problem`."""
-    velocity = chart.velocity(y)
-    product, found = jax.jvp(chart.product, (y,), (velocity,))
-    loss, falling = jax.jvp(chart.loss, (y,), (velocity,))
+def assert_same_flow(problem, coordinates, y, w, moved):
+    """y stands for w, which moves by `moved` under the flow of `problem`."""
+    velocity = coordinates.velocity(y)
+    product, found = jax.jvp(coordinates.product, (y,), (velocity,))
+    loss, falling = jax.jvp(coordinates.loss, (y,), (velocity,))
     # Round-off, times the condition of the coordinates: gaps and singular values are above 0.1.
     np.testing.assert_allclose(product, w, atol=1e-12)
     np.testing.assert_allclose(found, moved, atol=1e-10 * max(1, np.abs(moved).max()))
     np.testing.assert_allclose(loss, problem.loss(w), rtol=1e-11)
-    np.testing.assert_allclose(chart.squared_speed(y), -falling, rtol=1e-9)
+    np.testing.assert_allclose(coordinates.squared_gradient_norm(y), -falling, rtol=1e-9)
     np.testing.assert_allclose(
-        chart.squared_speed(y), -np.sum(problem.gradient(w) * moved), rtol=1e-9
+        coordinates.squared_gradient_norm(y), -np.sum(problem.gradient(w) * moved), rtol=1e-9
     )
     np.testing.assert_allclose(
-        chart.singular_values(y), np.linalg.svd(w, compute_uv=False), rtol=1e-11
+        coordinates.singular_values(y), np.linalg.svd(w, compute_uv=False), rtol=1e-11
     )
 
 
 def moved_by_factors(problem, w, depth):
     """dW/dt from the factors' own gradients: the definition."""
     objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth))
-    factors = gf.balanced_factors(w, objective.factorization.sizes)
+    factors = objective.factorization.balanced(w)
     gradient = jax.grad(objective.loss)(factors)
     return np.asarray(jax.jvp(objective.product, (factors,), (tuple(-g for g in gradient),))[1])
 
 
 def in_mode(patch, mode):
     """Have the runs of a device done one after the other (map) or side by side (vmap)."""
-    init = descent._Batch.__init__
+    init = batches.Batch.__init__
 
-    def init_in_mode(self, stepper, lanes):
-        init(self, dataclasses.replace(stepper, mode=mode), lanes)
+    def init_in_mode(self, step, lanes):
+        init(self, dataclasses.replace(step, mode=mode), lanes)
 
-    patch.setattr(descent._Batch, "__init__", init_in_mode)
+    patch.setattr(batches.Batch, "__init__", init_in_mode)
 
 
 def watch_lanes(patch):
     """How many runs each chunk has."""
-    lanes, advance = [], stepping.Stepper.advance
+    lanes, advance = [], loop.BatchStep.advance
 
     def watched(self, *args):
         lanes.append(args[0].count.shape[0])
         return advance(self, *args)
 
-    patch.setattr(stepping.Stepper, "advance", watched)
+    patch.setattr(loop.BatchStep, "advance", watched)
     return lanes

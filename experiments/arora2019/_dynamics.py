@@ -80,9 +80,9 @@ def start(objective: gf.Objective, cell: Cell) -> Factors:
     assert isinstance(model, gf.MatrixProduct)
     rows, columns = model.shape
     if cell.identity:
-        return gf.identity_factors(model.sizes, cell.norm / np.sqrt(min(rows, columns)))
+        return model.identity(cell.norm / np.sqrt(min(rows, columns)))
     key, entry = jax.random.key(cell.seed), cell.norm / np.sqrt(rows * columns)
-    return gf.gaussian_factors(key, model.sizes, product_std=entry)
+    return model.gaussian(key, product_std=entry)
 
 
 def top_values(state: State) -> jax.Array:

@@ -154,14 +154,16 @@ def problem(task: Task, precision: Precision) -> MatrixCompletion | MatrixSensin
     code = task.protocol == "code"
     of_truth, of_data = jax.random.split(jax.random.key(_TRUTH_SEED))
     shape = (task.size, task.size)
-    truth = gf.low_rank_matrix(of_truth, shape, task.rank, float(task.size) if code else None)
+    truth = gf.synthetic.low_rank_matrix(
+        of_truth, shape, task.rank, float(task.size) if code else None
+    )
     loss = "mean" if code else "half_sum"
     if task.sensing:
         std = 1 / task.size if code else 1.0
-        a = gf.gaussian_measurements(of_data, task.observations, shape, std)
+        a = gf.synthetic.gaussian_measurements(of_data, task.observations, shape, std)
         labels = jnp.einsum("kij,ij->k", a, truth)
         return gf.astype(MatrixSensing(a, labels, loss=loss, truth=truth), precision)
-    where = gf.sample_entries(of_data, shape, task.observations)
+    where = gf.synthetic.sample_entries(of_data, shape, task.observations)
     values = truth[where[:, 0], where[:, 1]]
     made = MatrixCompletion(shape, where, values, loss=loss, truth=truth)
     return gf.astype(made, precision)
@@ -185,7 +187,7 @@ def start(size: int, depth: int, norm: float, seed: int) -> Factors:
     model = gf.MatrixProduct.of((size, size), depth)
     for attempt in range(1000):
         key = jax.random.fold_in(jax.random.key(seed), attempt)
-        factors = gf.gaussian_factors(key, model.sizes, product_std=norm / size)
+        factors = model.gaussian(key, product_std=norm / size)
         if abs(float(jnp.linalg.norm(model.product(factors))) / norm - 1) <= 0.2:
             return factors
     raise RuntimeError(

@@ -67,7 +67,7 @@ class Cell:
 def objective(cell_problem: tuple[Any, ...], depth: int, dtype: str) -> Objective:
     """The same object for cells that share the problem."""
     shape, unobserved, z, z_prime, epsilon = cell_problem
-    problem = gf.norm_blowup(z, z_prime, epsilon, unobserved, shape)
+    problem = gf.synthetic.norm_blowup(z, z_prime, epsilon, unobserved, shape)
     return gf.astype(gf.Objective(problem, gf.MatrixProduct.of(shape, depth)), dtype)
 
 
@@ -119,9 +119,9 @@ def start(cell: Cell) -> Factors:
         if cell.balanced:
             drawn = cell.scale * jax.random.normal(key, (cell.rows, cell.columns))
             inside = jnp.zeros_like(drawn).at[:square, :square].set(drawn[:square, :square])
-            factors = gf.balanced_factors(inside, sizes)
+            factors = gf.factorizations.balanced_factors(inside, sizes)
         else:
-            drawn = list(gf.gaussian_factors(key, sizes, product_std=cell.scale))
+            drawn = list(gf.factorizations.gaussian_factors(key, sizes, product_std=cell.scale))
             drawn[-1] = drawn[-1].at[square:].set(0.0)
             drawn[0] = drawn[0].at[:, square:].set(0.0)
             factors = tuple(drawn)

@@ -92,7 +92,7 @@ def flow_of(cell: Cell, precision: Precision) -> Flow:
         raise ValueError(f"Flows need float64, but precision is {precision}.")
     sizes = (2,) * (cell.depth + 1)
     return Flow(
-        gf.Objective(gf.norm_blowup(), gf.MatrixProduct(sizes)),
+        gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct(sizes)),
         start(cell, sizes),
         {
             "stop_loss": cell.stop_loss,
@@ -105,12 +105,12 @@ def flow_of(cell: Cell, precision: Precision) -> Flow:
 def start(cell: Cell, sizes: tuple[int, ...]) -> Factors:
     """Balanced factors of a product with positive determinant."""
     if cell.start == "identity":
-        return gf.identity_factors(sizes, cell.scale)
+        return gf.factorizations.identity_factors(sizes, cell.scale)
     for attempt in range(200):
         key = jax.random.fold_in(jax.random.key(cell.seed), attempt)
         product = cell.scale * np.asarray(jax.random.normal(key, (2, 2), "float64"))
         if np.linalg.det(product) > 0:
-            return gf.balanced_factors(product, sizes)
+            return gf.factorizations.balanced_factors(product, sizes)
     raise RuntimeError(f"No start of positive determinant in 200 draws for {cell}.")
 
 

@@ -109,8 +109,8 @@ def problem(task: Task, precision: Precision) -> gf.MatrixCompletion:
     """The same object for cells that share the data."""
     of_truth, of_data = jax.random.split(jax.random.key(task.data_seed))
     shape = (task.size, task.size)
-    truth = gf.low_rank_matrix(of_truth, shape, task.rank, task.norm or None)
-    where = gf.sample_entries(of_data, shape, task.observations)
+    truth = gf.synthetic.low_rank_matrix(of_truth, shape, task.rank, task.norm or None)
+    where = gf.synthetic.sample_entries(of_data, shape, task.observations)
     values = truth[where[:, 0], where[:, 1]]
     made = gf.MatrixCompletion(shape, where, values, loss="sum", truth=truth)
     return gf.astype(made, precision)
@@ -150,7 +150,7 @@ def work(cell: Any, precision: Precision) -> Work:
         return Computation(_Solved(cell))
     posed = objective(cell.task, cell.depth, cell.penalty, cell.weight, precision)
     sizes = gf.MatrixProduct.of(posed.problem.shape, cell.depth).sizes
-    start = gf.gaussian_factors(jax.random.key(cell.seed), sizes, std=cell.std)
+    start = gf.factorizations.gaussian_factors(jax.random.key(cell.seed), sizes, std=cell.std)
     marks = np.unique(np.round(10 ** np.arange(0, np.log10(cell.steps), 1 / 25)).astype(int))
     return Descent(
         objective=posed,

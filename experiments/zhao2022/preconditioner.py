@@ -193,13 +193,13 @@ def _fan(ax: Any, times: np.ndarray, values: np.ndarray, colour: str) -> None:
 def along_adam(cell: Cell) -> Mapping[str, Any]:
     """Spectra of both operators, and errors of all `FORMS`, at points of a run."""
     shape = (cell.size, cell.size)
-    problem = gf.matrix_completion(
+    problem = gf.synthetic.matrix_completion(
         jax.random.key(0), shape, cell.rank, cell.observations, loss="sum", norm=float(cell.size)
     )
     model = gf.MatrixProduct.of(shape, cell.depth)
     penalty = gf.NuclearFrobeniusRatio(cell.weight) if cell.weight else None
     objective = gf.Objective(problem, model, penalty)
-    start = gf.gaussian_factors(jax.random.key(cell.seed), model.sizes, std=1e-3)
+    start = model.gaussian(jax.random.key(cell.seed), std=1e-3)
     marks = np.unique(np.round(np.geomspace(1, cell.steps, 60)).astype(int))
     rule = gf.optimizers.adam(cell.rate)
 

@@ -25,10 +25,15 @@ class FlowProgress:
 
     The bar shows how much of the way from the first loss to the stopping loss is done, on a log
     scale.
+
+    Args:
+      show: draw the line; or the function to call instead, with step and loss.
+      stop_loss: where the bar ends.
     """
 
-    def __init__(self, show: bool, stop_loss: float | None):
+    def __init__(self, show: bool | Callable[[int, float], None], stop_loss: float | None):
         self.handle = next(_HANDLES) if show else -1
+        self.told = show if callable(show) else None
         self.stop_loss = stop_loss
         self.first: float | None = None
         self.bar = (
@@ -39,7 +44,7 @@ class FlowProgress:
                 TextColumn("{task.description}"),
                 TimeElapsedColumn(),
             )
-            if show
+            if show is True
             else None
         )
         self.task: Any = None
@@ -49,17 +54,21 @@ class FlowProgress:
             self.bar.start()
             total = 1.0 if self.stop_loss else None
             self.task = self.bar.add_task("starting", total=total)
+        if self.handle >= 0:
             _OPEN[self.handle] = self
         return self
 
     def __exit__(self, *_: Any) -> None:
-        if self.bar is not None:
+        if self.handle >= 0:
             jax.effects_barrier()
             _OPEN.pop(self.handle, None)
+        if self.bar is not None:
             self.bar.stop()
 
     def update(self, t: float, loss: float, steps: int) -> None:
         """Show a record."""
+        if self.told is not None:
+            self.told(steps, loss)
         if self.bar is None:
             return
         self.first = self.first or loss

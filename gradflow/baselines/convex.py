@@ -78,7 +78,7 @@ def minimum_nuclear_norm(
 
     Example:
       >>> import jax.numpy as jnp, gradflow as gf
-      >>> result = minimum_nuclear_norm(gf.norm_blowup())
+      >>> result = minimum_nuclear_norm(gf.synthetic.norm_blowup())
       >>> result.outcome
       <BaselineOutcome.CONVERGED: 'converged'>
       >>> jnp.abs(jnp.round(result.product, 4)).tolist()
@@ -286,7 +286,7 @@ def soft_impute_path(
 
     Example:
       >>> import gradflow as gf
-      >>> results = soft_impute_path(gf.norm_blowup(), [0.5, 0.25])
+      >>> results = soft_impute_path(gf.synthetic.norm_blowup(), [0.5, 0.25])
       >>> [round(float(result.product[0, 1]), 4) for result in results]
       [0.5, 0.75]
 

@@ -35,10 +35,14 @@ class AbstractCoordinates(AbstractView):
       name: for results and messages.
       logarithmic_clock: whether steps are taken in log(1 + t/scale).
       normwise: whether a step's error is measured in all entries together, not one by one.
+      real_rates: whether the Jacobian of the velocity of a gradient flow has real eigenvalues.
+      virtue: why "auto" takes these coordinates where it does.
     """
 
     logarithmic_clock: ClassVar[bool] = False
     normwise: ClassVar[bool] = True
+    real_rates: ClassVar[bool] = True
+    virtue: ClassVar[str] = ""
 
     @classmethod
     @abc.abstractmethod

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float
 from gradflow._util.validate import finite_array
 from gradflow.coordinates.base import AbstractCoordinates, expected_norm, growth_of_errors
 from gradflow.dynamics.base import AbstractDynamics, DynamicState
+from gradflow.dynamics.gradient import GradientFlow
 from gradflow.factorizations.base import Factors
 from gradflow.objective import Objective
 from gradflow.state import AbstractFactorsView
@@ -73,7 +74,7 @@ class AbstractFactorCoordinates(AbstractFactorsView, AbstractCoordinates):
                 f"Coordinates {cls.name!r} hold the factors alone, but the dynamics "
                 f"{dynamics.name!r} moves more than these; use coordinates='factors'."
             )
-        made = cls(objective, dynamics)
+        made = cls(objective, dynamics)  # type: ignore[call-arg]
         return made, made.from_factors(factors)
 
     def velocity(self, y: Any) -> Any:
@@ -105,7 +106,7 @@ class FactorCoordinates(AbstractFactorCoordinates):
     """
 
     objective: Objective
-    dynamics: AbstractDynamics
+    dynamics: AbstractDynamics = GradientFlow()
     kink_width: Float[Array, ""] | None = None
     goal: Float[Array, ""] | None = None
     name: ClassVar[str] = "factors"

@@ -15,17 +15,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from gradflow._util.validate import finite_array
 from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.coordinates.product import depth_of, refusal_of_product
 from gradflow.coordinates.singular import signs_change
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
-from gradflow.objective import Objective
-from gradflow.state import FactorsView
-from gradflow._util.validate import finite_array
 from gradflow.linalg.spectrum import log_singular_values_2x2
+from gradflow.objective import Objective
 from gradflow.problems.base import AbstractProblem
 from gradflow.problems.completion import MatrixCompletion
+from gradflow.state import FactorsView
 
 _SERIES_TERMS = 14
 _SERIES_RADIUS = 0.1
@@ -58,6 +58,7 @@ class LogDetCoordinates(AbstractCoordinates):
     name: ClassVar[str] = "logdet"
     logarithmic_clock: ClassVar[bool] = True
     normwise: ClassVar[bool] = False
+    virtue: ClassVar[str] = "a balanced 2x2 start: the determinant's sign is kept by construction"
 
     def __init__(
         self,

@@ -37,6 +37,7 @@ class SingularCoordinates(AbstractCoordinates):
     depth: int = eqx.field(static=True)
     name: ClassVar[str] = "singular"
     normwise: ClassVar[bool] = False
+    real_rates: ClassVar[bool] = False
 
     @property
     def problem(self) -> AbstractProblem:

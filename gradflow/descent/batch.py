@@ -12,8 +12,8 @@ import numpy as np
 from gradflow.descent.checkpoint import Keeper
 from gradflow.descent.loop import (
     RUNNING,
-    RunStates,
     BatchStep,
+    RunStates,
     next_chunk,
 )
 

@@ -28,8 +28,8 @@ class Checkpoint:
 
     Example:
       >>> import pathlib, tempfile, optax, gradflow as gf
-      >>> objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
-      >>> start = gf.identity_factors((2, 2, 2), 1e-2)
+      >>> objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+      >>> start = gf.factorizations.identity_factors((2, 2, 2), 1e-2)
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     run = gf.run_descent(
       ...         objective,
@@ -39,7 +39,7 @@ class Checkpoint:
       ...         steps=1000,
       ...         checkpoint=Checkpoint(pathlib.Path(folder) / "run.npz", seconds=30),
       ...     )
-      >>> run.stats["iterations"]
+      >>> run.stats["steps"]
       1000
     """
 

@@ -253,9 +253,9 @@ def _one(batch_step: BatchStep, run: RunStates, chunk: Array) -> tuple[RunStates
         def observe(_: Any) -> Any:
             return {name: function(view) for name, function in batch_step.pairs}
 
-        def nothing(_: Any) -> Any:
+        def nothing(_: Any) -> Any:  # not NaN, which jax.debug_nans takes for a mistake
             shapes = jax.eval_shape(observe, None)
-            return jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shapes)
+            return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
         seen = jax.lax.cond(valid, observe, nothing, None)
         return (*inner, status), (valid, count, seen)

@@ -80,9 +80,7 @@ def run_descent(
     return _run([objective], [start], optimizer, [options.learning_rate], options)[0]
 
 
-@takes_options(
-    DescentOptions, renamed={"steps": "max_steps", "learning_rates": "learning_rate"}
-)
+@takes_options(DescentOptions, renamed={"steps": "max_steps", "learning_rates": "learning_rate"})
 def run_descents(
     objectives: Objective | Sequence[Objective],
     starts: Sequence[Start],

@@ -63,6 +63,7 @@ class AdamFlow(AbstractDynamics):
     variance: Any
     smoothing: Float[Array, ""]
     name: ClassVar[str] = "adam"
+    real_rates: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -116,6 +117,23 @@ def _variance(
             raise ValueError(f"variance[{k}] must be 0 or more, but it holds {array.min()}.")
         spread.append(jnp.broadcast_to(jnp.asarray(array, dtype), factor.shape))
     return tuple(spread)
+
+
+def adam_chart(
+    objective: Objective,
+    factors: Factors,
+    variance: Sequence[ArrayLike] | ArrayLike | None = None,
+    smoothing: float | None = None,
+) -> AdamFlow:
+    """`AdamFlow(variance, smoothing)`, as it was called before dynamics had a name of their own.
+
+    Args:
+      objective: the problem, its factorisation and, if any, its penalty.
+      factors: W_1, ..., W_N.
+      variance: as for `AdamFlow`.
+      smoothing: as for `AdamFlow`.
+    """
+    return AdamFlow(variance, smoothing).prepared(objective, factors)
 
 
 def sampled_variance(objective: Objective, factors: Factors, batch: int) -> Factors:

@@ -22,6 +22,8 @@ class AbstractDynamics(eqx.Module):
     Attributes:
       name: for results and messages.
       conserves_balance: whether a factorisation's invariants stay what they are.
+      real_rates: whether the Jacobian of the velocity has real eigenvalues, or nearly so; then
+        stiff flows are left to solvers that are stable along the real axis.
 
     Example:
       >>> import gradflow as gf
@@ -42,6 +44,7 @@ class AbstractDynamics(eqx.Module):
 
     name: eqx.AbstractClassVar[str]
     conserves_balance: ClassVar[bool] = False
+    real_rates: ClassVar[bool] = False
 
     @abc.abstractmethod
     def velocity(

@@ -22,6 +22,7 @@ class GradientFlow(AbstractDynamics):
     """
 
     name: ClassVar[str] = "gradient"
+    real_rates: ClassVar[bool] = True
     conserves_balance: ClassVar[bool] = True
 
     def velocity(self, objective: Objective, state: Factors, kink_width: Any = None) -> Factors:

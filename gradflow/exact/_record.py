@@ -11,15 +11,15 @@ from jaxtyping import Array, Float
 
 from gradflow._util.provenance import fingerprint, provenance
 from gradflow._util.validate import same_float_dtype
-from gradflow.coordinates.product import ProductChart
+from gradflow.coordinates.product import ProductCoordinates
 from gradflow.factorizations.balance import relative_unbalancedness
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.matrix_product import MatrixProduct
-from gradflow.flow.setup import _as_factors
 from gradflow.linalg.spectrum import effective_rank_of
 from gradflow.objective import Objective
 from gradflow.observables import Observable, Observe, State, default_observables, resolve
 from gradflow.problems.base import AbstractProblem
+from gradflow.start import as_factors
 from gradflow.trajectory import Outcome, Trajectory, named_observables
 
 TOLERANCE = 1e-10
@@ -79,7 +79,7 @@ def balanced_matrix_start(objective: Objective, start: Factors | Array) -> Facto
             f"The closed form has no penalty, but the objective has a "
             f"{type(objective.penalty).__name__}; use gradflow.solve_flow."
         )
-    factors = _as_factors(objective, start)
+    factors = as_factors(objective, start)
     require_float64(objective.problem, factors)
     found = float(relative_unbalancedness(factors))
     if found > TOLERANCE:
@@ -158,10 +158,10 @@ _effective_ranks = jax.jit(jax.vmap(effective_rank_of))
 
 @eqx.filter_jit
 def _observed(
-    chart: ProductChart, pairs: tuple[tuple[str, Observable], ...], products: Array
+    coordinates: ProductCoordinates, pairs: tuple[tuple[str, Observable], ...], products: Array
 ) -> dict[str, Any]:
     """Observables of all products."""
-    return jax.vmap(lambda w: {name: of(State(chart, w)) for name, of in pairs})(products)
+    return jax.vmap(lambda w: {name: of(State(coordinates, w)) for name, of in pairs})(products)
 
 
 def trajectory(
@@ -201,14 +201,16 @@ def trajectory(
     asked = not isinstance(observe, Mapping)
     ready = {name: known[name] for name, _ in pairs if asked and name in known}
     rest = tuple(pair for pair in pairs if pair[0] not in ready)
-    recorded = _observed(ProductChart(problem, depth), rest, jnp.asarray(products)) if rest else {}
+    recorded = (
+        _observed(ProductCoordinates(problem, depth), rest, jnp.asarray(products)) if rest else {}
+    )
     return Trajectory(
         times=times,
         observables=named_observables([name for name, _ in pairs], recorded | ready),
         initial=initial,
         final=final,
         outcome=Outcome.REACHED_HORIZON,
-        stats={"end_time": times[-1], **stats},
+        stats={"end": times[-1], **stats},
         config={
             "kind": "closed form",
             "solution": solution,

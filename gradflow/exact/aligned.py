@@ -1,6 +1,6 @@
 r"""Deep linear flows whose singular vectors are those of the target, at any depth."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -57,7 +57,9 @@ def aligned_flow(
       >>> target = np.array([[2.0, 1.0], [1.0, 2.0]])
       >>> problem = gf.MatrixCompletion((2, 2), list(np.ndindex(2, 2)), target.ravel())
       >>> objective = gf.Objective(problem, gf.MatrixProduct.of((2, 2), depth=3))
-      >>> run = aligned_flow(objective, gf.identity_factors((2,) * 4, 1e-3), [0.0, 5.0, np.inf])
+      >>> run = aligned_flow(
+      ...     objective, gf.factorizations.identity_factors((2,) * 4, 1e-3), [0.0, 5.0, np.inf]
+      ... )
       >>> run["singular_values"].round(4).tolist()
       [[0.001, 0.001], [3.0, 0.0079], [3.0, 1.0]]
 
@@ -65,50 +67,85 @@ def aligned_flow(
       Saxe et al. 2014; arora2019, Theorem 3.
     """
     factors = balanced_matrix_start(objective, start)
-    target, kappa = _target(objective.problem)
+    problem = objective.problem
+    target, kappa = _target(problem)
     grid = record_times(times)
-    problem, depth = objective.problem, len(factors)
-    rate = 2 * problem.weight * kappa
-    w = np.asarray(objective.product(factors))
+    solve = _of_matrix if len(factors) == 1 else _of_singular_values
+    w, rate = np.asarray(objective.product(factors)), 2 * problem.weight * kappa
+    solved = solve(factors, w, target, grid, rate)
     unfitted = float(problem.loss(jnp.asarray(target)))
-    if depth == 1:
-        left = np.exp(-rate * grid)
-        distance = np.linalg.norm(w - target)
-        products = w - np.expm1(-rate * grid)[:, None, None] * (target - w)
-        misalignment, final = 0.0, {"W_1": products[-1]}
-        known = {
-            "loss": rate / 2 * (distance * left) ** 2 + unfitted,
-            "gradient_norm": rate * distance * left,
-        }
-    else:
-        frames = shared_frames((w, target))
-        misalignment = frames.error
-        if misalignment > TOLERANCE:
-            raise ValueError(
-                f"The start is not aligned with the target (off by {misalignment:.3g} of its norm):"
-                " both must have the same singular vectors. Start from U diag(s) V^T with the "
-                "target's U and V, or use gradflow.solve_flow."
-            )
-        begin, ends = np.maximum(frames.values[0], 0.0), frames.values[1]
-        s, gap = value_and_gap(grid[:, None], begin, ends, depth, rate)
-        products = np.einsum("ir,tr,jr->tij", frames.u, s, frames.v)
-        final = factors_of(factors, frames._replace(values=np.stack([begin, ends])), s[-1])
-        known = {
-            "loss": rate / 2 * np.sum(gap**2, axis=1) + unfitted,
-            "gradient_norm": rate * np.sqrt(depth * np.sum(s ** (2 - 2 / depth) * gap**2, axis=1)),
-            "singular_values": -np.sort(-s, axis=1),
-        }
     return trajectory(
         "aligned",
         problem,
-        depth,
+        len(factors),
         grid,
-        products,
-        known=known,
+        solved.products,
+        known={"loss": solved.excess + unfitted, **solved.known},
         initial={f"W_{k}": f for k, f in enumerate(factors, start=1)},
-        final=final,
+        final=solved.final,
         observe=observe,
-        stats={"misalignment": misalignment},
+        stats={"misalignment": solved.misalignment},
+    )
+
+
+class _Solved(NamedTuple):
+    """The solution at the times of a grid.
+
+    Attributes:
+      products: W.
+      excess: the loss above that of M.
+      known: other observables.
+      final: the factors at the end.
+      misalignment: of W_0 and M.
+    """
+
+    products: np.ndarray
+    excess: np.ndarray
+    known: dict[str, np.ndarray]
+    final: dict[str, np.ndarray]
+    misalignment: float
+
+
+def _of_matrix(
+    factors: Factors, w: np.ndarray, target: np.ndarray, grid: np.ndarray, rate: float
+) -> _Solved:
+    """Depth 1: W goes straight to M."""
+    del factors
+    left = np.exp(-rate * grid)
+    distance = np.linalg.norm(w - target)
+    products = w - np.expm1(-rate * grid)[:, None, None] * (target - w)
+    excess = rate / 2 * (distance * left) ** 2
+    known = {"gradient_norm": rate * distance * left}
+    return _Solved(products, excess, known, {"W_1": products[-1]}, 0.0)
+
+
+def _of_singular_values(
+    factors: Factors, w: np.ndarray, target: np.ndarray, grid: np.ndarray, rate: float
+) -> _Solved:
+    """From depth 2 on: each singular value by itself.
+
+    Raises:
+      ValueError: if W_0 and M do not have the same singular vectors.
+    """
+    depth, frames = len(factors), shared_frames((w, target))
+    if frames.error > TOLERANCE:
+        raise ValueError(
+            f"The start is not aligned with the target (off by {frames.error:.3g} of its norm):"
+            " both must have the same singular vectors. Start from U diag(s) V^T with the "
+            "target's U and V, or use gradflow.solve_flow."
+        )
+    begin, ends = np.maximum(frames.values[0], 0.0), frames.values[1]
+    s, gap = value_and_gap(grid[:, None], begin, ends, depth, rate)
+    known = {
+        "gradient_norm": rate * np.sqrt(depth * np.sum(s ** (2 - 2 / depth) * gap**2, axis=1)),
+        "singular_values": -np.sort(-s, axis=1),
+    }
+    return _Solved(
+        products=np.einsum("ir,tr,jr->tij", frames.u, s, frames.v),
+        excess=rate / 2 * np.sum(gap**2, axis=1),
+        known=known,
+        final=factors_of(factors, frames._replace(values=np.stack([begin, ends])), s[-1]),
+        misalignment=frames.error,
     )
 
 

@@ -60,7 +60,9 @@ def commuting_flow(
       >>> import numpy as np, gradflow as gf
       >>> problem = gf.MatrixSensing([np.diag([2.0, 1.0])], [2.0])
       >>> objective = gf.Objective(problem, gf.MatrixProduct.of((2, 2), depth=3))
-      >>> run = commuting_flow(objective, gf.identity_factors((2,) * 4, 1e-6), [1.0, np.inf])
+      >>> run = commuting_flow(
+      ...     objective, gf.factorizations.identity_factors((2,) * 4, 1e-6), [1.0, np.inf]
+      ... )
       >>> run["singular_values"][-1].round(3).tolist()
       [1.0, 0.0]
 

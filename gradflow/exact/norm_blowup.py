@@ -87,7 +87,7 @@ def norm_blowup_tail(
 
     Example:
       >>> import gradflow as gf
-      >>> run = norm_blowup_tail(gf.norm_blowup(), [1e3, 1e6, 1e9])
+      >>> run = norm_blowup_tail(gf.synthetic.norm_blowup(), [1e3, 1e6, 1e9])
       >>> run["unobserved_entries"][1:, 0].round(2).tolist()  # about (6 t)^(1/3)
       [17.89, 181.68, 1817.12]
 
@@ -105,18 +105,14 @@ def norm_blowup_tail(
     if np.isinf(grid[-1]):
         raise ValueError("times must be finite: the flow's norms grow for ever, without a limit.")
     x = _entry(rate * (grid - shifts.time), terms)
-    q = x**-2
-    curve = _series(terms)
-    e, slope = polyval(q, curve.e), polyval(q, polyder(curve.e))
-    u, v = 1 - e, (1 - e) ** 2 / x
-    speed = -4 * q * slope * e * u / x  # de per rate dt
-    i, j = place
-    w = np.empty((len(x), 2, 2))
-    w[:, i, j], w[:, i, 1 - j], w[:, 1 - i, j] = shifts.sign * size * x, z * u, z_prime * u
-    w[:, 1 - i, 1 - j] = shifts.sign * np.sign(z * z_prime) * size * v
     log_det = _log_det(x, terms) + 2 * np.log(size) + shifts.log_det
+    curve = _on_curve(x, terms)
+    w = np.empty((len(x), 2, 2))
+    i, j = place
+    w[:, i, j] = shifts.sign * size * x
+    w[:, i, 1 - j], w[:, 1 - i, j] = z * (1 - curve.e), z_prime * (1 - curve.e)
+    w[:, 1 - i, 1 - j] = shifts.sign * np.sign(z * z_prime) * size * curve.v
     s = np.exp(np.asarray(log_singular_values_2x2(np.sum(w**2, axis=(1, 2)), log_det))).T
-    square = 2 * ((e * u) ** 2 + (speed + e * v) ** 2) / x
     return trajectory(
         "norm blow-up, asymptotically",
         problem,
@@ -124,8 +120,8 @@ def norm_blowup_tail(
         grid,
         w,
         known={
-            "loss": c * size**2 * (2 * e**2 + v**2),
-            "gradient_norm": 2 * c * np.sqrt(size**3 * square),
+            "loss": c * size**2 * (2 * curve.e**2 + curve.v**2),
+            "gradient_norm": 2 * c * np.sqrt(size**3 * curve.square),
             "singular_values": s,
             "log_abs_det": log_det,
             # All three observed entries are fitted by determinants of the other sign only.
@@ -155,12 +151,15 @@ def norm_blowup_shifts(
 
     Example:
       >>> import gradflow as gf
-      >>> objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
-      >>> start, seen = gf.identity_factors((2, 2, 2), 0.1), ("unobserved_entries", "log_abs_det")
+      >>> objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+      >>> start, seen = (
+      ...     gf.factorizations.identity_factors((2, 2, 2), 0.1),
+      ...     ("unobserved_entries", "log_abs_det"),
+      ... )
       >>> flow = gf.solve_flow(objective, start, stop_loss=1e-3, observe=seen)
-      >>> shifts = norm_blowup_shifts(gf.norm_blowup(), flow)
+      >>> shifts = norm_blowup_shifts(gf.synthetic.norm_blowup(), flow)
       >>> later = gf.solve_flow(objective, start, stop_loss=1e-6, observe=seen)
-      >>> tail = norm_blowup_tail(gf.norm_blowup(), [later.times[-1]], shifts)
+      >>> tail = norm_blowup_tail(gf.synthetic.norm_blowup(), [later.times[-1]], shifts)
       >>> print(f"{tail['loss'][-1]:.6e}")
       1.000000e-06
     """
@@ -223,6 +222,29 @@ def _series(terms: int) -> _Curve:
     time = inverse(times(scaled, rest))
     det = times(inverse(scaled), rest)
     return _Curve(*(np.array(v, float) for v in (e, time, det)))
+
+
+class _Point(NamedTuple):
+    """Where the flow is at given x, for z = z' = 1.
+
+    Attributes:
+      e: 1 - w12.
+      v: w22.
+      square: of the gradient's norm, in units of its factor.
+    """
+
+    e: np.ndarray
+    v: np.ndarray
+    square: np.ndarray
+
+
+def _on_curve(x: np.ndarray, terms: int) -> _Point:
+    """The curve that all flows end up on."""
+    q, series = x**-2, _series(terms).e
+    e, slope = polyval(q, series), polyval(q, polyder(series))
+    u, v = 1 - e, (1 - e) ** 2 / x
+    speed = -4 * q * slope * e * u / x  # de per rate dt
+    return _Point(e, v, 2 * ((e * u) ** 2 + (speed + e * v) ** 2) / x)
 
 
 def _clock(x: np.ndarray, terms: int) -> np.ndarray:

@@ -1,5 +1,6 @@
-r"""From a plan to the end of a flow, alone or in a batch."""
+"""From a prepared flow to its end, alone or in a batch."""
 
+import time
 from typing import Any
 
 import equinox as eqx
@@ -9,24 +10,32 @@ import numpy as np
 
 from gradflow._util.progress import FlowProgress
 from gradflow.flow.loop import Status, integrate
-from gradflow.flow.setup import Plan
+from gradflow.flow.recording import Records
+from gradflow.flow.setup import PreparedFlow
+from gradflow.flow.stopping import Stop
 
 _CHARTS = 50
-"""Charts a flow may go through."""
+"""Coordinate systems a flow may go through."""
 
 
-def run(plan: Plan, progress: bool, begun: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Integrate, in one chart after the other where the first does not reach the end."""
-    chart, y = plan.chart, plan.y
+def run(flow: PreparedFlow, begun: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Integrate, in one coordinate system after the other where the first does not reach the end.
+
+    Args:
+      flow: what to integrate.
+      begun: what the loop gave in the first coordinates, if it was run already.
+    """
+    coordinates, y, began = flow.coordinates, flow.y, time.perf_counter()
     parts: list[Any] = []
-    t, accepted, rejected, status, work = 0.0, 0, 0, Status.STRAINED, None
-    with FlowProgress(progress, plan.asked.stop_loss) as bar:
-        while status is Status.STRAINED and len(parts) < _CHARTS:
+    t, accepted, rejected, status, work = 0.0, 0, 0, Status.NEAR_SINGULARITY, None
+    with FlowProgress(flow.options.progress, flow.options.stop_loss) as bar:
+        while status is Status.NEAR_SINGULARITY and len(parts) < _CHARTS:
             if parts:
-                chart, y = chart.moved_to(y)
+                coordinates, y = coordinates.switched(y)
             if begun is None:
                 spent = accepted + rejected
-                part = integrate(*_arguments(plan, t, spent, bar.handle, chart, y), progress)
+                arguments = _arguments(flow, t, spent, bar.handle, coordinates, y)
+                part = integrate(*arguments, bar.handle >= 0)
             else:
                 part, begun = begun, None
             recorded = (part["times"], part["observables"])
@@ -40,6 +49,7 @@ def run(plan: Plan, progress: bool, begun: dict[str, Any] | None = None) -> dict
     return {
         "times": times,
         "observables": observables,
+        "coordinates": coordinates,
         "y": y,
         "t": t,
         "status": status,
@@ -47,12 +57,14 @@ def run(plan: Plan, progress: bool, begun: dict[str, Any] | None = None) -> dict
         "rejected": rejected,
         "charts": len(parts),
         "work": work,
+        "seconds": time.perf_counter() - began,
     }
 
 
-def run_together(plans: list[Plan]) -> list[dict[str, Any]]:
-    """Integrate all in one compiled call; those that need another chart go on one by one."""
-    all_arguments = [_arguments(p, 0.0, 0, 0, p.chart, p.y) for p in plans]
+def run_together(flows: list[PreparedFlow]) -> list[dict[str, Any]]:
+    """Integrate all in one compiled call; those that need other coordinates go on one by one."""
+    began = time.perf_counter()
+    all_arguments = [_arguments(p, 0.0, 0, 0, p.coordinates, p.y) for p in flows]
     arrays, rest = zip(*(eqx.partition(a, eqx.is_array) for a in all_arguments), strict=True)
     shapes = [jax.tree.map(jnp.shape, a) for a in arrays]
     for k, (shape, other) in enumerate(zip(shapes, rest, strict=True)):
@@ -64,29 +76,34 @@ def run_together(plans: list[Plan]) -> list[dict[str, Any]]:
             )
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *arrays)
     results = _integrate_all(stacked, rest[0], jax.default_backend() == "cpu")
-    return [
-        run(plan, False, begun=jax.tree.map(lambda leaf, k=k: leaf[k], results))
-        for k, plan in enumerate(plans)
+    ends = [
+        run(flow, begun=jax.tree.map(lambda leaf, k=k: leaf[k], results))
+        for k, flow in enumerate(flows)
     ]
+    seconds = time.perf_counter() - began
+    return [end | {"seconds": seconds} for end in ends]
 
 
-def _arguments(plan: Plan, t: float, spent: int, handle: int, chart: Any, y: Any) -> tuple:
+def _arguments(
+    flow: PreparedFlow, t: float, spent: int, handle: int, coordinates: Any, y: Any
+) -> tuple:
     """The arrays and trees that `integrate` takes, from a point on."""
-    asked, number = plan.asked, jnp.float64
+    options, number = flow.options, jnp.float64
+    stop = Stop(
+        None if options.stop_loss is None else jnp.asarray(options.stop_loss, number),
+        None if options.stop_gradient is None else jnp.asarray(options.stop_gradient, number),
+        jnp.asarray(options.max_steps - spent, jnp.int64),
+    )
     return (
-        chart,
+        coordinates,
         y,
         jnp.asarray(t, number),
-        jnp.asarray(plan.grid, number),
-        jnp.asarray(plan.scale, number),
-        plan.pairs,
-        plan.solver,
-        jnp.asarray(asked.rtol, number),
-        jnp.asarray(plan.atol, number),
-        None if asked.stop_loss is None else jnp.asarray(asked.stop_loss, number),
-        None if asked.stop_gradient is None else jnp.asarray(asked.stop_gradient, number),
-        jnp.asarray(asked.max_steps - spent, jnp.int64),
-        jnp.asarray(plan.interpolate),
+        jnp.asarray(flow.scale, number),
+        Records(jnp.asarray(flow.grid, number), flow.pairs, jnp.asarray(flow.interpolate)),
+        flow.solver,
+        jnp.asarray(options.rtol, number),
+        jnp.asarray(flow.atol, number),
+        stop,
         jnp.asarray(handle),
     )
 

@@ -1,16 +1,20 @@
-r"""What a step's error is measured against."""
+r"""What a step's error is measured against, and what its estimate misses."""
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float
+from optimistix import rms_norm
 
-from gradflow.coordinates.base import AbstractChart
-from gradflow.ode.chebyshev import AbstractStabilized
-from gradflow.ode.switching import HandOver
+from gradflow.coordinates.base import AbstractCoordinates
+from gradflow.flow.clock import FlowField
+from gradflow.ode.stabilized import AbstractStabilized
+from gradflow.ode.switching import StiffnessSwitch
 
 _EVEN = 1e-5
 """The tolerance at which errors of stabilised steps are taken as they are."""
@@ -18,18 +22,118 @@ _ROUNDING = 1e-12
 """The least tolerance to ask of a stabilised step: below, its error estimate is round-off."""
 
 
-def relative_error(
-    chart: AbstractChart, error: Any, y0: Any, y1: Any, rtol: Array, atol: Array
-) -> Any:
-    """The error in units of the tolerance: of each entry, or of all entries together."""
-    if chart.normwise:
-        size = jnp.maximum(_rms(y0), _rms(y1))
-        return jax.tree.map(lambda e: e / (atol + rtol * size), error)
+class ErrorControl(diffrax.AbstractAdaptiveStepSizeController):
+    """Error control in a flow's coordinates, as a diffrax controller.
 
-    def scaled(e: Array, a: Array, b: Array) -> Array:
-        return e / (atol + rtol * jnp.maximum(jnp.abs(a), jnp.abs(b)))
+    The error is relative to all entries of y together or to each by itself, as the coordinates say,
+    and counts as many times as these expect it to grow along the flow. An error that is not finite
+    rejects the step. What follows for the next step is left to `diffrax.PIDController`.
 
-    return jax.tree.map(scaled, error, y0, y1)
+    Attributes:
+      coordinates: those of the flow.
+      rtol: relative tolerance of a step.
+      atol: absolute tolerance of a step.
+      weight: a factor on all errors; see `proportionality`.
+      norm: of errors in units of the tolerance.
+
+    Example:
+      >>> import diffrax, gradflow as gf
+      >>> coordinates = gf.coordinates.ProductCoordinates(gf.synthetic.norm_blowup(), 3)
+      >>> field = diffrax.ODETerm(lambda t, w, args: coordinates.velocity(w))
+      >>> control = ErrorControl(coordinates=coordinates, rtol=1e-8, atol=1e-11)
+      >>> solution = diffrax.diffeqsolve(
+      ...     field,
+      ...     diffrax.Tsit5(),
+      ...     0.0,
+      ...     9.0,
+      ...     None,
+      ...     0.1 * jnp.eye(2),
+      ...     stepsize_controller=control,
+      ... )
+      >>> bool(coordinates.loss(solution.ys[-1]) < 0.2)
+      True
+    """
+
+    coordinates: AbstractCoordinates
+    rtol: Float[Array, ""] | float
+    atol: Float[Array, ""] | float
+    weight: Float[Array, ""] | float = 1.0
+    norm: Callable[[Any], Array] = rms_norm
+
+    def weighing(self, weight: Array) -> "ErrorControl":
+        """The same with this factor on all errors."""
+        return dataclasses.replace(self, weight=weight)
+
+    def wrap(self, direction: Any) -> "ErrorControl":
+        """Flows go forwards only, so there is nothing to know of the direction."""
+        del direction
+        return self
+
+    def init(
+        self,
+        terms: Any,
+        t0: Any,
+        t1: Any,
+        y0: Any,
+        dt0: Any,
+        args: Any,
+        func: Any,
+        error_order: Any,
+    ) -> tuple[Any, Any]:
+        """The end of the first step, and the state before it."""
+        first = diffrax.PIDController(rtol=self.rtol, atol=self.atol, norm=self.norm)
+        end, state = first.init(terms, t0, t1, y0, dt0, args, func, error_order)
+        return end, jax.tree.map(jnp.asarray, state)
+
+    def adapt_step_size(
+        self,
+        t0: Any,
+        t1: Any,
+        y0: Any,
+        y1_candidate: Any,
+        args: Any,
+        y_error: Any,
+        error_order: Any,
+        controller_state: Any,
+    ) -> Any:
+        """Whether to keep the step, and the next one; see `diffrax.PIDController`."""
+        scaled = self.scaled(y_error, y0, y1_candidate)
+        in_units = diffrax.PIDController(rtol=0.0, atol=1.0, norm=self.norm)
+        return in_units.adapt_step_size(t0, t1, y0, y0, args, scaled, error_order, controller_state)
+
+    def scaled(self, error: Any, y0: Any, y1: Any) -> Any:
+        """The error in units of the tolerance; infinite where it is not finite."""
+        weight = self.coordinates.amplification(y0) * self.weight
+        common = jnp.maximum(_rms(y0), _rms(y1)) if self.coordinates.normwise else None
+
+        def one(e: Array, a: Array, b: Array) -> Array:
+            size = jnp.maximum(jnp.abs(a), jnp.abs(b)) if common is None else common
+            e = weight * (e / (self.atol + self.rtol * size))
+            return jnp.where(jnp.isfinite(e), e, jnp.inf)
+
+        return jax.tree.map(one, error, y0, y1)
+
+
+def across_kink(
+    field: FlowField, times: tuple[Array, Array], ends: tuple[Any, Any], rtol: Any
+) -> Bool[Array, ""]:
+    """Whether a step went across a kink of a penalty, or would have gone at its first speed.
+
+    An error estimate may miss a kink in two ways: where it lies behind the last stage, and, in
+    extrapolation methods, where it lies in the first substep of each column: then all columns go on
+    with the slopes of the other side, and agree. Where the flow only comes near a kink and turns,
+    the second condition asks for steps that see it turn.
+
+    Args:
+      field: the velocity.
+      times: of the step's start and end.
+      ends: y there.
+      rtol: singular values up to this share of the largest do not count.
+    """
+    (t0, t1), (y0, y1) = times, ends
+    h = t1 - t0
+    straight = jax.tree.map(lambda y, k: y + h * k, y0, field(t0, y0))
+    return field.coordinates.crossed(y0, y1, rtol) | field.coordinates.crossed(y0, straight, rtol)
 
 
 def proportionality(solver: diffrax.AbstractSolver, rtol: Array) -> Array:
@@ -39,7 +143,7 @@ def proportionality(solver: diffrax.AbstractSolver, rtol: Array) -> Array:
     estimate's order. Stabilised methods have only one: local errors h^(p+1) held at rtol add up to
     h^p, which falls like rtol^(p/(p+1)) only.
     """
-    method = solver.stabilized if isinstance(solver, HandOver) else solver
+    method = solver.stabilized if isinstance(solver, StiffnessSwitch) else solver
     if not isinstance(method, AbstractStabilized):
         return jnp.asarray(1.0)
     factor = (_EVEN / rtol) ** (1 / method.order(None))
@@ -54,8 +158,7 @@ def with_tolerances(
     if finder is None:
         return solver
     unset = diffrax.with_stepsize_controller_tols(diffrax.VeryChord)().rtol
-    norm = diffrax.PIDController(rtol=1.0, atol=1.0).norm
-    for name, value in (("rtol", rtol), ("atol", atol), ("norm", norm)):
+    for name, value in (("rtol", rtol), ("atol", atol), ("norm", rms_norm)):
         if getattr(finder, name, None) is unset:
             finder = eqx.tree_at(
                 lambda f, name=name: getattr(f, name), finder, value, is_leaf=lambda x: x is unset

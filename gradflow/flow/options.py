@@ -11,6 +11,7 @@ from gradflow.dynamics.base import AbstractDynamics
 from gradflow.dynamics.gradient import GradientFlow
 from gradflow.options import RunOptions
 
+_GRADIENT = GradientFlow()
 CoordinatesName = Literal["auto", "factors", "product", "singular", "logdet"]
 
 
@@ -45,7 +46,7 @@ class FlowOptions(RunOptions):
     """
 
     max_steps: int = 10_000_000
-    dynamics: AbstractDynamics = GradientFlow()
+    dynamics: AbstractDynamics = _GRADIENT
     coordinates: CoordinatesName | type[AbstractCoordinates] = "auto"
     horizon: float | None = None
     interpolate: bool | None = None

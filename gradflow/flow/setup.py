@@ -1,5 +1,7 @@
 r"""What a flow needs before it starts: checks, coordinates, solver, tolerances, recording times."""
 
+import dataclasses
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -86,6 +88,7 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
     Raises:
       ValueError: as `gradflow.solve_flow` says.
     """
+    options = _of_today(options)
     options.check()
     coordinates, y, dynamics, initial, why = _place(objective, start, options)
     pairs = resolve(
@@ -101,7 +104,7 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
         )
     solver, because = Choice(options.solver, "as asked")
     if solver == "auto":
-        solver, because = choose_solver(coordinates, y)
+        solver, because = choose_solver(coordinates, dynamics, y)
     logarithmic, atol = coordinates.logarithmic_clock, options.atol
     if atol is None:
         relative = 1e-2 if logarithmic else _rms(y) * (1e-3 if coordinates.normwise else 1)
@@ -123,6 +126,18 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
         reasons=(why, because),
         options=options,
     )
+
+
+def _of_today(options: FlowOptions) -> FlowOptions:
+    """Adam's model was once given as coordinates."""
+    if not isinstance(options.coordinates, AbstractDynamics):
+        return options
+    warnings.warn(
+        "Adam's model is a dynamics, no coordinates: give dynamics=gradflow.AdamFlow(...)",
+        DeprecationWarning,
+        stacklevel=5,
+    )
+    return dataclasses.replace(options, dynamics=options.coordinates, coordinates="factors")
 
 
 def _place(
@@ -152,7 +167,8 @@ def _place(
         if (reason := kind.refusal(objective, dynamics, factors)) is not None:
             raise ValueError(f"coordinates={kind.name!r} cannot hold this start: {reason}")
     initial = {f"W_{k}": factor for k, factor in enumerate(factors, start=1)}
-    return (*kind.encode(objective, dynamics, factors), dynamics, initial, why)
+    coordinates, y = kind.encode(objective, dynamics, factors)
+    return coordinates, y, dynamics, initial, why
 
 
 _MARKS = {
@@ -200,7 +216,7 @@ def choose_coordinates(
     for kind in STRUCTURAL:
         reason = kind.refusal(objective, dynamics, factors)
         if reason is None:
-            return Choice(kind, "a balanced 2x2 start: the determinant's sign is kept by construction")
+            return Choice(kind, kind.virtue)
         reasons.append(reason)
     return Choice(FactorCoordinates, f"no structural coordinates: {reasons[0]}")
 
@@ -225,11 +241,12 @@ def _see_observables(
             ) from error
 
 
-def choose_solver(coordinates: AbstractCoordinates, y: Any) -> Choice:
+def choose_solver(coordinates: AbstractCoordinates, dynamics: AbstractDynamics, y: Any) -> Choice:
     """A solver for the flow in these coordinates, by their number and kind.
 
     Args:
       coordinates: those of the flow.
+      dynamics: what the parameters obey.
       y: the start.
     """
     unknowns = sum(leaf.size for leaf in jax.tree.leaves(y))
@@ -237,9 +254,10 @@ def choose_solver(coordinates: AbstractCoordinates, y: Any) -> Choice:
         return Choice(
             LinearlyImplicitExtrapolation(), "few stiff structural coordinates: linearly implicit"
         )
-    if coordinates.name == "singular":
+    if not coordinates.real_rates or not dynamics.real_rates:
         return Choice(
-            diffrax.Tsit5(), "singular coordinates turn at rates that are not real: explicit"
+            diffrax.Tsit5(),
+            f"{coordinates.name} coordinates, dynamics {dynamics.name!r}: what turns needs explicit steps",
         )
     if unknowns <= DENSE:
         return Choice(
@@ -261,9 +279,10 @@ def _rms(y: Any) -> float:
 
 @eqx.filter_jit
 def _time_scale_jit(coordinates: AbstractCoordinates, y: Any) -> Array:
-    """How long the product would take to change by its own size at its first speed."""
-    w, speed = jax.jvp(coordinates.product, (y,), (coordinates.velocity(y),))
-    return jnp.linalg.norm(w.ravel()) / jnp.linalg.norm(speed.ravel())
+    """How long the product would take to change by its own size at its first speed; 0 at rest."""
+    w, velocity = jax.jvp(coordinates.product, (y,), (coordinates.velocity(y),))
+    speed = jnp.linalg.norm(velocity.ravel())
+    return jnp.where(speed > 0, jnp.linalg.norm(w.ravel()) / jnp.where(speed > 0, speed, 1.0), 0.0)
 
 
 def _time_scale(coordinates: AbstractCoordinates, y: Any) -> float:

@@ -49,9 +49,9 @@ def solve_flow(objective: Objective, start: Start, options: FlowOptions) -> Traj
 
     Returns:
       A `Trajectory`; its outcome says how the flow ended. Its stats: steps, rejected, end (the last
-      time), coordinates and solver with their reasons, charts (how many coordinates were gone
-      through: a small pivot in "logdet" coordinates gives way to another); where the solver counts
-      them, gradients, hessian_products and spectral_radius (the largest seen); and
+      time), seconds (of the whole batch), coordinates and solver with their reasons, charts (how
+      many coordinates were gone through: a small pivot in "logdet" coordinates gives way to
+      another); where the solver counts them, gradients, hessian_products and spectral_radius (the largest seen); and
       invariant_drift, the largest change of W_{j+1}^T W_{j+1} - W_j W_j^T (of the factorisation's
       invariants) against the largest squared norm of a factor, where the flow conserves it.
 
@@ -149,6 +149,7 @@ def _trajectory(flow: PreparedFlow, result: dict[str, Any]) -> Trajectory:
             "steps": result["accepted"],
             "rejected": result["rejected"],
             "end": result["t"],
+            "seconds": result["seconds"],
             "charts": result["charts"],
             "coordinates": coordinates.name,
             "coordinates_reason": flow.reasons[0],

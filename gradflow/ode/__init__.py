@@ -3,6 +3,6 @@
 from gradflow.ode.chebyshev import RKC2, RKC3
 from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
 from gradflow.ode.interpolation import CubicThrough
-from gradflow.ode.switching import HandOver
+from gradflow.ode.switching import StiffnessSwitch
 
-__all__ = ["RKC2", "RKC3", "CubicThrough", "HandOver", "LinearlyImplicitExtrapolation"]
+__all__ = ["RKC2", "RKC3", "CubicThrough", "LinearlyImplicitExtrapolation", "StiffnessSwitch"]

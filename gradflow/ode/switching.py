@@ -9,16 +9,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from gradflow.ode.chebyshev import (
-    RKC3,
+from gradflow.ode.chebyshev import RKC3
+from gradflow.ode.interpolation import CubicThrough, through_slopes
+from gradflow.ode.spectral_radius import SpectralRadius
+from gradflow.ode.stabilized import (
     AbstractStabilized,
     StabilizedState,
     Work,
     after_rejection,
     slope_after_jump,
 )
-from gradflow.ode.interpolation import CubicThrough, through_slopes
-from gradflow.ode.spectral_radius import SpectralRadius
 
 _LIMIT = 2.0
 """h times the spectral radius from which on stability is about to limit an explicit step."""
@@ -26,7 +26,7 @@ _PATIENCE = 3
 """Steps in a row that call for the other solver before it takes over."""
 
 
-class HandOverState(eqx.Module):
+class StiffnessSwitchState(eqx.Module):
     """What is kept between steps: the slope at y, the radius, the work, and who is at work."""
 
     slope: Any
@@ -36,7 +36,7 @@ class HandOverState(eqx.Module):
     streak: Int[Array, ""]
 
 
-class HandOver(diffrax.AbstractAdaptiveSolver):
+class StiffnessSwitch(diffrax.AbstractAdaptiveSolver):
     r"""Explicit steps where accuracy limits them, stabilised steps where stability would.
 
     A flow of a factorisation rises from a saddle, where the solution changes fast and a high order
@@ -60,7 +60,7 @@ class HandOver(diffrax.AbstractAdaptiveSolver):
       >>> term = diffrax.ODETerm(lambda t, y, args: -1e3 * (y - jnp.cos(t)))
       >>> solution = diffrax.diffeqsolve(
       ...     term,
-      ...     HandOver(),
+      ...     StiffnessSwitch(),
       ...     0.0,
       ...     1.0,
       ...     1e-4,
@@ -100,10 +100,10 @@ class HandOver(diffrax.AbstractAdaptiveSolver):
         """The vector field."""
         return terms.vf(t0, y0, args)
 
-    def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> HandOverState:
+    def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> StiffnessSwitchState:
         """The state before the first step, which is explicit; evaluates the field once."""
         common: StabilizedState = self.stabilized.init(terms, t0, t1, y0, args)
-        return HandOverState(
+        return StiffnessSwitchState(
             common.slope, common.radius, common.work, jnp.asarray(False), jnp.asarray(0)
         )
 
@@ -114,9 +114,9 @@ class HandOver(diffrax.AbstractAdaptiveSolver):
         t1: Any,
         y0: Any,
         args: Any,
-        solver_state: HandOverState,
+        solver_state: StiffnessSwitchState,
         made_jump: Any,
-    ) -> tuple[Any, Any, dict[str, Any], HandOverState, diffrax.RESULTS]:
+    ) -> tuple[Any, Any, dict[str, Any], StiffnessSwitchState, diffrax.RESULTS]:
         """One step from t0 to t1; see `diffrax.AbstractSolver.step`."""
         state = slope_after_jump(terms, t0, y0, args, solver_state, made_jump)
         radius, products = state.radius.renewed(
@@ -146,7 +146,7 @@ class HandOver(diffrax.AbstractAdaptiveSolver):
         called = jnp.where(state.stiff, reach < _LIMIT / 2, reach > _LIMIT)
         streak = jnp.where(called, state.streak + 1, 0)
         over = streak >= _PATIENCE
-        new = HandOverState(
+        new = StiffnessSwitchState(
             slope,
             radius,
             state.work.plus(fields, products + more, radius.value),
@@ -155,7 +155,7 @@ class HandOver(diffrax.AbstractAdaptiveSolver):
         )
         return y1, error, dense, new, diffrax.RESULTS.successful
 
-    def longest_step(self, state: HandOverState) -> Array:
+    def longest_step(self, state: StiffnessSwitchState) -> Array:
         """A step size that needs no more stages than there are, as far as the radius is known."""
         return self.stabilized.longest_step(StabilizedState(state.slope, state.radius, state.work))
 

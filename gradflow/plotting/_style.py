@@ -46,7 +46,7 @@ def save_figure(picture: Axes | Figure, path: str | Path) -> Path:
       >>> import pathlib, tempfile
       >>> import numpy as np
       >>> import gradflow as gf
-      >>> objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+      >>> objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
       >>> flow = gf.solve_flow(objective, 0.1 * np.eye(2), horizon=9.0)
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     file = save_figure(gf.plotting.plot_loss(flow), pathlib.Path(folder) / "loss.svg")

@@ -58,9 +58,13 @@ def animate(
       >>> import pathlib, tempfile
       >>> import jax
       >>> import gradflow as gf
-      >>> problem = gf.matrix_completion(jax.random.key(0), (12, 9), rank=2, observations=80)
+      >>> problem = gf.synthetic.matrix_completion(
+      ...     jax.random.key(0), (12, 9), rank=2, observations=80
+      ... )
       >>> objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth=3))
-      >>> start = gf.random_balanced(jax.random.key(1), objective.factorization.sizes, std=0.01)
+      >>> start = gf.factorizations.random_balanced(
+      ...     jax.random.key(1), objective.factorization.sizes, std=0.01
+      ... )
       >>> shown = ("singular_values", "product")
       >>> flow = gf.solve_flow(objective, start, stop_loss=1e-4, observe=shown)
       >>> with tempfile.TemporaryDirectory() as folder:

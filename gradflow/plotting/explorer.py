@@ -100,8 +100,8 @@ def explore(
 
     Example:
       >>> import gradflow as gf
-      >>> objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
-      >>> start = gf.identity_factors((2, 2, 2), 0.1)
+      >>> objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+      >>> start = gf.factorizations.identity_factors((2, 2, 2), 0.1)
       >>> flow = gf.solve_flow(objective, start, stop_loss=1e-3, observe=gf.plotting.OBSERVE)
       >>> explore(flow, moments=20)
       Explorer(20 moments, 2.0 MB)

@@ -77,7 +77,7 @@ def plot_observable(
 
     Example:
       >>> import gradflow as gf
-      >>> objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+      >>> objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
       >>> flow = gf.solve_flow(objective, 0.1 * np.eye(2), horizon=9.0)
       >>> ax = plot_observable({"depth 2": flow}, "gradient_norm")
       >>> ax.get_xlabel(), ax.lines[0].get_label()
@@ -99,7 +99,7 @@ def plot_loss(runs: Runs, ax: Axes | None = None, *, xscale: Scale = "log") -> A
 
     Example:
       >>> import gradflow as gf
-      >>> objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+      >>> objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
       >>> flow = gf.solve_flow(objective, 0.1 * np.eye(2), horizon=9.0)
       >>> len(plot_loss(flow).lines[0].get_xdata()) == len(flow) - 1  # all but t = 0
       True
@@ -113,9 +113,13 @@ def plot_effective_rank(runs: Runs, ax: Axes | None = None, *, xscale: Scale = "
     Example:
       >>> import jax
       >>> import gradflow as gf
-      >>> problem = gf.matrix_completion(jax.random.key(0), (12, 9), rank=2, observations=80)
+      >>> problem = gf.synthetic.matrix_completion(
+      ...     jax.random.key(0), (12, 9), rank=2, observations=80
+      ... )
       >>> objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth=3))
-      >>> start = gf.random_balanced(jax.random.key(1), objective.factorization.sizes, std=0.01)
+      >>> start = gf.factorizations.random_balanced(
+      ...     jax.random.key(1), objective.factorization.sizes, std=0.01
+      ... )
       >>> flow = gf.solve_flow(objective, start, stop_loss=1e-4)
       >>> plot_effective_rank(flow).get_ylabel()
       'effective rank of $W$'
@@ -153,9 +157,13 @@ def plot_spectrum(
     Example:
       >>> import jax
       >>> import gradflow as gf
-      >>> problem = gf.matrix_completion(jax.random.key(0), (12, 9), rank=2, observations=80)
+      >>> problem = gf.synthetic.matrix_completion(
+      ...     jax.random.key(0), (12, 9), rank=2, observations=80
+      ... )
       >>> objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth=3))
-      >>> start = gf.random_balanced(jax.random.key(1), objective.factorization.sizes, std=0.01)
+      >>> start = gf.factorizations.random_balanced(
+      ...     jax.random.key(1), objective.factorization.sizes, std=0.01
+      ... )
       >>> flow = gf.solve_flow(objective, start, stop_loss=1e-4)
       >>> len(plot_spectrum(flow).lines)
       5
@@ -198,9 +206,13 @@ def plot_alignment(runs: Runs, ax: Axes | None = None, *, xscale: Scale = "log")
     Example:
       >>> import jax
       >>> import gradflow as gf
-      >>> problem = gf.matrix_completion(jax.random.key(0), (6, 5), rank=2, observations=20)
+      >>> problem = gf.synthetic.matrix_completion(
+      ...     jax.random.key(0), (6, 5), rank=2, observations=20
+      ... )
       >>> objective = gf.Objective(problem, gf.MatrixProduct((5, 5, 6)))
-      >>> start = gf.random_balanced(jax.random.key(1), objective.factorization.sizes, std=0.01)
+      >>> start = gf.factorizations.random_balanced(
+      ...     jax.random.key(1), objective.factorization.sizes, std=0.01
+      ... )
       >>> flow = gf.solve_flow(objective, start, stop_loss=1e-3, observe=("alignment",))
       >>> [line.get_label() for line in plot_alignment(flow).lines]
       ['diagonal', 'off the diagonal']
@@ -257,9 +269,13 @@ def plot_matrix(
     Example:
       >>> import jax
       >>> import gradflow as gf
-      >>> problem = gf.matrix_completion(jax.random.key(0), (12, 9), rank=2, observations=80)
+      >>> problem = gf.synthetic.matrix_completion(
+      ...     jax.random.key(0), (12, 9), rank=2, observations=80
+      ... )
       >>> objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth=3))
-      >>> start = gf.random_balanced(jax.random.key(1), objective.factorization.sizes, std=0.01)
+      >>> start = gf.factorizations.random_balanced(
+      ...     jax.random.key(1), objective.factorization.sizes, std=0.01
+      ... )
       >>> flow = gf.solve_flow(objective, start, stop_loss=1e-4, observe=("product",))
       >>> plot_matrix(flow).images[0].get_array().shape
       (12, 9)
@@ -320,7 +336,7 @@ def plot_unobserved_entry(
 
     Example:
       >>> import gradflow as gf
-      >>> objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+      >>> objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
       >>> flow = gf.solve_flow(objective, 0.1 * np.eye(2), coordinates="logdet", stop_loss=1e-3)
       >>> ax = plot_unobserved_entry(flow, lower_bound=lambda loss: 1 / np.sqrt(2 * loss) - 2)
       >>> bool(ax.xaxis_inverted()), len(ax.lines)

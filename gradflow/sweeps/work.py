@@ -128,8 +128,8 @@ def do_descents(
         progress=told,
         checkpoint=None if checkpoint is None else Checkpoint(checkpoint),
     )
-    counts = [float(run.stats["iterations"]) for run in runs]
-    share = float(runs[0].stats["seconds_of_batch"]) / (sum(counts) or 1)
+    counts = [float(run.stats["steps"]) for run in runs]
+    share = float(runs[0].stats["seconds"]) / (sum(counts) or 1)
     return [
         # A batch's time is shared out by iterations.
         _dataset(run, work.keep, then, share * count)
@@ -152,7 +152,7 @@ def _dataset(
     ]
     data = data.drop_vars(dropped)
     numbers = {
-        "iterations": run.stats.get("iterations", run.stats.get("steps", 0)),
+        "iterations": run.stats["steps"],
         "final_loss": float(run["loss"][-1]),
         **finish(run),
     }

@@ -50,7 +50,7 @@ def determinant_sign(cell):
 def test_the_sign_is_that_of_solutions_with_a_large_entry(unobserved, z, z_prime, sign):
     # At epsilon = 0 every solution has one determinant, of the sign that keeps flows away: the
     # start has the other one.
-    target = np.array(gf.norm_blowup(z, z_prime, 0.0, unobserved).target)
+    target = np.array(gf.synthetic.norm_blowup(z, z_prime, 0.0, unobserved).target)
     assert np.sign(np.linalg.det(target)) == -sign
     cell = Cell(3, 1e-3, 1e-3, False, 5, unobserved=unobserved, z=z, z_prime=z_prime)
     assert unobserved_entry.wanted_sign(cell) == sign == determinant_sign(cell)
@@ -67,7 +67,7 @@ def test_guarantee_holds_for_every_matrix_of_the_right_determinant():
     rng = np.random.default_rng(0)
     for i, j in np.ndindex(2, 2):
         cell = Cell(3, 1.0, 1.0, True, 0, unobserved=(i, j), z=-2.0, z_prime=0.5, epsilon=0.1)
-        problem = gf.norm_blowup(-2.0, 0.5, 0.1, (i, j))
+        problem = gf.synthetic.norm_blowup(-2.0, 0.5, 0.1, (i, j))
         target, seen = np.array(problem.target), 0
         for _ in range(1000):
             w = target + rng.exponential(0.05) * rng.normal(size=(2, 2))

@@ -10,8 +10,8 @@ from jax.flatten_util import ravel_pytree
 
 import gradflow as gf
 from gradflow import observables
-from gradflow.coordinates.factors import FactorChart
-from gradflow.coordinates.product import ProductChart
+from gradflow.coordinates.factors import FactorCoordinates
+from gradflow.coordinates.product import ProductCoordinates
 from gradflow.observables import State, default_observables, resolve
 from tests.helpers import central_gradient, chain
 
@@ -20,10 +20,10 @@ TRUTH = np.array([[1.0, 2.0], [-1.0, 0.5]])
 PROBLEM = gf.MatrixCompletion((2, 2), [[0, 1], [1, 0], [1, 1]], [2.0, -1.0, 0.5], truth=TRUTH)
 OBJECTIVE = gf.Objective(PROBLEM, gf.MatrixProduct((2, 2, 2)), gf.NuclearNorm(0.25))
 FACTORS = tuple(jnp.asarray(RNG.normal(size=(2, 2))) for _ in range(2))
-STATE = State(FactorChart(OBJECTIVE), FACTORS)
+STATE = State(FactorCoordinates(OBJECTIVE), FACTORS)
 W = chain(FACTORS)
 S = np.linalg.svd(W, compute_uv=False)
-DIAGONAL = State(ProductChart(PROBLEM, 2), jnp.diag(jnp.array([3.0, 1.0])))
+DIAGONAL = State(ProductCoordinates(PROBLEM, 2), jnp.diag(jnp.array([3.0, 1.0])))
 
 
 def oracle_alignment():
@@ -75,8 +75,8 @@ def test_every_named_observable_is_tested_here():
 
 def test_without_a_penalty_it_is_zero_and_the_value_is_the_loss():
     for chart, y in [
-        (FactorChart(gf.Objective(PROBLEM, OBJECTIVE.factorization)), FACTORS),
-        (ProductChart(PROBLEM, 2), jnp.asarray(W)),
+        (FactorCoordinates(gf.Objective(PROBLEM, OBJECTIVE.factorization)), FACTORS),
+        (ProductCoordinates(PROBLEM, 2), jnp.asarray(W)),
     ]:
         assert observables.penalty(State(chart, y)) == 0
         assert observables.value(State(chart, y)) == observables.loss(State(chart, y))
@@ -125,10 +125,10 @@ def test_gradients_agree_with_differences(name):
 
 
 def test_observables_of_a_tensor():
-    problem = gf.tensor_completion(jax.random.key(0), (2, 3, 2), 1, 8)
+    problem = gf.synthetic.tensor_completion(jax.random.key(0), (2, 3, 2), 1, 8)
     objective = gf.Objective(problem, gf.CPTensor((2, 3, 2), 2))
     factors = tuple(jnp.asarray(RNG.normal(size=(n, 2))) for n in (2, 3, 2))
-    state = State(FactorChart(objective), factors)
+    state = State(FactorCoordinates(objective), factors)
     w = np.asarray(objective.product(factors))
     seen = {tuple(at) for at in np.asarray(problem.indices).tolist()}
     wanted = [w[at] for at in np.ndindex(2, 3, 2) if at not in seen]
@@ -140,20 +140,20 @@ def test_observables_of_a_tensor():
 
 def test_alignment_where_the_singular_vectors_diagonalise_the_gradient():
     problem = gf.LeastSquares(np.eye(2), np.diag([5.0, 2.0]))
-    state = State(ProductChart(problem, 2), jnp.diag(jnp.array([3.0, 1.0])))
+    state = State(ProductCoordinates(problem, 2), jnp.diag(jnp.array([3.0, 1.0])))
     np.testing.assert_allclose(observables.alignment(state), [1.5, 0.0], atol=1e-15)
 
 
 def test_alignment_of_a_column_has_no_off_diagonal():
     problem = gf.LeastSquares(np.eye(2), np.ones((2, 1)))
-    found = observables.alignment(State(ProductChart(problem, 2), jnp.array([[2.0], [0.0]])))
+    found = observables.alignment(State(ProductCoordinates(problem, 2), jnp.array([[2.0], [0.0]])))
     np.testing.assert_allclose(found, [1.0, 0.0], atol=1e-15)
 
 
 def test_nothing_is_unobserved_where_all_is_seen():
     problem = gf.MatrixCompletion((1, 2), [[0, 0], [0, 1]], [1.0, 2.0])
     assert observables.unobserved_entries(
-        State(ProductChart(problem, 2), jnp.ones((1, 2)))
+        State(ProductCoordinates(problem, 2), jnp.ones((1, 2)))
     ).shape == (0,)
 
 
@@ -191,11 +191,11 @@ def test_a_dictionary_of_functions_is_taken():
     ("problem", "wanted"),
     [
         (PROBLEM, ["singular_values", "effective_rank", "test_error", "unobserved_entries"]),
-        (gf.norm_blowup(), ["singular_values", "effective_rank", "unobserved_entries"]),
-        (gf.norm_blowup(shape=(9, 9)), ["singular_values", "effective_rank"]),
-        (gf.matrix_sensing(jax.random.key(0), (2, 2), 1, 2),
+        (gf.synthetic.norm_blowup(), ["singular_values", "effective_rank", "unobserved_entries"]),
+        (gf.synthetic.norm_blowup(shape=(9, 9)), ["singular_values", "effective_rank"]),
+        (gf.synthetic.matrix_sensing(jax.random.key(0), (2, 2), 1, 2),
          ["singular_values", "effective_rank", "test_error"]),
-        (gf.tensor_completion(jax.random.key(0), (2, 2, 2), 1, 4),
+        (gf.synthetic.tensor_completion(jax.random.key(0), (2, 2, 2), 1, 4),
          ["test_error", "unobserved_entries"]),
     ],
     ids=["with truth", "without", "large", "sensing", "tensor"],
@@ -207,15 +207,15 @@ def test_default_observables_are_what_the_problem_has(problem, wanted):
 REFUSED = {
     "unknown": (lambda: resolve(["los"]), "'los'", "known are alignment, det_sign"),
     "no truth": (
-        lambda: observables.test_error(State(ProductChart(gf.norm_blowup(), 2), jnp.eye(2))),
+        lambda: observables.test_error(State(ProductCoordinates(gf.synthetic.norm_blowup(), 2), jnp.eye(2))),
         "no ground truth", "pass truth="),
     "no truth, mean": (
         lambda: observables.mean_squared_error(
-            State(ProductChart(gf.norm_blowup(), 2), jnp.eye(2))),
+            State(ProductCoordinates(gf.synthetic.norm_blowup(), 2), jnp.eye(2))),
         "no ground truth", "pass truth="),
     "no unobserved entries": (
         lambda: observables.unobserved_entries(
-            State(ProductChart(gf.LeastSquares(np.eye(2), np.eye(2)), 2), jnp.eye(2))),
+            State(ProductCoordinates(gf.LeastSquares(np.eye(2), np.eye(2)), 2), jnp.eye(2))),
         "LeastSquares", "record something else"),
     "factors of a product": (
         lambda: NAMED["factors"](DIAGONAL), "'product'", "coordinates='factors'"),

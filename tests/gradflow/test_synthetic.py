@@ -15,7 +15,7 @@ KEY = jax.random.key(0)
 @pytest.mark.parametrize(("shape", "rank"), [((5, 5), 2), ((6, 3), 1), ((3, 6), 3), ((1, 4), 1)])
 @pytest.mark.parametrize("norm", [None, 2.5])
 def test_low_rank_matrix_has_its_rank_and_norm(shape, rank, norm):
-    w = gf.low_rank_matrix(KEY, shape, rank, norm)
+    w = gf.synthetic.low_rank_matrix(KEY, shape, rank, norm)
     assert w.shape == shape
     s = np.linalg.svd(w, compute_uv=False)
     assert np.all(s[:rank] > 1e-3)
@@ -27,14 +27,14 @@ def test_low_rank_matrix_has_its_rank_and_norm(shape, rank, norm):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_low_rank_matrix_has_entries_of_variance_rank(seed):
     keys = jax.random.split(jax.random.key(seed), 4000)
-    entries = jax.vmap(lambda k: gf.low_rank_matrix(k, (2, 3), 2)[0, 0])(keys)
+    entries = jax.vmap(lambda k: gf.synthetic.low_rank_matrix(k, (2, 3), 2)[0, 0])(keys)
     squares = np.asarray(entries) ** 2  # one entry a draw: independent samples
     assert abs(squares.mean() - 2) < 4 * squares.std() / np.sqrt(squares.size)
 
 
 @pytest.mark.parametrize(("shape", "rank"), [((4, 3), 2), ((3, 4, 2), 2), ((2, 2, 2, 2), 1)])
 def test_low_rank_tensor_has_low_rank_unfoldings_and_unit_norm(shape, rank):
-    w = np.asarray(gf.low_rank_tensor(KEY, shape, rank))
+    w = np.asarray(gf.synthetic.low_rank_tensor(KEY, shape, rank))
     assert w.shape == shape
     np.testing.assert_allclose(np.linalg.norm(w), 1, rtol=1e-14)
     for axis in range(len(shape)):
@@ -43,9 +43,9 @@ def test_low_rank_tensor_has_low_rank_unfoldings_and_unit_norm(shape, rank):
 
 
 def test_low_rank_tensor_without_a_norm_is_the_same_direction():
-    plain = gf.low_rank_tensor(KEY, (3, 2, 2), 2, norm=None)
+    plain = gf.synthetic.low_rank_tensor(KEY, (3, 2, 2), 2, norm=None)
     np.testing.assert_allclose(
-        gf.low_rank_tensor(KEY, (3, 2, 2), 2, norm=3.0),
+        gf.synthetic.low_rank_tensor(KEY, (3, 2, 2), 2, norm=3.0),
         3 * plain / jnp.linalg.norm(plain),
         rtol=1e-13,
     )
@@ -53,7 +53,7 @@ def test_low_rank_tensor_without_a_norm_is_the_same_direction():
 
 @pytest.mark.parametrize(("shape", "count"), [((4, 5), 7), ((3, 2, 4), 24), ((2, 2), 1)])
 def test_sampled_entries_are_distinct_and_in_range(shape, count):
-    found = np.asarray(gf.sample_entries(KEY, shape, count))
+    found = np.asarray(gf.synthetic.sample_entries(KEY, shape, count))
     assert found.shape == (count, len(shape))
     assert len({tuple(row) for row in found.tolist()}) == count
     assert np.all(found >= 0)
@@ -63,14 +63,14 @@ def test_sampled_entries_are_distinct_and_in_range(shape, count):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_sampled_entries_are_uniform(seed):
     keys = jax.random.split(jax.random.key(seed), 3000)
-    found = jax.vmap(lambda k: gf.sample_entries(k, (2, 3), 2))(keys)
+    found = jax.vmap(lambda k: gf.synthetic.sample_entries(k, (2, 3), 2))(keys)
     hits = np.bincount(np.asarray(found[..., 0] * 3 + found[..., 1]).ravel(), minlength=6)
     # Each cell is drawn with probability 1/3: 5 standard errors, for six cells and three seeds.
     assert np.max(np.abs(hits / 3000 - 1 / 3)) < 5 * np.sqrt(2 / 9 / 3000)
 
 
 def test_matrix_completion_observes_its_truth():
-    problem = gf.matrix_completion(KEY, (5, 4), 2, 9, norm=5.0, loss="mean")
+    problem = gf.synthetic.matrix_completion(KEY, (5, 4), 2, 9, norm=5.0, loss="mean")
     assert problem.observations == 9
     assert problem.convention == "mean"
     np.testing.assert_allclose(np.linalg.norm(problem.truth), 5, rtol=1e-14)
@@ -81,7 +81,7 @@ def test_matrix_completion_observes_its_truth():
 
 
 def test_tensor_completion_observes_its_truth():
-    problem = gf.tensor_completion(KEY, (3, 4, 2), 2, 11)
+    problem = gf.synthetic.tensor_completion(KEY, (3, 4, 2), 2, 11)
     assert problem.observations == 11
     assert problem.convention == "mean"
     assert problem.loss(problem.truth) == 0
@@ -89,7 +89,7 @@ def test_tensor_completion_observes_its_truth():
 
 
 def test_matrix_sensing_measures_its_truth():
-    problem = gf.matrix_sensing(KEY, (4, 3), 1, 6, std=0.25, norm=2.0)
+    problem = gf.synthetic.matrix_sensing(KEY, (4, 3), 1, 6, std=0.25, norm=2.0)
     assert problem.observations == 6
     assert problem.convention == "half_sum"
     np.testing.assert_allclose(np.linalg.norm(problem.truth), 2, rtol=1e-14)
@@ -99,14 +99,14 @@ def test_matrix_sensing_measures_its_truth():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_measurements_have_the_given_deviation(seed):
-    a = np.asarray(gf.gaussian_measurements(jax.random.key(seed), 20, (10, 8), 0.3))
+    a = np.asarray(gf.synthetic.gaussian_measurements(jax.random.key(seed), 20, (10, 8), 0.3))
     assert a.shape == (20, 10, 8)
     assert abs((a**2).mean() - 0.09) < 4 * (a**2).std() / np.sqrt(a.size)
     assert abs(a.mean()) < 4 * 0.3 / np.sqrt(a.size)
 
 
 def test_least_squares_is_noiseless():
-    problem = gf.least_squares(KEY, 7, 3, loss="sum")
+    problem = gf.synthetic.least_squares(KEY, 7, 3, loss="sum")
     assert problem.shape == (3,)
     assert problem.observations == 7
     np.testing.assert_allclose(problem.inputs @ problem.truth, problem.targets, rtol=1e-14)
@@ -115,10 +115,10 @@ def test_least_squares_is_noiseless():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda key: gf.matrix_completion(key, (4, 4), 1, 6).target,
-        lambda key: gf.tensor_completion(key, (2, 3, 2), 1, 6).target,
-        lambda key: gf.matrix_sensing(key, (2, 3), 1, 4).labels,
-        lambda key: gf.least_squares(key, 4, 2).targets,
+        lambda key: gf.synthetic.matrix_completion(key, (4, 4), 1, 6).target,
+        lambda key: gf.synthetic.tensor_completion(key, (2, 3, 2), 1, 6).target,
+        lambda key: gf.synthetic.matrix_sensing(key, (2, 3), 1, 4).labels,
+        lambda key: gf.synthetic.least_squares(key, 4, 2).targets,
     ],
 )
 def test_the_key_alone_decides(make):
@@ -129,7 +129,7 @@ def test_the_key_alone_decides(make):
 @pytest.mark.parametrize("position", list(itertools.product((0, 1), (0, 1))))
 def test_norm_blowup_at_2x2_entry_by_entry(position):
     i, j = position
-    problem = gf.norm_blowup(2.0, -3.0, 0.5, unobserved=position)
+    problem = gf.synthetic.norm_blowup(2.0, -3.0, 0.5, unobserved=position)
     wanted = np.zeros((2, 2))
     wanted[i, 1 - j], wanted[1 - i, j], wanted[1 - i, 1 - j] = 2.0, -3.0, 0.5
     np.testing.assert_array_equal(problem.target, wanted)
@@ -146,7 +146,7 @@ def test_norm_blowup_at_2x2_entry_by_entry(position):
 
 @pytest.mark.parametrize("shape", [(3, 3), (3, 5), (4, 2)])
 def test_norm_blowup_in_larger_shapes(shape):
-    problem = gf.norm_blowup(shape=shape)
+    problem = gf.synthetic.norm_blowup(shape=shape)
     wanted = np.eye(*shape)
     wanted[:2, :2] = [[0, 1], [1, 0]]
     np.testing.assert_array_equal(problem.target, wanted)
@@ -155,22 +155,37 @@ def test_norm_blowup_in_larger_shapes(shape):
 
 
 REFUSED = {
-    "rank zero": (lambda: gf.low_rank_matrix(KEY, (3, 4), 0), "between 1 and 3, but it is 0"),
-    "rank too high": (lambda: gf.low_rank_matrix(KEY, (3, 4), 4), "between 1 and 3, but it is 4"),
-    "norm": (lambda: gf.low_rank_matrix(KEY, (3, 4), 1, 0.0), "above 0, but it is 0.0"),
-    "shape": (lambda: gf.low_rank_matrix(KEY, (3,), 1), "2 entries, but it is (3,)"),
-    "too many entries": (lambda: gf.sample_entries(KEY, (2, 2), 5), "between 1 and 4, but it is 5"),
-    "no entry": (lambda: gf.sample_entries(KEY, (2, 2), 0), "between 1 and 4, but it is 0"),
-    "tensor rank": (lambda: gf.low_rank_tensor(KEY, (2, 2, 2), 0), "(0,)"),
+    "rank zero": (
+        lambda: gf.synthetic.low_rank_matrix(KEY, (3, 4), 0),
+        "between 1 and 3, but it is 0",
+    ),
+    "rank too high": (
+        lambda: gf.synthetic.low_rank_matrix(KEY, (3, 4), 4),
+        "between 1 and 3, but it is 4",
+    ),
+    "norm": (lambda: gf.synthetic.low_rank_matrix(KEY, (3, 4), 1, 0.0), "above 0, but it is 0.0"),
+    "shape": (lambda: gf.synthetic.low_rank_matrix(KEY, (3,), 1), "2 entries, but it is (3,)"),
+    "too many entries": (
+        lambda: gf.synthetic.sample_entries(KEY, (2, 2), 5),
+        "between 1 and 4, but it is 5",
+    ),
+    "no entry": (
+        lambda: gf.synthetic.sample_entries(KEY, (2, 2), 0),
+        "between 1 and 4, but it is 0",
+    ),
+    "tensor rank": (lambda: gf.synthetic.low_rank_tensor(KEY, (2, 2, 2), 0), "(0,)"),
     "deviation": (
-        lambda: gf.gaussian_measurements(KEY, 2, (2, 2), -1.0),
+        lambda: gf.synthetic.gaussian_measurements(KEY, 2, (2, 2), -1.0),
         "above 0, but it is -1.0",
     ),
-    "no measurement": (lambda: gf.gaussian_measurements(KEY, 0, (2, 2)), "(0, 2, 2)"),
-    "z": (lambda: gf.norm_blowup(z=0.0), "must not be 0, but they are 0.0"),
-    "z prime": (lambda: gf.norm_blowup(z_prime=0), "must not be 0, but they are 1.0 and 0"),
-    "position": (lambda: gf.norm_blowup(unobserved=(2, 0)), "but it is (2, 0)"),
-    "block": (lambda: gf.norm_blowup(shape=(1, 3)), "at least (2, 2), but it is (1, 3)"),
+    "no measurement": (lambda: gf.synthetic.gaussian_measurements(KEY, 0, (2, 2)), "(0, 2, 2)"),
+    "z": (lambda: gf.synthetic.norm_blowup(z=0.0), "must not be 0, but they are 0.0"),
+    "z prime": (
+        lambda: gf.synthetic.norm_blowup(z_prime=0),
+        "must not be 0, but they are 1.0 and 0",
+    ),
+    "position": (lambda: gf.synthetic.norm_blowup(unobserved=(2, 0)), "but it is (2, 0)"),
+    "block": (lambda: gf.synthetic.norm_blowup(shape=(1, 3)), "at least (2, 2), but it is (1, 3)"),
 }
 
 

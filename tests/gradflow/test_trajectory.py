@@ -12,8 +12,8 @@ import gradflow as gf
 from gradflow._util.provenance import describe, fingerprint
 from gradflow.trajectory import Outcome, Trajectory, named_arrays
 
-OBJECTIVE = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 3, 2)))
-FACTORS = gf.balanced_factors(np.diag([0.5, 0.2]), (2, 3, 2))
+OBJECTIVE = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 3, 2)))
+FACTORS = gf.factorizations.balanced_factors(np.diag([0.5, 0.2]), (2, 3, 2))
 
 
 @pytest.fixture(scope="module", name="flow")

@@ -23,9 +23,9 @@ def test_theorem3_along_a_depth_3_flow_at_100x100():
 
 
 def test_unbalancedness_drifts_by_less_than_1e_8_at_100x100():
-    problem = gf.matrix_completion(jax.random.key(0), (100, 100), 5, 2000)
+    problem = gf.synthetic.matrix_completion(jax.random.key(0), (100, 100), 5, 2000)
     model = gf.MatrixProduct.of((100, 100), 3)
-    start = gf.random_balanced(jax.random.key(1), model.sizes, 1e-3)
+    start = model.random_balanced(jax.random.key(1), 1e-3)
     flow = gf.solve_flow(
         gf.Objective(problem, model), start, stop_loss=100.0, rtol=1e-10, observe=("loss",)
     )

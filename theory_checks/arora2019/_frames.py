@@ -107,9 +107,9 @@ def flows(settings: Settings) -> list[tuple[str, Frames, Frames]]:
     for index, (shape, depth, hidden) in enumerate(FLOWS + MORE * settings.full):
         key = jax.random.fold_in(jax.random.key(settings.seed), 1000 + index)
         count = max(2, (2 * shape[0] * shape[1]) // 3)
-        problem = gf.matrix_completion(key, shape, min(2, *shape), count)
+        problem = gf.synthetic.matrix_completion(key, shape, min(2, *shape), count)
         model = gf.MatrixProduct.of(shape, depth, hidden)
-        start = gf.random_balanced(jax.random.fold_in(key, 1), model.sizes, 0.5)
+        start = model.random_balanced(jax.random.fold_in(key, 1), 0.5)
         objective = gf.Objective(problem, model)
         tight, coarse = (
             frames(

@@ -90,7 +90,7 @@ def block_problem(
     model = gf.MatrixProduct.of(shape, depth)
     objective = gf.Objective(gf.MatrixSensing(measured, labels), model)
     run = gf.solve_flow(
-        objective, gf.balanced_factors(w, model.sizes), coordinates="factors",
+        objective, model.balanced(w), coordinates="factors",
         horizon=4.0, record=np.geomspace(0.02, 4.0, 2 * DEGREE + 1), observe=("loss", "product"),
     )  # fmt: skip
     values = np.linalg.svd(run["product"][1:], compute_uv=False)
@@ -130,7 +130,7 @@ def windows(settings: Settings) -> list[tuple[str, Window]]:
     found = []
     for name, objective, w, time in _setups(settings):
         assert isinstance(objective.factorization, gf.MatrixProduct)
-        start = gf.balanced_factors(w, objective.factorization.sizes)
+        start = objective.factorization.balanced(w)
         half = 0.2
         window = record_window(objective, start, time, half)
         while half > 1e-3 and misfits(window, DEGREE // 2, False).max() > 1e-5:

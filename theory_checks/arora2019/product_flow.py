@@ -105,9 +105,9 @@ def _lemma3_runs(
 ) -> tuple[differences.Clusters, differences.Clusters]:
     """One balanced flow at two tolerances: the claim, its control and who quotes it share it."""
     key = jax.random.fold_in(jax.random.key(seed), 10 * depth + index)
-    problem = gf.matrix_completion(key, shape, 2, shape[0] * shape[1] // 2)
+    problem = gf.synthetic.matrix_completion(key, shape, 2, shape[0] * shape[1] // 2)
     model = gf.MatrixProduct.of(shape, depth, hidden)
-    start = gf.random_balanced(jax.random.fold_in(key, 1), model.sizes, 0.3)
+    start = model.random_balanced(jax.random.fold_in(key, 1), 0.3)
     centres = np.geomspace(0.03, 3.0, 6)
     objective = gf.Objective(problem, model)
     return (

@@ -26,7 +26,7 @@ from gradflow.claims.oracles.search import Draw, Inequality, searched_case
 )
 def lem20(settings: Settings, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[Case]:
     """Factor coordinates as far as float64 resolves the smallest eigenvalue, then 66 digits."""
-    problem = gf.norm_blowup()
+    problem = gf.synthetic.norm_blowup()
     for depth in depths:
         model = gf.MatrixProduct.of((2, 2), depth)
         for alpha in (1e-3, 0.1, 0.5, 1.0) if settings.full else (0.1, 1.0):
@@ -44,7 +44,7 @@ def lem20(settings: Settings, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[C
 
 
 def _eigenvalue_case(objective: gf.Objective, depth: int, alpha: float) -> Case:
-    start = gf.identity_factors(objective.factorization.sizes, alpha)  # type: ignore[attr-defined]
+    start = objective.factorization.identity(alpha)  # type: ignore[attr-defined]
     coarse, tight = (
         gf.solve_flow(
             objective, start, coordinates="factors", stop_loss=0.03, horizon=1e4, rtol=rtol,
@@ -235,9 +235,11 @@ def _square_flows(settings: Settings, factor: float) -> Iterator[Case]:
     """Flows from a positive determinant, as far as two tolerances agree on its sign."""
     rng = np.random.default_rng([settings.seed, 5])
     for d, depth in ((3, 2), (3, 3), (4, 3)) if settings.full else ((3, 2), (3, 3)):
-        objective = gf.Objective(gf.norm_blowup(shape=(d, d)), gf.MatrixProduct.of((d, d), depth))
+        objective = gf.Objective(
+            gf.synthetic.norm_blowup(shape=(d, d)), gf.MatrixProduct.of((d, d), depth)
+        )
         w = _start(rng, d)
-        start = gf.balanced_factors(w, objective.factorization.sizes)  # type: ignore[attr-defined]
+        start = objective.factorization.balanced(w)  # type: ignore[attr-defined]
         coarse, tight = (
             gf.solve_flow(
                 objective, start, coordinates="factors", stop_loss=0.01, horizon=1e3, rtol=rtol,
@@ -294,8 +296,8 @@ def _rectangular_flows(settings: Settings) -> Iterator[Case]:
             model = gf.MatrixProduct.of(shape, depth)
             flows.append(
                 gf.solve_flow(
-                    gf.Objective(gf.norm_blowup(shape=shape), model),
-                    gf.balanced_factors(jnp.asarray(w), model.sizes),
+                    gf.Objective(gf.synthetic.norm_blowup(shape=shape), model),
+                    model.balanced(jnp.asarray(w)),
                     coordinates="factors", horizon=10.0, record=times, rtol=rtol,
                     observe=("product",),
                 )["product"]

@@ -32,7 +32,7 @@ _PLACES = ((0, 0), (1, 1), (0, 1))
 )
 def eq39(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
     """Difference quotients of the exact depth-2 flow from alpha I against the right sides."""
-    objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct.of((2, 2), 2))
+    objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct.of((2, 2), 2))
     centres = np.geomspace(1e-2, 1e7, 28 if settings.full else 10)
 
     for alpha in (1e-3, 1e-2, 0.3, 1.0) if settings.full else (1e-2, 1.0):
@@ -146,9 +146,9 @@ def completion_tasks(settings: Settings) -> Iterator[tuple[str, gf.Objective, An
         shapes += [((3, 6), 2, 3), ((6, 6), 5, None), ((12, 9), 3, 10)]
     for index, (shape, depth, hidden) in enumerate(shapes):
         key = jax.random.fold_in(jax.random.key(settings.seed), index)
-        problem = gf.matrix_completion(key, shape, 1, max(3, shape[0] * shape[1] // 2))
+        problem = gf.synthetic.matrix_completion(key, shape, 1, max(3, shape[0] * shape[1] // 2))
         model = gf.MatrixProduct.of(shape, depth, hidden)
-        start = gf.gaussian_factors(jax.random.fold_in(key, 1), model.sizes, product_std=0.3)
+        start = model.gaussian(jax.random.fold_in(key, 1), product_std=0.3)
         yield f"{shape[0]}x{shape[1]}, depth {depth}", gf.Objective(problem, model), start
 
 
@@ -172,7 +172,7 @@ def lem3(settings: Settings, sign: float = -1.0) -> Iterator[Case]:
         depth = len(start)
         runs_at = [
             gf.solve_flow(
-                objective, start, horizon=20.0, times=[0.3, 1.0, 3.0, 8.0, 20.0], rtol=rtol,
+                objective, start, horizon=20.0, record=[0.3, 1.0, 3.0, 8.0, 20.0], rtol=rtol,
                 observe=("loss", "factors"), solver=runs.FINE,
             )
             for rtol in (1e-8, 1e-10)
@@ -291,11 +291,13 @@ def lem17(settings: Settings, direction: float = 1.0) -> Iterator[Case]:
 def _flows_of_all_kinds(settings: Settings) -> Iterator[tuple[str, gf.Objective, Any]]:
     key = jax.random.key(settings.seed)
     yield from completion_tasks(settings)
-    sensing = gf.matrix_sensing(jax.random.fold_in(key, 1), (4, 3), 1, 8, loss="sum")
+    sensing = gf.synthetic.matrix_sensing(jax.random.fold_in(key, 1), (4, 3), 1, 8, loss="sum")
     model = gf.MatrixProduct.of((4, 3), 2)
-    start = gf.gaussian_factors(jax.random.fold_in(key, 2), model.sizes, product_std=0.1)
+    start = model.gaussian(jax.random.fold_in(key, 2), product_std=0.1)
     yield "sensing 4x3, depth 2", gf.Objective(sensing, model), start
-    tensor = gf.tensor_completion(jax.random.fold_in(key, 3), (3, 4, 2), 1, 12, loss="half_sum")
+    tensor = gf.synthetic.tensor_completion(
+        jax.random.fold_in(key, 3), (3, 4, 2), 1, 12, loss="half_sum"
+    )
     cp = gf.CPTensor((3, 4, 2), 3)
     keys = jax.random.split(jax.random.fold_in(key, 4), 3)
     shapes = cp.factor_shapes

@@ -38,7 +38,7 @@ def lem6(settings: Settings, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[Ca
         for name, problem, w in _signed_starts(settings):
             model = gf.MatrixProduct.of(problem.shape, depth)
             objective = gf.Objective(problem, model)
-            start = gf.balanced_factors(w, model.sizes)
+            start = model.balanced(w)
             coarse, tight = (
                 gf.solve_flow(
                     objective, start, stop_loss=0.03, horizon=1e4, rtol=rtol,
@@ -79,7 +79,7 @@ def lem6(settings: Settings, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[Ca
 def witness_cases(depth: int) -> Iterator[Case]:
     """Beyond float64: Taylor series in 66-digit arithmetic, and the chart against them."""
     w = np.array(runs.STARTS["generic"]) * 100
-    problem = gf.norm_blowup()
+    problem = gf.synthetic.norm_blowup()
     loose, found = (taylor.follow(problem, w, depth, 0.006, tail) for tail in (100, 120))
     with mpmath.workprec(taylor.BITS):
         error = float(abs(found.det / loose.det - 1))
@@ -122,12 +122,12 @@ def _signed_starts(
 ) -> Iterator[tuple[str, gf.MatrixCompletion, np.ndarray]]:
     """Completion problems with starts of positive, negative and zero determinant."""
     generic = np.array(runs.STARTS["generic"]) * 100
-    yield "2x2, det > 0", gf.norm_blowup(), generic
-    yield "2x2, det < 0", gf.norm_blowup(), generic[::-1].copy()
-    yield "2x2, det = 0", gf.norm_blowup(), np.array([[0.2, 0.1], [0.4, 0.2]])
+    yield "2x2, det > 0", gf.synthetic.norm_blowup(), generic
+    yield "2x2, det < 0", gf.synthetic.norm_blowup(), generic[::-1].copy()
+    yield "2x2, det = 0", gf.synthetic.norm_blowup(), np.array([[0.2, 0.1], [0.4, 0.2]])
     for index in range(3 if settings.full else 1):
         key = jax.random.fold_in(jax.random.key(settings.seed), 100 + index)
-        problem = gf.matrix_completion(key, (3, 3), 3, 7)
+        problem = gf.synthetic.matrix_completion(key, (3, 3), 3, 7)
         w = np.array(0.3 * jax.random.normal(jax.random.fold_in(key, 1), (3, 3)))
         truth_sign = np.sign(np.linalg.det(np.asarray(problem.truth)))
         if np.sign(np.linalg.det(w)) == truth_sign:

@@ -74,7 +74,7 @@ def perturbed_flows(seed: int, full: bool) -> tuple[Perturbed, ...]:
             w = 0.1 * np.array([[1, 0.3], [-0.2, 0.8]]) + 0.02 * rng.normal(size=(2, 2))
             sign = np.sign(z * z2) * (1 if i == j else -1)
             w = w if np.sign(np.linalg.det(w)) == sign else w[::-1].copy()
-            problem = gf.norm_blowup(z, z2, eps, (i, j))
+            problem = gf.synthetic.norm_blowup(z, z2, eps, (i, j))
             objective = gf.Objective(problem, gf.MatrixProduct.of((2, 2), depth))
             coarse, tight = (
                 gf.solve_flow(

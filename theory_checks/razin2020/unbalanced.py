@@ -103,15 +103,15 @@ def _pairs(seed: int, full: bool) -> tuple[tuple[str, int, float, np.ndarray, An
         tasks += [(3, (4, 3), 0.5), (4, (2, 2), 0.4), (2, (6, 6), 1e-3)]
     for index, (depth, shape, scale) in enumerate(tasks):
         key = jax.random.fold_in(jax.random.key(seed), 50 + index)
-        problem = gf.matrix_completion(key, shape, 1, shape[0] * shape[1] - 1)
+        problem = gf.synthetic.matrix_completion(key, shape, 1, shape[0] * shape[1] - 1)
         if scale == 1e-4:
             problem = gf.MatrixCompletion(
                 (2, 2), [[0, 0], [0, 1], [1, 0], [1, 1]], [1.0, 0.0, 0.0, 0.0]
             )
         model = gf.MatrixProduct.of(shape, depth)
         objective = gf.Objective(problem, model)
-        first = gf.gaussian_factors(jax.random.fold_in(key, 1), model.sizes, std=scale)
-        moved = gf.gaussian_factors(jax.random.fold_in(key, 2), model.sizes, std=scale / 10)
+        first = model.gaussian(jax.random.fold_in(key, 1), std=scale)
+        moved = model.gaussian(jax.random.fold_in(key, 2), std=scale / 10)
         second = tuple(a + b for a, b in zip(first, moved, strict=True))
         values = np.asarray(problem.values)
         times = np.geomspace(1e-2, 6.0, 30)
@@ -220,7 +220,7 @@ def unbalanced_flow(depth: int, scale: float, rtol: float) -> gf.Trajectory:
     ratio = scale ** (depth - 1)
     factors = [jnp.eye(2) for _ in range(depth)]
     factors[0], factors[-1] = ratio * jnp.eye(2), jnp.array(UNBALANCED_PRODUCT) / ratio
-    objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct.of((2, 2), depth))
+    objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct.of((2, 2), depth))
     return gf.solve_flow(
         objective, tuple(factors), coordinates="factors", stop_loss=1e-14, horizon=1e3, rtol=rtol,
         observe=("loss", "product", "singular_values"),

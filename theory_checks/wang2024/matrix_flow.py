@@ -36,7 +36,7 @@ FROBENIUS = next(norm for norm in SCHATTEN if norm.name == "Schatten-2")
 def unbalanced_end(stop_loss: float) -> taylor.Witness:
     """Depth 2 from W_1 = 4 I, W_2 = I/4 (so W(0) = I), by Taylor series in 66 digits."""
     factors = [mpmath.eye(2) * 4, mpmath.eye(2) / 4]
-    return taylor.follow_factors(gf.norm_blowup(), factors, stop_loss, tail=120)
+    return taylor.follow_factors(gf.synthetic.norm_blowup(), factors, stop_loss, tail=120)
 
 
 def depth_one(t: Any) -> Any:

@@ -75,7 +75,7 @@ class Setup:
     @property
     def objective(self) -> gf.Objective:
         """The problem: rank 2, 24 of 36 entries observed, the paper's loss."""
-        problem = gf.matrix_completion(
+        problem = gf.synthetic.matrix_completion(
             jax.random.key(self.seed), (SIZE, SIZE), 2, OBSERVED, loss="sum", norm=float(SIZE)
         )
         penalty = gf.NuclearFrobeniusRatio(self.weight) if self.weight else None
@@ -86,8 +86,8 @@ class Setup:
         """The start."""
         key, sizes = jax.random.key(100 + self.seed), (SIZE,) * (self.depth + 1)
         if self.start == "gaussian":
-            return gf.gaussian_factors(key, sizes, std=1e-3)
-        return gf.random_balanced(key, sizes, 0.4)
+            return gf.factorizations.gaussian_factors(key, sizes, std=1e-3)
+        return gf.factorizations.random_balanced(key, sizes, 0.4)
 
 
 class Window(NamedTuple):
@@ -157,7 +157,7 @@ def windows(setup: Setup) -> tuple[Window, ...]:
     entries = OBSERVED if setup.batch is None else setup.batch
 
     def everywhere(values: tuple[jax.Array, ...], printed: bool) -> Velocities:
-        spread = gf.sampled_variance(plain, values, entries)
+        spread = gf.dynamics.sampled_variance(plain, values, entries)
         return velocities(objective, values, spread, printed)
 
     fields = jax.vmap(lambda values: everywhere(values, setup.printed_penalty))(path)

@@ -83,16 +83,16 @@ def model_cases(
     for depth in (1, 2, 3):
         setup = Setup(depth, 1.0, batch=4, seed=settings.seed)
         objective, factors = setup.objective, setup.factors
-        spread = tuple(v + 1e-2 for v in gf.sampled_variance(objective, factors, 4))
-        chart = gf.adam_chart(objective, factors, spread)
+        spread = tuple(v + 1e-2 for v in gf.dynamics.sampled_variance(objective, factors, 4))
+        adam = gf.AdamFlow(spread)
         flow = gf.solve_flow(
-            objective, factors, coordinates=chart, horizon=0.3, times=[0.01, 0.1, 0.3],
+            objective, factors, dynamics=adam, horizon=0.3, record=[0.01, 0.1, 0.3],
             rtol=1e-5, observe=("loss", "factors"),
         )  # fmt: skip
         errors = []
         for k in range(len(flow)):
             now = tuple(jnp.asarray(flow[f"factors_{j}"][k]) for j in range(1, depth + 1))
-            moved = jax.jvp(chart.product, (now,), (chart.velocity(now),))[1]
+            moved = jax.jvp(objective.product, (now,), (adam.velocity(objective, now),))[1]
             found = velocities(objective, now, spread).products[FORMULAS.index(formula)]
             errors.append(error_of(np.asarray(moved), np.asarray(found)))
         yield Case(

@@ -75,7 +75,7 @@ def recorded(
     w = 0.6 * truth + _spread(rng, shape, 0.2, 0.1)
     problem = gf.MatrixCompletion(shape, where, truth[tuple(where.T)], loss="sum")
     model = gf.MatrixProduct.of(shape, depth)
-    start = gf.balanced_factors(w, model.sizes)
+    start = model.balanced(w)
     penalty = gf.NuclearFrobeniusRatio(weight) if weight else None
     rtol, width = (1e-9, 4e-4) if coarse else (1e-11, 2e-4)
     return differences.record_clusters(

@@ -135,11 +135,11 @@ def depth1_gd(settings: Settings, corrected: bool, scale: float = 1.0) -> Iterat
     key = jax.random.key(settings.seed)
     small = gf.MatrixCompletion((1, 2), [[0, 0]], [1.0], loss="sum")
     big = (40, 40) if settings.full else (20, 20)
-    fifth = gf.matrix_completion(key, big, 3, big[0] * big[1] // 5, loss="sum")
+    fifth = gf.synthetic.matrix_completion(key, big, 3, big[0] * big[1] // 5, loss="sum")
     problems: list[tuple[str, gf.MatrixCompletion | gf.MatrixSensing, float]] = [
         ("1x2, w_11 = 1 observed", small, 0.25),
         (f"{big[0]}x{big[1]}, a fifth observed", fifth, 0.25),
-        ("5x4, 8 Gaussian measurements", gf.matrix_sensing(key, (5, 4), 2, 8, loss="sum"), 0.0),
+        ("5x4, 8 Gaussian measurements", gf.synthetic.matrix_sensing(key, (5, 4), 2, 8, loss="sum"), 0.0),
     ]  # fmt: skip
     for name, problem, rate in problems:
         rows, columns = problem.shape
@@ -157,7 +157,7 @@ def depth1_gd(settings: Settings, corrected: bool, scale: float = 1.0) -> Iterat
             objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, 1))
             steps = 400 if top < 1.5 else 20000
             run = gf.run_descent(
-                objective, (jnp.asarray(start),), optax.sgd, learning_rate=rate, steps=steps,
+                objective, (jnp.asarray(start),), optax.sgd, learning_rate=rate, max_steps=steps,
                 record=[steps - 1], observe=("loss", "product"),
             )  # fmt: skip
             end = run["product"][-1]

@@ -32,8 +32,8 @@ _SMALL = 1000
 
 def product_velocity(state: State) -> jax.Array:
     """dW/dt by the chain rule, from the factors and their velocities; needs factor coordinates."""
-    chart = state.chart
-    return jax.jvp(chart.product, (state.y,), (chart.velocity(state.y),))[1]
+    coordinates: Any = state.view
+    return jax.jvp(coordinates.product, (state.y,), (coordinates.velocity(state.y),))[1]
 
 
 def gradient(state: State) -> jax.Array:

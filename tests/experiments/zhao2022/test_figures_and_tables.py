@@ -156,7 +156,7 @@ def test_choices(tmp_path):
 
 def test_adam_operator_is_the_plain_one_for_equal_scales():
     sizes = (3, 3, 3, 3)
-    factors = gf.random_balanced(jax.random.key(0), sizes, 0.8)
+    factors = gf.factorizations.random_balanced(jax.random.key(0), sizes, 0.8)
     w = gf.MatrixProduct(sizes).product(factors)
     g = jax.random.normal(jax.random.key(1), (3, 3))
     ones = tuple(jnp.ones_like(f) for f in factors)
@@ -167,7 +167,7 @@ def test_adam_operator_is_the_plain_one_for_equal_scales():
 
 def test_operators_as_matrices():
     sizes = (2, 3, 4)
-    factors = gf.gaussian_factors(jax.random.key(0), sizes, std=1.0)
+    factors = gf.factorizations.gaussian_factors(jax.random.key(0), sizes, std=1.0)
     scales = tuple(jnp.exp(f) for f in factors)
 
     def operator(g):

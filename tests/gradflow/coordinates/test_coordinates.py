@@ -7,10 +7,10 @@ import pytest
 
 import gradflow as gf
 from gradflow.coordinates.base import growth_of_errors
-from gradflow.coordinates.factors import FactorChart
+from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.coordinates.product import balanced_start
-from gradflow.coordinates.singular import SingularChart
-from tests.helpers import all_charts, assert_same_flow, moved_by_factors, with_singular_values
+from gradflow.coordinates.singular import SingularCoordinates
+from tests.helpers import all_coordinates, assert_same_flow, moved_by_factors, with_singular_values
 
 RNG = np.random.default_rng(0)
 
@@ -26,7 +26,7 @@ def sensing(shape, seed=0, loss="half_sum"):
 def test_charts_agree_at_a_balanced_state(name, shape, depth):
     problem = sensing(shape)
     w = with_singular_values(RNG, shape, [2.0, 1.0, 0.4][: min(shape)])
-    chart, y = all_charts(problem, w, depth)[name]
+    chart, y = all_coordinates(problem, w, depth)[name]
     assert_same_flow(problem, chart, y, w, moved_by_factors(problem, w, depth))
 
 
@@ -34,7 +34,7 @@ def test_charts_agree_at_a_balanced_state(name, shape, depth):
 def test_depth_one_moves_against_the_gradient(name):
     problem = sensing((3, 2))
     w = RNG.normal(size=(3, 2))
-    chart, y = all_charts(problem, w, 1)[name]
+    chart, y = all_coordinates(problem, w, 1)[name]
     assert_same_flow(problem, chart, y, w, -np.asarray(problem.gradient(w)))
 
 
@@ -44,7 +44,7 @@ def test_depth_one_moves_against_the_gradient(name):
 def test_factors_and_product_agree_at_repeated_and_zero_singular_values(name, s, depth):
     problem = sensing((3, 3))
     w = with_singular_values(RNG, (3, 3), s)
-    chart, y = all_charts(problem, w, depth)[name]
+    chart, y = all_coordinates(problem, w, depth)[name]
     product, found = jax.jvp(chart.product, (y,), (chart.velocity(y),))
     np.testing.assert_allclose(product, w, atol=1e-14)
     # Zeros are found as 1e-17, and enter to the power 2/depth.
@@ -59,7 +59,7 @@ def test_factors_and_product_agree_at_repeated_and_zero_singular_values(name, s,
 def test_logarithm_and_sign_of_the_determinant(name, sign, depth):
     w = RNG.normal(size=(3, 3))
     w *= np.sign(np.linalg.det(w)) * sign  # odd size: the sign goes through
-    chart, y = all_charts(sensing((3, 3)), w, depth)[name]
+    chart, y = all_coordinates(sensing((3, 3)), w, depth)[name]
     found_sign, found_log = chart.slogdet(y)
     assert found_sign == sign
     np.testing.assert_allclose(found_log, np.linalg.slogdet(w)[1], atol=1e-12)
@@ -67,10 +67,10 @@ def test_logarithm_and_sign_of_the_determinant(name, sign, depth):
 
 def test_the_factors_know_a_determinant_that_the_product_has_lost():
     """Each factor has determinant 1e-12; the product's entries agree in all but 1e-24."""
-    objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
     factor = jnp.array([[1.0, 0.0], [0.0, 1e-12]])
     turn = jnp.array([[0.6, -0.8], [0.8, 0.6]])
-    sign, log = FactorChart(objective).slogdet((factor @ turn, turn @ factor))
+    sign, log = FactorCoordinates(objective).slogdet((factor @ turn, turn @ factor))
     assert sign == 1
     np.testing.assert_allclose(log, 2 * np.log(1e-12), rtol=1e-4)  # 1e-12 is known to 1e-4
 
@@ -79,13 +79,13 @@ def test_determinant_of_factors_that_are_not_square_is_that_of_the_product():
     problem = sensing((2, 2))
     objective = gf.Objective(problem, gf.MatrixProduct((2, 3, 2)))
     factors = (jnp.asarray(RNG.normal(size=(3, 2))), jnp.asarray(RNG.normal(size=(2, 3))))
-    sign, log = FactorChart(objective).slogdet(factors)
+    sign, log = FactorCoordinates(objective).slogdet(factors)
     wanted = np.linalg.slogdet(objective.product(factors))
     np.testing.assert_allclose([sign, log], wanted, rtol=1e-13)
 
 
 def test_only_the_factor_chart_knows_the_factors():
-    charts = all_charts(sensing((2, 2)), np.diag([2.0, 1.0]), 2)
+    charts = all_coordinates(sensing((2, 2)), np.diag([2.0, 1.0]), 2)
     chart, y = charts["factors"]
     assert chart.factors(y) is y
     assert charts["product"][0].factors(charts["product"][1]) is None
@@ -93,29 +93,29 @@ def test_only_the_factor_chart_knows_the_factors():
 
 
 def test_factor_chart_takes_a_cp_tensor():
-    problem = gf.tensor_completion(jax.random.key(0), (2, 3, 2), 1, 8)
+    problem = gf.synthetic.tensor_completion(jax.random.key(0), (2, 3, 2), 1, 8)
     objective = gf.Objective(problem, gf.CPTensor((2, 3, 2), 2))
     factors = tuple(jnp.asarray(RNG.normal(size=s)) for s in objective.factorization.factor_shapes)
-    chart = FactorChart(objective)
+    chart = FactorCoordinates(objective)
     for found, wanted in zip(
         chart.velocity(factors), jax.grad(objective.loss)(factors), strict=True
     ):
         np.testing.assert_allclose(found, -wanted, atol=1e-13)
     falling = jax.jvp(chart.loss, (factors,), (chart.velocity(factors),))[1]
-    np.testing.assert_allclose(chart.squared_speed(factors), -falling, rtol=1e-12)
+    np.testing.assert_allclose(chart.squared_gradient_norm(factors), -falling, rtol=1e-12)
 
 
 def test_singular_chart_is_not_finite_where_values_coincide():
     """It must not go on silently: the solver rejects infinite steps."""
     problem = sensing((2, 2))
     y = (jnp.zeros(2), jnp.eye(2), jnp.eye(2))
-    assert not all(jnp.all(jnp.isfinite(v)) for v in SingularChart(problem, 2).velocity(y))
+    assert not all(jnp.all(jnp.isfinite(v)) for v in SingularCoordinates(problem, 2).velocity(y))
 
 
 def test_balanced_start_returns_the_model():
     model = gf.MatrixProduct((2, 3, 2))
     objective = gf.Objective(sensing((2, 2)), model)
-    assert balanced_start(objective, gf.balanced_factors(np.eye(2), model.sizes)) == model
+    assert balanced_start(objective, model.balanced(np.eye(2))) == model
 
 
 REFUSED = {
@@ -123,7 +123,7 @@ REFUSED = {
         gf.MatrixProduct((2, 2, 2)), lambda: (jnp.eye(2), 2 * jnp.eye(2)),
         "relative unbalancedness 0.75", "coordinates='factors', or start from gradflow.balanced"),
     "narrow": (
-        gf.MatrixProduct((2, 1, 2)), lambda: gf.balanced_factors(np.ones((2, 2)), (2, 1, 2)),
+        gf.MatrixProduct((2, 1, 2)), lambda: gf.factorizations.balanced_factors(np.ones((2, 2)), (2, 1, 2)),
         "Hidden size 1", "coordinates='factors'"),
     "tensor": (
         gf.CPTensor((2, 2), 2), lambda: (jnp.eye(2), jnp.eye(2)),

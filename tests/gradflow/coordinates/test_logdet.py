@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.coordinates.logdet import LogDetChart, _Powers, choose_pivot
-from tests.helpers import all_charts, assert_same_flow, moved_by_factors
+from gradflow.coordinates.logdet import LogDetCoordinates, _Powers, choose_pivot
+from tests.helpers import all_coordinates, assert_same_flow, moved_by_factors
 
 CELLS = list(itertools.product((0, 1), (0, 1)))
 GENERIC = np.array([[1.3, 0.4], [-0.7, 0.9]])  # determinant 1.45
@@ -30,7 +30,9 @@ def with_sign(sign):
 
 def chart_at(problem, w, depth, pivot):
     sign, log = np.linalg.slogdet(w)
-    chart = LogDetChart(problem, jnp.asarray(sign), jnp.asarray(np.sign(w[pivot])), depth, pivot)
+    chart = LogDetCoordinates(
+        problem, jnp.asarray(sign), jnp.asarray(np.sign(w[pivot])), depth, pivot
+    )
     return chart, chart.encode(jnp.asarray(w), jnp.asarray(log))
 
 
@@ -81,7 +83,7 @@ def test_it_knows_the_loss_conventions(loss, depth):
 def test_all_four_charts_agree(sign, depth):
     problem, w = completion(((0, 0),)), with_sign(sign)
     chart, y = chart_at(problem, w, depth, (0, 0))
-    charts = {**all_charts(problem, w, depth), "logdet": (chart, y)}
+    charts = {**all_coordinates(problem, w, depth), "logdet": (chart, y)}
     for chart, y in charts.values():
         assert_same_flow(problem, chart, y, w, moved_by_factors(problem, w, depth))
         found = chart.slogdet(y)
@@ -94,7 +96,7 @@ def test_all_four_charts_agree(sign, depth):
 @pytest.mark.parametrize("depth", [2, 3, 4])
 @pytest.mark.parametrize("alpha", [1e-6, 1e-2, 1.0, -0.3])
 def test_it_is_smooth_at_a_multiple_of_the_identity(alpha, depth):
-    problem = gf.norm_blowup()
+    problem = gf.synthetic.norm_blowup()
     chart, y = chart_at(problem, alpha * np.eye(2), depth, (0, 0))
     _, moved, jacobians = derivatives(chart, y)
     wanted = (
@@ -106,7 +108,7 @@ def test_it_is_smooth_at_a_multiple_of_the_identity(alpha, depth):
 
 @pytest.mark.parametrize("depth", [2, 3])
 def test_its_jacobian_agrees_with_differences_at_a_multiple_of_the_identity(depth):
-    chart, y = chart_at(gf.norm_blowup(), 0.5 * np.eye(2), depth, (0, 0))
+    chart, y = chart_at(gf.synthetic.norm_blowup(), 0.5 * np.eye(2), depth, (0, 0))
     jacobian = jax.jacfwd(chart.velocity)(y)
     step = 1e-3
     for k in range(4):
@@ -165,9 +167,9 @@ def precise_velocity(problem, w, log_det, sign, depth):
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("log_det", [-1e6, -1e3, -40.0, -2.0])
 def test_velocity_agrees_with_high_precision_at_tiny_determinants(log_det, sign, depth):
-    problem = gf.norm_blowup()
+    problem = gf.synthetic.norm_blowup()
     w = np.array([[7.0, 1.003], [0.994, 0.0]])
-    chart = LogDetChart(problem, jnp.asarray(float(sign)), jnp.asarray(1.0), depth, (0, 0))
+    chart = LogDetCoordinates(problem, jnp.asarray(float(sign)), jnp.asarray(1.0), depth, (0, 0))
     y = chart.encode(jnp.asarray(w), jnp.asarray(log_det))
     moved, rate = precise_velocity(problem, w, log_det, sign, depth)
     found, _, jacobians = derivatives(chart, y)
@@ -178,7 +180,9 @@ def test_velocity_agrees_with_high_precision_at_tiny_determinants(log_det, sign,
 
 
 def test_the_determinant_moves_even_where_it_underflows():
-    chart = LogDetChart(gf.norm_blowup(), jnp.asarray(1.0), jnp.asarray(1.0), 2, (0, 0))
+    chart = LogDetCoordinates(
+        gf.synthetic.norm_blowup(), jnp.asarray(1.0), jnp.asarray(1.0), 2, (0, 0)
+    )
     y = chart.encode(jnp.array([[50.0, 0.999], [0.999, 0.0]]), jnp.array(-1e6))
     assert chart.slogdet(y) == (1.0, -1e6)
     assert abs(chart.velocity(y)[3]) > 1e-3
@@ -241,13 +245,13 @@ def test_encoding_is_undone(sign, pivot):
 
 
 def test_small_differences_from_observed_neighbours_keep_their_digits():
-    problem = gf.norm_blowup()
-    chart = LogDetChart(problem, jnp.asarray(1.0), jnp.asarray(1.0), 2, (0, 0))
+    problem = gf.synthetic.norm_blowup()
+    chart = LogDetCoordinates(problem, jnp.asarray(1.0), jnp.asarray(1.0), 2, (0, 0))
     y = jnp.array([np.log(50.0), 1e-20, -2e-20, -1e4])
     # w_22 = w_12 w_21 / w_11 = 1/50 to 1e-20, so the loss is that alone.
     np.testing.assert_allclose(chart.loss(y), 0.5 / 50.0**2, rtol=1e-14)
-    fitted = gf.norm_blowup(epsilon=0.02)
-    chart = LogDetChart(fitted, jnp.asarray(1.0), jnp.asarray(1.0), 2, (0, 0))
+    fitted = gf.synthetic.norm_blowup(epsilon=0.02)
+    chart = LogDetCoordinates(fitted, jnp.asarray(1.0), jnp.asarray(1.0), 2, (0, 0))
     assert chart.loss(y) < 1e-33  # squares of round-off in w_22, and 5e-40
 
 

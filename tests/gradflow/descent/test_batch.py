@@ -19,13 +19,12 @@ from tests.helpers import in_mode, watch_lanes
 
 ROOT = Path(__file__).resolve().parents[3]
 MODEL = gf.MatrixProduct((3, 3, 3, 4))
-PROBLEMS = [gf.matrix_completion(jax.random.key(k), (4, 3), 2, 8, norm=2.0) for k in range(6)]
+PROBLEMS = [
+    gf.synthetic.matrix_completion(jax.random.key(k), (4, 3), 2, 8, norm=2.0) for k in range(6)
+]
 OBJECTIVES = [gf.Objective(problem, MODEL) for problem in PROBLEMS]
 OBJECTIVE = OBJECTIVES[0]
-STARTS = [
-    tuple(0.7 * f for f in gf.gaussian_factors(jax.random.key(k), MODEL.sizes, std=1.0))
-    for k in range(1, 7)
-]
+STARTS = [tuple(0.7 * f for f in MODEL.gaussian(jax.random.key(k), std=1.0)) for k in range(1, 7)]
 START = STARTS[0]
 # One diverges; the others reach the loss after very different times, or never.
 RATES = [0.05, 5.0, 0.1, 0.02, 1e-4, 0.01]
@@ -39,7 +38,7 @@ def all_arrays(run):
 def assert_same(run, other, **tolerance):
     """To the last bit, or to this tolerance."""
     assert run.outcome is other.outcome
-    assert run.stats["iterations"] == other.stats["iterations"]
+    assert run.stats["steps"] == other.stats["steps"]
     compare = np.testing.assert_allclose if tolerance else np.testing.assert_array_equal
     for name, wanted in all_arrays(other).items():
         compare(all_arrays(run)[name], wanted, **tolerance)
@@ -80,9 +79,9 @@ def test_a_batch_of_objectives_of_larger_sizes_equals_single_runs(shape, depth, 
     model = gf.MatrixProduct.of(shape, depth)
     keys = jax.random.split(jax.random.key(7), 3)
     count = shape[0] * shape[1] // 2
-    problems = [gf.matrix_completion(key, shape, 1, count, norm=2.0) for key in keys]
+    problems = [gf.synthetic.matrix_completion(key, shape, 1, count, norm=2.0) for key in keys]
     objectives = [gf.Objective(problem, model, penalty) for problem in problems]
-    starts = [gf.gaussian_factors(key, model.sizes, std=0.5 / shape[0] ** 0.5) for key in keys]
+    starts = [model.gaussian(key, std=0.5 / shape[0] ** 0.5) for key in keys]
     asked = {"steps": 60, "record": [1, 10], "observe": ["loss", "product", "gradient_norm"]}
     batch = gf.run_descents(objectives, starts, rule, learning_rate=0.05, **asked)
     for run, objective, start in zip(batch, objectives, starts, strict=True):
@@ -135,7 +134,7 @@ def test_side_by_side_is_one_after_the_other_to_rounding(objectives, record, mon
         )
 
     one_by_one = run()
-    ends = {one.stats["iterations"] for one in one_by_one}
+    ends = {one.stats["steps"] for one in one_by_one}
     assert len(ends) >= 4
     assert {one.outcome for one in one_by_one} == {
         Outcome.REACHED_LOSS, Outcome.OUT_OF_STEPS, Outcome.DIVERGED,
@@ -218,7 +217,7 @@ def refused(starts, rates=0.1, objectives=OBJECTIVE):
 
 def unlike(problem, model=MODEL, penalty=None):
     other = gf.Objective(problem, model, penalty)
-    start = gf.gaussian_factors(jax.random.key(0), model.sizes, std=0.5)
+    start = model.gaussian(jax.random.key(0), std=0.5)
     return refused([START, start], objectives=[OBJECTIVE, other])
 
 
@@ -238,9 +237,9 @@ REFUSED = {
         refused([START, START], objectives=[OBJECTIVE, gf.astype(OBJECTIVE, jnp.float32)]),
         "float32", "gradflow.astype"),
     "another kind": (
-        unlike(gf.matrix_sensing(jax.random.key(0), (4, 3), 2, 8)), ALIKE, "calls of their own"),
+        unlike(gf.synthetic.matrix_sensing(jax.random.key(0), (4, 3), 2, 8)), ALIKE, "calls of their own"),
     "another shape": (
-        unlike(gf.norm_blowup(), gf.MatrixProduct((2, 2))), ALIKE, "calls of their own"),
+        unlike(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2))), ALIKE, "calls of their own"),
     "another depth": (
         unlike(PROBLEMS[0], gf.MatrixProduct((3, 4))), ALIKE, "calls of their own"),
     "fewer observations": (

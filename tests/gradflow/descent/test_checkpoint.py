@@ -32,14 +32,14 @@ ALL = pytest.mark.parametrize(("d", "rule"), list(itertools.product([2, 12], RUL
 
 def problem_of(d):
     if d == 2:
-        return gf.norm_blowup()
-    return gf.matrix_completion(jax.random.key(0), (d, d), 2, d * d // 2, norm=2.0)
+        return gf.synthetic.norm_blowup()
+    return gf.synthetic.matrix_completion(jax.random.key(0), (d, d), 2, d * d // 2, norm=2.0)
 
 
 def descend(d, rule, **asked):
     optimizer, rate, penalty = RULES[rule]
     model = gf.MatrixProduct.of((d, d), 3)
-    start = gf.gaussian_factors(jax.random.key(1), model.sizes, std=0.5 / d**0.5)
+    start = model.gaussian(jax.random.key(1), std=0.5 / d**0.5)
     asked = {"steps": 500, "record": [1, 10, 123, 400], "learning_rate": rate} | asked
     objective = gf.Objective(problem_of(d), model, penalty)
     return gf.run_descent(objective, start, optimizer, observe=OBSERVE, **asked)
@@ -47,7 +47,7 @@ def descend(d, rule, **asked):
 
 def assert_same_bits(run, other):
     assert run.outcome is other.outcome
-    assert run.stats["iterations"] == other.stats["iterations"]
+    assert run.stats["steps"] == other.stats["steps"]
     np.testing.assert_array_equal(run.times, other.times)
     for found, wanted in [
         (run.observables, other.observables),
@@ -172,7 +172,7 @@ RATES = [0.2, 3.0, 0.1, 1e-4]
 def descend_together(**asked):
     model = gf.MatrixProduct.of((2, 2), 3)
     starts = [
-        gf.gaussian_factors(jax.random.key(k), model.sizes, std=std)
+        model.gaussian(jax.random.key(k), std=std)
         for k, std in [(1, 0.5), (2, 0.7), (3, 0.5), (4, 0.5)]
     ]
     objectives = [
@@ -217,7 +217,7 @@ def test_a_batch_goes_on_where_some_of_its_runs_are_done(mode, monkeypatch, tmp_
 
 def descend_slowly(path):
     """In a process of its own, to be killed: about 5 s of many short chunks."""
-    descent._CHUNK_SECONDS = 1e-3
+    batches._CHUNK_SECONDS = 1e-3
     return long_descent(gf.Checkpoint(path, 0.01), lambda *_: time.sleep(0.02))
 
 
@@ -315,13 +315,13 @@ def test_a_failed_writing_leaves_the_file_before(monkeypatch, tmp_path):
 # Refusals
 
 MODEL = gf.MatrixProduct.of((2, 2), 2)
-OBJECTIVE = gf.Objective(gf.norm_blowup(), MODEL)
-PENALISED = gf.Objective(gf.norm_blowup(), MODEL, gf.NuclearNorm(0.1))
-HEAVIER = gf.Objective(gf.norm_blowup(), MODEL, gf.NuclearNorm(0.2))
+OBJECTIVE = gf.Objective(gf.synthetic.norm_blowup(), MODEL)
+PENALISED = gf.Objective(gf.synthetic.norm_blowup(), MODEL, gf.NuclearNorm(0.1))
+HEAVIER = gf.Objective(gf.synthetic.norm_blowup(), MODEL, gf.NuclearNorm(0.2))
 OTHER_DATA = gf.Objective(
     gf.MatrixCompletion((2, 2), [[0, 1], [1, 0], [1, 1]], [1.0, 1.0, 0.5]), MODEL
 )
-START, OTHER_START = (gf.identity_factors(MODEL.sizes, scale) for scale in (0.1, 0.2))
+START, OTHER_START = (MODEL.identity(scale) for scale in (0.1, 0.2))
 PLAIN = {"objective": OBJECTIVE, "start": START, "optimizer": optax.sgd, "learning_rate": 0.01}
 PLAIN |= {"steps": 2000, "observe": OBSERVE}
 MADE = {"optimizer": optax.sgd(0.01), "learning_rate": None}

@@ -13,10 +13,10 @@ import gradflow as gf
 from gradflow.trajectory import Outcome
 from tests.helpers import chain
 
-PROBLEM = gf.matrix_completion(jax.random.key(0), (4, 3), 2, 8, norm=2.0)
+PROBLEM = gf.synthetic.matrix_completion(jax.random.key(0), (4, 3), 2, 8, norm=2.0)
 MODEL = gf.MatrixProduct((3, 3, 3, 4))
 OBJECTIVE = gf.Objective(PROBLEM, MODEL)
-START = tuple(0.7 * f for f in gf.gaussian_factors(jax.random.key(1), MODEL.sizes, std=1.0))
+START = tuple(0.7 * f for f in MODEL.gaussian(jax.random.key(1), std=1.0))
 MASK, TARGET = np.asarray(PROBLEM.mask), np.asarray(PROBLEM.target)
 TRACED = []
 
@@ -98,7 +98,13 @@ def test_two_hundred_iterations_agree_with_a_loop_in_numpy(name):
     optimizer, rate, rule = RUNS[name]
     record = np.arange(0, 200, 7)
     run = gf.run_descent(
-        OBJECTIVE, START, optimizer, learning_rate=rate, max_steps=200, record=record, observe=OBSERVE
+        OBJECTIVE,
+        START,
+        optimizer,
+        learning_rate=rate,
+        max_steps=200,
+        record=record,
+        observe=OBSERVE,
     )
     wanted = numpy_run(rule, 200)
     np.testing.assert_array_equal(run.times, [*record, 200])
@@ -110,7 +116,7 @@ def test_two_hundred_iterations_agree_with_a_loop_in_numpy(name):
         np.testing.assert_allclose(run.final[f"W_{k}"], factor, atol=1e-12 * np.abs(factor).max())
         np.testing.assert_array_equal(run.initial[f"W_{k}"], START[k - 1])
     assert run.outcome is Outcome.OUT_OF_STEPS
-    assert run.stats["iterations"] == 200
+    assert run.stats["steps"] == 200
 
 
 def test_depth_one_is_plain_regression():
@@ -119,14 +125,19 @@ def test_depth_one_is_plain_regression():
     best = np.array([[1.0], [-2.0]])
     objective = gf.Objective(gf.LeastSquares(x, x @ best, loss="sum"), gf.MatrixProduct((1, 2)))
     run = gf.run_descent(
-        objective, (np.zeros((2, 1)),), optax.sgd, learning_rate=0.1, max_steps=50, observe=["product"]
+        objective,
+        (np.zeros((2, 1)),),
+        optax.sgd,
+        learning_rate=0.1,
+        max_steps=50,
+        observe=["product"],
     )
     power = np.linalg.matrix_power(np.eye(2) - 0.2 * x.T @ x, 50)
     np.testing.assert_allclose(run.final["W_1"], best - power @ best, atol=1e-13)
 
 
 def test_a_tensor_descends():
-    problem = gf.tensor_completion(jax.random.key(2), (3, 2, 2), 1, 9)
+    problem = gf.synthetic.tensor_completion(jax.random.key(2), (3, 2, 2), 1, 9)
     objective = gf.Objective(problem, gf.CPTensor((3, 2, 2), 2))
     start = tuple(
         0.5 * jax.random.normal(jax.random.key(k), (n, 2)) for k, n in enumerate((3, 2, 2))
@@ -166,7 +177,9 @@ def test_gradient_descent_tends_to_the_flow_at_first_order():
 
 @pytest.mark.parametrize("optimizer", [optax.lbfgs(), optax.polyak_sgd()], ids=["lbfgs", "polyak"])
 def test_optimizers_that_ask_for_the_loss_get_it(optimizer):
-    run = gf.run_descent(OBJECTIVE, START, optimizer, max_steps=300, stop_loss=1e-3, observe=OBSERVE)
+    run = gf.run_descent(
+        OBJECTIVE, START, optimizer, max_steps=300, stop_loss=1e-3, observe=OBSERVE
+    )
     assert run.outcome is Outcome.REACHED_LOSS
 
 
@@ -196,14 +209,20 @@ def test_it_stops_at_the_very_iteration(target):
     )  # fmt: skip
     assert run.outcome is Outcome.REACHED_LOSS
     assert run.times.tolist() == [0, 1, first]
-    assert run.stats["iterations"] == first
+    assert run.stats["steps"] == first
     np.testing.assert_allclose(run["loss"][-1], losses[first], rtol=1e-12)
     np.testing.assert_allclose(chain([run.final[f"W_{k}"] for k in (1, 2, 3)]), run["product"][-1])
 
 
 def test_it_stops_at_once_where_the_start_is_below_the_loss():
     run = gf.run_descent(
-        OBJECTIVE, START, optax.sgd, learning_rate=0.05, max_steps=400, stop_loss=1e3, observe=OBSERVE
+        OBJECTIVE,
+        START,
+        optax.sgd,
+        learning_rate=0.05,
+        max_steps=400,
+        stop_loss=1e3,
+        observe=OBSERVE,
     )
     assert run.outcome is Outcome.REACHED_LOSS
     assert run.times.tolist() == [0]
@@ -224,7 +243,9 @@ def test_divergence_is_detected_at_its_iteration():
 
 
 def test_one_iteration():
-    run = gf.run_descent(OBJECTIVE, START, optax.sgd, learning_rate=0.05, max_steps=1, observe=OBSERVE)
+    run = gf.run_descent(
+        OBJECTIVE, START, optax.sgd, learning_rate=0.05, max_steps=1, observe=OBSERVE
+    )
     assert run.times.tolist() == [0, 1]
 
 
@@ -243,7 +264,13 @@ def test_one_iteration():
 )
 def test_what_is_asked_is_recorded_with_both_ends(record, wanted):
     run = gf.run_descent(
-        OBJECTIVE, START, optax.sgd, learning_rate=0.05, max_steps=100, record=record, observe=OBSERVE
+        OBJECTIVE,
+        START,
+        optax.sgd,
+        learning_rate=0.05,
+        max_steps=100,
+        record=record,
+        observe=OBSERVE,
     )
     assert run.times.tolist() == wanted
     assert run["product"].shape == (len(wanted), 4, 3)
@@ -321,7 +348,13 @@ def test_other_rates_data_steps_and_records_do_not_compile_again():
 
 def test_the_configuration_says_what_was_asked():
     config = gf.run_descent(
-        OBJECTIVE, START, optax.sgd, learning_rate=0.05, max_steps=20, stop_loss=1e-3, observe=OBSERVE
+        OBJECTIVE,
+        START,
+        optax.sgd,
+        learning_rate=0.05,
+        max_steps=20,
+        stop_loss=1e-3,
+        observe=OBSERVE,
     ).config
     wanted = {"kind": "descent", "learning_rate": 0.05, "steps": 20, "stop_loss": 1e-3,
               "dtype": "float64", "optimizer": "sgd", "observe": ["loss", "product"]}  # fmt: skip
@@ -332,7 +365,13 @@ def test_the_configuration_says_what_was_asked():
 
 def test_progress_is_shown(capsys):
     gf.run_descent(
-        OBJECTIVE, START, optax.sgd, learning_rate=0.05, max_steps=20, observe=OBSERVE, progress=True
+        OBJECTIVE,
+        START,
+        optax.sgd,
+        learning_rate=0.05,
+        max_steps=20,
+        observe=OBSERVE,
+        progress=True,
     )
     shown = capsys.readouterr().out
     assert "20/20" in shown

@@ -11,12 +11,12 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import gradflow as gf
-from gradflow.coordinates.factors import FactorChart
+from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.observables import State
 from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
 from tests.helpers import chain
 
-PROBLEM = gf.matrix_completion(jax.random.key(0), (4, 3), 2, 8, norm=2.0, loss="sum")
+PROBLEM = gf.synthetic.matrix_completion(jax.random.key(0), (4, 3), 2, 8, norm=2.0, loss="sum")
 MASK, TARGET = np.asarray(PROBLEM.mask), np.asarray(PROBLEM.target)
 
 
@@ -25,7 +25,7 @@ def objective(depth, penalty=None):
 
 
 def start(model, seed=1, std=0.6):
-    return gf.gaussian_factors(jax.random.key(seed), model.factorization.sizes, std=std)
+    return model.factorization.gaussian(jax.random.key(seed), std=std)
 
 
 def spread(factors, seed=3):
@@ -91,7 +91,7 @@ def test_where_the_gradient_is_zero_nothing_moves(smoothing):
     chart = gf.adam_chart(model, zeros, smoothing=smoothing)
     for found in chart.velocity(zeros):
         np.testing.assert_array_equal(found, 0.0)
-    assert chart.squared_speed(zeros) == 0
+    assert chart.squared_gradient_norm(zeros) == 0
 
 
 def test_no_entry_moves_faster_than_one():
@@ -110,14 +110,16 @@ def test_the_value_falls_at_the_rate_that_is_given(depth, penalty):
     chart = gf.adam_chart(model, factors, spread(factors), 0.1)
     value, falling = jax.jvp(chart.value, (factors,), (chart.velocity(factors),))
     assert falling < 0
-    np.testing.assert_allclose(chart.squared_speed(factors), -falling, rtol=1e-11)
+    np.testing.assert_allclose(chart.squared_gradient_norm(factors), -falling, rtol=1e-11)
     np.testing.assert_allclose(value, model.value(factors), rtol=1e-15)
 
 
 def test_the_chart_shows_what_the_factors_show():
-    model = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)), gf.NuclearNorm(0.3))
+    model = gf.Objective(
+        gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)), gf.NuclearNorm(0.3)
+    )
     factors = start(model)
-    chart, wanted = gf.adam_chart(model, factors, smoothing=0.1), FactorChart(model)
+    chart, wanted = gf.adam_chart(model, factors, smoothing=0.1), FactorCoordinates(model)
     assert chart.factors(factors) is factors
     assert chart.problem is model.problem
     for name in ("product", "loss", "penalty", "value", "singular_values", "slogdet", "smooth"):
@@ -129,7 +131,9 @@ def test_the_chart_shows_what_the_factors_show():
 
 def test_balancedness_is_not_conserved():
     model = objective(2)
-    factors = gf.balanced_factors(np.random.default_rng(0).normal(size=(4, 3)), (3, 3, 4))
+    factors = gf.factorizations.balanced_factors(
+        np.random.default_rng(0).normal(size=(4, 3)), (3, 3, 4)
+    )
 
     def difference(y):
         return y[1].T @ y[1] - y[0] @ y[0].T
@@ -137,7 +141,7 @@ def test_balancedness_is_not_conserved():
     def drift(chart):
         return np.abs(jax.jvp(difference, (factors,), (chart.velocity(factors),))[1]).max()
 
-    assert drift(FactorChart(model)) < 1e-13
+    assert drift(FactorCoordinates(model)) < 1e-13
     assert drift(gf.adam_chart(model, factors, smoothing=1e-3)) > 0.1
 
 
@@ -182,7 +186,9 @@ def test_half_the_smoothing_leaves_half_the_error():
         chart = gf.adam_chart(model, factors, smoothing=smoothing)
         end = tuple(f[-1] for f in solve(chart, factors, 0.2))
         ends.append(chain(end))
-        assert 0 < gf.smoothed_share(State(chart, end)) < 1  # some entries slide, others move on
+        assert (
+            0 < gf.dynamics.smoothed_share(State(chart, end)) < 1
+        )  # some entries slide, others move on
     gaps = [np.linalg.norm(a - b) for a, b in itertools.pairwise(ends)]
     assert all(gap < 0.6 * e for gap, e in zip(gaps, smoothings[:-1], strict=True))
     for first, second in itertools.pairwise(gaps):
@@ -203,7 +209,7 @@ def test_the_loss_never_rises_along_a_solution(variance):
 # solve_flow
 
 
-SOLVERS = {"implicit": LinearlyImplicitExtrapolation(), "hand-over": gf.HandOver()}
+SOLVERS = {"implicit": LinearlyImplicitExtrapolation(), "hand-over": gf.ode.StiffnessSwitch()}
 
 
 def scipy_flow(factors, variance, smoothing, end, penalty=0.0):
@@ -313,9 +319,11 @@ def test_the_stopping_loss_is_reached(depth):
     )
     assert flow.outcome is gf.Outcome.REACHED_LOSS
     np.testing.assert_allclose(flow["loss"][-1], 1e-4, rtol=1e-6)
-    rate = chart.squared_speed(tuple(flow.final.values()))
+    rate = chart.squared_gradient_norm(tuple(flow.final.values()))
     np.testing.assert_allclose(flow["gradient_norm"][-1] ** 2, rate, rtol=1e-9)
-    assert flow.stats["solver"] == ("LinearlyImplicitExtrapolation" if depth == 2 else "HandOver")
+    assert flow.stats["solver"] == (
+        "LinearlyImplicitExtrapolation" if depth == 2 else "StiffnessSwitch"
+    )
     if depth == 3:
         assert flow.stats["steps"] < flow.stats["gradients"] < 20 * flow.stats["steps"]
 
@@ -329,7 +337,7 @@ def test_a_kink_ends_an_adam_flow():
     flow = gf.solve_flow(model, factors, coordinates=chart, horizon=10.0)
     assert flow.outcome is gf.Outcome.LOST_GRADIENT
     # The rate is 0.3 / hypot(0.3, 0.4).
-    np.testing.assert_allclose(flow.stats["end_time"], 0.4 / 0.6, rtol=1e-6)
+    np.testing.assert_allclose(flow.stats["end"], 0.4 / 0.6, rtol=1e-6)
     assert flow.stats["steps"] + flow.stats["rejected"] < 500
 
 
@@ -367,7 +375,7 @@ def test_the_variance_is_what_counting_all_batches_gives(sizes, loss, batch):
     problem = gf.MatrixCompletion((3, 2), where, rng.normal(size=5), loss=loss)
     model = gf.Objective(problem, gf.MatrixProduct(sizes))
     factors = tuple(jnp.asarray(rng.normal(size=s)) for s in model.factorization.factor_shapes)
-    found = gf.sampled_variance(model, factors, batch)
+    found = gf.dynamics.sampled_variance(model, factors, batch)
     for a, b in zip(found, counted(model, factors, batch), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
     if batch == 5:
@@ -377,8 +385,8 @@ def test_the_variance_is_what_counting_all_batches_gives(sizes, loss, batch):
 def test_a_penalty_adds_no_variance():
     factors = start(objective(2))
     for a, b in zip(
-        gf.sampled_variance(objective(2), factors, 3),
-        gf.sampled_variance(objective(2, gf.NuclearNorm(1.0)), factors, 3),
+        gf.dynamics.sampled_variance(objective(2), factors, 3),
+        gf.dynamics.sampled_variance(objective(2, gf.NuclearNorm(1.0)), factors, 3),
         strict=True,
     ):
         np.testing.assert_array_equal(a, b)
@@ -386,7 +394,9 @@ def test_a_penalty_adds_no_variance():
 
 def test_one_observation_has_no_variance():
     model = gf.Objective(gf.MatrixCompletion((2, 2), [[0, 0]], [1.0]), gf.MatrixProduct((2, 2)))
-    np.testing.assert_array_equal(gf.sampled_variance(model, (jnp.zeros((2, 2)),), 1)[0], 0.0)
+    np.testing.assert_array_equal(
+        gf.dynamics.sampled_variance(model, (jnp.zeros((2, 2)),), 1)[0], 0.0
+    )
 
 
 def test_equal_contributions_have_a_variance_that_is_not_below_zero():
@@ -394,7 +404,7 @@ def test_equal_contributions_have_a_variance_that_is_not_below_zero():
     problem = gf.MatrixCompletion((7, 1), [[i, 0] for i in range(7)], np.full(7, 0.1))
     model = gf.Objective(problem, gf.MatrixProduct((1, 1, 7)))
     factors = (jnp.full((1, 1), 0.3), jnp.full((7, 1), 0.7))
-    found = gf.sampled_variance(model, factors, 3)
+    found = gf.dynamics.sampled_variance(model, factors, 3)
     assert all(jnp.all(v >= 0) for v in found)
     np.testing.assert_allclose(found[0], 0.0, atol=1e-16)
 
@@ -402,7 +412,7 @@ def test_equal_contributions_have_a_variance_that_is_not_below_zero():
 def test_a_sampled_variance_makes_a_field():
     model = objective(2)
     factors = start(model)
-    variance = gf.sampled_variance(model, factors, 2)
+    variance = gf.dynamics.sampled_variance(model, factors, 2)
     chart = gf.adam_chart(model, factors, variance)
     for found, g, s2 in zip(
         chart.velocity(factors), numpy_gradients(factors), variance, strict=True
@@ -420,7 +430,8 @@ def test_the_share_counts_gradients_up_to_epsilon():
     for smoothing in (1e-6, np.median(np.abs(gradients)) * (1 + 1e-9), 1e3):
         chart = gf.adam_chart(model, factors, smoothing=float(smoothing))
         np.testing.assert_allclose(
-            gf.smoothed_share(State(chart, factors)), np.mean(np.abs(gradients) <= smoothing)
+            gf.dynamics.smoothed_share(State(chart, factors)),
+            np.mean(np.abs(gradients) <= smoothing),
         )
 
 
@@ -457,14 +468,14 @@ REFUSED = {
     "precision": (
         lambda: gf.adam_chart(TWO, gf.astype(FACTORS, jnp.float32), 1.0),
         "factors is float32", "gradflow.astype"),
-    "batch zero": (lambda: gf.sampled_variance(TWO, FACTORS, 0), "batch", "0"),
-    "batch too large": (lambda: gf.sampled_variance(TWO, FACTORS, 9), "observed entries, 8", "9"),
+    "batch zero": (lambda: gf.dynamics.sampled_variance(TWO, FACTORS, 0), "batch", "0"),
+    "batch too large": (lambda: gf.dynamics.sampled_variance(TWO, FACTORS, 9), "observed entries, 8", "9"),
     "tensor": (
-        lambda: gf.sampled_variance(TENSOR, FACTORS, 1), "TensorCompletion and CPTensor", "arrays"),
+        lambda: gf.dynamics.sampled_variance(TENSOR, FACTORS, 1), "TensorCompletion and CPTensor", "arrays"),
     "sensing": (
-        lambda: gf.sampled_variance(SENSING, FACTORS, 1), "MatrixSensing", "as arrays"),
+        lambda: gf.dynamics.sampled_variance(SENSING, FACTORS, 1), "MatrixSensing", "as arrays"),
     "share": (
-        lambda: gf.smoothed_share(State(FactorChart(TWO), FACTORS)),
+        lambda: gf.dynamics.smoothed_share(State(FactorCoordinates(TWO), FACTORS)),
         "'factors' have no smoothing", "gradflow.adam_chart"),
 }  # fmt: skip
 

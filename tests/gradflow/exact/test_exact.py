@@ -171,7 +171,7 @@ def aligned_case(depth, shape, loss, targets, starts) -> Any:
     problem = all_entries((u * targets) @ v.T, loss)
     model = gf.MatrixProduct.of(shape, depth)
     key = jax.random.key(0)
-    start = gf.balanced_factors((u * starts) @ v.T, model.sizes, key)
+    start = model.balanced((u * starts) @ v.T, key)
     return gf.Objective(problem, model), start
 
 
@@ -206,7 +206,7 @@ def test_whitened_regression_is_aligned_too():
     u, _, vt = np.linalg.svd(target, full_matrices=False)
     model = gf.MatrixProduct.of((3, 2), depth)
     objective = gf.Objective(problem, model)
-    start = gf.balanced_factors((u * [0.1, 0.2]) @ vt, model.sizes)
+    start = model.balanced((u * [0.1, 0.2]) @ vt)
     seen = ("loss", "gradient_norm", "singular_values", "product")
     flow = integrated(objective, start, TIMES / 10, seen)
     run = exact.aligned_flow(objective, start, TIMES / 10, observe=seen)
@@ -219,7 +219,7 @@ def test_the_identity_is_aligned_with_symmetric_targets_and_limits_are_exact():
     q = orthonormal(rng, 4, 4)
     target = (q * [3.0, 1.0, 0.2, -1.0]) @ q.T
     objective = gf.Objective(all_entries(target), gf.MatrixProduct.of((4, 4), 3))
-    start = gf.identity_factors((4,) * 4, 1e-2)
+    start = gf.factorizations.identity_factors((4,) * 4, 1e-2)
     run = exact.aligned_flow(objective, start, [1.0, np.inf])
     np.testing.assert_allclose(run["singular_values"][-1], [3.0, 1.0, 0.2, 0.0], atol=1e-14)
     assert run["loss"][-1] == pytest.approx(0.5, rel=1e-13)  # the value below 0 is out of reach
@@ -252,7 +252,7 @@ def commuting_case(depth, scale=0.1) -> Any:
     a = np.einsum("ij,kj,lj->kil", q, diagonals, q)
     problem = gf.MatrixSensing(a, diagonals @ [1.0, 0.3, 0.8, 0.2])
     objective = gf.Objective(problem, gf.MatrixProduct.of((4, 4), depth))
-    return objective, gf.identity_factors((4,) * (depth + 1), scale)
+    return objective, gf.factorizations.identity_factors((4,) * (depth + 1), scale)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
@@ -309,7 +309,7 @@ def test_measurements_that_share_singular_vectors_need_not_be_symmetric():
     problem = gf.MatrixSensing(a, [1.0, 0.2], loss="mean")
     model = gf.MatrixProduct.of((3, 2), 3)
     objective = gf.Objective(problem, model)
-    start = gf.balanced_factors((u * [0.2, 0.1]) @ v.T, model.sizes)
+    start = model.balanced((u * [0.2, 0.1]) @ v.T)
     flow = integrated(objective, start, TIMES, ("loss", "product"))
     run = exact.commuting_flow(objective, start, TIMES, observe=("loss", "product"))
     agree(run, flow)
@@ -334,12 +334,12 @@ def blowup_flows():
         "generic": np.array([[0.4, 0.3], [-0.1, 0.2]]),
         "negative": -0.1 * np.eye(2),
     }
-    return {name: blowing_up(gf.norm_blowup(), w) for name, w in starts.items()}
+    return {name: blowing_up(gf.synthetic.norm_blowup(), w) for name, w in starts.items()}
 
 
 @pytest.mark.parametrize("name", ["identity", "generic", "negative"])
 def test_the_tail_of_the_blow_up_is_the_flow(blowups, name):
-    flow, problem = blowups[name], gf.norm_blowup()
+    flow, problem = blowups[name], gf.synthetic.norm_blowup()
     size = np.abs(flow["unobserved_entries"][:, 0])
     record = int(np.argmax(size > 40))
     shifts = exact.norm_blowup_shifts(problem, flow, record=record)
@@ -363,7 +363,7 @@ def test_the_tail_of_the_blow_up_is_the_flow(blowups, name):
 @pytest.mark.parametrize("terms", [1, 2, 3])
 def test_the_error_of_the_blow_up_falls_at_its_stated_order(blowups, terms):
     """Relative to x^(-2K), with the entry's coefficient as the next term of the time gives it."""
-    flow, problem = blowups["generic"], gf.norm_blowup()
+    flow, problem = blowups["generic"], gf.synthetic.norm_blowup()
     size = flow["unobserved_entries"][:, 0]
     shifts = exact.norm_blowup_shifts(problem, flow, record=int(np.argmax(size > 60)))
     kept = (size > 12) & (size < 40)
@@ -383,7 +383,7 @@ def test_the_error_of_the_blow_up_falls_at_its_stated_order(blowups, terms):
 def test_without_shifts_the_error_is_one_over_t(blowups):
     flow = blowups["identity"]
     late = flow.times > 1e4
-    run = exact.norm_blowup_tail(gf.norm_blowup(), flow.times[late])
+    run = exact.norm_blowup_tail(gf.synthetic.norm_blowup(), flow.times[late])
     off = np.abs(run["unobserved_entries"][1:, 0] / flow["unobserved_entries"][late, 0] - 1)
     slope = np.polyfit(np.log(flow.times[late][:20]), np.log(off[:20]), 1)[0]
     assert abs(slope + 1) < 0.02
@@ -393,7 +393,7 @@ def test_without_shifts_the_error_is_one_over_t(blowups):
 
 
 def test_the_blow_up_at_other_places_signs_sizes_and_conventions():
-    problem = gf.norm_blowup(2.0, -2.0, unobserved=(0, 1))
+    problem = gf.synthetic.norm_blowup(2.0, -2.0, unobserved=(0, 1))
     flow = blowing_up(problem, [[0.5, 0.3], [0.2, 0.4]])
     record = int(np.argmax(np.abs(flow["unobserved_entries"][:, 0]) > 80))
     shifts = exact.norm_blowup_shifts(problem, flow, record=record)
@@ -421,10 +421,13 @@ def test_the_blow_up_at_other_places_signs_sizes_and_conventions():
 
 
 def test_misuse_names_the_value_and_the_remedy():
-    blowup = gf.norm_blowup()
+    blowup = gf.synthetic.norm_blowup()
     two = gf.MatrixProduct((2, 2, 2))
     target = np.array([[1.0, 0.2], [0.2, 2.0]])
-    objective, eye = gf.Objective(all_entries(target), two), gf.identity_factors((2, 2, 2), 0.1)
+    objective, eye = (
+        gf.Objective(all_entries(target), two),
+        gf.factorizations.identity_factors((2, 2, 2), 0.1),
+    )
     line = gf.LeastSquares([[1.0, 0.0]], [1.0])
     sensing = gf.Objective(gf.MatrixSensing([[[1.0, 2.0], [0.0, 1.0]]], [1.0]), two)
     apart = gf.Objective(gf.MatrixSensing([np.diag([1.0, 0.0])], [-1.0]), two)
@@ -449,7 +452,7 @@ def test_misuse_names_the_value_and_the_remedy():
         (exact.commuting_flow, (apart, eye, [1.0, np.inf]), "leave np.inf out"),
         (exact.norm_blowup_tail, (blowup, [1.0]), "rising numbers from 105"),
         (exact.norm_blowup_tail, (blowup, [1e3, np.inf]), "finite"),
-        (exact.norm_blowup_tail, (gf.norm_blowup(1.0, 2.0), [1e3]), "z_prime = 2"),
+        (exact.norm_blowup_tail, (gf.synthetic.norm_blowup(1.0, 2.0), [1e3]), "z_prime = 2"),
         (exact.norm_blowup_tail, (objective.problem, [1e3]), "0 entries are unobserved"),
         (exact.norm_blowup_shifts, (blowup, tail), "log_abs_det"),
         (exact.singular_value_flow, (-1.0, 0.1, 1.0, 2), "hold -1"),

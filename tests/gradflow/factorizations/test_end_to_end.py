@@ -44,7 +44,7 @@ def test_it_is_the_explicit_sum(name, depth):
 def test_it_is_how_the_product_of_balanced_factors_moves(name, depth):
     w = MATRICES[name]
     model = gf.MatrixProduct.of(w.shape, depth)
-    factors = gf.balanced_factors(w, model.sizes)
+    factors = model.balanced(w)
     g = jnp.asarray(RNG.normal(size=w.shape))
     _, partial = model.forward(factors)
     _, moved = jax.jvp(model.product, (factors,), (model.pullback(factors, partial, g),))

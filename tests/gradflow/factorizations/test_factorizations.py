@@ -120,10 +120,10 @@ REFUSED = {
         lambda: gf.MatrixProduct((3, 2, 4)).check((jnp.ones((4, 2)), jnp.ones((2, 3)))),
         "((4, 2), (2, 3))", "factors[0] is W_1"),
     "objective": (
-        lambda: gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 3))),
+        lambda: gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 3))),
         "(2, 2) but the factorization has shape (3, 2)", "MatrixProduct.of"),
     "objective, tensor": (
-        lambda: gf.Objective(gf.norm_blowup(), gf.CPTensor((2, 2, 2), 1)),
+        lambda: gf.Objective(gf.synthetic.norm_blowup(), gf.CPTensor((2, 2, 2), 1)),
         "(2, 2, 2)", "MatrixProduct.of"),
 }  # fmt: skip
 
@@ -139,7 +139,7 @@ def test_bad_input_is_refused_by_value_and_remedy(case):
 
 @pytest.mark.parametrize("model", [gf.MatrixProduct((2, 3, 2)), gf.CPTensor((2, 2), 3)], ids=repr)
 def test_objective_is_the_problem_at_the_product(model):
-    objective = gf.Objective(gf.norm_blowup(), model)
+    objective = gf.Objective(gf.synthetic.norm_blowup(), model)
     factors = draw(model.factor_shapes)
     w = model.product(factors)
     np.testing.assert_array_equal(objective.product(factors), w)

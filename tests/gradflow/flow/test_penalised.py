@@ -21,7 +21,7 @@ PENALTIES = {
     "Schatten 2": gf.SchattenNorm(2, WEIGHT),
     "Schatten 1/2 : 1": gf.SchattenRatio(0.5, 1, WEIGHT),
 }
-PROBLEM = gf.matrix_completion(jax.random.key(0), (6, 5), 2, 18, norm=3.0, loss="sum")
+PROBLEM = gf.synthetic.matrix_completion(jax.random.key(0), (6, 5), 2, 18, norm=3.0, loss="sum")
 MASK, TARGET = np.asarray(PROBLEM.mask), np.asarray(PROBLEM.target)
 MANY = 2000
 
@@ -75,10 +75,9 @@ def attempts(flow):
 def start(depth, kind):
     shape = model(depth, None).factorization
     if kind == "repeated":
-        return gf.balanced_factors(np.eye(6, 5), shape.sizes)
-    factors = gf.balanced_factors(
+        return shape.balanced(np.eye(6, 5))
+    factors = shape.balanced(
         with_singular_values(np.random.default_rng(1), (6, 5), [2.0, 1.6, 1.3, 1.0, 0.8]),
-        shape.sizes,
     )
     rng = np.random.default_rng(2)
     return tuple(f + 0.1 * rng.normal(size=f.shape) for f in factors)
@@ -103,7 +102,7 @@ def test_smooth_flows_agree_with_scipy(name, depth):
         assert flow.outcome is gf.Outcome.REACHED_HORIZON
         assert flow["singular_values"].min() > 0.05  # far from a kink
         assert flow.stats["solver"] == (
-            "LinearlyImplicitExtrapolation" if depth == 1 else "HandOver"
+            "LinearlyImplicitExtrapolation" if depth == 1 else "StiffnessSwitch"
         )
         # rtol 1e-8 a step; errors of some hundreds of steps add up.
         for k, wanted in enumerate(scipy_flow(name, factors, end)):
@@ -167,7 +166,7 @@ def test_a_penalty_alone_loses_its_gradient_at_the_right_time(name):
         )  # fmt: skip
         assert flow.outcome is gf.Outcome.LOST_GRADIENT
         # It ends where b = rtol a, that much too early.
-        np.testing.assert_allclose(flow.stats["end_time"], TIMES[name](a, b), rtol=10 * rtol)
+        np.testing.assert_allclose(flow.stats["end"], TIMES[name](a, b), rtol=10 * rtol)
         assert flow["singular_values"][-1, 1] <= rtol * flow["singular_values"][-1, 0]
         assert np.all(np.diff(flow["value"]) < 0)
         assert attempts(flow) < 500
@@ -181,7 +180,7 @@ FULL = {
     "through to the other side": ([2.0, 1.0, -1.0], [2.0, 1.5, 0.5]),
 }
 SOLVERS = {
-    "implicit": LinearlyImplicitExtrapolation(), "hand-over": gf.HandOver(),
+    "implicit": LinearlyImplicitExtrapolation(), "hand-over": gf.ode.StiffnessSwitch(),
     "explicit": diffrax.Tsit5(),
 }  # fmt: skip
 
@@ -204,7 +203,7 @@ def test_soft_thresholding_ends_where_a_singular_value_is_zero(solver, shape):
         falls = b < WEIGHT
         wanted = np.min(np.log((s0 - b + WEIGHT)[falls] / (WEIGHT - b)[falls]))
         assert flow.outcome is gf.Outcome.LOST_GRADIENT, case
-        np.testing.assert_allclose(flow.stats["end_time"], wanted, rtol=1e-6, err_msg=case)
+        np.testing.assert_allclose(flow.stats["end"], wanted, rtol=1e-6, err_msg=case)
         assert attempts(flow) < 500, case
 
 
@@ -214,7 +213,7 @@ def test_a_vector_ends_at_zero():
     w = jnp.array([[0.0], [0.3], [0.4]])
     flow = gf.solve_flow(model(1, PENALTIES["nuclear"], problem), (w,), horizon=50.0)
     assert flow.outcome is gf.Outcome.LOST_GRADIENT
-    np.testing.assert_allclose(flow.stats["end_time"], 0.5 / WEIGHT, rtol=1e-9)
+    np.testing.assert_allclose(flow.stats["end"], 0.5 / WEIGHT, rtol=1e-9)
     assert attempts(flow) < 500
 
 
@@ -222,18 +221,18 @@ def test_factors_of_different_size_reach_a_kink():
     """Depth 2 on a diagonal: a' = -weight b and b' = -weight a, so a = 0 at tanh = a_0 / b_0."""
     a, b = 0.3, 0.5
     factors = (jnp.diag(jnp.array([1.0, a])), jnp.diag(jnp.array([1.1, b])))
-    for solver in (LinearlyImplicitExtrapolation(), gf.HandOver()):
+    for solver in (LinearlyImplicitExtrapolation(), gf.ode.StiffnessSwitch()):
         flow = gf.solve_flow(
             model(2, PENALTIES["nuclear"], OFF_DIAGONAL), factors, horizon=50.0, solver=solver
         )
         assert flow.outcome is gf.Outcome.LOST_GRADIENT
-        np.testing.assert_allclose(flow.stats["end_time"], math.atanh(a / b) / WEIGHT, rtol=1e-6)
+        np.testing.assert_allclose(flow.stats["end"], math.atanh(a / b) / WEIGHT, rtol=1e-6)
         assert flow.stats["invariant_drift"] < 1e-8
         assert attempts(flow) < 500
 
 
 SQUARE = [
-    gf.matrix_completion(jax.random.key(seed), (5, 5), 2, 15, norm=5.0, loss="sum")
+    gf.synthetic.matrix_completion(jax.random.key(seed), (5, 5), 2, 15, norm=5.0, loss="sum")
     for seed in range(4)
 ]
 
@@ -248,7 +247,7 @@ def test_kinks_are_found_whatever_the_steps(name):
     for seed, problem in enumerate(SQUARE):
         objective = model(1, gf.NuclearNorm(0.3) if name == "nuclear" else
                           gf.NuclearFrobeniusRatio(0.5), problem)  # fmt: skip
-        factors = gf.gaussian_factors(jax.random.key(seed + 10), (5, 5), std=0.5)
+        factors = gf.factorizations.gaussian_factors(jax.random.key(seed + 10), (5, 5), std=0.5)
         times = []
         for solver, rtol in [("implicit", 1e-10), ("implicit", 1e-8), ("implicit", 1e-6),
                              ("explicit", 1e-8)]:  # fmt: skip
@@ -257,7 +256,7 @@ def test_kinks_are_found_whatever_the_steps(name):
                 max_steps=MANY, observe=["value"],
             )  # fmt: skip
             assert flow.outcome is gf.Outcome.LOST_GRADIENT
-            times.append(flow.stats["end_time"])
+            times.append(flow.stats["end"])
         np.testing.assert_allclose(times, times[0], rtol=1e-3)
         np.testing.assert_allclose(times[1], times[0], rtol=1e-5)
 

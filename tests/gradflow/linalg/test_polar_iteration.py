@@ -138,9 +138,11 @@ def test_the_form_depends_on_the_precision():
 
 
 def test_descents_by_both_forms_agree():
-    problem = gf.matrix_completion(jax.random.key(0), (20, 20), 2, 200, loss="sum", norm=20.0)
+    problem = gf.synthetic.matrix_completion(
+        jax.random.key(0), (20, 20), 2, 200, loss="sum", norm=20.0
+    )
     model = gf.MatrixProduct.of((20, 20), 1)
-    start = gf.gaussian_factors(jax.random.key(1), model.sizes, std=1e-3)
+    start = model.gaussian(jax.random.key(1), std=1e-3)
     found = {}
     for form in ("svd", "rational", "polynomial"):
         objective = gf.Objective(problem, model, gf.NuclearFrobeniusRatio(0.05, polar=form))

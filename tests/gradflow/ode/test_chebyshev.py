@@ -364,7 +364,7 @@ def towards_cosine(t, y, stiffness):
     return -stiffness * (y - jnp.cos(t)) - jnp.sin(t)
 
 
-@solvers(gf.HandOver(), pytest.param(RKC3(), marks=pytest.mark.slow))
+@solvers(gf.ode.StiffnessSwitch(), pytest.param(RKC3(), marks=pytest.mark.slow))
 def test_saved_times_and_dense_output_are_as_accurate_as_steps(solver):
     ts, everywhere = np.linspace(0.1, 3, 30), np.linspace(0, 3, 1001)
     start = jnp.array([1.0, 2.0])
@@ -404,7 +404,9 @@ def test_lanes_of_a_batch_are_what_each_is_alone():
     @jax.jit
     def together(starts):
         def one(start):
-            solution = solve(towards_cosine, gf.HandOver(), 0.0, 3.0, start, 300.0, rtol=1e-6)
+            solution = solve(
+                towards_cosine, gf.ode.StiffnessSwitch(), 0.0, 3.0, start, 300.0, rtol=1e-6
+            )
             return solution.ys[-1], solution.stats["num_steps"]
 
         return jax.vmap(one)(starts)
@@ -453,7 +455,7 @@ def switched(t, y, args):
     return -1000 * (y - jnp.where(t < 1, 1, -1))
 
 
-@solvers(RKC2(), gf.HandOver())
+@solvers(RKC2(), gf.ode.StiffnessSwitch())
 def test_a_jump_of_the_field_is_stepped_over(solver):
     def wrap(controller):
         return diffrax.ClipStepSizeController(controller, jump_ts=jnp.array([1.0]))
@@ -475,7 +477,7 @@ def step_after(solver, slope, made_jump):
     return solver.step(terms, 0.0, 0.1, y0, args, state, made_jump)[0]
 
 
-@solvers(gf.HandOver(), pytest.param(RKC3(), marks=pytest.mark.slow))
+@solvers(gf.ode.StiffnessSwitch(), pytest.param(RKC3(), marks=pytest.mark.slow))
 def test_a_stale_slope_is_renewed_after_a_jump(solver):
     stale, right = jnp.array([1e3]), towards_cosine(0.0, jnp.array([0.3]), 50.0)
     fresh = step_after(solver, right, jnp.asarray(False))
@@ -496,7 +498,7 @@ def stiff_for_a_while(t, y, stiffness):
 
 def to(end, stiffness, start=(1.0, 2.0)):
     return solve(
-        stiff_for_a_while, gf.HandOver(), 0.0, jnp.asarray(end), jnp.asarray(start),
+        stiff_for_a_while, gf.ode.StiffnessSwitch(), 0.0, jnp.asarray(end), jnp.asarray(start),
         jnp.asarray(stiffness), rtol=jnp.asarray(1e-5),
         saveat=diffrax.SaveAt(t1=True, solver_state=True),
     )  # fmt: skip
@@ -523,7 +525,7 @@ def test_stiffness_and_stage_counts_do_not_trace_again():
 @pytest.mark.parametrize("explicit", [diffrax.Heun(), diffrax.Ralston()])
 def test_an_explicit_solver_that_does_not_use_its_last_stage_again_is_refused(explicit):
     with pytest.raises(ValueError, match=rf"use its last stage again.*{type(explicit).__name__}"):
-        gf.HandOver(explicit=explicit)
+        gf.ode.StiffnessSwitch(explicit=explicit)
 
 
 SLOW_TO_FAST = np.geomspace(0.1, 3e4, 12)
@@ -538,7 +540,7 @@ SLOW_TO_FAST = np.geomspace(0.1, 3e4, 12)
     ],
 )
 def test_other_pairs_work_too(explicit, tail):
-    solver = gf.HandOver(explicit=explicit, stabilized=tail)
+    solver = gf.ode.StiffnessSwitch(explicit=explicit, stabilized=tail)
     assert solver.order(None) == min(explicit.order(None), tail.order(None))
     solution = solve(
         decays, solver, 0.0, 1.0, jnp.ones(12), jnp.asarray(-SLOW_TO_FAST), rtol=1e-5,

@@ -12,7 +12,7 @@ import pytest
 import gradflow as gf
 from gradflow import penalties
 from gradflow._util.provenance import describe
-from gradflow.coordinates.factors import FactorChart
+from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.coordinates.product import balanced_start
 from gradflow.observables import State
 from tests.helpers import central_gradient, chain, with_singular_values
@@ -346,7 +346,7 @@ REFUSED = {
     "p above q": (lambda: gf.SchattenRatio(2, 1, 1.0), "p is 2 and q is 1", "exchange them"),
     "p is q": (lambda: gf.SchattenRatio(1, 1, 1.0), "p must be below q", "p is 1 and q is 1"),
     "no penalty": (
-        lambda: gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2)), 0.05),
+        lambda: gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2)), 0.05),
         "gradflow.NuclearNorm(0.05)", "but it is 0.05"),
     "tensor": (
         lambda: gf.Objective(
@@ -376,7 +376,7 @@ def test_bad_input_is_refused_by_value_and_remedy(case):
 # Objectives
 
 
-PROBLEM = gf.matrix_completion(jax.random.key(0), (4, 4), 2, 10, norm=2.0, loss="sum")
+PROBLEM = gf.synthetic.matrix_completion(jax.random.key(0), (4, 4), 2, 10, norm=2.0, loss="sum")
 
 
 def objective(depth, penalty=None):
@@ -384,7 +384,7 @@ def objective(depth, penalty=None):
 
 
 def start(model, seed=1):
-    return gf.gaussian_factors(jax.random.key(seed), model.factorization.sizes, std=0.6)
+    return model.factorization.gaussian(jax.random.key(seed), std=0.6)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -445,7 +445,7 @@ def jump_of_slope(model, factors, step=1e-6):
 @pytest.mark.parametrize("penalty", [gf.NuclearNorm(0.3), gf.NuclearFrobeniusRatio(0.3)])
 def test_balanced_factors_of_low_rank_have_no_kink(penalty, depth):
     model = objective(depth, penalty)
-    factors = gf.balanced_factors(LOW, model.factorization.sizes)
+    factors = model.factorization.balanced(LOW)
     assert not penalty.smooth(model.product(factors))
     assert model.smooth(factors)
     assert jump_of_slope(model, factors) < 1e-4
@@ -463,7 +463,7 @@ KINKS = {
     "little beside": (
         2, gf.NuclearFrobeniusRatio(0.3), lambda: (LOW, LOW @ LOW.T + 1e-2 * np.eye(4))),
     "power below one": (
-        2, gf.SchattenNorm(0.5, 0.3), lambda: gf.balanced_factors(LOW, (4, 4, 4))),
+        2, gf.SchattenNorm(0.5, 0.3), lambda: gf.factorizations.balanced_factors(LOW, (4, 4, 4))),
 }  # fmt: skip
 
 
@@ -510,9 +510,9 @@ def test_neighbours_are_the_products_on_either_side():
 @pytest.mark.parametrize("name", ["nuclear", "ratio", "Schatten 1/2"])
 def test_the_value_falls_along_the_flow(name):
     model = objective(3, PENALTIES[name])
-    factors, chart = start(model), FactorChart(model)
+    factors, chart = start(model), FactorCoordinates(model)
     value, falling = jax.jvp(chart.value, (factors,), (chart.velocity(factors),))
-    np.testing.assert_allclose(chart.squared_speed(factors), -falling, rtol=1e-11)
+    np.testing.assert_allclose(chart.squared_gradient_norm(factors), -falling, rtol=1e-11)
     np.testing.assert_allclose(value, model.value(factors), rtol=1e-15)
     assert chart.penalty(factors) == model.penalty_at(factors)
     assert chart.loss(factors) == model.loss(factors)
@@ -523,7 +523,7 @@ def test_the_value_falls_along_the_flow(name):
 def test_observables_tell_loss_penalty_and_value_apart():
     model = objective(2, gf.NuclearNorm(0.3))
     factors = start(model)
-    state = State(FactorChart(model), factors)
+    state = State(FactorCoordinates(model), factors)
     names = ("loss", "penalty", "value")
     found = [float(getattr(gf.observables, name)(state)) for name in names]
     np.testing.assert_allclose(found[2], found[0] + found[1], rtol=1e-15)

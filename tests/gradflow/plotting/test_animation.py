@@ -98,7 +98,7 @@ def test_a_frame_shows_the_records_up_to_its_time():
         assert (loss.get_xlim(), loss.get_ylim(), spectrum.get_ylim()) == limits
 
 
-def test_frames_are_spaced_on_the_log_clock(tmp_path, monkeypatch):
+def test_frames_are_spaced_on_the_logarithmic_clock(tmp_path, monkeypatch):
     moments = []
     monkeypatch.setattr(
         animation, "track", lambda values, *_, **__: moments.extend(values) or values

@@ -20,13 +20,13 @@ DRIVER = shutil.which("chromedriver")
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND")
 PATIENCE = 120  # seconds that a busy machine may take to draw the page
 
-OBJECTIVE = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+OBJECTIVE = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
 TRUTH = np.array([[0.0, 1.0], [1.0, 0.0]])
 
 
 @pytest.fixture(scope="module", name="flow")
 def _flow():
-    start = gf.identity_factors((2, 2, 2), 0.1)
+    start = gf.factorizations.identity_factors((2, 2, 2), 0.1)
     return gf.solve_flow(OBJECTIVE, start, stop_loss=1e-4, observe=explorer.OBSERVE)
 
 
@@ -159,7 +159,7 @@ def test_truth_of_low_rank_has_no_singular_values_of_rounding():
 
 
 def test_a_descent_counts_iterations():
-    start = gf.identity_factors((2, 2, 2), 0.1)
+    start = gf.factorizations.identity_factors((2, 2, 2), 0.1)
     run = gf.run_descent(
         OBJECTIVE, start, optax.sgd, learning_rate=0.1, max_steps=50, observe=explorer.OBSERVE
     )

@@ -28,7 +28,7 @@ def close_figures():
 
 @pytest.fixture(scope="module")
 def objective():
-    return gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    return gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def flow(objective):
 
 @pytest.fixture(scope="module")
 def descent(objective):
-    start = gf.identity_factors((2, 2, 2), 0.1)
+    start = gf.factorizations.identity_factors((2, 2, 2), 0.1)
     return gf.run_descent(objective, start, optax.sgd, learning_rate=0.05, max_steps=300)
 
 

@@ -105,7 +105,9 @@ class Sweep(Experiment):
     def work(self, cell: Cell, precision: Precision) -> Descent:
         if cell.fault == "exit":
             os._exit(1)
-        start = gf.random_balanced(jax.random.key(cell.seed), (SIZE,) * (DEPTH + 1), std=1e-8)
+        start = gf.factorizations.random_balanced(
+            jax.random.key(cell.seed), (SIZE,) * (DEPTH + 1), std=1e-8
+        )
         return Descent(
             objective=objective(precision),
             start=gf.astype(start, precision),

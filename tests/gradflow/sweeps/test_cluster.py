@@ -107,6 +107,6 @@ def test_storing_does_not_wait_for_a_cluster_that_has_gone(tmp_path):
     with local_cluster(1) as cluster:
         grid = {"rates": (0.1,), "seeds": (0,), "steps": 100}
         sweeps.run("own.sweep", out=tmp_path, cluster=cluster.scheduler_address, **grid, **QUIET)
-    objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
-    start = gf.identity_factors((2, 2, 2), 0.1)
+    objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    start = gf.factorizations.identity_factors((2, 2, 2), 0.1)
     assert gf.run_descent(objective, start, optax.sgd(0.1), max_steps=3).save(tmp_path / "run.nc")

@@ -74,7 +74,7 @@ def test_full_batch_runs_are_those_of_run_descent():
 def test_formulas_against_numpy_with_kronecker_products():
     setup = Setup(depth=3, rate=1.0, batch=4)
     factors = [np.asarray(f) for f in setup.factors]
-    variance = gf.sampled_variance(setup.objective, setup.factors, 4)
+    variance = gf.dynamics.sampled_variance(setup.objective, setup.factors, 4)
     found = velocities(setup.objective, setup.factors, variance)
     w = chain(factors)
     left, right = (np.linalg.eigh(x) for x in (w @ w.T, w.T @ w))

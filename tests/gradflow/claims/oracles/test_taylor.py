@@ -10,7 +10,7 @@ W = np.array([[0.1, 0.03], [-0.02, 0.08]])
 
 def test_depth_1_is_the_exponential():
     # At depth 1 each observed entry obeys dw/dt = b - w; the unobserved one stays.
-    problem = gf.norm_blowup()
+    problem = gf.synthetic.norm_blowup()
     found = taylor.follow(problem, W, 1, 0.1)
     with mpmath.workprec(taylor.BITS):
         decay = mpmath.exp(-found.time)
@@ -23,7 +23,7 @@ def test_depth_1_is_the_exponential():
 
 @pytest.mark.parametrize("depth", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4))])
 def test_the_structural_chart_follows_it(depth):
-    problem = gf.norm_blowup()
+    problem = gf.synthetic.norm_blowup()
     found = taylor.follow(problem, W, depth, 0.02)
     flow = gf.solve_flow(
         gf.Objective(problem, gf.MatrixProduct.of((2, 2), depth)), W, coordinates="logdet",
