@@ -12,7 +12,7 @@ import optax
 import pytest
 
 import gradflow as gf
-from gradflow import descent
+from gradflow.descent import batch as batches
 from gradflow.descent import loop as stepping
 from gradflow.trajectory import Outcome
 from tests.helpers import in_mode, watch_lanes
@@ -140,8 +140,8 @@ def test_side_by_side_is_one_after_the_other_to_rounding(objectives, record, mon
         Outcome.REACHED_LOSS, Outcome.OUT_OF_STEPS, Outcome.DIVERGED,
     }  # fmt: skip
     in_mode(monkeypatch, "vmap")
-    monkeypatch.setattr(descent, "_FIRST_BUDGET", 20)
-    monkeypatch.setattr(descent, "_grow", lambda *_: 20)
+    monkeypatch.setattr(batches, "_FIRST_BUDGET", 20)
+    monkeypatch.setattr(batches, "_grow", lambda *_: 20)
     lanes = watch_lanes(monkeypatch)
     for found, wanted in zip(run(), one_by_one, strict=True):
         # Products of stacked matrices may add in another order: 2e-16 an iteration, 3000 of them.

@@ -15,7 +15,7 @@ import optax
 import pytest
 
 import gradflow as gf
-from gradflow import descent
+from gradflow.descent import batch as batches
 from gradflow.descent.checkpoint import Keeper
 from gradflow.trajectory import Outcome
 from tests.helpers import in_mode, watch_lanes
@@ -60,8 +60,8 @@ def assert_same_bits(run, other):
 
 
 def chunks_of(monkeypatch, first, seconds):
-    monkeypatch.setattr(descent, "_FIRST_BUDGET", first)
-    monkeypatch.setattr(descent, "_CHUNK_SECONDS", seconds)
+    monkeypatch.setattr(batches, "_FIRST_BUDGET", first)
+    monkeypatch.setattr(batches, "_CHUNK_SECONDS", seconds)
 
 
 # Chunks
