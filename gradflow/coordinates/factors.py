@@ -19,7 +19,7 @@ class FactorChart(AbstractChart):
     Attributes:
       objective: the problem, its factorisation and its penalty.
       ramp: None, or up to which share of the largest singular value a penalty with a kink is
-        smoothed; see `AbstractPenalty.gradient`.
+        smoothed; see `AbstractSpectralPenalty.gradient`.
       goal: None, or the expected norm of the product at the end.
     """
 
@@ -76,4 +76,4 @@ class FactorChart(AbstractChart):
 def ramp_for(objective: Objective, tolerance: Any) -> Any:
     """The tolerance, if the objective's penalty has a kink to be smoothed at this scale."""
     penalty = objective.penalty
-    return tolerance if penalty is not None and penalty.exponent <= 1 else None
+    return tolerance if penalty is not None and penalty.kinked else None

@@ -20,6 +20,7 @@ from gradflow.flow.loop import Status
 from gradflow.flow.setup import Asked, Plan, plan_flow
 from gradflow.objective import Objective
 from gradflow.observables import Observe
+from gradflow.penalties.base import AbstractParameterPenalty
 from gradflow.trajectory import Outcome, Trajectory, named_arrays, named_observables
 
 _OUTCOMES = {
@@ -245,7 +246,8 @@ def _spent(plan: Plan, result: dict[str, Any]) -> dict[str, float]:
 
 def _drift(plan: Plan, y: Any) -> dict[str, float]:
     """How far the invariants have moved, against the largest squared norm of a factor."""
-    if not isinstance(plan.chart, FactorChart):
+    of_factors = isinstance(plan.objective.penalty, AbstractParameterPenalty)
+    if not isinstance(plan.chart, FactorChart) or of_factors:  # the second moves them
         return {}
     model = plan.objective.factorization
     changes = [
