@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from gradflow.factorizations.base import AbstractFactorization, Factors
-from gradflow.factorizations.matrix_product import MatrixProduct
-from gradflow.penalties.base import AbstractPenalty, resolution
+from gradflow.penalties.base import AbstractParameterPenalty, AbstractRegularizer
 from gradflow.problems.base import AbstractProblem
 
 
@@ -21,15 +20,15 @@ class Objective(eqx.Module):
     Args:
       problem: the loss in W.
       factorization: the map from factors to W.
-      penalty: a penalty on W, a matrix, from `gradflow.penalties`; None for none.
+      penalty: on W or on the factors, from `gradflow.penalties` or an own one; None for none.
 
     Raises:
-      ValueError: if the shapes differ, or a penalty is given for a W that is no matrix.
+      ValueError: if the shapes differ, or the penalty is not for a W of this shape.
 
     Example:
       >>> import jax.numpy as jnp, gradflow as gf
       >>> problem = gf.synthetic.norm_blowup()
-      >>> objective = Objective(problem, MatrixProduct.of(problem.shape, depth=3))
+      >>> objective = Objective(problem, gf.MatrixProduct.of(problem.shape, depth=3))
       >>> start = (jnp.eye(2), jnp.eye(2), jnp.eye(2))
       >>> float(objective.loss(start))
       1.5
@@ -43,7 +42,7 @@ class Objective(eqx.Module):
 
     problem: AbstractProblem
     factorization: AbstractFactorization
-    penalty: AbstractPenalty | None = None
+    penalty: AbstractRegularizer | None = None
 
     def __check_init__(self) -> None:
         if self.problem.shape != self.factorization.shape:
@@ -53,21 +52,17 @@ class Objective(eqx.Module):
             )
         if self.penalty is None:
             return
-        if not isinstance(self.penalty, AbstractPenalty):
+        if not isinstance(self.penalty, AbstractRegularizer):
             raise ValueError(
                 f"penalty must be one of gradflow.penalties, such as gradflow.NuclearNorm(0.05), "
                 f"but it is {self.penalty!r}."
             )
-        if len(self.problem.shape) != 2:
-            raise ValueError(
-                f"{type(self.penalty).__name__} is a penalty on matrices, but the problem has shape"
-                f" {self.problem.shape}; leave penalty away."
-            )
+        self.penalty.check(self.problem.shape)
 
     @property
     def conserves_balance(self) -> bool:
         """Whether its gradient flow keeps the factorisation's invariants: the value hangs on W."""
-        return True
+        return not isinstance(self.penalty, AbstractParameterPenalty)
 
     def product(self, factors: Factors) -> Array:
         """The array W."""
@@ -78,9 +73,11 @@ class Objective(eqx.Module):
         return self.problem.loss(self.product(factors))
 
     def penalty_at(self, factors: Factors) -> Float[Array, ""]:
-        """The penalty at the factors' product; 0 if there is none."""
+        """The penalty, weight included; 0 if there is none."""
         w = self.product(factors)
-        return jnp.zeros((), w.dtype) if self.penalty is None else self.penalty.value(w)
+        if self.penalty is None:
+            return jnp.zeros((), w.dtype)
+        return self.penalty.value(self.penalty.argument(w, factors))
 
     def value(self, factors: Factors) -> Float[Array, ""]:
         """The loss + penalty at the factors' product."""
@@ -92,50 +89,39 @@ class Objective(eqx.Module):
         Args:
           factors: W_1, ..., W_N.
           ramp: up to which share of the largest the penalty's slopes in singular values rise from
-            0; see `AbstractPenalty.gradient`.
+            0; see `AbstractSpectralPenalty.gradient`.
         """
         w, partial = self.factorization.forward(factors)
         loss, gradient = self.problem.loss_and_gradient(w)
-        if self.penalty is not None:
-            gradient = gradient + self.penalty.gradient(w, ramp)
-        return loss, self.factorization.pullback(factors, partial, gradient)
+
+        def pullback(gradient: Array) -> Factors:
+            return self.factorization.pullback(factors, partial, gradient)
+
+        if self.penalty is None:
+            return loss, pullback(gradient)
+        return loss, self.penalty.add_gradient(gradient, w, factors, pullback, ramp)
 
     def gradient(self, factors: Factors, ramp: Any = None) -> Factors:
         """The gradient of the whole value in each factor, in closed form."""
         return self.loss_and_gradient(factors, ramp)[1]
 
     def smooth(self, factors: Factors, tolerance: Any = None) -> Bool[Array, ""]:
-        r"""Whether the value has a gradient at the factors.
+        """Whether the value has a gradient at the factors: always, but at a penalty's kinks.
 
-        Singular values up to `tolerance` (4096 eps by default) times the largest count as null.
-
-        It has one where the penalty has one in W. From depth 2 on it may have one elsewhere: a
-        factor W_j moves W in the null directions by P A dW_j B Q only, with the products
-        A = W_N ... W_{j+1} and B = W_{j-1} ... W_1 around it and the projections P, Q that remove
-        the singular vectors of W that are not null. If these vanish, as for balanced factors, a
-        nuclear norm has no kink in the factors. So it is enough that ||P A||_F ||B Q||_F <=
-        sqrt(tolerance k) ||A||_F ||B||_F for all j, k = min(d, d'), where the penalty's lowest
-        power is 1 and W != 0.
+        Args:
+          factors: W_1, ..., W_N.
+          tolerance: singular values up to this share of the largest (4096 eps by default) count as
+            null.
         """
         if self.penalty is None:
             return jnp.asarray(True)
         w = self.product(factors)
-        tolerance = resolution(w.dtype) if tolerance is None else tolerance
-        smooth = self.penalty.smooth(w, tolerance)
-        if self.penalty.exponent != 1 or not isinstance(self.factorization, MatrixProduct):
-            return smooth
-        u, s, vt = jnp.linalg.svd(w, full_matrices=False)
-        alive = s > tolerance * s[0]
-        u, v = u * alive, vt.T * alive
-        reached = [
-            jnp.linalg.norm(left - u @ (u.T @ left)) * jnp.linalg.norm(right - right @ v @ v.T)
-            > (tolerance * s.size) ** 0.5 * jnp.linalg.norm(left) * jnp.linalg.norm(right)
-            for left, right in zip(*self.factorization.neighbours(factors), strict=True)
-        ]
-        return smooth | ((s[0] > 0) & ~jnp.any(jnp.stack(reached)))
+        return self.penalty.smooth_at(self.factorization, w, factors, tolerance)
 
     def crossed(self, before: Factors, after: Factors, tolerance: Any) -> Bool[Array, ""]:
-        """Whether a kink lies between two points that are near; see `AbstractPenalty.crossed`."""
-        if self.penalty is None or self.penalty.exponent > 1:
+        """Whether a kink lies between two points; see `AbstractSpectralPenalty.crossed`."""
+        if self.penalty is None or not self.penalty.kinked:
             return jnp.asarray(False)
-        return self.penalty.crossed(self.product(before), self.product(after), tolerance)
+        start = self.penalty.argument(self.product(before), before)
+        end = self.penalty.argument(self.product(after), after)
+        return self.penalty.crossed(start, end, tolerance)

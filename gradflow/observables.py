@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from gradflow.factorizations.base import Factors
 from gradflow.linalg import spectrum
 from gradflow.problems.base import AbstractProblem
-from gradflow.problems.completion import MatrixCompletion, TensorCompletion
+from gradflow.problems.completion import AbstractCompletion
 from gradflow.state import State
 
 Observable = Callable[[State], Any]
@@ -108,7 +108,7 @@ def unobserved_entries(state: State) -> Float[Array, " u"]:
       ValueError: if the problem is no completion problem.
     """
     problem = state.problem
-    if not isinstance(problem, MatrixCompletion | TensorCompletion):
+    if not isinstance(problem, AbstractCompletion):
         raise ValueError(
             f"{type(problem).__name__} has no unobserved entries; record something else."
         )
@@ -248,6 +248,6 @@ def default_observables(problem: AbstractProblem) -> tuple[str, ...]:
         names += ["singular_values", "effective_rank"]
     if problem.truth is not None:
         names.append("test_error")
-    if isinstance(problem, MatrixCompletion | TensorCompletion) and problem.mask.size <= 64:
+    if isinstance(problem, AbstractCompletion) and problem.mask.size <= 64:
         names.append("unobserved_entries")
     return tuple(names)

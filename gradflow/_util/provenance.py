@@ -1,17 +1,15 @@
 """What determines a result, as plain values, for the attributes of stored runs."""
 
+import dataclasses
 import functools
 import hashlib
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
-
-if TYPE_CHECKING:
-    pass
 
 
 def fingerprint(tree: Any) -> str:
@@ -34,22 +32,45 @@ def describe_function(function: Any) -> str:
     return getattr(function, "__qualname__", type(function).__name__)
 
 
+def plain(value: Any) -> Any:
+    """A field of a module as a stored run says it.
+
+    Numbers and words stay, arrays come by their fingerprint, functions by their name, modules by
+    their kind and fields.
+    """
+    if isinstance(value, str | bool | int | float) or value is None:
+        return value
+    if isinstance(value, eqx.Module):
+        return {"kind": type(value).__name__} | {k: plain(v) for k, v in vars(value).items()}
+    if isinstance(value, tuple | list):
+        return [plain(part) for part in value]
+    if eqx.is_array_like(value):
+        return float(value) if np.ndim(value) == 0 else fingerprint(value)
+    return describe_function(value) if callable(value) else repr(value)
+
+
+def static_fields(module: eqx.Module) -> dict[str, Any]:
+    """A module's static fields, which no fingerprint of its arrays sees."""
+    return {
+        field.name: plain(getattr(module, field.name))
+        for field in dataclasses.fields(module)
+        if field.metadata.get("static", False)
+    }
+
+
 def describe(objective: Any) -> dict[str, Any]:
     """What an objective is made of: problem (with a fingerprint), factorisation, penalty."""
-    problem, model, penalty = objective.problem, objective.factorization, objective.penalty
+    problem, model = objective.problem, objective.factorization
     return {
         "problem": type(problem).__name__,
         "shape": list(problem.shape),
-        "observations": problem.observations,
-        "loss_convention": problem.convention,
+        **problem.details(),
         "has_truth": problem.truth is not None,
         "data_sha256": fingerprint(problem),
         "factorization": type(model).__name__,
+        "factorization_fields": static_fields(model),
         "factor_shapes": [list(shape) for shape in model.factor_shapes],
-        "penalty": None
-        if penalty is None
-        else {"kind": type(penalty).__name__}
-        | {k: v if isinstance(v, str) else float(v) for k, v in vars(penalty).items()},
+        "penalty": plain(objective.penalty),
     }
 
 

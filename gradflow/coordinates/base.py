@@ -133,13 +133,14 @@ def expected_norm(problem: AbstractProblem) -> Float[Array, ""]:
     """About the norm of a product that fits: that of a steepest descent step from zero.
 
     Args:
-      problem: what is fitted.
+      problem: what is fitted; 0 where its loss is not convex at zero along the gradient.
     """
     zero = jnp.zeros(problem.shape, jnp.result_type(float))
     slope = problem.gradient(zero)
     change = jax.jvp(problem.gradient, (zero,), (slope,))[1]
     curvature = jnp.sum(slope * change)
-    return jnp.where(curvature > 0, jnp.sum(slope**2) ** 1.5 / curvature, 0.0)
+    norm = jnp.sum(slope**2) ** 1.5 / curvature
+    return jnp.where((curvature > 0) & jnp.isfinite(norm), norm, 0.0)
 
 
 def growth_of_errors(goal: Array | None, product: Array, depth: int) -> Float[Array, ""]:

@@ -173,4 +173,4 @@ def kink_width_for(objective: Objective, tolerance: Any) -> Any:
       tolerance: the share of the largest singular value that a solver resolves.
     """
     penalty = objective.penalty
-    return tolerance if penalty is not None and penalty.exponent <= 1 else None
+    return tolerance if penalty is not None and penalty.kinked else None

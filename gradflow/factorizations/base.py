@@ -1,17 +1,46 @@
-"""What a factorisation is: a map from factors to the array W, with its derivative's transpose."""
+"""What a factorisation is: a map from factors to the array W, with starts and balance."""
 
 import abc
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from gradflow._util.validate import positive
 
 Factors = tuple[Array, ...]
 
 
 class AbstractFactorization(eqx.Module):
-    """A polynomial map from factors to the array W, with its derivative's transpose."""
+    """A map from factors to W. An own one gives `shape`, `factor_shapes` and `product`.
+
+    The rest has defaults: the gradient in the factors comes by differentiation, Gaussian starts
+    exist; other starts and balance are refused until they are given.
+
+    Example:
+      >>> import equinox as eqx, gradflow as gf, jax
+      >>> class Symmetric(gf.factorizations.AbstractFactorization):
+      ...     size: int = eqx.field(static=True)
+      ...
+      ...     @property
+      ...     def shape(self):
+      ...         return (self.size, self.size)
+      ...
+      ...     @property
+      ...     def factor_shapes(self):
+      ...         return ((self.size, self.size),)
+      ...
+      ...     def product(self, factors):
+      ...         return factors[0] @ factors[0].T
+      >>> model = Symmetric(2)
+      >>> objective = gf.Objective(gf.norm_blowup(), model)
+      >>> start = model.gaussian(jax.random.key(0), std=0.1)
+      >>> flow = gf.solve_flow(objective, start, stop_loss=1e-2)
+      >>> flow.outcome.name
+      'REACHED_LOSS'
+    """
 
     @property
     @abc.abstractmethod
@@ -24,20 +53,132 @@ class AbstractFactorization(eqx.Module):
         """The shapes of the factors, in order."""
 
     @abc.abstractmethod
-    def forward(self, factors: Factors) -> tuple[Array, Any]:
-        """The product, and what `pullback` can use again."""
-
-    @abc.abstractmethod
-    def pullback(self, factors: Factors, partial: Any, gradient: Array) -> Factors:
-        """Gradient in the factors from `gradient`, the gradient in W, and `forward`'s partials."""
-
-    @abc.abstractmethod
-    def invariants(self, factors: Factors) -> tuple[Array, ...]:
-        """What every gradient flow of a function of W conserves."""
-
     def product(self, factors: Factors) -> Array:
         """The array W that the factors stand for."""
-        return self.forward(factors)[0]
+
+    @property
+    def degree(self) -> int:
+        """The N in product(c * factors) = c^N product(factors); the number of factors by default.
+
+        Flows go by it when they estimate how errors grow in the rise from a small start.
+        """
+        return len(self.factor_shapes)
+
+    def forward(self, factors: Factors) -> tuple[Array, Any]:
+        """The product, and what `pullback` can use again."""
+        return jax.vjp(self.product, factors)
+
+    def pullback(self, factors: Factors, partial: Any, gradient: Array) -> Factors:
+        """Gradient in the factors from `gradient`, the gradient in W, and `forward`'s partials."""
+        del factors
+        return partial(gradient)[0]
+
+    def invariants(self, factors: Factors) -> tuple[Array, ...]:
+        """What every gradient flow of a function of W conserves, as far as it is known."""
+        del factors
+        return ()
+
+    def gaussian(
+        self, key: PRNGKeyArray, *, std: float | None = None, product_std: float | None = None
+    ) -> Factors:
+        """Independent N(0, s^2) entries in every factor.
+
+        Args:
+          key: a JAX random key.
+          std: s itself.
+          product_std: or the standard deviation of the entries of W, where there is a formula for s
+            (see the factorisation's `std_of`).
+
+        Raises:
+          ValueError: unless exactly one of them is given, and above 0; or without a formula.
+        """
+        if (std is None) == (product_std is None):
+            raise ValueError(
+                f"Give exactly one of std and product_std, but they are {std} and {product_std}."
+            )
+        if std is None:
+            scale = self.std_of(positive("product_std", product_std))
+        else:
+            scale = positive("std", std)
+        keys = jax.random.split(key, len(self.factor_shapes))
+        return tuple(
+            scale * jax.random.normal(k, shape)
+            for k, shape in zip(keys, self.factor_shapes, strict=True)
+        )
+
+    def std_of(self, product_std: float) -> float:
+        """The s of N(0, s^2) entries of the factors that gives W entries of this deviation.
+
+        Raises:
+          ValueError: if no formula is known.
+        """
+        del product_std
+        raise self._refusal("a formula from product_std", "gaussian(key, std=...)")
+
+    def balanced(self, w: Any, key: PRNGKeyArray | None = None) -> Factors:
+        """Balanced factors of a given W.
+
+        Args:
+          w: the product wanted.
+          key: for what is free, at random; without one the choice is fixed.
+
+        Raises:
+          ValueError: if there are none.
+        """
+        del w, key
+        raise self._refusal("balanced factors of a given W", "its factors as the start")
+
+    def random_balanced(self, key: PRNGKeyArray, std: float) -> Factors:
+        """Balanced factors at random.
+
+        Args:
+          key: a JAX random key.
+          std: the standard deviation of what is drawn.
+
+        Raises:
+          ValueError: if the factorisation has no notion of balance.
+        """
+        del key, std
+        raise self._refusal("balanced factors", "gaussian(key, std=...)")
+
+    def identity(self, scale: float) -> Factors:
+        """The start that papers call a multiple of the identity.
+
+        Args:
+          scale: a number above 0.
+
+        Raises:
+          ValueError: if there is none.
+        """
+        del scale
+        raise self._refusal("an identity start", "gaussian(key, std=...)")
+
+    def unbalancedness(self, factors: Factors) -> Float[Array, ""]:
+        """How far factors are from balanced: 0 if they are; conserved by gradient flow.
+
+        Raises:
+          ValueError: if the factorisation has no notion of balance.
+        """
+        del factors
+        raise self._refusal("an unbalancedness", "an observable of your own")
+
+    def relative_unbalancedness(self, factors: Factors) -> Float[Array, ""]:
+        """`unbalancedness` divided by the largest squared Frobenius norm of a factor.
+
+        Raises:
+          ValueError: if the factorisation has no notion of balance.
+        """
+        scale = jnp.max(jnp.stack([jnp.sum(f**2) for f in factors]))
+        return self.unbalancedness(factors) / jnp.where(scale > 0, scale, 1)
+
+    def nearest_balanced(self, factors: Factors) -> Factors:
+        """Balanced factors near given ones.
+
+        Raises:
+          ValueError: if the factorisation has no notion of balance.
+        """
+        del factors
+        raise self._refusal("balanced factors", "the factors as they are")
 
     def check(self, factors: Any) -> Factors:
         """Return the factors as a tuple of arrays.
@@ -53,3 +194,6 @@ class AbstractFactorization(eqx.Module):
                 "factors[0] is W_1, the one that acts first."
             )
         return arrays
+
+    def _refusal(self, what: str, instead: str) -> ValueError:
+        return ValueError(f"{type(self).__name__} does not know {what}; use {instead}.")

@@ -1,133 +1,165 @@
-"""What a penalty on the singular values is."""
+"""What a penalty is: a function of W, or of the parameters, that is added to the loss."""
 
 import abc
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from gradflow._util.validate import positive
-from gradflow.linalg.spectral_map import Terms, combine, power, spectral_map
-from gradflow.linalg.spectrum import schatten_norm_of, singular_values
-
-_NULL = 16
-"""Singular values up to this many eps times the largest count as zero in a gradient: those of
-products of exact low rank, 2 x 2 to 400 x 400, came out at up to 2.5 eps."""
+from gradflow.factorizations.base import AbstractFactorization, Factors
 
 
-def resolution(dtype: Any) -> float:
-    """How small a singular value may be, next to the largest, for its vectors to be known.
+class AbstractRegularizer(eqx.Module):
+    """What an objective adds to the loss: a function of W (`AbstractPenalty`) or of the factors.
 
-    This is 4096 eps, where about three digits of them are left: 9e-13 in float64.
+    Both kinds give `value` of their argument; `gradient`, `smooth` and `crossed` have defaults, for
+    functions that are smooth everywhere.
     """
-    return 4096 * float(jnp.finfo(dtype).eps)
-
-
-class AbstractPenalty(eqx.Module):
-    """A penalty weight * r(W) that depends on the singular values of W alone."""
-
-    weight: eqx.AbstractVar[Float[Array, ""]]
 
     @property
-    @abc.abstractmethod
-    def exponent(self) -> float:
-        """The lowest power of a singular value in r; up to 1, r has a kink where one is zero."""
-
-    @property
-    @abc.abstractmethod
-    def degree(self) -> int:
-        """The k in r(c W) = c^k r(W), c > 0."""
+    def kinked(self) -> bool:
+        """Whether there are points without a gradient, which a flow has to watch out for."""
+        return False
 
     @abc.abstractmethod
-    def of_spectrum(self, s: Float[Array, " k"]) -> Float[Array, ""]:
-        """The function r, without the weight, from falling singular values; 0 at W = 0."""
+    def argument(self, w: Array, factors: Factors) -> Any:
+        """What it is a function of: W or the factors."""
 
     @abc.abstractmethod
-    def terms(self, s: Float[Array, " k"]) -> Terms:
-        """The derivatives dr/ds_i = sum_k c_k(s) s_i^(e_k), as ((c_1, e_1), ...)."""
+    def value(self, argument: Any) -> Float[Array, ""]:
+        """The penalty, weight included."""
 
-    def slopes(self, s: Float[Array, " k"]) -> Float[Array, " k"]:
-        """The derivatives dr/ds_i; 0 where s_i = 0."""
-        return combine(self.terms(s), s)
+    def gradient(self, argument: Any) -> Any:
+        """The gradient of the value; by differentiation where no closed form is given."""
+        return jax.grad(self.value)(argument)
 
-    def value(self, w: Float[Array, "d d_prime"]) -> Float[Array, ""]:
-        """The penalty weight * r(W)."""
-        return self.weight * self.of_spectrum(singular_values(w))
+    def smooth(self, argument: Any, tolerance: Any = None) -> Bool[Array, ""]:
+        """Whether there is a gradient; singular values up to `tolerance` count as zero."""
+        del argument, tolerance
+        return jnp.asarray(True)
 
-    def gradient(
-        self, w: Float[Array, "d d_prime"], ramp: float | Array | None = None
-    ) -> Float[Array, "d d_prime"]:
-        r"""The gradient weight * U diag(dr/ds) V^T, zero in null directions with a kink.
+    def crossed(self, before: Any, after: Any, tolerance: Any) -> Bool[Array, ""]:
+        """Whether a point without a gradient was crossed from one argument to another near it."""
+        del before, after, tolerance
+        return jnp.asarray(False)
 
-        Null are singular values up to 16 eps times the largest (eps of the dtype of w). Where r has
-        no gradient but is convex, this is the subgradient of smallest Frobenius norm, for the
-        nuclear norm U_r V_r^T over the singular values that are not null; elsewhere (powers below
-        1, ratios) it is a convention. At W = 0 it is zero. It is never NaN for a finite w.
-
-        With a ramp h, singular values s up to h s_1 have slopes that rise from 0 in proportion to
-        s, by powers s (h s_1)^(p-2) in the place of s^(p-1): the field of a flow that does not
-        follow smaller ones is continuous there.
-
-        Its derivative in w (`jax.jvp`, for Hessian-vector products) is exact and finite as well, at
-        repeated, close and null singular values; see `gradflow.spectral_map`.
-        """
-        null = _NULL * float(jnp.finfo(w.dtype).eps) if ramp is None else ramp
-        return self.weight * spectral_map(self.terms, w, self.degree - 1, null, ramp is not None)
-
-    def smooth(
-        self, w: Float[Array, "d d_prime"], tolerance: float | Array | None = None
-    ) -> Bool[Array, ""]:
-        """Whether the penalty has a gradient at w.
-
-        At W = 0 there is none. Elsewhere there always is one if all powers are above 1; if not,
-        there is one where s_k > tolerance * s_1, k = min(d, d'). By default the tolerance is
-        working precision, 4096 eps (9e-13 in float64).
-        """
-        s = singular_values(w)
-        tolerance = resolution(s.dtype) if tolerance is None else tolerance
-        largest, least = jnp.max(s), jnp.min(s)
-        return (largest > 0) & ((self.exponent > 1) | (least > tolerance * largest))
-
-    def crossed(
+    @abc.abstractmethod
+    def add_gradient(
         self,
-        before: Float[Array, "d d_prime"],
-        after: Float[Array, "d d_prime"],
-        tolerance: float | Array,
-    ) -> Bool[Array, ""]:
-        r"""Whether singular values went through 0 from one matrix to another one near it.
-
-        Then the polar factor U V^T turns round: x^T U_0^T (U_1 V_1^T) V_0 x is about -1 for a unit
-        vector x, and never below -1/2 if no singular direction has turned by more than 120 degrees.
+        gradient: Array,
+        w: Array,
+        factors: Factors,
+        pullback: Callable[[Array], Factors],
+        ramp: Any = None,
+    ) -> Factors:
+        """The gradient of loss + penalty in the factors.
 
         Args:
-          before: a matrix.
-          after: another one.
-          tolerance: singular values up to this share of the largest do not count.
+          gradient: of the loss in W.
+          w: W.
+          factors: W_1, ..., W_N.
+          pullback: from a gradient in W to that in the factors.
+          ramp: see `AbstractSpectralPenalty.gradient`; for those with a kink.
         """
-        u, s, vt = jnp.linalg.svd(before, full_matrices=False)
-        u_after, s_after, vt_after = jnp.linalg.svd(after, full_matrices=False)
-        polar = (u_after * (s_after > tolerance * s_after[0])) @ vt_after
-        alive = s > tolerance * s[0]
-        turned = (u * alive).T @ polar @ (vt.T * alive)
-        return jnp.min(jnp.linalg.eigvalsh(turned + turned.T)) < -1
+
+    def smooth_at(
+        self, factorization: AbstractFactorization, w: Array, factors: Factors, tolerance: Any
+    ) -> Bool[Array, ""]:
+        """Whether the penalty has a gradient in the factors."""
+        del factorization
+        return self.smooth(self.argument(w, factors), tolerance)
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Refuse a W of a shape that the penalty is not made for.
+
+        Raises:
+          ValueError: if it is not.
+        """
+
+
+class AbstractPenalty(AbstractRegularizer):
+    """A penalty on W. An own one gives `value`; the rest has defaults for a smooth function.
+
+    Example:
+      >>> import gradflow as gf, jax, jax.numpy as jnp
+      >>> class SquaredNorm(gf.penalties.AbstractPenalty):
+      ...     weight: float
+      ...
+      ...     def value(self, w):
+      ...         return self.weight * jnp.sum(w**2)
+      >>> SquaredNorm(0.5).gradient(jnp.eye(2)).tolist()
+      [[1.0, 0.0], [0.0, 1.0]]
+      >>> problem = gf.norm_blowup()
+      >>> objective = gf.Objective(problem, gf.MatrixProduct((2, 2)), SquaredNorm(0.5))
+      >>> flow = gf.solve_flow(objective, (2 * jnp.eye(2),), horizon=1.0)
+      >>> flow["unobserved_entries"][-1].round(6).tolist()  # 2 / e
+      [0.735759]
+    """
+
+    def argument(self, w: Array, factors: Factors) -> Array:
+        """W."""
+        del factors
+        return w
+
+    @abc.abstractmethod
+    def value(self, w: Array) -> Float[Array, ""]:
+        """The penalty at W, weight included."""
+
+    def add_gradient(
+        self,
+        gradient: Array,
+        w: Array,
+        factors: Factors,
+        pullback: Callable[[Array], Factors],
+        ramp: Any = None,
+    ) -> Factors:
+        """The pullback of the sum of both gradients in W."""
+        del factors, ramp
+        return pullback(gradient + self.gradient(w))
+
+
+class AbstractParameterPenalty(AbstractRegularizer):
+    """A penalty on the factors. An own one gives `value`; the rest has defaults.
+
+    Unlike a penalty on W it does away with the invariants of the gradient flow.
+
+    Example:
+      >>> import gradflow as gf, jax, jax.numpy as jnp
+      >>> class DecayOfTheLast(gf.penalties.AbstractParameterPenalty):
+      ...     weight: float
+      ...
+      ...     def value(self, factors):
+      ...         return self.weight / 2 * jnp.sum(factors[-1] ** 2)
+      >>> gradient = DecayOfTheLast(0.5).gradient((jnp.eye(1), 3 * jnp.eye(1)))
+      >>> [float(g[0, 0]) for g in gradient]
+      [0.0, 1.5]
+    """
+
+    def argument(self, w: Array, factors: Factors) -> Factors:
+        """The factors."""
+        del w
+        return factors
+
+    @abc.abstractmethod
+    def value(self, factors: Factors) -> Float[Array, ""]:
+        """The penalty at the factors, weight included."""
+
+    def add_gradient(
+        self,
+        gradient: Array,
+        w: Array,
+        factors: Factors,
+        pullback: Callable[[Array], Factors],
+        ramp: Any = None,
+    ) -> Factors:
+        """The sum of the pulled back gradient of the loss and the penalty's own."""
+        del w, ramp
+        return jax.tree.map(jnp.add, pullback(gradient), self.gradient(factors))
 
 
 def _weight(weight: float) -> Float[Array, ""]:
     return jnp.asarray(positive("weight", weight), dtype=float)
-
-
-def _log_slope(s: Float[Array, " k"], p: float) -> Float[Array, ""]:
-    """The c in c s_i^(p-1), the derivatives of log (sum_i s_i^p)^(1/p); 0 at s = 0."""
-    total = jnp.sum(power(s, p))
-    return jnp.where(total > 0, 1 / jnp.where(total > 0, total, 1.0), 0.0)
-
-
-def _ratio(s: Float[Array, " k"], p: float, q: float) -> Float[Array, ""]:
-    below = schatten_norm_of(s, q)
-    return schatten_norm_of(s, p) / jnp.where(below > 0, below, 1.0)
-
-
-def _ratio_terms(s: Float[Array, " k"], p: float, q: float) -> Terms:
-    ratio = _ratio(s, p, q)
-    return ((ratio * _log_slope(s, p), p - 1), (-ratio * _log_slope(s, q), q - 1))

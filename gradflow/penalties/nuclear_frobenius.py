@@ -8,12 +8,13 @@ from jaxtyping import Array, Float
 
 from gradflow.linalg.polar_iteration import polar_by_iteration
 from gradflow.linalg.spectral_map import Terms
-from gradflow.penalties.base import AbstractPenalty, _ratio, _ratio_terms, _weight
+from gradflow.penalties.base import _weight
+from gradflow.penalties.spectral import AbstractSpectralPenalty, _ratio, _ratio_terms
 
 Polar = Literal["auto", "svd", "rational", "polynomial"]
 
 
-class NuclearFrobeniusRatio(AbstractPenalty):
+class NuclearFrobeniusRatio(AbstractSpectralPenalty):
     r"""The ratio of nuclear and Frobenius norm: weight * ||W||_* / ||W||_F.
 
     It lies between 1 (rank one) and sqrt(rank W), whatever the scale of W; at W = 0 it is set to 0.
@@ -75,7 +76,7 @@ class NuclearFrobeniusRatio(AbstractPenalty):
         return _ratio_terms(s, 1.0, 2.0)
 
     def gradient(self, w: Array, ramp: float | Array | None = None) -> Array:
-        """As in every penalty; with a ramp always from the SVD."""
+        """As in every spectral penalty; with a ramp always from the SVD."""
         by_svd = self.polar == "svd" or (self.polar == "auto" and w.dtype != jnp.float32)
         if ramp is not None or by_svd:
             return super().gradient(w, ramp)

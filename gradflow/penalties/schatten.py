@@ -7,10 +7,11 @@ from jaxtyping import Array, Float
 from gradflow._util.validate import positive
 from gradflow.linalg.spectral_map import Terms
 from gradflow.linalg.spectrum import schatten_norm_of
-from gradflow.penalties.base import AbstractPenalty, _log_slope, _ratio, _ratio_terms, _weight
+from gradflow.penalties.base import _weight
+from gradflow.penalties.spectral import AbstractSpectralPenalty, _log_slope, _ratio, _ratio_terms
 
 
-class NuclearNorm(AbstractPenalty):
+class NuclearNorm(AbstractSpectralPenalty):
     r"""The nuclear norm: weight * sum_i s_i.
 
     Args:
@@ -50,7 +51,7 @@ class NuclearNorm(AbstractPenalty):
         return ((jnp.ones((), s.dtype), 0.0),)
 
 
-class SchattenNorm(AbstractPenalty):
+class SchattenNorm(AbstractSpectralPenalty):
     r"""The Schatten (quasi-)norm: weight * (sum_i s_i^p)^(1/p).
 
     Below p = 1 the slope in a singular value grows like s^(p-1) towards zero.
@@ -95,7 +96,7 @@ class SchattenNorm(AbstractPenalty):
         return ((schatten_norm_of(s, self.p) * _log_slope(s, self.p), self.p - 1),)
 
 
-class SchattenRatio(AbstractPenalty):
+class SchattenRatio(AbstractSpectralPenalty):
     r"""The ratio of two Schatten (quasi-)norms: weight * ||W||_Sp / ||W||_Sq, p < q.
 
     It lies between 1 (rank one) and (rank W)^(1/p - 1/q); at W = 0 it is set to 0.

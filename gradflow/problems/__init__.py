@@ -1,15 +1,34 @@
 """What is fitted: losses as functions of a matrix, a tensor or a vector W; real data."""
 
-from gradflow.problems.base import AbstractProblem, LossConvention, astype
-from gradflow.problems.completion import MatrixCompletion, TensorCompletion
+from gradflow.problems.base import (
+    AbstractProblem,
+    AbstractQuadraticProblem,
+    LossConvention,
+    astype,
+)
+from gradflow.problems.completion import AbstractCompletion, MatrixCompletion, TensorCompletion
+from gradflow.problems.entrywise import (
+    AbstractEntrywiseCompletion,
+    EntrywiseConvention,
+    HuberCompletion,
+    LogisticCompletion,
+)
+from gradflow.problems.function import LossFunction
 from gradflow.problems.movielens import Ratings, movielens_100k
 from gradflow.problems.regression import LeastSquares
 from gradflow.problems.sensing import MatrixSensing
 
 __all__ = [
+    "AbstractCompletion",
+    "AbstractEntrywiseCompletion",
     "AbstractProblem",
+    "AbstractQuadraticProblem",
+    "EntrywiseConvention",
+    "HuberCompletion",
     "LeastSquares",
+    "LogisticCompletion",
     "LossConvention",
+    "LossFunction",
     "MatrixCompletion",
     "MatrixSensing",
     "Ratings",

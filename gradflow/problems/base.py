@@ -1,6 +1,7 @@
-r"""What is fitted: least-squares problems in a matrix, a tensor or a vector W.
+r"""What is fitted: a loss of a matrix, a tensor or a vector W.
 
-Every problem is linear measurement and a quadratic loss,
+`AbstractProblem` asks for `shape` and `loss` and nothing more. Most problems are linear measurement
+and a quadratic loss (`AbstractQuadraticProblem`),
 
     loss(W) = c * sum_k (A(W) - y)_k^2,    gradient(W) = 2 c A^T(A(W) - y),
 
@@ -9,13 +10,14 @@ with the factor c chosen by name, since papers differ: "half_sum" (c = 1/2; Aror
 """
 
 import abc
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
+from gradflow._util.provenance import static_fields
 from gradflow._util.validate import finite_array
 
 LossConvention = Literal["half_sum", "sum", "mean"]
@@ -46,15 +48,71 @@ def astype(tree: Any, dtype: Any) -> Any:
 
 
 class AbstractProblem(eqx.Module):
-    """A quadratic loss in W. See the module's docstring for the three conventions."""
+    """A loss of W. An own problem gives `shape` and `loss`; the rest has defaults.
 
-    convention: eqx.AbstractVar[LossConvention]
-    truth: eqx.AbstractVar[Array | None]
+    `loss` is a pure JAX function. Solvers with a Jacobian differentiate it twice (forward over
+    reverse), so a `jax.custom_vjp` inside needs `gradient` in closed form.
+
+    Attributes:
+      truth: what is to be recovered; None where it is not known.
+
+    Example:
+      >>> import gradflow as gf, jax, jax.numpy as jnp
+      >>> class QuarticCompletion(gf.problems.AbstractProblem):
+      ...     target: jax.Array
+      ...     mask: jax.Array
+      ...
+      ...     @property
+      ...     def shape(self):
+      ...         return self.target.shape
+      ...
+      ...     def loss(self, w):
+      ...         return jnp.sum(self.mask * (w - self.target) ** 4)
+      >>> problem = QuarticCompletion(jnp.ones((2, 2)), jnp.eye(2))
+      >>> problem.gradient(jnp.zeros((2, 2))).tolist()
+      [[-4.0, 0.0], [0.0, -4.0]]
+      >>> objective = gf.Objective(problem, gf.MatrixProduct((2, 2, 2)))
+      >>> flow = gf.solve_flow(objective, gf.identity_factors((2, 2, 2), 0.1), stop_loss=1e-3)
+      >>> flow.outcome.name
+      'REACHED_LOSS'
+    """
+
+    if TYPE_CHECKING:
+        truth: Array | None
+    else:
+        truth = None  # no annotation: a subclass says where among its fields it stands
 
     @property
     @abc.abstractmethod
     def shape(self) -> tuple[int, ...]:
         """The shape of W."""
+
+    @abc.abstractmethod
+    def loss(self, w: Float[Array, "*shape"]) -> Float[Array, ""]:
+        """The loss at W, of shape `self.shape`."""
+
+    def gradient(self, w: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """The gradient of the loss at W; by differentiation where no closed form is given."""
+        return jax.grad(self.loss)(w)
+
+    def loss_and_gradient(self, w: Array) -> tuple[Array, Array]:
+        """Both; a compiled program computes what they share once."""
+        return self.loss(w), self.gradient(w)
+
+    def details(self) -> dict[str, Any]:
+        """What a stored run says of the problem beside its kind, shape and data's fingerprint."""
+        return static_fields(self)
+
+
+class AbstractQuadraticProblem(AbstractProblem):
+    """Linear measurement, quadratic loss c * ||A(W) - y||^2, with the module's three conventions.
+
+    A subclass gives the fields `convention` and `truth`, and `shape`, `observations`, `residual`
+    and `adjoint`.
+    """
+
+    convention: eqx.AbstractVar[LossConvention]
+    truth: eqx.AbstractVar[Array | None]
 
     @property
     @abc.abstractmethod
@@ -87,13 +145,15 @@ class AbstractProblem(eqx.Module):
         residual = self.residual(w)
         return self.weight * jnp.sum(residual**2), 2 * self.weight * self.adjoint(residual)
 
+    def details(self) -> dict[str, Any]:
+        return {"observations": self.observations, "loss_convention": self.convention}
 
-def _convention(value: str) -> LossConvention:
-    if value not in get_args(LossConvention):
-        raise ValueError(
-            f"loss must be one of {', '.join(get_args(LossConvention))}, but it is {value!r}."
-        )
-    return cast(LossConvention, value)
+
+def _one_of(value: Any, kind: Any) -> Any:
+    """The convention, if it is one of those that the literal type lists."""
+    if value not in get_args(kind):
+        raise ValueError(f"loss must be one of {', '.join(get_args(kind))}, but it is {value!r}.")
+    return value
 
 
 def _truth(truth: ArrayLike | None, shape: tuple[int, ...]) -> Array | None:

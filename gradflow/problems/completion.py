@@ -9,11 +9,24 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from gradflow._util.validate import entry_indices, finite_array, shape_of
-from gradflow.problems.base import AbstractProblem, LossConvention, _convention, _truth
+from gradflow.problems.base import (
+    AbstractProblem,
+    AbstractQuadraticProblem,
+    LossConvention,
+    _one_of,
+    _truth,
+)
 
 
-class _AbstractCompletion(AbstractProblem):
-    """Observed entries of an array; the residual is dense, with zeros where nothing is known."""
+class AbstractCompletion(AbstractProblem):
+    """Some entries of an array are observed; the loss is any function of these.
+
+    Attributes:
+      indices: (n, order) positions.
+      values: what is observed there.
+      mask: 1 where an entry is observed, else 0, in the shape of W.
+      target: the values at their places, 0 elsewhere.
+    """
 
     indices: eqx.AbstractVar[Array]
     values: eqx.AbstractVar[Array]
@@ -26,21 +39,15 @@ class _AbstractCompletion(AbstractProblem):
 
     @property
     def observations(self) -> int:
+        """The number n of observed values."""
         return self.indices.shape[-2]
 
-    def residual(self, w: Array) -> Array:
-        return self.mask * (w - self.target)
-
-    def adjoint(self, residual: Array) -> Array:
-        return residual
-
-    def _fill(
+    def _observe(
         self,
         shape: Sequence[int],
         axes: int | None,
         indices: Any,
         values: Any,
-        loss: str,
         truth: ArrayLike | None,
     ) -> None:
         shape = shape_of("shape", shape, axes)
@@ -54,11 +61,20 @@ class _AbstractCompletion(AbstractProblem):
         self.values = jnp.asarray(observed)
         self.mask = jnp.asarray(mask)
         self.target = jnp.asarray(target)
-        self.convention = _convention(loss)
         self.truth = _truth(truth, shape)
 
 
-class MatrixCompletion(_AbstractCompletion):
+class _AbstractQuadraticCompletion(AbstractCompletion, AbstractQuadraticProblem):
+    """The residual is dense, with zeros where nothing is known."""
+
+    def residual(self, w: Array) -> Array:
+        return self.mask * (w - self.target)
+
+    def adjoint(self, residual: Array) -> Array:
+        return residual
+
+
+class MatrixCompletion(_AbstractQuadraticCompletion):
     r"""Fit observed entries of a matrix: loss c * sum_{(i,j) observed} (W_ij - b_ij)^2.
 
     Args:
@@ -100,10 +116,11 @@ class MatrixCompletion(_AbstractCompletion):
         loss: LossConvention = "half_sum",
         truth: ArrayLike | None = None,
     ):
-        self._fill(shape, 2, indices, values, loss, truth)
+        self._observe(shape, 2, indices, values, truth)
+        self.convention = _one_of(loss, LossConvention)
 
 
-class TensorCompletion(_AbstractCompletion):
+class TensorCompletion(_AbstractQuadraticCompletion):
     r"""Fit observed entries of a tensor of any order: loss c * sum_observed (W_i - b_i)^2.
 
     Args:
@@ -142,4 +159,5 @@ class TensorCompletion(_AbstractCompletion):
         loss: LossConvention = "half_sum",
         truth: ArrayLike | None = None,
     ):
-        self._fill(shape, None, indices, values, loss, truth)
+        self._observe(shape, None, indices, values, truth)
+        self.convention = _one_of(loss, LossConvention)

@@ -8,10 +8,16 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from gradflow._util.validate import finite_array, shape_of
-from gradflow.problems.base import AbstractProblem, LossConvention, _convention, _same_count, _truth
+from gradflow.problems.base import (
+    AbstractQuadraticProblem,
+    LossConvention,
+    _one_of,
+    _same_count,
+    _truth,
+)
 
 
-class LeastSquares(AbstractProblem):
+class LeastSquares(AbstractQuadraticProblem):
     r"""Linear regression: loss c * ||X beta - y||^2.
 
     Args:
@@ -54,7 +60,7 @@ class LeastSquares(AbstractProblem):
         shape_of("The shape of W", (x.shape[1], *y.shape[1:]))
         self.inputs = jnp.asarray(x)
         self.targets = jnp.asarray(y)
-        self.convention = _convention(loss)
+        self.convention = _one_of(loss, LossConvention)
         self.truth = _truth(truth, (x.shape[1], *y.shape[1:]))
 
     @property

@@ -7,10 +7,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from gradflow._util.validate import finite_array, shape_of
-from gradflow.problems.base import AbstractProblem, LossConvention, _convention, _same_count, _truth
+from gradflow.problems.base import (
+    AbstractQuadraticProblem,
+    LossConvention,
+    _one_of,
+    _same_count,
+    _truth,
+)
 
 
-class MatrixSensing(AbstractProblem):
+class MatrixSensing(AbstractQuadraticProblem):
     r"""Fit linear measurements of a matrix: loss c * sum_i (<A_i, W> - y_i)^2.
 
     Args:
@@ -51,7 +57,7 @@ class MatrixSensing(AbstractProblem):
         shape_of("The shape of W", a.shape[1:])
         self.measurements = jnp.asarray(a)
         self.labels = jnp.asarray(y)
-        self.convention = _convention(loss)
+        self.convention = _one_of(loss, LossConvention)
         self.truth = _truth(truth, a.shape[1:])
 
     @property
