@@ -17,7 +17,7 @@ _FORMATS = ("pdf", "svg", "png")
 def paper_style() -> AbstractContextManager[None]:
     """The style of these pictures, as a context; outside of it matplotlib's settings stay.
 
-    It is the style sheet "gradflow.paper", for a column of 3.25 in: `plt.style.use` takes it too.
+    It is the style sheet "gradflow.plotting.paper", for a column of 3.25 in: `plt.style.use` takes it too.
 
     Example:
       >>> import matplotlib
@@ -25,7 +25,7 @@ def paper_style() -> AbstractContextManager[None]:
       ...     matplotlib.rcParams["legend.frameon"], matplotlib.rcParams["pdf.fonttype"]
       (False, 42)
     """
-    return matplotlib.style.context("gradflow.paper")
+    return matplotlib.style.context("gradflow.plotting.paper")
 
 
 def save_figure(picture: Axes | Figure, path: str | Path) -> Path:
