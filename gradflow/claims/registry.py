@@ -22,7 +22,7 @@ def load_papers() -> dict[str, Paper]:
         paper = getattr(module, "PAPER", None)
         if not isinstance(paper, Paper) or paper.key != name:
             raise ValueError(
-                f"{module.__file__} must set PAPER = Paper({name!r}, ...), has {paper}."
+                f"{module.__file__} must set PAPER = Paper({name!r}, ...), but it is {paper}."
             )
         found[name] = paper
     return found
