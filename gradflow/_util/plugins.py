@@ -16,6 +16,7 @@ Kind = Literal["theory_checks", "experiments"]
 VARIABLE = "GRADFLOW_PAPERS"
 """Environment variable: further folders with `theory_checks/` or `experiments/` in them."""
 
+_KINDS: tuple[Kind, ...] = get_args(Kind)
 _LIBRARY = Path(__file__).resolve().parents[1]
 _INSTALLED = "gradflow.papers"
 
@@ -75,10 +76,9 @@ def unpickle(data: bytes) -> Any:
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str) -> Any:
         head, _, rest = module_name.removeprefix(f"{_INSTALLED}.").partition(".")
-        if head in get_args(Kind):
-            parent = _folder(head)
-            if rest.partition(".")[0] in _names(parent):
-                module_name = f"{parent.__name__}.{rest}"
+        for kind in _KINDS:
+            if head == kind and rest.partition(".")[0] in _names(_folder(kind)):
+                module_name = f"{_folder(kind).__name__}.{rest}"
         return super().find_class(module_name, global_name)
 
 
@@ -98,9 +98,9 @@ def _folder(kind: Kind) -> ModuleType:
         _run(home / "__init__.py", name, home)
     module = sys.modules[name]
     for root in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
-        if not any((Path(root) / each).is_dir() for each in get_args(Kind)):
+        if not any((Path(root) / each).is_dir() for each in _KINDS):
             raise ValueError(
-                f"{VARIABLE} names {root}, which has no folder {' or '.join(get_args(Kind))}; "
+                f"{VARIABLE} names {root}, which has no folder {' or '.join(_KINDS)}; "
                 "mend the path, or unset the variable."
             )
         more = str(Path(root).resolve() / kind)
