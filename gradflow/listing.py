@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from gradflow._util.misuse import Misuse
 from gradflow.sweeps.commands import OUT, all_experiments
 
 
@@ -34,5 +35,9 @@ def list_all(words: list[str]) -> int:
     if asked.what != "experiments":
         from gradflow.claims.report.terminal import registered_listing
 
-        console.print(registered_listing(None if asked.what == "all" else asked.module))
+        try:
+            table = registered_listing(None if asked.what == "all" else asked.module)
+        except ValueError as error:
+            raise Misuse(str(error)) from error
+        console.print(table)
     return 0

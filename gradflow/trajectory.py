@@ -14,8 +14,6 @@ from gradflow._util.files import whole_file
 if TYPE_CHECKING:
     import xarray as xr
 
-    from gradflow.plotting.explorer import Explorer
-
 
 class Outcome(enum.Enum):
     """How a run ended."""
@@ -163,29 +161,6 @@ class Trajectory:
         with whole_file(path) as temporary:
             self.to_xarray().to_netcdf(temporary, engine="h5netcdf")
         return Path(path)
-
-    def explore(
-        self, *, truth: Any = None, moments: int = 200, title: str | None = None
-    ) -> "Explorer":
-        """A page with a slider of time; see `gradflow.explorer.explore`."""
-        from gradflow.plotting.explorer import explore
-
-        return explore(self, truth=truth, moments=moments, title=title)
-
-    def save_html(
-        self,
-        path: str | Path,
-        *,
-        truth: Any = None,
-        moments: int = 200,
-        title: str | None = None,
-    ) -> Path:
-        """Write that page as one file that works without a network; see `explore`.
-
-        Raises:
-          FileNotFoundError: if the folder does not exist.
-        """
-        return self.explore(truth=truth, moments=moments, title=title).save(path)
 
     @classmethod
     def load(cls, path: str | Path) -> "Trajectory":

@@ -2,19 +2,23 @@
 
 import importlib
 import importlib.util
+import io
 import os
+import pickle
 import pkgutil
 import re
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
-
-import gradflow
+from typing import Any, Literal, get_args
 
 Kind = Literal["theory_checks", "experiments"]
 VARIABLE = "GRADFLOW_PAPERS"
 """Environment variable: further folders with `theory_checks/` or `experiments/` in them."""
+
+_KINDS: tuple[Kind, ...] = get_args(Kind)
+_LIBRARY = Path(__file__).resolve().parents[1]
+_INSTALLED = "gradflow.papers"
 
 
 def papers(kind: Kind) -> list[ModuleType]:
@@ -28,10 +32,12 @@ def papers(kind: Kind) -> list[ModuleType]:
 
     Returns:
       The papers' packages, by year.
+
+    Raises:
+      ValueError: if `GRADFLOW_PAPERS` names what is no folder of papers, or two papers have a name.
     """
     parent = _folder(kind)
-    found = [m.name for m in pkgutil.iter_modules(parent.__path__) if m.ispkg]
-    return [importlib.import_module(f"{parent.__name__}.{name}") for name in sorted(found, key=age)]
+    return [importlib.import_module(f"{parent.__name__}.{name}") for name in _names(parent)]
 
 
 def age(paper: str) -> tuple[int, str]:
@@ -58,26 +64,71 @@ def run_module(path: Path, name: str) -> None:
     _run(path.resolve(), name)
 
 
+def unpickle(data: bytes) -> Any:
+    """Undo `pickle.dumps`, where the papers may have another name than where that was called.
+
+    A worker of a cluster may stand in another folder, or have the installed package instead of a
+    checkout.
+    """
+    return _Unpickler(io.BytesIO(data)).load()
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        head, _, rest = module_name.removeprefix(f"{_INSTALLED}.").partition(".")
+        for kind in _KINDS:
+            if head == kind and rest.partition(".")[0] in _names(_folder(kind)):
+                module_name = f"{_folder(kind).__name__}.{rest}"
+        return super().find_class(module_name, global_name)
+
+
 def _folder(kind: Kind) -> ModuleType:
-    """The package that holds the papers' packages; its path has the user's folders, too."""
-    package = Path(gradflow.__file__).resolve().parent
-    installed = package / "papers" / kind
-    home = installed if installed.is_dir() else package.parent / kind
-    name = f"gradflow.papers.{kind}" if home == installed else kind
-    if name in sys.modules and not _stands_in(sys.modules[name], home):
-        name = f"gradflow.papers.{kind}"  # someone else's package has the plain name
-    if name not in sys.modules:
+    """The package that holds the papers' packages; its path has the user's folders, too.
+
+    In a checkout it is called as `import` calls it there, unless someone else's package has that
+    name.
+    """
+    inside = _LIBRARY / "papers" / kind
+    home = inside if inside.is_dir() else _LIBRARY.parent / kind
+    name = f"{_INSTALLED}.{kind}"
+    if name not in sys.modules and home != inside and _place(kind) == home:
+        name = kind
+        importlib.import_module(name)
+    elif name not in sys.modules:
         _run(home / "__init__.py", name, home)
     module = sys.modules[name]
     for root in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
+        if not any((Path(root) / each).is_dir() for each in _KINDS):
+            raise ValueError(
+                f"{VARIABLE} names {root}, which has no folder {' or '.join(_KINDS)}; "
+                "mend the path, or unset the variable."
+            )
         more = str(Path(root).resolve() / kind)
         if more not in module.__path__ and Path(more).is_dir():
             module.__path__.append(more)
     return module
 
 
-def _stands_in(module: ModuleType, folder: Path) -> bool:
-    return str(folder) in {str(Path(path).resolve()) for path in getattr(module, "__path__", ())}
+def _place(name: str) -> Path | None:
+    """The folder of the package that `import name` gives."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except ValueError:  # a module that was made by hand
+        return None
+    return None if spec is None or spec.origin is None else Path(spec.origin).resolve().parent
+
+
+def _names(parent: ModuleType) -> list[str]:
+    """The packages in a package's folders, by year."""
+    places: dict[str, str] = {}
+    for folder in parent.__path__:
+        for found in pkgutil.iter_modules([folder]):
+            if found.ispkg and folder != places.setdefault(found.name, folder):
+                raise ValueError(
+                    f"there are two papers {found.name}, in {places[found.name]} and in {folder}; "
+                    "give one another name."
+                )
+    return sorted(places, key=age)
 
 
 def _run(path: Path, name: str, package: Path | None = None) -> None:

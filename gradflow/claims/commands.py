@@ -89,17 +89,17 @@ def report(words: list[str]) -> int:
     import jax
 
     jax.config.update("jax_enable_x64", True)
-    load_papers()
+    _load(None)
     return _report(command, _console())
 
 
 def _load(module: Path | None) -> None:
-    load_papers()
-    if module is not None:
-        try:
+    try:
+        load_papers()
+        if module is not None:
             load_file(module)
-        except ValueError as error:
-            raise Misuse(str(error)) from error
+    except ValueError as error:
+        raise Misuse(str(error)) from error
 
 
 def _console() -> "Console":

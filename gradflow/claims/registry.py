@@ -14,9 +14,18 @@ def load_papers() -> dict[str, Paper]:
     """Import the papers' packages, which registers their claims; by key, in order of years.
 
     Raises:
-      AttributeError: if a package has no `PAPER`.
+      ValueError: if a package has no `PAPER` that is called as itself.
     """
-    return {module.PAPER.key: module.PAPER for module in papers("theory_checks")}
+    found = {}
+    for module in papers("theory_checks"):
+        name = module.__name__.rpartition(".")[2]
+        paper = getattr(module, "PAPER", None)
+        if not isinstance(paper, Paper) or paper.key != name:
+            raise ValueError(
+                f"{module.__file__} must set PAPER = Paper({name!r}, ...), but it is {paper}."
+            )
+        found[name] = paper
+    return found
 
 
 def load_file(path: Path) -> None:

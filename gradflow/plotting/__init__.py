@@ -2,7 +2,7 @@
 
 from gradflow.plotting._style import COLOURS, paper_style, save_figure
 from gradflow.plotting.animation import animate
-from gradflow.plotting.explorer import OBSERVE, Explorer, explore
+from gradflow.plotting.explorer import OBSERVE, Explorer, explore, save_html
 from gradflow.plotting.static import (
     plot_alignment,
     plot_effective_rank,
@@ -28,4 +28,5 @@ __all__ = [
     "plot_spectrum",
     "plot_unobserved_entry",
     "save_figure",
+    "save_html",
 ]

@@ -17,7 +17,8 @@ _FORMATS = ("pdf", "svg", "png")
 def paper_style() -> AbstractContextManager[None]:
     """The style of these pictures, as a context; outside of it matplotlib's settings stay.
 
-    It is the style sheet "gradflow.paper", for a column of 3.25 in: `plt.style.use` takes it too.
+    It is the style sheet "gradflow.plotting.paper", which `plt.style.use` takes too, for a column
+    of 3.25 in.
 
     Example:
       >>> import matplotlib
@@ -25,7 +26,7 @@ def paper_style() -> AbstractContextManager[None]:
       ...     matplotlib.rcParams["legend.frameon"], matplotlib.rcParams["pdf.fonttype"]
       (False, 42)
     """
-    return matplotlib.style.context("gradflow.paper")
+    return matplotlib.style.context("gradflow.plotting.paper")
 
 
 def save_figure(picture: Axes | Figure, path: str | Path) -> Path:

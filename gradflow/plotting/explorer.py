@@ -113,7 +113,7 @@ def explore(
     if not shown:
         raise ValueError(
             f"There is nothing to show beside the loss: recorded are {', '.join(run.observables)}; "
-            "run again with observe=gradflow.explorer.OBSERVE."
+            "run again with observe=gradflow.plotting.OBSERVE."
         )
     if len(run) < 2:
         raise ValueError(f"The run has {len(run)} record; record at least two.")
@@ -145,6 +145,44 @@ def explore(
     return Explorer(_page(page, payload), len(kept))
 
 
+def save_html(
+    run: Trajectory,
+    path: str | Path,
+    *,
+    truth: Any = None,
+    moments: int = 200,
+    title: str | None = None,
+) -> Path:
+    """Write the page of `explore` as one file that works without a network.
+
+    Args:
+      run: a flow or a descent.
+      path: where to; its folder must exist.
+      truth: (d, d') what W should become.
+      moments: the most positions of the slider.
+      title: the page's heading; by default what ran.
+
+    Returns:
+      The path.
+
+    Raises:
+      ValueError: on what `explore` refuses.
+      FileNotFoundError: if the folder does not exist.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> import gradflow as gf
+      >>> objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+      >>> start = gf.identity_factors((2, 2, 2), 0.1)
+      >>> flow = gf.solve_flow(objective, start, stop_loss=1e-3, observe=gf.plotting.OBSERVE)
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     file = save_html(flow, pathlib.Path(folder) / "flow.html", moments=20)
+      ...     file.stat().st_size > 1_000_000
+      True
+    """
+    return explore(run, truth=truth, moments=moments, title=title).save(path)
+
+
 def _fits(name: str, values: np.ndarray) -> bool:
     """Whether an observable is a matrix's (a tensor's product has more axes)."""
     return values.ndim == (3 if name == "product" else 2)
@@ -170,7 +208,7 @@ def _truth(run: Trajectory, truth: Any) -> Float[np.ndarray, "m n"]:
     if "product" not in run.observables or not _fits("product", run["product"]):
         raise ValueError(
             "truth is compared with the matrix W, but there is no record of it; run again with "
-            "observe=gradflow.explorer.OBSERVE, or leave truth away."
+            "observe=gradflow.plotting.OBSERVE, or leave truth away."
         )
     goal, shape = finite_array("truth", truth), run["product"].shape[1:]
     if goal.shape != shape:
@@ -256,7 +294,7 @@ def _plotly() -> str:
 
 def _page(page: dict[str, Any], payload: dict[str, str]) -> str:
     """The template, filled in; a `<` in texts cannot end the script that carries them."""
-    folder = files("gradflow")
+    folder = files("gradflow.plotting")
     blocks = [f'<script type="text/plain" id="{k}-data">{v}</script>' for k, v in payload.items()]
     parts = {
         "title": html.escape(page["title"]),

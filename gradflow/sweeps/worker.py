@@ -7,7 +7,6 @@ accelerator: as one batch), and writes each into the store as soon as it is ther
 import datetime
 import multiprocessing
 import os
-import pickle
 import platform
 import signal
 import threading
@@ -127,6 +126,7 @@ def do(task: Task) -> Done:
       Unwritable: if the store cannot be written to.
     """
     set_up(task.device)
+    from gradflow._util.plugins import unpickle
     from gradflow._util.processes import forget_programs
     from gradflow.sweeps.registry import find
     from gradflow.sweeps.store import NoSpace, Store, Unwritable, full
@@ -134,7 +134,7 @@ def do(task: Task) -> Done:
 
     forget_programs()
     experiment = find(task.id, None if task.module is None else Path(task.module))
-    items: list[Item] = pickle.loads(task.items)
+    items: list[Item] = unpickle(task.items)
     store = Store(Path(task.folder))
     failures: dict[str, str | None] = {}
     works: dict[int, Work] = {}
