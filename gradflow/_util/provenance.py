@@ -74,19 +74,6 @@ def describe(objective: Any) -> dict[str, Any]:
     }
 
 
-def plain_fields(module: Any) -> dict[str, Any]:
-    """The fields of a module as plain values: numbers, words, and fingerprints of arrays."""
-    found = {}
-    for name, value in vars(module).items():
-        if isinstance(value, str | bool | int | float) or value is None:
-            found[name] = value
-        elif eqx.is_array(value) and value.ndim == 0:
-            found[name] = value.item()
-        else:
-            found[name] = fingerprint(value)
-    return found
-
-
 def provenance() -> dict[str, Any]:
     """Versions of what computes, and on what."""
     names = ("gradflow", "jax", "jaxlib", "diffrax", "optax", "numpy")

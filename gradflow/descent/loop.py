@@ -169,7 +169,7 @@ def _initialise(batch_step: BatchStep, parameters: Any) -> RunStates:
 
 @eqx.filter_jit
 def _advance_spread(batch_step: BatchStep, runs: RunStates, chunk: Array) -> tuple[RunStates, Any]:
-    runs, all_alike = PartitionSpec("runs"), PartitionSpec()
+    spread, all_alike = PartitionSpec("runs"), PartitionSpec()
     arrays, rest = eqx.partition(batch_step.of((None, None)), eqx.is_array)
 
     def part(own: Any, shared: Any, some: RunStates, stops: Array) -> Any:
@@ -178,8 +178,8 @@ def _advance_spread(batch_step: BatchStep, runs: RunStates, chunk: Array) -> tup
     return jax.shard_map(
         part,
         mesh=Mesh(np.array(jax.devices()), ("runs",)),
-        in_specs=(runs, all_alike, runs, all_alike),
-        out_specs=runs,
+        in_specs=(spread, all_alike, spread, all_alike),
+        out_specs=spread,
         check_vma=False,
     )(batch_step.own(), arrays, runs, chunk)
 

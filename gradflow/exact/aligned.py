@@ -67,7 +67,7 @@ def aligned_flow(
       Saxe et al. 2014; arora2019, Theorem 3.
     """
     factors = balanced_matrix_start(objective, start)
-    problem = objective.problem
+    problem: Any = objective.problem  # _target refuses what is not quadratic
     target, kappa = _target(problem)
     grid = record_times(times)
     solve = _of_matrix if len(factors) == 1 else _of_singular_values

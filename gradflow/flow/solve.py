@@ -11,7 +11,7 @@ import diffrax
 import jax.numpy as jnp
 
 from gradflow._util.options import takes_options
-from gradflow._util.provenance import describe, plain_fields, provenance
+from gradflow._util.provenance import describe, plain, provenance
 from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.flow.drive import run, run_together
 from gradflow.flow.options import FlowOptions
@@ -125,7 +125,7 @@ def _trajectory(flow: PreparedFlow, result: dict[str, Any]) -> Trajectory:
     config = {
         "kind": "flow",
         "objective": describe(flow.objective),
-        "dynamics": {"name": flow.dynamics.name, **plain_fields(flow.dynamics)},
+        "dynamics": {"name": flow.dynamics.name} | plain(flow.dynamics),
         "coordinates": coordinates.name,
         "solver": type(solver).__name__,
         "solver_fields": {k: v for k, v in vars(solver).items() if isinstance(v, int | float)},
