@@ -1,5 +1,6 @@
 """The house: data flows one way, engines know no paper, papers are indifferent to their place."""
 
+import importlib
 import re
 from collections import defaultdict
 
@@ -80,6 +81,13 @@ def test_the_engines_do_not_know_each_other(one, other):
 def test_the_library_imports_names_from_where_they_are_defined():
     whole = [one for one in LIBRARY if one.target == "gradflow" and one.importer != "gradflow.cli"]
     assert said(whole) == []
+
+
+@pytest.mark.parametrize("name", [name for name, path in modules("gradflow").items()
+                                  if path.stem == "__init__"])  # fmt: skip
+def test_a_room_has_what_it_gives_out(name):
+    room = importlib.import_module(name)
+    assert [each for each in getattr(room, "__all__", ()) if not hasattr(room, each)] == []
 
 
 def test_a_trajectory_draws_nothing():
