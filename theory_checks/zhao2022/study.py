@@ -211,12 +211,5 @@ def _against_time(ax: Axes, depth: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
-    print(text(table()))
-
-
-if __name__ == "__main__":
     jax.config.update("jax_enable_x64", True)
     print(text(table()))
