@@ -32,9 +32,8 @@ hide: [navigation]
 
 # Gallery
 
-Every picture of `gradflow.plotting` and the film of `gradflow.animation`, each drawn by the example
-in its docstring. Functions take `ax=`, so that several make one figure: see
-[pictures and films](../pictures.md).
+Every picture of `gradflow.plotting` and its film, each drawn by the example in its docstring.
+Functions take `ax=`, so that several make one figure: see [pictures and films](../pictures.md).
 """
 
 
@@ -45,7 +44,7 @@ def pictures() -> dict[str, Any]:
         for name in plotting.__all__
         if name.startswith("plot_")
     }
-    return drawing | {"gradflow.animation.animate": animation.animate}
+    return drawing | {"gradflow.plotting.animate": animation.animate}
 
 
 def run(name: str, function: Any, folder: Path = FOLDER) -> tuple[str, list[str]]:

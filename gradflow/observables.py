@@ -87,7 +87,7 @@ def singular_values(state: State) -> Float[Array, " k"]:
 
 
 def effective_rank(state: State) -> Float[Array, ""]:
-    """Effective rank; see `spectrum.effective_rank`."""
+    """Effective rank; see `linalg.effective_rank`."""
     return spectrum.effective_rank_of(state.singular_values)
 
 
@@ -151,7 +151,7 @@ class _DistanceFromRank(eqx.Module):
 
 
 def schatten_norm(p: float) -> Observable:
-    """The observable Schatten-p (quasi-)norm; see `spectrum.schatten_norm`.
+    """The observable Schatten-p (quasi-)norm; see `linalg.schatten_norm`.
 
     Example:
       >>> import gradflow as gf

@@ -12,7 +12,7 @@ from . import _recovery as deep_recovery
 
 @register
 class Fig1(deep_recovery.Recovery):
-    """Runs and baselines are those of `deep_recovery`, shared with the other figure."""
+    """Runs and baselines are those of `_recovery`, shared with the other figure."""
 
     id = "arora2019.fig1"
     title = "reconstruction error against initialisation scale, depths 2 to 4"
@@ -29,7 +29,7 @@ class Fig1(deep_recovery.Recovery):
 
 @register
 class Fig2(deep_recovery.Recovery):
-    """Runs and baselines are those of `deep_recovery`, shared with the other figure."""
+    """Runs and baselines are those of `_recovery`, shared with the other figure."""
 
     id = "arora2019.fig2"
     title = "error, nuclear norm and effective rank against initialisation scale"
@@ -47,7 +47,7 @@ class Fig2(deep_recovery.Recovery):
 
 @register
 class Fig4(deep_recovery.Recovery):
-    """Runs and baselines are those of `deep_recovery`, shared with the other figure."""
+    """Runs and baselines are those of `_recovery`, shared with the other figure."""
 
     id = "arora2019.fig4"
     title = "Figure 1 with Gaussian measurements"
@@ -64,7 +64,7 @@ class Fig4(deep_recovery.Recovery):
 
 @register
 class Fig5(deep_recovery.Recovery):
-    """Runs and baselines are those of `deep_recovery`, shared with the other figure."""
+    """Runs and baselines are those of `_recovery`, shared with the other figure."""
 
     id = "arora2019.fig5"
     title = "Figure 2 with Gaussian measurements"

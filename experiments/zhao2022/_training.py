@@ -1,4 +1,4 @@
-"""Training of the models of `experiments.recommender`, penalised or not.
+"""Training of the models of `_recommender`, penalised or not.
 
 Depth 1 descends on the whole training set, W from N(0, std^2) and b from 0; the embeddings on
 mini-batches in a new order each epoch, from N(0, 1 / dimension^2) and biases from 0, as in the

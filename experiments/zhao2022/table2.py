@@ -5,7 +5,7 @@ trains for a number of epochs and evaluates then. Beside them stand errors where
 error was least, since much of what the penalty gains, stopping early gains as well. Which
 configuration stands for a cell of the table is read off the results: of those that were run, the
 one of least validation error on the first split. Test sets play no part in this.
-`experiments.zhao2022_ratings` has the runs, and what the paper leaves open.
+`_ratings` has the runs, and what the paper leaves open.
 """
 
 import dataclasses

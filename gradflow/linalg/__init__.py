@@ -6,6 +6,7 @@ from gradflow.linalg.spectrum import (
     distance_from_rank,
     effective_rank,
     effective_rank_of,
+    polar_factor,
     schatten_norm,
     schatten_norm_of,
     singular_values,

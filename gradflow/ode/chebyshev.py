@@ -144,7 +144,7 @@ class RKC3(AbstractStabilized):
     r"""Stabilised method of order 3: stable for h lambda in [-0.40 s^2, 0], damped beyond -4.
 
     A combination of all stages of a Runge-Kutta-Chebyshev method that overshoots its step; see
-    `gradflow.rkc3_coefficients`. Every stage solves the equation to order 2 at its own time, so
+    `gradflow.ode.rkc3_coefficients`. Every stage solves the equation to order 2 at its own time, so
     that errors of stiff components are not amplified from stage to stage, as they are in methods
     that end with a polynomial of degree 4. The error estimate has order 4 and is damped likewise.
     From 5 to about 700 stages; a step that needs more is refused.

@@ -1,4 +1,4 @@
-r"""How the coefficients of `RKC3` are made; `python -m gradflow.rkc3_coefficients` stores them.
+r"""How the coefficients of `RKC3` are made; `python -m gradflow.ode.rkc3_coefficients` stores them.
 
 The stages are those of a Runge-Kutta-Chebyshev method of order 2 that runs past the end of its step
 (to kappa h instead of h),

@@ -1,6 +1,6 @@
 """What an experiment is: a grid, how a cell becomes a run, a picture, what the paper says of it.
 
-An experiment is one class in one module. The engine (`runner`, `workers`, `store`) knows nothing of
+An experiment is one class in one module. The engine (`runner`, `worker`, `store`) knows nothing of
 matrices: it asks the experiment for its cells, has each one done, and keeps what came out.
 """
 

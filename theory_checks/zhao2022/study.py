@@ -1,9 +1,9 @@
 r"""How far Theorem 1 of zhao2022 and its corrections are from real Adam, and what drives the error.
 
-Run as `python -m theory_checks.adam_study` for the table. `table` measures velocities over a window
-after five memories 1/(1 - beta); `figure` draws the errors against the learning rate, and along a
-run from the paper's start. The formulas are those of `zhao2022_adam_runs`; errors are relative, so
-1 means as wrong as saying that nothing moves.
+Run as `python -m theory_checks.zhao2022.study` for the table. `table` measures velocities over a
+window after five memories 1/(1 - beta); `figure` draws the errors against the learning rate, and
+along a run from the paper's start. The formulas are those of `_runs`; errors are relative, so 1
+means as wrong as saying that nothing moves.
 
 What was found (6x6, seed 0). At depth 1 printed and corrected agree, and their error is that of the
 model (15): 1% at a learning rate of 1e-6, 100% at the paper's 1e-3, where the memory of v is as
@@ -208,13 +208,6 @@ def _against_time(ax: Axes, depth: int, seed: int) -> None:
     ax.axhline(0.1, color=BLACK, linewidth=0.6)
     ax.set_xlabel(r"time $\alpha\,\times$ iterations (entries)")
     ax.grid(alpha=0.25)
-
-
-if __name__ == "__main__":
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
-    print(text(table()))
 
 
 if __name__ == "__main__":

@@ -179,11 +179,10 @@ def test_panels_without_data_are_left_out():
     )
     assert "spectrum" not in head and "on_diagonal" not in head["series"]
     assert spectrum is None and matrices.shape == (4, 3, 2)
-    assert (
-        "matrix" not in stored(gf.plotting.explore(by_hand(product=np.zeros((4, 2, 2, 2)))))[0]
-    )  # a tensor
+    tensor = by_hand(product=np.zeros((4, 2, 2, 2)))
+    assert "matrix" not in stored(gf.plotting.explore(tensor))[0]
     nothing = by_hand(singular_values=None, alignment=None, product=None)
-    with pytest.raises(ValueError, match=r"recorded are loss; .*observe=gradflow\.explorer\.OBSER"):
+    with pytest.raises(ValueError, match=r"recorded are loss; .*observe=gradflow\.plotting\.OBSER"):
         gf.plotting.explore(nothing)
 
 

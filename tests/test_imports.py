@@ -1,0 +1,115 @@
+"""The house: data flows one way, engines know no paper, papers are indifferent to their place."""
+
+import importlib
+import re
+from collections import defaultdict
+
+import pytest
+
+from tests.imports import circle, imports, modules
+
+ROOMS = (
+    "_util", "linalg", "ode", "problems", "factorizations", "synthetic", "penalties", "objective",
+    "observables", "dynamics", "coordinates", "trajectory", "optimizers", "flow", "descent",
+    "exact", "baselines", "plotting", "claims", "sweeps", "listing", "cli",
+)  # fmt: skip
+"""What stands below comes first: nothing imports what comes later."""
+
+LIBRARY = [found for found in imports("gradflow") if not found.typing]
+WITHIN = [
+    found
+    for found in LIBRARY
+    if found.target.startswith("gradflow.") and found.importer != "gradflow"
+]
+PAPERS = [*imports("theory_checks"), *imports("experiments")]
+
+
+def room(module):
+    return module.split(".")[1]
+
+
+def said(found):
+    return [f"{one.importer}, line {one.line}, imports {one.target}" for one in found]
+
+
+def test_the_list_of_rooms_is_that_of_the_library():
+    assert {room(name) for name in modules("gradflow") if name != "gradflow"} == set(ROOMS)
+
+
+def test_no_file_imports_itself_through_others():
+    arrows = defaultdict(set)
+    for found in WITHIN:
+        arrows[found.importer].add(found.target)
+    assert circle(arrows) == []
+
+
+def test_no_room_imports_what_stands_above_it():
+    place = {name: k for k, name in enumerate(ROOMS)}
+    up = [one for one in WITHIN if place[room(one.target)] > place[room(one.importer)]]
+    assert said(up) == []
+
+
+def test_a_room_is_entered_by_names_that_it_gives_out():
+    """A module that begins with _ is its room's own; `_util` is everybody's."""
+    private = [
+        one
+        for one in WITHIN
+        if room(one.target) != room(one.importer)
+        and any(part.startswith("_") for part in one.target.split(".")[2:])
+    ]
+    assert said(private) == []
+
+
+def test_the_library_knows_no_paper_and_no_test():
+    outside = ("theory_checks", "experiments", "tests", "benchmarks")
+    known = [one for one in imports("gradflow") if one.target.split(".")[0] in outside]
+    assert said(known) == []
+    names = {paper.split(".")[1] for kind in outside[:2] for paper in modules(kind) if "." in paper}
+    quoted = re.compile(rf"""["'](theory_checks|experiments)\.({"|".join(sorted(names))})""")
+    for name, path in modules("gradflow").items():
+        assert not quoted.search(path.read_text(encoding="utf-8")), name
+
+
+@pytest.mark.parametrize(("one", "other"), [("claims", "sweeps"), ("sweeps", "claims")])
+def test_the_engines_do_not_know_each_other(one, other):
+    known = [
+        found for found in WITHIN if (room(found.importer), room(found.target)) == (one, other)
+    ]
+    assert said(known) == []
+
+
+def test_the_library_imports_names_from_where_they_are_defined():
+    whole = [one for one in LIBRARY if one.target == "gradflow" and one.importer != "gradflow.cli"]
+    assert said(whole) == []
+
+
+@pytest.mark.parametrize("name", [name for name, path in modules("gradflow").items()
+                                  if path.stem == "__init__"])  # fmt: skip
+def test_a_room_has_what_it_gives_out(name):
+    room = importlib.import_module(name)
+    assert [each for each in getattr(room, "__all__", ()) if not hasattr(room, each)] == []
+
+
+def test_a_trajectory_draws_nothing():
+    drawing = ("gradflow.plotting", "matplotlib", "plotly")
+    known = [
+        one
+        for one in imports("gradflow")
+        if one.importer == "gradflow.trajectory" and one.target.startswith(drawing)
+    ]
+    assert said(known) == []
+
+
+def test_papers_import_the_library_absolutely_and_each_other_relatively():
+    by_name = [
+        one
+        for one in PAPERS
+        if not one.relative and one.target.split(".")[0] in ("theory_checks", "experiments")
+    ]
+    up = [one for one in PAPERS if one.relative and one.target.startswith("gradflow")]
+    assert said(by_name) == said(up) == []
+
+
+def test_a_circle_is_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert circle({"a": {"b"}, "b": {"c", "d"}, "d": {"b"}}) == ["b", "d", "b"]
