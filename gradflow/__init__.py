@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from gradflow.dynamics import AdamChart, adam_chart, sampled_variance
     from gradflow.factorizations import (
         CPTensor,
+        DiagonalNetwork,
         MatrixProduct,
+        SymmetricProduct,
         balanced_factors,
         gaussian_factors,
         identity_factors,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
         NuclearNorm,
         SchattenNorm,
         SchattenRatio,
+        WeightDecay,
     )
     from gradflow.problems import (
         LeastSquares,
@@ -75,15 +78,16 @@ _NAMES = {
     "gradflow.descent": ("Checkpoint", "run_descent", "run_descents"),
     "gradflow.dynamics": ("AdamChart", "adam_chart", "sampled_variance"),
     "gradflow.factorizations": (
-        "CPTensor", "MatrixProduct", "balanced_factors", "gaussian_factors", "identity_factors",
-        "nearest_balanced", "random_balanced", "unbalancedness",
+        "CPTensor", "DiagonalNetwork", "MatrixProduct", "SymmetricProduct", "balanced_factors",
+        "gaussian_factors", "identity_factors", "nearest_balanced", "random_balanced",
+        "unbalancedness",
     ),
     "gradflow.flow": ("solve_flow", "solve_flows"),
     "gradflow.objective": ("Objective",),
     "gradflow.observables": ("smoothed_share",),
     "gradflow.ode": ("HandOver",),
     "gradflow.penalties": (
-        "NuclearFrobeniusRatio", "NuclearNorm", "SchattenNorm", "SchattenRatio",
+        "NuclearFrobeniusRatio", "NuclearNorm", "SchattenNorm", "SchattenRatio", "WeightDecay",
     ),
     "gradflow.problems": (
         "LeastSquares", "MatrixCompletion", "MatrixSensing", "TensorCompletion", "astype",

@@ -12,7 +12,6 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gradflow.factorizations.balance import unbalancedness as factor_unbalancedness
 from gradflow.factorizations.base import Factors
 from gradflow.linalg import spectrum
 from gradflow.problems.base import AbstractProblem
@@ -174,8 +173,16 @@ def unobserved_entries(state: State) -> Float[Array, " u"]:
 
 
 def unbalancedness(state: State) -> Float[Array, ""]:
-    """Unbalancedness magnitude of the factors (razin2020, Definition 3)."""
-    return factor_unbalancedness(state.factors)
+    """Unbalancedness of the factors, as their factorisation defines it.
+
+    Raises:
+      ValueError: if the coordinates do not know the factors, or these have no notion of balance.
+
+    References:
+      razin2020, Definition 3 (matrix products); razin2021 (CP tensors).
+    """
+    factors = state.factors
+    return state.chart.objective.factorization.unbalancedness(factors)
 
 
 def alignment(state: State) -> Float[Array, " 2"]:

@@ -59,7 +59,8 @@ class FactorChart(AbstractChart):
         )
 
     def amplification(self, y: Factors) -> Float[Array, ""]:
-        return growth_of_errors(self.goal, self.product(y), len(y))
+        degree = self.objective.factorization.degree
+        return growth_of_errors(self.goal, self.product(y), degree)
 
     def factors(self, y: Factors) -> Factors:
         return y

@@ -65,10 +65,9 @@ def aligned_flow(
       Saxe et al. 2014; arora2019, Theorem 3.
     """
     factors = balanced_matrix_start(objective, start)
-    target, kappa = _target(objective.problem)
+    target, rate = _target(objective.problem)
     grid = record_times(times)
     problem, depth = objective.problem, len(factors)
-    rate = 2 * problem.weight * kappa
     w = np.asarray(objective.product(factors))
     unfitted = float(problem.loss(jnp.asarray(target)))
     if depth == 1:
@@ -113,7 +112,7 @@ def aligned_flow(
 
 
 def _target(problem: AbstractProblem) -> tuple[np.ndarray, float]:
-    """M and kappa of a loss that is c kappa ||W - M||^2 up to a constant."""
+    """M and 2 c kappa of a loss that is c kappa ||W - M||^2 up to a constant."""
     if isinstance(problem, MatrixCompletion):
         missing = int(np.sum(np.asarray(problem.mask) == 0))
         if missing:
@@ -121,7 +120,7 @@ def _target(problem: AbstractProblem) -> tuple[np.ndarray, float]:
                 f"The closed form needs all entries observed, but {missing} of "
                 f"{np.asarray(problem.mask).size} are not; use gradflow.solve_flow."
             )
-        return np.asarray(problem.target), 1.0
+        return np.asarray(problem.target), 2 * problem.weight
     if isinstance(problem, LeastSquares):
         x = np.asarray(problem.inputs)
         gram = x.T @ x
@@ -132,7 +131,7 @@ def _target(problem: AbstractProblem) -> tuple[np.ndarray, float]:
                 f"The closed form needs whitened inputs, X^T X = kappa I, but X^T X is off by "
                 f"{off:.3g}; whiten X, or use gradflow.exact.least_squares_flow at depth 1."
             )
-        return x.T @ np.asarray(problem.targets) / kappa, kappa
+        return x.T @ np.asarray(problem.targets) / kappa, 2 * problem.weight * kappa
     raise ValueError(
         f"The closed form is for MatrixCompletion with all entries or whitened LeastSquares, not "
         f"{type(problem).__name__}; use gradflow.solve_flow."

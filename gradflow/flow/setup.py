@@ -18,7 +18,6 @@ from gradflow.coordinates.singular import SingularChart
 from gradflow.factorizations.balance import relative_unbalancedness
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.matrix_product import MatrixProduct
-from gradflow.factorizations.starts import balanced_factors
 from gradflow.linalg.spectrum import _clusters
 from gradflow.objective import Objective
 from gradflow.observables import Observable, Observe, State, default_observables, resolve
@@ -134,12 +133,7 @@ def _as_factors(objective: Objective, start: Any) -> Factors:
     model = objective.factorization
     if isinstance(start, tuple | list):
         return model.check([finite_array(f"start[{k}]", f) for k, f in enumerate(start)])
-    w = finite_array("start", start)
-    if not isinstance(model, MatrixProduct):
-        raise ValueError(
-            f"{type(model).__name__} needs its factors as the start, but a single array was given."
-        )
-    return balanced_factors(w, model.sizes)
+    return model.balanced(finite_array("start", start))
 
 
 def _chart(objective: Objective, factors: Factors, coordinates: str) -> tuple[AbstractChart, Any]:
