@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from gradflow.descent import Checkpoint, run_descent, run_descents
     from gradflow.dynamics import AdamFlow, GradientFlow, MomentumFlow
-    from gradflow.factorizations import CPTensor, MatrixProduct
+    from gradflow.factorizations import CPTensor, DiagonalNetwork, MatrixProduct, SymmetricProduct
     from gradflow.flow import solve_flow, solve_flows
     from gradflow.objective import Objective
     from gradflow.penalties import (
@@ -36,9 +36,11 @@ if TYPE_CHECKING:
         NuclearNorm,
         SchattenNorm,
         SchattenRatio,
+        WeightDecay,
     )
     from gradflow.problems import (
         LeastSquares,
+        LossFunction,
         MatrixCompletion,
         MatrixSensing,
         TensorCompletion,
@@ -51,11 +53,11 @@ __version__ = "0.2.0"
 _NAMES = {
     "descent": "Checkpoint run_descent run_descents",
     "dynamics": "AdamFlow GradientFlow MomentumFlow",
-    "factorizations": "CPTensor MatrixProduct",
+    "factorizations": "CPTensor DiagonalNetwork MatrixProduct SymmetricProduct",
     "flow": "solve_flow solve_flows",
     "objective": "Objective",
-    "penalties": "NuclearFrobeniusRatio NuclearNorm SchattenNorm SchattenRatio",
-    "problems": "LeastSquares MatrixCompletion MatrixSensing TensorCompletion astype",
+    "penalties": "NuclearFrobeniusRatio NuclearNorm SchattenNorm SchattenRatio WeightDecay",
+    "problems": "LeastSquares LossFunction MatrixCompletion MatrixSensing TensorCompletion astype",
     "trajectory": "Outcome Trajectory",
 }
 _MODULES = (

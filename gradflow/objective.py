@@ -45,6 +45,16 @@ class Objective(eqx.Module):
     penalty: AbstractRegularizer | None = None
 
     def __check_init__(self) -> None:
+        if not isinstance(self.problem, AbstractProblem):
+            raise ValueError(
+                "problem must be one of gradflow.problems, such as gradflow.MatrixCompletion, or "
+                f"problems.LossFunction(shape, function), but it is {self.problem!r}."
+            )
+        if not isinstance(self.factorization, AbstractFactorization):
+            raise ValueError(
+                "factorization must be one of gradflow.factorizations, such as "
+                f"gradflow.MatrixProduct, but it is {self.factorization!r}."
+            )
         if self.problem.shape != self.factorization.shape:
             raise ValueError(
                 f"The problem has shape {self.problem.shape} but the factorization has shape "

@@ -118,7 +118,13 @@ def unobserved_entries(state: State) -> Float[Array, " u"]:
 
 
 def unbalancedness(state: State) -> Float[Array, ""]:
-    """Unbalancedness magnitude of the factors (razin2020, Definition 3)."""
+    """Unbalancedness of the factors, as their factorisation defines it.
+
+    It is 0 in coordinates that hold balanced flows only.
+
+    References:
+      razin2020, Definition 3 (matrix products); razin2021 (CP tensors).
+    """
     return state.view.unbalancedness(state.y)
 
 

@@ -162,7 +162,8 @@ class FactorCoordinates(AbstractFactorCoordinates):
     def amplification(self, y: DynamicState) -> Float[Array, ""]:
         if not self.dynamics.conserves_balance:
             return jnp.asarray(1.0)
-        return growth_of_errors(self.goal, self.product(y), len(y))
+        degree = self.objective.factorization.degree
+        return growth_of_errors(self.goal, self.product(y), degree)
 
 
 def kink_width_for(objective: Objective, tolerance: Any) -> Any:

@@ -67,11 +67,11 @@ def aligned_flow(
       Saxe et al. 2014; arora2019, Theorem 3.
     """
     factors = balanced_matrix_start(objective, start)
-    problem: Any = objective.problem  # _target refuses what is not quadratic
-    target, kappa = _target(problem)
+    problem = objective.problem
+    target, rate = _target(problem)
     grid = record_times(times)
     solve = _of_matrix if len(factors) == 1 else _of_singular_values
-    w, rate = np.asarray(objective.product(factors)), 2 * problem.weight * kappa
+    w = np.asarray(objective.product(factors))
     solved = solve(factors, w, target, grid, rate)
     unfitted = float(problem.loss(jnp.asarray(target)))
     return trajectory(
@@ -150,7 +150,7 @@ def _of_singular_values(
 
 
 def _target(problem: AbstractProblem) -> tuple[np.ndarray, float]:
-    """M and kappa of a loss that is c kappa ||W - M||^2 up to a constant."""
+    """M and 2 c kappa of a loss that is c kappa ||W - M||^2 up to a constant."""
     if isinstance(problem, MatrixCompletion):
         missing = int(np.sum(np.asarray(problem.mask) == 0))
         if missing:
@@ -158,7 +158,7 @@ def _target(problem: AbstractProblem) -> tuple[np.ndarray, float]:
                 f"The closed form needs all entries observed, but {missing} of "
                 f"{np.asarray(problem.mask).size} are not; use gradflow.solve_flow."
             )
-        return np.asarray(problem.target), 1.0
+        return np.asarray(problem.target), 2 * problem.weight
     if isinstance(problem, LeastSquares):
         x = np.asarray(problem.inputs)
         gram = x.T @ x
@@ -169,7 +169,7 @@ def _target(problem: AbstractProblem) -> tuple[np.ndarray, float]:
                 f"The closed form needs whitened inputs, X^T X = kappa I, but X^T X is off by "
                 f"{off:.3g}; whiten X, or use gradflow.exact.least_squares_flow at depth 1."
             )
-        return x.T @ np.asarray(problem.targets) / kappa, kappa
+        return x.T @ np.asarray(problem.targets) / kappa, 2 * problem.weight * kappa
     raise ValueError(
         f"The closed form is for MatrixCompletion with all entries or whitened LeastSquares, not "
         f"{type(problem).__name__}; use gradflow.solve_flow."

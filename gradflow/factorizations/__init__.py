@@ -7,6 +7,7 @@ from gradflow.factorizations.balance import (
 )
 from gradflow.factorizations.base import AbstractFactorization, Factors
 from gradflow.factorizations.cp_tensor import CPTensor
+from gradflow.factorizations.diagonal_network import DiagonalNetwork
 from gradflow.factorizations.end_to_end import adam_end_to_end, as_matrix, end_to_end
 from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.factorizations.starts import (
@@ -15,12 +16,15 @@ from gradflow.factorizations.starts import (
     identity_factors,
     random_balanced,
 )
+from gradflow.factorizations.symmetric_product import SymmetricProduct
 
 __all__ = [
     "AbstractFactorization",
     "CPTensor",
+    "DiagonalNetwork",
     "Factors",
     "MatrixProduct",
+    "SymmetricProduct",
     "adam_end_to_end",
     "as_matrix",
     "balanced_factors",

@@ -1,4 +1,4 @@
-"""How far factors are from balanced, and balanced ones near them."""
+"""How far the factors of a matrix product are from balanced, and balanced ones near them."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -61,9 +61,9 @@ def nearest_balanced(factors: Factors) -> Factors:
         I).
 
     Example:
-      >>> import jax
-      >>> factors = gaussian_factors(jax.random.key(0), (3, 3, 3), std=1.0)
-      >>> float(unbalancedness(nearest_balanced(factors))) < 1e-12
+      >>> import gradflow as gf, jax
+      >>> factors = gf.gaussian_factors(jax.random.key(0), (3, 3, 3), std=1.0)
+      >>> float(gf.unbalancedness(gf.nearest_balanced(factors))) < 1e-12
       True
 
     References:

@@ -1,12 +1,13 @@
 """CP tensors: sums of outer products of vectors."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from gradflow._util.validate import shape_of
+from gradflow._util.validate import finite_array, shape_of
 from gradflow.factorizations.base import AbstractFactorization, Factors
 
 
@@ -52,6 +53,9 @@ class CPTensor(AbstractFactorization):
         squares = [jnp.sum(factor**2, axis=0) for factor in factors]
         return tuple(b - a for a, b in zip(squares[:-1], squares[1:], strict=True))
 
+    def product(self, factors: Factors) -> Array:
+        return self.forward(factors)[0]
+
     @property
     def _half(self) -> int:
         return (len(self.tensor_shape) + 1) // 2
@@ -69,6 +73,89 @@ class CPTensor(AbstractFactorization):
             *_khatri_rao_pullback(factors[:half], unfolded @ right),
             *_khatri_rao_pullback(factors[half:], unfolded.T @ left),
         )
+
+    def std_of(self, product_std: float) -> float:
+        """(product_std^2 / R)^(1/2N): an entry of W is a sum of R products of N entries."""
+        return (product_std**2 / self.rank) ** (1 / (2 * len(self.tensor_shape)))
+
+    def balanced(self, w: Any, key: PRNGKeyArray | None = None) -> Factors:
+        """The same components with all vectors of one equally long: W does not change.
+
+        Args:
+          w: components, as a tuple of factors. A tensor alone does not tell its components.
+          key: not used; nothing is free.
+
+        Raises:
+          ValueError: if a single array is given, or wrong shapes.
+
+        Example:
+          >>> import gradflow as gf, jax.numpy as jnp
+          >>> model = gf.CPTensor((1, 1, 1), 1)
+          >>> components = (jnp.array([[8.0]]), jnp.array([[-1.0]]), jnp.array([[1.0]]))
+          >>> [round(float(f[0, 0]), 12) for f in model.balanced(components)]
+          [2.0, -2.0, 2.0]
+        """
+        del key
+        if not isinstance(w, tuple | list):
+            raise ValueError(
+                f"{type(self).__name__} needs its factors as the start, but a single array was "
+                "given, which does not tell its components; give a tuple with one array "
+                f"(n, {self.rank}) an axis."
+            )
+        factors = self.check([finite_array(f"w[{k}]", f) for k, f in enumerate(w)])
+        norms = [jnp.linalg.norm(f, axis=0) for f in factors]
+        wanted = jnp.prod(jnp.stack(norms) ** (1 / len(factors)), axis=0)
+        return tuple(
+            f * (wanted / jnp.where(norm > 0, norm, 1.0))
+            for f, norm in zip(factors, norms, strict=True)
+        )
+
+    def random_balanced(self, key: PRNGKeyArray, std: float) -> Factors:
+        """`balanced` of components whose vectors have N(0, std^2) entries."""
+        return self.balanced(self.gaussian(key, std=std))
+
+    def unbalancedness(self, factors: Factors) -> Float[Array, ""]:
+        """Unbalancedness magnitude: the largest | ||w_r^n||^2 - ||w_r^m||^2 | over all r, n, m.
+
+        Example:
+          >>> import gradflow as gf, jax.numpy as jnp
+          >>> model = gf.CPTensor((1, 1, 1), 1)
+          >>> float(model.unbalancedness((jnp.array([[3.0]]), jnp.ones((1, 1)), jnp.ones((1, 1)))))
+          8.0
+
+        References:
+          razin2021.
+        """
+        squares = jnp.stack([jnp.sum(f**2, axis=0) for f in factors])
+        return jnp.max(jnp.max(squares, axis=0) - jnp.min(squares, axis=0))
+
+    def nearest_balanced(self, factors: Factors) -> Factors:
+        """The balanced factors nearest in the Euclidean norm: each vector as long as the mean.
+
+        Directions stay, and of a component's vectors all get the mean of their lengths; vectors
+        that are zero get the direction of the first axis. Unlike `balanced` this changes W.
+        """
+        norms = [jnp.linalg.norm(f, axis=0) for f in factors]
+        mean = sum(norms[1:], norms[0]) / len(factors)
+        return tuple(
+            jnp.where(norm > 0, f, jnp.eye(f.shape[0], 1, dtype=f.dtype))
+            * (mean / jnp.where(norm > 0, norm, 1.0))
+            for f, norm in zip(factors, norms, strict=True)
+        )
+
+    def component_norms(self, factors: Factors) -> Float[Array, " rank"]:
+        """The norms of the components, the products of their vectors' lengths, in order.
+
+        Example:
+          >>> import gradflow as gf, jax.numpy as jnp
+          >>> model = gf.CPTensor((2, 2), 2)
+          >>> model.component_norms((jnp.diag(jnp.array([2.0, 3.0])), jnp.eye(2))).tolist()
+          [2.0, 3.0]
+
+        References:
+          razin2021.
+        """
+        return jnp.prod(jnp.stack([jnp.linalg.norm(f, axis=0) for f in factors]), axis=0)
 
 
 def _khatri_rao(factors: Factors) -> Array:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from gradflow._util.validate import shape_of, whole
+from gradflow.factorizations import balance, starts
 from gradflow.factorizations.base import AbstractFactorization, Factors
 
 
@@ -60,6 +61,9 @@ class MatrixProduct(AbstractFactorization):
     def factor_shapes(self) -> tuple[tuple[int, ...], ...]:
         return tuple((self.sizes[j + 1], self.sizes[j]) for j in range(self.depth))
 
+    def product(self, factors: Factors) -> Array:
+        return self.forward(factors)[0]
+
     def forward(self, factors: Factors) -> tuple[Array, Factors]:
         partial = [factors[0]]
         for factor in factors[1:]:
@@ -89,3 +93,29 @@ class MatrixProduct(AbstractFactorization):
             left.append(left[-1] @ factors[-1 - j])
             right.append(factors[j] @ right[-1])
         return tuple(reversed(left)), tuple(right)
+
+    def std_of(self, product_std: float) -> float:
+        """(product_std^2 / (d_1 ... d_{N-1}))^(1/2N); see `gaussian_factors`."""
+        return starts._std_of(self.sizes, product_std)
+
+    def balanced(
+        self, w: Float[ArrayLike, "d d_prime"], key: PRNGKeyArray | None = None
+    ) -> Factors:
+        """Balanced factors whose product is the matrix w; see `balanced_factors`."""
+        return starts.balanced_factors(w, self.sizes, key)
+
+    def random_balanced(self, key: PRNGKeyArray, std: float) -> Factors:
+        """Balanced factors of a product with N(0, std^2) entries; see `starts.random_balanced`."""
+        return starts.random_balanced(key, self.sizes, std)
+
+    def identity(self, scale: float) -> Factors:
+        """Factors scale^(1/N) * I, whose product is scale * I; see `identity_factors`."""
+        return starts.identity_factors(self.sizes, scale)
+
+    def unbalancedness(self, factors: Factors) -> Float[Array, ""]:
+        """The largest || W_{j+1}^T W_{j+1} - W_j W_j^T ||_nuclear; see `balance.unbalancedness`."""
+        return balance.unbalancedness(factors)
+
+    def nearest_balanced(self, factors: Factors) -> Factors:
+        """Balanced factors that keep W_1; see `balance.nearest_balanced`."""
+        return balance.nearest_balanced(factors)

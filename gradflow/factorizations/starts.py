@@ -1,4 +1,4 @@
-r"""Starting points: balanced, Gaussian and identity factors; the unbalancedness magnitude.
+r"""Starting points of matrix products: balanced, Gaussian and identity factors.
 
 Factors are balanced if W_{j+1}^T W_{j+1} = W_j W_j^T for all j (razin2020, Equation (5)). Gradient
 flow keeps these differences constant, so a balanced start stays balanced.
@@ -82,9 +82,9 @@ def random_balanced(key: PRNGKeyArray, sizes: Sequence[int], std: float) -> Fact
       std: the standard deviation of the product's entries.
 
     Example:
-      >>> import jax
-      >>> factors = random_balanced(jax.random.key(0), (4, 4, 4, 4), std=1e-3)
-      >>> len(factors), float(relative_unbalancedness(factors)) < 1e-14
+      >>> import gradflow as gf, jax
+      >>> factors = gf.random_balanced(jax.random.key(0), (4, 4, 4, 4), std=1e-3)
+      >>> len(factors), float(gf.unbalancedness(factors)) < 1e-16
       (3, True)
 
     References:
@@ -134,10 +134,13 @@ def gaussian_factors(
     if std is not None:
         scale = positive("std", std)
     else:
-        assert product_std is not None
-        scale = (positive("product_std", product_std) ** 2 / prod(sizes[1:-1])) ** (1 / (2 * depth))
+        scale = _std_of(sizes, positive("product_std", product_std))
     keys = jax.random.split(key, depth)
     return tuple(scale * jax.random.normal(keys[j], (sizes[j + 1], sizes[j])) for j in range(depth))
+
+
+def _std_of(sizes: Sequence[int], product_std: float) -> float:
+    return (product_std**2 / prod(sizes[1:-1])) ** (1 / (2 * (len(sizes) - 1)))
 
 
 def identity_factors(sizes: Sequence[int], scale: float) -> Factors:

@@ -285,7 +285,7 @@ def velocities(
     above, below = model.neighbours(factors)
     w = model.product(factors)
     whole = problem.gradient(w)
-    if objective.penalty is not None:
+    if isinstance(objective.penalty, gf.penalties.AbstractSpectralPenalty):
         if printed_penalty:
             u, sigma, vt = jnp.linalg.svd(w)
             norm = jnp.linalg.norm(sigma)
