@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from gradflow._util.validate import finite_array
@@ -18,6 +19,9 @@ from gradflow.factorizations.end_to_end import end_to_end
 from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.objective import Objective
 from gradflow.problems.base import AbstractProblem
+
+_SINGULAR = 1e-12
+"""Smallest share of the largest singular value that a start of depth 3 or more may have."""
 
 
 class ProductCoordinates(AbstractCoordinates):
@@ -45,7 +49,17 @@ class ProductCoordinates(AbstractCoordinates):
     def refusal(
         cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
     ) -> str | None:
-        return refusal_of_product(objective, dynamics, factors)
+        reason = refusal_of_product(objective, dynamics, factors)
+        if reason is not None or len(factors) < 3:
+            return reason
+        s = np.linalg.svd(np.asarray(objective.product(factors)), compute_uv=False)
+        if s[-1] > _SINGULAR * s[0]:
+            return None
+        return (
+            f"At depth {len(factors)} the product's own velocity grows like a power below 1 of "
+            f"singular values near 0, and the start has {s[-1]:.3g} beside {s[0]:.3g}: errors would "
+            "grow with it; use coordinates='factors'."
+        )
 
     @classmethod
     def encode(

@@ -80,6 +80,7 @@ class AdamFlow(AbstractDynamics):
         )
 
     def prepared(self, objective: Objective, factors: Factors) -> "AdamFlow":
+        factors = objective.factorization.check(factors)
         dtype = same_float_dtype(objective=objective, factors=factors)
         spread = _variance(self.variance, factors, dtype)
         certain = [j for j, v in enumerate(spread, 1) if not bool(jnp.all(v > 0))]

@@ -62,8 +62,10 @@ def nearest_balanced(factors: Factors) -> Factors:
 
     Example:
       >>> import gradflow as gf, jax
-      >>> factors = gf.gaussian_factors(jax.random.key(0), (3, 3, 3), std=1.0)
-      >>> float(gf.unbalancedness(gf.nearest_balanced(factors))) < 1e-12
+      >>> factors = gf.factorizations.gaussian_factors(jax.random.key(0), (3, 3, 3), std=1.0)
+      >>> float(
+      ...     gf.factorizations.unbalancedness(gf.factorizations.nearest_balanced(factors))
+      ... ) < 1e-12
       True
 
     References:

@@ -35,7 +35,7 @@ class AbstractFactorization(eqx.Module):
       ...     def product(self, factors):
       ...         return factors[0] @ factors[0].T
       >>> model = Symmetric(2)
-      >>> objective = gf.Objective(gf.norm_blowup(), model)
+      >>> objective = gf.Objective(gf.synthetic.norm_blowup(), model)
       >>> start = model.gaussian(jax.random.key(0), std=0.1)
       >>> flow = gf.solve_flow(objective, start, stop_loss=1e-2)
       >>> flow.outcome.name

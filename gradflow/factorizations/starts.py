@@ -83,8 +83,8 @@ def random_balanced(key: PRNGKeyArray, sizes: Sequence[int], std: float) -> Fact
 
     Example:
       >>> import gradflow as gf, jax
-      >>> factors = gf.random_balanced(jax.random.key(0), (4, 4, 4, 4), std=1e-3)
-      >>> len(factors), float(gf.unbalancedness(factors)) < 1e-16
+      >>> factors = gf.factorizations.random_balanced(jax.random.key(0), (4, 4, 4, 4), std=1e-3)
+      >>> len(factors), float(gf.factorizations.unbalancedness(factors)) < 1e-16
       (3, True)
 
     References:

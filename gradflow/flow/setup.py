@@ -257,7 +257,7 @@ def choose_solver(coordinates: AbstractCoordinates, dynamics: AbstractDynamics, 
     if not coordinates.real_rates or not dynamics.real_rates:
         return Choice(
             diffrax.Tsit5(),
-            f"{coordinates.name} coordinates, {dynamics.name} dynamics: what turns takes explicit steps",
+            f"{coordinates.name} coordinates, {dynamics.name} dynamics: what turns is explicit",
         )
     if unknowns <= DENSE:
         return Choice(

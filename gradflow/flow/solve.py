@@ -51,9 +51,10 @@ def solve_flow(objective: Objective, start: Start, options: FlowOptions) -> Traj
       A `Trajectory`; its outcome says how the flow ended. Its stats: steps, rejected, end (the last
       time), seconds (of the whole batch), coordinates and solver with their reasons, charts (how
       many coordinates were gone through: a small pivot in "logdet" coordinates gives way to
-      another); where the solver counts them, gradients, hessian_products and spectral_radius (the largest seen); and
-      invariant_drift, the largest change of W_{j+1}^T W_{j+1} - W_j W_j^T (of the factorisation's
-      invariants) against the largest squared norm of a factor, where the flow conserves it.
+      another); where the solver counts them, gradients, hessian_products and spectral_radius (the
+      largest seen); and invariant_drift, the largest change of W_{j+1}^T W_{j+1} - W_j W_j^T (of
+      the factorisation's invariants) against the largest squared norm of a factor, where the flow
+      conserves it.
 
     Raises:
       ValueError: on float32 input, no stop, wrong shapes, a start that the coordinates cannot hold

@@ -93,7 +93,7 @@ class AbstractPenalty(AbstractRegularizer):
       ...         return self.weight * jnp.sum(w**2)
       >>> SquaredNorm(0.5).gradient(jnp.eye(2)).tolist()
       [[1.0, 0.0], [0.0, 1.0]]
-      >>> problem = gf.norm_blowup()
+      >>> problem = gf.synthetic.norm_blowup()
       >>> objective = gf.Objective(problem, gf.MatrixProduct((2, 2)), SquaredNorm(0.5))
       >>> flow = gf.solve_flow(objective, (2 * jnp.eye(2),), horizon=1.0)
       >>> flow["unobserved_entries"][-1].round(6).tolist()  # 2 / e

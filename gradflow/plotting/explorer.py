@@ -172,8 +172,8 @@ def save_html(
     Example:
       >>> import pathlib, tempfile
       >>> import gradflow as gf
-      >>> objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
-      >>> start = gf.identity_factors((2, 2, 2), 0.1)
+      >>> objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+      >>> start = gf.factorizations.identity_factors((2, 2, 2), 0.1)
       >>> flow = gf.solve_flow(objective, start, stop_loss=1e-3, observe=gf.plotting.OBSERVE)
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     file = save_html(flow, pathlib.Path(folder) / "flow.html", moments=20)

@@ -72,7 +72,9 @@ class AbstractProblem(eqx.Module):
       >>> problem.gradient(jnp.zeros((2, 2))).tolist()
       [[-4.0, 0.0], [0.0, -4.0]]
       >>> objective = gf.Objective(problem, gf.MatrixProduct((2, 2, 2)))
-      >>> flow = gf.solve_flow(objective, gf.identity_factors((2, 2, 2), 0.1), stop_loss=1e-3)
+      >>> flow = gf.solve_flow(
+      ...     objective, gf.factorizations.identity_factors((2, 2, 2), 0.1), stop_loss=1e-3
+      ... )
       >>> flow.outcome.name
       'REACHED_LOSS'
     """

@@ -39,7 +39,7 @@ class LossFunction(AbstractProblem):
       ...     return jnp.sum((w - target) ** 4)
       >>> one, other = (LossFunction((2, 2), quartic, k * jnp.eye(2)) for k in (1.0, 2.0))
       >>> objectives = [gf.Objective(p, gf.MatrixProduct((2, 2, 2))) for p in (one, other)]
-      >>> starts = 2 * [gf.identity_factors((2, 2, 2), 0.5)]
+      >>> starts = 2 * [gf.factorizations.identity_factors((2, 2, 2), 0.5)]
       >>> flows = gf.solve_flows(objectives, starts, stop_loss=1e-4)
       >>> [round(float(flow["singular_values"][-1, 0]), 2) for flow in flows]
       [0.92, 1.92]

@@ -9,7 +9,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import gradflow as gf
-from gradflow import observables
+from gradflow import observables, synthetic
 from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.coordinates.product import ProductCoordinates
 from gradflow.observables import State, default_observables, resolve
@@ -115,7 +115,7 @@ def test_gradients_agree_with_differences(name):
 
     @jax.jit
     def weighted(y):
-        value = jnp.ravel(jnp.asarray(SMOOTH[name](State(STATE.chart, unravel(y)))))
+        value = jnp.ravel(jnp.asarray(SMOOTH[name](State(STATE.view, unravel(y)))))
         return jnp.sum(value * jnp.arange(1.0, value.size + 1))
 
     # Fourth-order differences with step 1e-4: round-off, 1e-16/1e-4, is what is left.
@@ -125,7 +125,7 @@ def test_gradients_agree_with_differences(name):
 
 
 def test_observables_of_a_tensor():
-    problem = gf.synthetic.tensor_completion(jax.random.key(0), (2, 3, 2), 1, 8)
+    problem = synthetic.tensor_completion(jax.random.key(0), (2, 3, 2), 1, 8)
     objective = gf.Objective(problem, gf.CPTensor((2, 3, 2), 2))
     factors = tuple(jnp.asarray(RNG.normal(size=(n, 2))) for n in (2, 3, 2))
     state = State(FactorCoordinates(objective), factors)
@@ -158,7 +158,7 @@ def test_nothing_is_unobserved_where_all_is_seen():
 
 
 def test_a_start_at_zero_has_no_gradient_and_an_undefined_effective_rank():
-    state = State(STATE.chart, (jnp.zeros((2, 2)), jnp.zeros((2, 2))))
+    state = State(STATE.view, (jnp.zeros((2, 2)), jnp.zeros((2, 2))))
     assert observables.gradient_norm(state) == 0
     assert observables.det_sign(state) == 0
     assert jnp.isnan(observables.effective_rank(state))
@@ -191,11 +191,11 @@ def test_a_dictionary_of_functions_is_taken():
     ("problem", "wanted"),
     [
         (PROBLEM, ["singular_values", "effective_rank", "test_error", "unobserved_entries"]),
-        (gf.synthetic.norm_blowup(), ["singular_values", "effective_rank", "unobserved_entries"]),
-        (gf.synthetic.norm_blowup(shape=(9, 9)), ["singular_values", "effective_rank"]),
-        (gf.synthetic.matrix_sensing(jax.random.key(0), (2, 2), 1, 2),
+        (synthetic.norm_blowup(), ["singular_values", "effective_rank", "unobserved_entries"]),
+        (synthetic.norm_blowup(shape=(9, 9)), ["singular_values", "effective_rank"]),
+        (synthetic.matrix_sensing(jax.random.key(0), (2, 2), 1, 2),
          ["singular_values", "effective_rank", "test_error"]),
-        (gf.synthetic.tensor_completion(jax.random.key(0), (2, 2, 2), 1, 4),
+        (synthetic.tensor_completion(jax.random.key(0), (2, 2, 2), 1, 4),
          ["test_error", "unobserved_entries"]),
     ],
     ids=["with truth", "without", "large", "sensing", "tensor"],
@@ -207,11 +207,12 @@ def test_default_observables_are_what_the_problem_has(problem, wanted):
 REFUSED = {
     "unknown": (lambda: resolve(["los"]), "'los'", "known are alignment, det_sign"),
     "no truth": (
-        lambda: observables.test_error(State(ProductCoordinates(gf.synthetic.norm_blowup(), 2), jnp.eye(2))),
+        lambda: observables.test_error(State(ProductCoordinates(synthetic.norm_blowup(), 2),
+            jnp.eye(2))),
         "no ground truth", "pass truth="),
     "no truth, mean": (
         lambda: observables.mean_squared_error(
-            State(ProductCoordinates(gf.synthetic.norm_blowup(), 2), jnp.eye(2))),
+            State(ProductCoordinates(synthetic.norm_blowup(), 2), jnp.eye(2))),
         "no ground truth", "pass truth="),
     "no unobserved entries": (
         lambda: observables.unobserved_entries(
@@ -219,8 +220,6 @@ REFUSED = {
         "LeastSquares", "record something else"),
     "factors of a product": (
         lambda: NAMED["factors"](DIAGONAL), "'product'", "coordinates='factors'"),
-    "unbalancedness of a product": (
-        lambda: NAMED["unbalancedness"](DIAGONAL), "'product'", "coordinates='factors'"),
     "p": (lambda: observables.schatten_norm(0.0)(DIAGONAL), "0.0", "above 0"),
     "rank": (lambda: observables.distance_from_rank(-1)(DIAGONAL), "-1", "0 or more"),
 }  # fmt: skip

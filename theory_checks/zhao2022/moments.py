@@ -139,7 +139,8 @@ def depth1_gd(settings: Settings, corrected: bool, scale: float = 1.0) -> Iterat
     problems: list[tuple[str, gf.MatrixCompletion | gf.MatrixSensing, float]] = [
         ("1x2, w_11 = 1 observed", small, 0.25),
         (f"{big[0]}x{big[1]}, a fifth observed", fifth, 0.25),
-        ("5x4, 8 Gaussian measurements", gf.synthetic.matrix_sensing(key, (5, 4), 2, 8, loss="sum"), 0.0),
+        ("5x4, 8 Gaussian measurements", gf.synthetic.matrix_sensing(key, (5, 4), 2, 8,
+            loss="sum"), 0.0),
     ]  # fmt: skip
     for name, problem, rate in problems:
         rows, columns = problem.shape

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
+from gradflow import synthetic
 from gradflow.baselines.convex import (
     BaselineOutcome,
     minimum_nuclear_norm,
@@ -31,7 +32,8 @@ def low_rank(rng, shape, rank):
 
 
 def completion(seed, shape, rank, observations):
-    """As `gf.synthetic.matrix_completion`, but drawn in NumPy, which compiles nothing for each new size."""
+    """As `synthetic.matrix_completion`, but drawn in NumPy,
+    which compiles nothing for each new size."""
     rng = np.random.default_rng(seed)
     truth = low_rank(rng, shape, rank)
     where = rng.permutation(entries(shape))[:observations]
@@ -120,7 +122,7 @@ def test_the_unobserved_entry_at_2x2(z, epsilon):
     """||W||_*^2 = x^2 + z^2 + z'^2 + e^2 + 2 |x e - z z'|, least at a kink or where |x| = |e|."""
     across = z[0] * z[1]
     wanted = np.sign(across) * epsilon if epsilon**2 <= abs(across) else across / epsilon
-    result = minimum_nuclear_norm(gf.synthetic.norm_blowup(*z, epsilon))
+    result = minimum_nuclear_norm(synthetic.norm_blowup(*z, epsilon))
     assert result.outcome is CONVERGED
     # A smooth minimum, relative gap 1e-9: x is known to its square root.
     np.testing.assert_allclose(result.product[0, 0], wanted, atol=2e-4)
@@ -551,7 +553,7 @@ def test_trimming_leaves_out_what_is_observed_too_often():
 
 def test_a_stationary_point_need_not_be_the_minimum_and_the_misfit_tells():
     """[[*, 1], [1, 0]]: the cut SVD is a saddle, and rank 1 fits only at infinity."""
-    result = optspace(gf.synthetic.norm_blowup(), 1)
+    result = optspace(synthetic.norm_blowup(), 1)
     assert result.outcome is CONVERGED
     assert result.misfit > 0.7
 

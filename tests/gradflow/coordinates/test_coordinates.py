@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import gradflow as gf
+from gradflow import factorizations, synthetic
 from gradflow.coordinates.base import growth_of_errors
 from gradflow.coordinates.factors import FactorCoordinates
-from gradflow.coordinates.product import balanced_start
+from gradflow.coordinates.product import refusal_of_product
 from gradflow.coordinates.singular import SingularCoordinates
 from tests.helpers import all_coordinates, assert_same_flow, moved_by_factors, with_singular_values
 
@@ -67,7 +68,7 @@ def test_logarithm_and_sign_of_the_determinant(name, sign, depth):
 
 def test_the_factors_know_a_determinant_that_the_product_has_lost():
     """Each factor has determinant 1e-12; the product's entries agree in all but 1e-24."""
-    objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    objective = gf.Objective(synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
     factor = jnp.array([[1.0, 0.0], [0.0, 1e-12]])
     turn = jnp.array([[0.6, -0.8], [0.8, 0.6]])
     sign, log = FactorCoordinates(objective).slogdet((factor @ turn, turn @ factor))
@@ -93,7 +94,7 @@ def test_only_the_factor_chart_knows_the_factors():
 
 
 def test_factor_chart_takes_a_cp_tensor():
-    problem = gf.synthetic.tensor_completion(jax.random.key(0), (2, 3, 2), 1, 8)
+    problem = synthetic.tensor_completion(jax.random.key(0), (2, 3, 2), 1, 8)
     objective = gf.Objective(problem, gf.CPTensor((2, 3, 2), 2))
     factors = tuple(jnp.asarray(RNG.normal(size=s)) for s in objective.factorization.factor_shapes)
     chart = FactorCoordinates(objective)
@@ -112,18 +113,20 @@ def test_singular_chart_is_not_finite_where_values_coincide():
     assert not all(jnp.all(jnp.isfinite(v)) for v in SingularCoordinates(problem, 2).velocity(y))
 
 
-def test_balanced_start_returns_the_model():
+def test_the_product_tells_the_flow_of_balanced_factors():
     model = gf.MatrixProduct((2, 3, 2))
-    objective = gf.Objective(sensing((2, 2)), model)
-    assert balanced_start(objective, model.balanced(np.eye(2))) == model
+    objective, start = gf.Objective(sensing((2, 2)), model), model.balanced(np.eye(2))
+    assert refusal_of_product(objective, gf.GradientFlow(), start) is None
+    assert "momentum" in refusal_of_product(objective, gf.MomentumFlow(1.0), start)
 
 
 REFUSED = {
     "unbalanced": (
         gf.MatrixProduct((2, 2, 2)), lambda: (jnp.eye(2), 2 * jnp.eye(2)),
-        "relative unbalancedness 0.75", "coordinates='factors', or start from gradflow.balanced"),
+        "relative unbalancedness 0.75", "coordinates='factors', or start from the factorisation"),
     "narrow": (
-        gf.MatrixProduct((2, 1, 2)), lambda: gf.factorizations.balanced_factors(np.ones((2, 2)), (2, 1, 2)),
+        gf.MatrixProduct((2, 1, 2)), lambda: factorizations.balanced_factors(np.ones((2, 2)), (2,
+            1, 2)),
         "Hidden size 1", "coordinates='factors'"),
     "tensor": (
         gf.CPTensor((2, 2), 2), lambda: (jnp.eye(2), jnp.eye(2)),
@@ -132,12 +135,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_balanced_start_refuses_by_value_and_remedy(case):
+def test_what_the_product_does_not_tell_is_refused_by_value_and_remedy(case):
     model, factors, value, remedy = REFUSED[case]
-    with pytest.raises(ValueError) as refused:
-        balanced_start(gf.Objective(sensing((2, 2)), model), factors())
-    assert value in str(refused.value)
-    assert remedy in str(refused.value)
+    objective = gf.Objective(sensing((2, 2)), model)
+    reason = refusal_of_product(objective, gf.GradientFlow(), factors())
+    assert value in reason
+    assert remedy in reason
+    with pytest.raises(ValueError, match="cannot hold this start"):
+        gf.solve_flow(objective, factors(), coordinates="product", horizon=1.0)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import optax
 import pytest
 
 import gradflow as gf
+from gradflow import synthetic
 from gradflow.descent import batch as batches
 from gradflow.descent import loop as stepping
 from gradflow.trajectory import Outcome
@@ -20,7 +21,7 @@ from tests.helpers import in_mode, watch_lanes
 ROOT = Path(__file__).resolve().parents[3]
 MODEL = gf.MatrixProduct((3, 3, 3, 4))
 PROBLEMS = [
-    gf.synthetic.matrix_completion(jax.random.key(k), (4, 3), 2, 8, norm=2.0) for k in range(6)
+    synthetic.matrix_completion(jax.random.key(k), (4, 3), 2, 8, norm=2.0) for k in range(6)
 ]
 OBJECTIVES = [gf.Objective(problem, MODEL) for problem in PROBLEMS]
 OBJECTIVE = OBJECTIVES[0]
@@ -79,7 +80,7 @@ def test_a_batch_of_objectives_of_larger_sizes_equals_single_runs(shape, depth, 
     model = gf.MatrixProduct.of(shape, depth)
     keys = jax.random.split(jax.random.key(7), 3)
     count = shape[0] * shape[1] // 2
-    problems = [gf.synthetic.matrix_completion(key, shape, 1, count, norm=2.0) for key in keys]
+    problems = [synthetic.matrix_completion(key, shape, 1, count, norm=2.0) for key in keys]
     objectives = [gf.Objective(problem, model, penalty) for problem in problems]
     starts = [model.gaussian(key, std=0.5 / shape[0] ** 0.5) for key in keys]
     asked = {"steps": 60, "record": [1, 10], "observe": ["loss", "product", "gradient_norm"]}
@@ -237,9 +238,10 @@ REFUSED = {
         refused([START, START], objectives=[OBJECTIVE, gf.astype(OBJECTIVE, jnp.float32)]),
         "float32", "gradflow.astype"),
     "another kind": (
-        unlike(gf.synthetic.matrix_sensing(jax.random.key(0), (4, 3), 2, 8)), ALIKE, "calls of their own"),
+        unlike(synthetic.matrix_sensing(jax.random.key(0), (4, 3), 2, 8)), ALIKE,
+            "calls of their own"),
     "another shape": (
-        unlike(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2))), ALIKE, "calls of their own"),
+        unlike(synthetic.norm_blowup(), gf.MatrixProduct((2, 2))), ALIKE, "calls of their own"),
     "another depth": (
         unlike(PROBLEMS[0], gf.MatrixProduct((3, 4))), ALIKE, "calls of their own"),
     "fewer observations": (

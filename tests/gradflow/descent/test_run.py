@@ -10,10 +10,11 @@ import optax
 import pytest
 
 import gradflow as gf
+from gradflow import synthetic
 from gradflow.trajectory import Outcome
 from tests.helpers import chain
 
-PROBLEM = gf.synthetic.matrix_completion(jax.random.key(0), (4, 3), 2, 8, norm=2.0)
+PROBLEM = synthetic.matrix_completion(jax.random.key(0), (4, 3), 2, 8, norm=2.0)
 MODEL = gf.MatrixProduct((3, 3, 3, 4))
 OBJECTIVE = gf.Objective(PROBLEM, MODEL)
 START = tuple(0.7 * f for f in MODEL.gaussian(jax.random.key(1), std=1.0))
@@ -137,7 +138,7 @@ def test_depth_one_is_plain_regression():
 
 
 def test_a_tensor_descends():
-    problem = gf.synthetic.tensor_completion(jax.random.key(2), (3, 2, 2), 1, 9)
+    problem = synthetic.tensor_completion(jax.random.key(2), (3, 2, 2), 1, 9)
     objective = gf.Objective(problem, gf.CPTensor((3, 2, 2), 2))
     start = tuple(
         0.5 * jax.random.normal(jax.random.key(k), (n, 2)) for k, n in enumerate((3, 2, 2))
@@ -167,7 +168,8 @@ def test_gradient_descent_tends_to_the_flow_at_first_order():
     errors = []
     for rate in rates:
         run = gf.run_descent(
-            OBJECTIVE, START, optax.sgd, learning_rate=rate, max_steps=round(end / rate), record=[1],
+            OBJECTIVE, START, optax.sgd, learning_rate=rate, max_steps=round(end / rate),
+                record=[1],
             observe=OBSERVE,
         )  # fmt: skip
         errors.append(np.linalg.norm(run["product"][-1] - flow["product"][-1]))
@@ -356,7 +358,7 @@ def test_the_configuration_says_what_was_asked():
         stop_loss=1e-3,
         observe=OBSERVE,
     ).config
-    wanted = {"kind": "descent", "learning_rate": 0.05, "steps": 20, "stop_loss": 1e-3,
+    wanted = {"kind": "descent", "learning_rate": 0.05, "max_steps": 20, "stop_loss": 1e-3,
               "dtype": "float64", "optimizer": "sgd", "observe": ["loss", "product"]}  # fmt: skip
     assert {key: config[key] for key in wanted} == wanted
     assert config["objective"]["observations"] == 8

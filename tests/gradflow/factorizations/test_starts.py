@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
+from gradflow import factorizations
 from gradflow.factorizations.balance import relative_unbalancedness
 from tests.helpers import chain, with_singular_values
 
@@ -36,7 +37,7 @@ def _matrix(request):
 @pytest.mark.parametrize("key", [None, 3], ids=["unit frames", "random frames"])
 def test_balanced_factors_multiply_to_the_matrix_and_are_balanced(matrix, key):
     w, sizes = matrix
-    factors = gf.factorizations.balanced_factors(
+    factors = factorizations.balanced_factors(
         w, sizes, None if key is None else jax.random.key(key)
     )
     assert tuple(f.shape for f in factors) == gf.MatrixProduct(sizes).factor_shapes
@@ -50,56 +51,61 @@ def test_balanced_factors_multiply_to_the_matrix_and_are_balanced(matrix, key):
 
 def test_each_balanced_factor_has_the_roots_of_the_singular_values():
     w = with_singular_values(RNG, (4, 3), [8.0, 1.0, 0.125])
-    for factor in gf.factorizations.balanced_factors(w, (3, 5, 3, 4)):
+    for factor in factorizations.balanced_factors(w, (3, 5, 3, 4)):
         s = np.linalg.svd(factor, compute_uv=False)[:3]
         np.testing.assert_allclose(s, [2.0, 1.0, 0.5], rtol=1e-12)
 
 
 def test_random_frames_depend_on_the_key_alone():
     w, sizes = MATRICES["square"]
-    a, b, c = (gf.factorizations.balanced_factors(w, sizes, jax.random.key(k)) for k in (0, 0, 1))
+    a, b, c = (factorizations.balanced_factors(w, sizes, jax.random.key(k)) for k in (0, 0, 1))
     np.testing.assert_array_equal(a[0], b[0])
     assert jnp.max(jnp.abs(a[0] - c[0])) > 0.1
 
 
 def test_a_single_factor_is_the_matrix_itself():
     w = RNG.normal(size=(2, 3))
-    np.testing.assert_array_equal(gf.factorizations.balanced_factors(w, (3, 2))[0], w)
+    np.testing.assert_array_equal(factorizations.balanced_factors(w, (3, 2))[0], w)
 
 
 def test_precision_of_the_matrix_is_kept():
     assert (
-        gf.factorizations.balanced_factors(np.eye(2, dtype=np.float32), (2, 2, 2))[0].dtype
+        factorizations.balanced_factors(np.eye(2, dtype=np.float32), (2, 2, 2))[0].dtype
         == jnp.float32
     )
-    assert gf.factorizations.balanced_factors([[1, 2], [3, 4]], (2, 2, 2))[0].dtype == jnp.float64
+    assert factorizations.balanced_factors([[1, 2], [3, 4]], (2, 2, 2))[0].dtype == jnp.float64
 
 
 REFUSED = {
     "hidden below the rank": (
-        lambda: gf.factorizations.balanced_factors(np.eye(3), (3, 2, 3)),
+        lambda: factorizations.balanced_factors(np.eye(3), (3, 2, 3)),
         "rank 3, but the smallest hidden size is 2", "larger hidden sizes"),
     "shapes": (
-        lambda: gf.factorizations.balanced_factors(np.ones((2, 3)), (2, 2, 3)), "(2, 3)", "columns, hidden"),
+        lambda: factorizations.balanced_factors(np.ones((2, 3)), (2, 2, 3)), "(2, 3)", "columns, hidden"),
     "not finite": (
-        lambda: gf.factorizations.balanced_factors([[1.0, np.nan], [0.0, 1.0]], (2, 2, 2)),
+        lambda: factorizations.balanced_factors([[1.0, np.nan], [0.0, 1.0]], (2, 2, 2)),
         "w[0, 1] is nan", "replace"),
-    "vector": (lambda: gf.factorizations.balanced_factors(np.ones(3), (3, 2, 3)), "(3,)", "reshape"),
+    "vector": (lambda: factorizations.balanced_factors(np.ones(3), (3, 2, 3)), "(3,)", "reshape"),
     "both scales": (
-        lambda: gf.factorizations.gaussian_factors(jax.random.key(0), (2, 2), std=1.0, product_std=2.0),
+        lambda: factorizations.gaussian_factors(jax.random.key(0), (2, 2), std=1.0,
+            product_std=2.0),
         "1.0 and 2.0", "exactly one"),
-    "no scale": (lambda: gf.factorizations.gaussian_factors(jax.random.key(0), (2, 2)), "None", "exactly one"),
+    "no scale": (lambda: factorizations.gaussian_factors(jax.random.key(0), (2, 2)), "None",
+        "exactly one"),
     "scale zero": (
-        lambda: gf.factorizations.gaussian_factors(jax.random.key(0), (2, 2), std=0.0), "0.0", "above 0"),
+        lambda: factorizations.gaussian_factors(jax.random.key(0), (2, 2), std=0.0), "0.0",
+            "above 0"),
     "scale negative": (
-        lambda: gf.factorizations.gaussian_factors(jax.random.key(0), (2, 2), product_std=-1.0),
+        lambda: factorizations.gaussian_factors(jax.random.key(0), (2, 2), product_std=-1.0),
         "-1.0", "above 0"),
     "random balanced": (
-        lambda: gf.factorizations.random_balanced(jax.random.key(0), (3, 2, 3), 1.0), "rank 3", "larger hidden"),
-    "identity": (lambda: gf.factorizations.identity_factors((2, 2), -0.5), "-0.5", "above 0"),
-    "identity, no number": (lambda: gf.factorizations.identity_factors((2, 2), "half"), "'half'", "above 0"),
+        lambda: factorizations.random_balanced(jax.random.key(0), (3, 2, 3), 1.0), "rank 3",
+            "larger hidden"),
+    "identity": (lambda: factorizations.identity_factors((2, 2), -0.5), "-0.5", "above 0"),
+    "identity, no number": (lambda: factorizations.identity_factors((2, 2), "half"), "'half'",
+        "above 0"),
     "shrinking factors": (
-        lambda: gf.factorizations.nearest_balanced((jnp.ones((3, 3)), jnp.ones((2, 3)))),
+        lambda: factorizations.nearest_balanced((jnp.ones((3, 3)), jnp.ones((2, 3)))),
         "W_2 has shape (2, 3)", "square"),
 }  # fmt: skip
 
@@ -122,7 +128,7 @@ def within_four_standard_errors(samples, wanted):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_random_balanced_draws_entries_of_the_given_deviation(seed):
-    factors = gf.factorizations.random_balanced(jax.random.key(seed), (30, 30, 40), 0.02)
+    factors = factorizations.random_balanced(jax.random.key(seed), (30, 30, 40), 0.02)
     w = chain(factors)
     assert w.shape == (40, 30)
     within_four_standard_errors(w**2, 0.02**2)
@@ -136,7 +142,7 @@ def test_gaussian_factors_give_products_of_the_given_deviation(sizes, seed):
 
     @jax.vmap
     def first_entry(key):
-        return model.product(gf.factorizations.gaussian_factors(key, sizes, product_std=0.3))[0, 0]
+        return model.product(factorizations.gaussian_factors(key, sizes, product_std=0.3))[0, 0]
 
     # One entry a draw, so that the samples are independent.
     within_four_standard_errors(
@@ -146,7 +152,7 @@ def test_gaussian_factors_give_products_of_the_given_deviation(sizes, seed):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_gaussian_factors_have_weights_of_the_given_deviation(seed):
-    factors = gf.factorizations.gaussian_factors(jax.random.key(seed), (40, 30, 50), std=0.7)
+    factors = factorizations.gaussian_factors(jax.random.key(seed), (40, 30, 50), std=0.7)
     assert tuple(f.shape for f in factors) == ((30, 40), (50, 30))
     for factor in factors:
         within_four_standard_errors(factor**2, 0.49)
@@ -157,16 +163,14 @@ def test_gaussian_factors_have_weights_of_the_given_deviation(seed):
 
 @pytest.mark.parametrize("sizes", [(2, 2), (2, 2, 2), (3, 3, 3, 3), (4, 2, 3), (2, 5, 3)])
 def test_identity_factors_multiply_to_a_multiple_of_the_identity(sizes):
-    w = chain(gf.factorizations.identity_factors(sizes, 1e-3))
+    w = chain(factorizations.identity_factors(sizes, 1e-3))
     wanted = np.zeros_like(w)
     wanted[range(min(sizes)), range(min(sizes))] = 1e-3
     np.testing.assert_allclose(w, wanted, rtol=1e-14, atol=1e-18)
 
 
 def test_identity_factors_of_equal_sizes_are_exactly_balanced():
-    assert (
-        gf.factorizations.unbalancedness(gf.factorizations.identity_factors((3, 3, 3, 3), 0.2)) == 0
-    )
+    assert factorizations.unbalancedness(factorizations.identity_factors((3, 3, 3, 3), 0.2)) == 0
 
 
 def random_factors(sizes, seed):
@@ -183,7 +187,7 @@ def test_unbalancedness_is_the_largest_nuclear_norm(sizes):
         np.linalg.norm(high.T @ high - low @ low.T, "nuc")
         for low, high in itertools.pairwise(arrays)
     )
-    np.testing.assert_allclose(gf.factorizations.unbalancedness(factors), wanted, rtol=1e-13)
+    np.testing.assert_allclose(factorizations.unbalancedness(factors), wanted, rtol=1e-13)
     largest = max(np.sum(f**2) for f in arrays)
     np.testing.assert_allclose(relative_unbalancedness(factors), wanted / largest, rtol=1e-13)
 
@@ -192,14 +196,14 @@ def test_unbalancedness_does_not_see_a_rotation_of_the_hidden_space():
     w1, w2 = random_factors((3, 4, 2), 1)
     q = np.linalg.qr(RNG.normal(size=(4, 4)))[0]
     np.testing.assert_allclose(
-        gf.factorizations.unbalancedness((q @ w1, w2 @ q.T)),
-        gf.factorizations.unbalancedness((w1, w2)),
+        factorizations.unbalancedness((q @ w1, w2 @ q.T)),
+        factorizations.unbalancedness((w1, w2)),
         rtol=1e-13,
     )
 
 
 def test_unbalancedness_of_one_factor_and_of_zeros_is_zero():
-    assert gf.factorizations.unbalancedness((jnp.ones((2, 3)),)) == 0
+    assert factorizations.unbalancedness((jnp.ones((2, 3)),)) == 0
     assert relative_unbalancedness((jnp.zeros((2, 2)), jnp.zeros((2, 2)))) == 0
 
 
@@ -215,19 +219,19 @@ def test_relative_unbalancedness_does_not_see_the_scale():
 @pytest.mark.parametrize("seed", range(5))
 def test_nearest_balanced_keeps_the_bound_of_lemma_1(sizes, seed):
     factors = random_factors(sizes, seed)
-    close = gf.factorizations.nearest_balanced(factors)
+    close = factorizations.nearest_balanced(factors)
     assert relative_unbalancedness(close) < 1e-13
-    root = np.sqrt(gf.factorizations.unbalancedness(factors))
+    root = np.sqrt(factorizations.unbalancedness(factors))
     for j, (a, b) in enumerate(zip(factors, close, strict=True)):
         assert a.shape == b.shape
         assert jnp.linalg.norm(a - b) <= j * root * (1 + 1e-12)
 
 
 def test_nearest_balanced_keeps_what_is_balanced():
-    factors = gf.factorizations.balanced_factors(
+    factors = factorizations.balanced_factors(
         RNG.normal(size=(3, 3)), (3, 3, 3, 3), jax.random.key(0)
     )
-    for a, b in zip(factors, gf.factorizations.nearest_balanced(factors), strict=True):
+    for a, b in zip(factors, factorizations.nearest_balanced(factors), strict=True):
         # Polar factors: round-off times the condition number of the factor, below 100.
         np.testing.assert_allclose(a, b, atol=1e-12)
 
@@ -236,8 +240,8 @@ def test_nearest_balanced_meets_the_bound_with_equality_beside_a_zero_factor():
     """||W_2 - W'_2||_F^2 = ||W_1||_F^2 = ||W_1 W_1^T||_nuclear for W_2 = 0."""
     w1 = jnp.asarray(RNG.normal(size=(3, 3)))
     factors = (w1, jnp.zeros((3, 3)))
-    close = gf.factorizations.nearest_balanced(factors)
+    close = factorizations.nearest_balanced(factors)
     np.testing.assert_allclose(
-        jnp.linalg.norm(close[1]), jnp.sqrt(gf.factorizations.unbalancedness(factors)), rtol=1e-13
+        jnp.linalg.norm(close[1]), jnp.sqrt(factorizations.unbalancedness(factors)), rtol=1e-13
     )
     assert relative_unbalancedness(close) < 1e-13

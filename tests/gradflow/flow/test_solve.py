@@ -12,6 +12,7 @@ import scipy.integrate
 import scipy.linalg
 
 import gradflow as gf
+from gradflow import factorizations, synthetic
 from gradflow.observables import resolve
 from gradflow.trajectory import Outcome
 from tests.helpers import chain
@@ -270,7 +271,7 @@ def test_it_runs_out_of_steps(reference):
 
 
 def test_a_loss_that_overflows_is_divergence():
-    objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    objective = gf.Objective(synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
     flow = gf.solve_flow(objective, (1e100 * np.eye(2),) * 2, horizon=1.0, observe=["loss"])
     assert flow.outcome is Outcome.DIVERGED
     assert not np.isfinite(flow["loss"][-1])
@@ -288,7 +289,7 @@ def test_steps_below_the_resolution_of_time_are_reported():
 
 
 def test_a_start_at_a_stationary_point_stays():
-    objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    objective = gf.Objective(synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
     flow = gf.solve_flow(objective, (np.zeros((2, 2)),) * 2, horizon=3.0, observe=["loss"])
     assert flow.outcome is Outcome.REACHED_HORIZON
     np.testing.assert_array_equal(flow["loss"], 1.0)
@@ -307,7 +308,7 @@ def test_a_start_at_a_stationary_point_stays():
     ],
 )
 def test_times_are_hit_and_ends_are_recorded(times, horizon, wanted):
-    objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    objective = gf.Objective(synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
     flow = gf.solve_flow(
         objective, 0.5 * np.eye(2), record=times, horizon=horizon, observe=["product"]
     )
@@ -334,16 +335,16 @@ def test_observables_of_a_dictionary_and_of_factors(reference):
 
 
 def test_a_matrix_as_the_start_stands_for_its_balanced_factors():
-    objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    objective = gf.Objective(synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
     w = np.array([[0.5, 0.1], [-0.2, 0.4]])
     flow = gf.solve_flow(objective, w, record=[0.5, 1.0, 2.0], horizon=2.0, observe=["product"])
-    for k, factor in enumerate(gf.factorizations.balanced_factors(w, (2, 2, 2)), 1):
+    for k, factor in enumerate(factorizations.balanced_factors(w, (2, 2, 2)), 1):
         np.testing.assert_array_equal(flow.initial[f"W_{k}"], factor)
     np.testing.assert_allclose(flow["product"][0], w, atol=1e-15)
 
 
 def test_whole_numbers_are_taken_as_a_start():
-    objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    objective = gf.Objective(synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
     times = {"times": [0.5, 1.0, 2.0], "horizon": 2.0, "observe": ["product"]}
     whole = gf.solve_flow(objective, (np.eye(2, dtype=int),) * 2, **times)
     np.testing.assert_array_equal(
@@ -580,22 +581,22 @@ def test_another_set_of_observables_is_another_program():
 
 def refused(start=None, problem=None, model=None, **asked):
     objective = gf.Objective(
-        problem or gf.synthetic.norm_blowup(), model or gf.MatrixProduct((2, 2, 2))
+        problem or synthetic.norm_blowup(), model or gf.MatrixProduct((2, 2, 2))
     )
     start = 0.5 * np.eye(2) if start is None else start
     return lambda: gf.solve_flow(objective, start, **({"horizon": 1.0} | asked))
 
 
 BALANCED = np.diag([0.5, 0.4])
-WIDE = {"problem": gf.synthetic.norm_blowup(shape=(2, 3)), "model": gf.MatrixProduct((3, 2, 2))}
+WIDE = {"problem": synthetic.norm_blowup(shape=(2, 3)), "model": gf.MatrixProduct((3, 2, 2))}
 TENSOR = {
-    "problem": gf.synthetic.tensor_completion(jax.random.key(0), (2, 2, 2), 1, 4),
+    "problem": synthetic.tensor_completion(jax.random.key(0), (2, 2, 2), 1, 4),
     "model": gf.CPTensor((2, 2, 2), 1),
 }
 REFUSED = {
     "float32": (
         lambda: gf.solve_flow(
-            gf.Objective(gf.astype(gf.synthetic.norm_blowup(), jnp.float32), gf.MatrixProduct((2, 2, 2))),
+            gf.Objective(gf.astype(synthetic.norm_blowup(), jnp.float32), gf.MatrixProduct((2, 2, 2))),
             (np.eye(2, dtype=np.float32),) * 2, horizon=1.0),
         "input is float32", "jax_enable_x64"),
     "two precisions": (
@@ -672,7 +673,7 @@ def test_misuse_is_refused_by_value_and_remedy(case):
 def test_another_pivot_takes_over_where_one_becomes_small(w):
     # On the way from these starts, of either determinant, the pivot entry crosses zero.
     w = np.array(w)
-    objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    objective = gf.Objective(synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
     flow = gf.solve_flow(objective, w, coordinates="logdet", stop_loss=0.2, rtol=1e-9)
     assert flow.outcome is gf.Outcome.REACHED_LOSS
     assert flow.stats["charts"] > 1
@@ -687,7 +688,7 @@ def test_another_pivot_takes_over_where_one_becomes_small(w):
 @pytest.mark.parametrize("start", ["generic", "identity"])
 def test_a_loss_of_1e_8_takes_at_most_200_steps(depth, start):
     w = np.array({"generic": [[1e-3, 3e-4], [-2e-4, 8e-4]], "identity": 1e-2 * np.eye(2)}[start])
-    objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct.of((2, 2), depth))
+    objective = gf.Objective(synthetic.norm_blowup(), gf.MatrixProduct.of((2, 2), depth))
     loose, tight = (
         gf.solve_flow(objective, w, coordinates="logdet", stop_loss=1e-8, rtol=rtol)
         for rtol in (1e-6, 1e-9)
