@@ -6,10 +6,7 @@ import socket
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 _HEARTBEAT = 0.5  # seconds between two notes of a run in flight
 _RENEWED = 20.0  # seconds after which a note is renewed though nothing was told

@@ -12,7 +12,7 @@ import optax
 import pytest
 
 import gradflow as gf
-from gradflow.plotting import explorer
+from gradflow.plotting import explore, explorer, save_html
 from gradflow.trajectory import Outcome, Trajectory
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -86,7 +86,7 @@ def stored(page):
 
 
 def test_small_matrices_and_singular_values_are_stored_in_single_precision(flow):
-    head, spectrum, matrices = stored(gf.plotting.explore(flow, truth=TRUTH, moments=1000))
+    head, spectrum, matrices = stored(explore(flow, truth=TRUTH, moments=1000))
     assert head["times"] == flow.times.tolist()
     assert head["series"]["loss"] == flow["loss"].tolist()
     assert head["series"]["on_diagonal"] == flow["alignment"][:, 0].tolist()
@@ -100,7 +100,7 @@ def test_small_matrices_and_singular_values_are_stored_in_single_precision(flow)
 @pytest.mark.parametrize("noise", [0.0, 1e3])
 def test_large_matrices_are_within_their_quantisation_and_the_page_below_5_megabytes(noise):
     run, truth = learning(noise)
-    page = gf.plotting.explore(run, truth=truth)
+    page = explore(run, truth=truth)
     assert len(page.html.encode()) < 5e6
     _, _, matrices = stored(page)
     wanted = np.append(run["product"], [truth], axis=0)
@@ -116,7 +116,7 @@ def test_what_is_no_finite_number_stays_none(shape):
     w[1, 0, 0], w[2, 1, 1], w[3] = np.nan, np.inf, 0.0
     loss = [1.0, np.nan, np.inf, 0.0, -1.0]
     run = by_hand(5, shape, product=w, loss=loss, singular_values=np.zeros((5, 2)))
-    head, spectrum, matrices = stored(gf.plotting.explore(run))
+    head, spectrum, matrices = stored(explore(run))
     assert head["series"]["loss"] == [1.0, "NaN", "Infinity", 0.0, -1.0]
     assert not np.any(spectrum)
     shown = w[:, :: head["matrix"]["steps"][0], :: head["matrix"]["steps"][1]]
@@ -126,37 +126,35 @@ def test_what_is_no_finite_number_stays_none(shape):
 
 def test_subnormal_singular_values_are_zero_and_what_overflows_is_infinite():
     values = np.array([[1e300, 1e-20], [1.0, 1e-42], [1.0, 1e-300]])
-    _, spectrum, _ = stored(gf.plotting.explore(by_hand(3, (2, 2), singular_values=values)))
+    _, spectrum, _ = stored(explore(by_hand(3, (2, 2), singular_values=values)))
     np.testing.assert_allclose(spectrum, [[np.inf, 1e-20], [1.0, 0.0], [1.0, 0.0]], rtol=1e-7)
 
 
 def test_large_problems_are_thinned_out():
     run = by_hand(3, (300, 260), singular_values=np.ones((3, 260)))
-    head, spectrum, matrices = stored(gf.plotting.explore(run))
+    head, spectrum, matrices = stored(explore(run))
     assert head["matrix"]["steps"] == [3, 3] and head["matrix"]["shape"] == [100, 87]
     assert head["spectrum"] == {"of": 260, "count": 100} and spectrum.shape == (3, 100)
     np.testing.assert_allclose(matrices, run["product"][:, ::3, ::3], atol=5 / 254)
 
 
 def test_moments_are_taken_evenly_with_both_ends():
-    head, *_ = stored(gf.plotting.explore(by_hand(100), moments=12))
+    head, *_ = stored(explore(by_hand(100), moments=12))
     assert head["times"] == by_hand(100).times[np.arange(12) * 9].tolist()
     assert head["subtitle"].startswith("12 of 100 records")
 
 
 def test_time_zero_stands_left_of_the_others():
-    head, *_ = stored(gf.plotting.explore(by_hand(7)))
+    head, *_ = stored(explore(by_hand(7)))
     assert head["times"][0] == 0.0
     np.testing.assert_allclose(np.diff(head["places"]), [0.48, *[1.2] * 5], rtol=1e-12)
     later = by_hand(7, times=np.geomspace(0.01, 1e4, 7))
-    np.testing.assert_allclose(
-        stored(gf.plotting.explore(later))[0]["places"], [-2, -1, 0, 1, 2, 3, 4]
-    )
+    np.testing.assert_allclose(stored(explore(later))[0]["places"], [-2, -1, 0, 1, 2, 3, 4])
 
 
 def test_truth_of_low_rank_has_no_singular_values_of_rounding():
     run, truth = learning(0.0, records=3, side=20)
-    values = stored(gf.plotting.explore(run, truth=truth))[0]["spectrum"]["truth"]
+    values = stored(explore(run, truth=truth))[0]["spectrum"]["truth"]
     assert np.count_nonzero(values) == 5
 
 
@@ -165,7 +163,7 @@ def test_a_descent_counts_iterations():
     run = gf.run_descent(
         OBJECTIVE, start, optax.sgd, learning_rate=0.1, max_steps=50, observe=explorer.OBSERVE
     )
-    head, *_ = stored(gf.plotting.explore(run))
+    head, *_ = stored(explore(run))
     assert head["clock"] == "iteration" and head["times"][-1] == 50
     assert head["title"] == "Descent by sgd, learning rate 0.1, depth 2, 2 × 2"
 
@@ -174,16 +172,14 @@ def test_a_descent_counts_iterations():
 
 
 def test_panels_without_data_are_left_out():
-    head, spectrum, matrices = stored(
-        gf.plotting.explore(by_hand(singular_values=None, alignment=None))
-    )
+    head, spectrum, matrices = stored(explore(by_hand(singular_values=None, alignment=None)))
     assert "spectrum" not in head and "on_diagonal" not in head["series"]
     assert spectrum is None and matrices.shape == (4, 3, 2)
     tensor = by_hand(product=np.zeros((4, 2, 2, 2)))
-    assert "matrix" not in stored(gf.plotting.explore(tensor))[0]
+    assert "matrix" not in stored(explore(tensor))[0]
     nothing = by_hand(singular_values=None, alignment=None, product=None)
     with pytest.raises(ValueError, match=r"recorded are loss; .*observe=gradflow\.plotting\.OBSER"):
-        gf.plotting.explore(nothing)
+        explore(nothing)
 
 
 @pytest.mark.parametrize(
@@ -199,12 +195,12 @@ def test_panels_without_data_are_left_out():
 )
 def test_misuse_is_refused(run, arguments, message):
     with pytest.raises(ValueError, match=message):
-        gf.plotting.explore(run, **arguments)
+        explore(run, **arguments)
 
 
 def test_the_page_is_saved_shown_in_a_frame_and_short_in_text(flow, tmp_path):
-    page = gf.plotting.explore(flow, title="a <b> & {{page}} </script>")
-    path = gf.plotting.save_html(flow, tmp_path / "a.html", title="a <b> & {{page}} </script>")
+    page = explore(flow, title="a <b> & {{page}} </script>")
+    path = save_html(flow, tmp_path / "a.html", title="a <b> & {{page}} </script>")
     assert path.read_text(encoding="utf-8") == page.html
     assert "<title>a &lt;b&gt; &amp; {{page}} &lt;/script&gt;</title>" in page.html
     frame = page._repr_html_()
@@ -212,7 +208,7 @@ def test_the_page_is_saved_shown_in_a_frame_and_short_in_text(flow, tmp_path):
     assert re.fullmatch(r"Explorer\(\d+ moments, 2\.0 MB\)", repr(page))
     assert "://" not in page.html  # nothing to load, from anywhere
     with pytest.raises(FileNotFoundError, match="create it first"):
-        gf.plotting.save_html(flow, tmp_path / "none" / "a.html")
+        save_html(flow, tmp_path / "none" / "a.html")
 
 
 # In a browser
@@ -279,7 +275,7 @@ class Page:
 @pytest.fixture(scope="module", name="page")
 def _page(browser, flow, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "a.html"
-    return Page(browser, gf.plotting.save_html(flow, path, truth=TRUTH))
+    return Page(browser, save_html(flow, path, truth=TRUTH))
 
 
 def assert_shows(page, flow, index):
@@ -329,7 +325,7 @@ def test_a_click_on_a_curve_moves_there_and_the_cursor_stands_there(page, flow):
     chain.w3c_actions.pointer_action.move_to_location(x, y)
     chain.w3c_actions.pointer_action.click()
     chain.perform()
-    head, *_ = stored(gf.plotting.explore(flow))
+    head, *_ = stored(explore(flow))
     places = np.array(head["places"])
     inner = (x - box[0] - 66) / (box[2] - 66 - 14)
     index = int(np.argmin(np.abs(places - places[0] - inner * np.ptp(places))))
@@ -369,7 +365,7 @@ def test_the_difference_and_the_colour_range_can_be_chosen(page, flow):
 
 def test_a_large_page_opens_and_decodes_in_the_browser(browser, tmp_path, record_property):
     run, truth = learning(1e3)
-    page = Page(browser, gf.plotting.save_html(run, tmp_path / "large.html", truth=truth))
+    page = Page(browser, save_html(run, tmp_path / "large.html", truth=truth))
     record_property("milliseconds to the drawn page", int(page.wait("ready", None)))
     page.run("moveTo(100)")
     page.wait("shown", "100")
@@ -388,9 +384,7 @@ def test_a_notebook_shows_pages_of_all_sorts_in_frames(browser, tmp_path):
         by_hand(2, (3, 150), times=[0.0, 5.0]),
     ]
     path = tmp_path / "notebook.html"
-    path.write_text(
-        "".join(gf.plotting.explore(run)._repr_html_() for run in runs), encoding="utf-8"
-    )
+    path.write_text("".join(explore(run)._repr_html_() for run in runs), encoding="utf-8")
     browser.get(path.as_uri())
     for k, panels in enumerate([2, 3, 5, 5]):
         browser.switch_to.frame(k)

@@ -71,7 +71,7 @@ def begin(out, module, grid):
         values = value if isinstance(value, tuple) else (value,)
         words += [f"--{name.replace('_', '-')}", *map(str, values)]
     return subprocess.Popen(
-        [sys.executable, "-m", "experiments.command", "run", "own.sweep", "--module", module,
+        [sys.executable, "-m", "gradflow.cli", "run", "own.sweep", "--module", module,
          "--out", out, "--jobs", "2", *words],
         cwd=ROOT, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip

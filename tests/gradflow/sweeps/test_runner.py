@@ -23,7 +23,7 @@ from rich.console import Console
 
 from gradflow import sweeps
 from gradflow.cli import main
-from gradflow.sweeps import commands, runner
+from gradflow.sweeps import commands, heartbeat, runner
 from gradflow.sweeps import progress as live
 from gradflow.sweeps import registry as catalogue
 from gradflow.sweeps import store as stores
@@ -73,7 +73,7 @@ def command(name, out, *arguments):
 
 
 def own_experiment():
-    return experiments.find("own.sweep", OWN)
+    return sweeps.find("own.sweep", OWN)
 
 
 def names_of(**changes):
@@ -360,7 +360,7 @@ def test_a_terminal_has_a_bar(tmp_path, monkeypatch):
     monkeypatch.setattr(
         live, "Console", functools.partial(Console, file=terminal, force_terminal=True, width=100)
     )
-    beat = workers.Heartbeat(tmp_path, "a1", "rate 0.1")
+    beat = heartbeat.Heartbeat(tmp_path, "a1", "rate 0.1")
     with live.Display("own.sweep", 4, 1, tmp_path, True) as display:
         display.update(1, 1)
         display.live.refresh()
@@ -389,8 +389,8 @@ def test_cells_in_flight_are_seen(tmp_path, capsys, monkeypatch):
 
 
 def test_a_run_that_tells_nothing_still_shows_that_it_is_alive(tmp_path, monkeypatch):
-    monkeypatch.setattr(workers, "_RENEWED", 0.05)
-    beat = workers.Heartbeat(tmp_path, "a1", "rate 0.1")
+    monkeypatch.setattr(heartbeat, "_RENEWED", 0.05)
+    beat = heartbeat.Heartbeat(tmp_path, "a1", "rate 0.1")
     beat(7, 0.5)
     (first,) = in_flight(tmp_path)
     time.sleep(0.5)
@@ -515,7 +515,7 @@ def test_a_flow_beside_what_is_no_descent_is_refused_clearly(tmp_path, monkeypat
     monkeypatch.setattr(
         type(own_experiment()),
         "work",
-        lambda self, cell, precision: experiments.Computation(lambda: {"a": cell.rate}),
+        lambda self, cell, precision: sweeps.Computation(lambda: {"a": cell.rate}),
     )
     report = sweeps.run("own.sweep", out=tmp_path, jobs=1, with_flow=True, **QUICK)
     assert report.done == 4 and len(report.failures) == 4
@@ -529,7 +529,7 @@ def test_a_flow_beside_what_is_no_descent_is_refused_clearly(tmp_path, monkeypat
 @pytest.mark.slow
 def test_four_devices_in_one_process_change_nothing(done, tmp_path):
     code = (
-        "import experiments, jax, pathlib, sys; assert len(jax.devices()) == 4; "
+        "import jax, pathlib, sys; from gradflow import sweeps; assert len(jax.devices()) == 4; "
         "sweeps.run('own.sweep', scale='quick', module=pathlib.Path(sys.argv[1]), "
         "out=pathlib.Path(sys.argv[2]), jobs=1)"
     )
