@@ -266,6 +266,8 @@ def choose_solver(chart: AbstractChart, y: Any) -> Choice:
         return Choice(
             diffrax.Tsit5(), "singular coordinates turn at rates that are not real: explicit"
         )
+    if not chart.problem.twice_differentiable:
+        return Choice(HandOver(), "the loss's second derivatives jump: explicit in the rises")
     if unknowns <= DENSE:
         return Choice(
             LinearlyImplicitExtrapolation(),
