@@ -83,7 +83,7 @@ class SymmetricProduct(AbstractFactorization):
         Example:
           >>> import gradflow as gf, jax.numpy as jnp
           >>> gf.SymmetricProduct(2, 2).balanced(4.0 * jnp.eye(2))[0].tolist()
-          [[0.0, 2.0], [2.0, 0.0]]
+          [[2.0, 0.0], [0.0, 2.0]]
         """
         matrix = finite_array("w", w, ndim=2)
         if matrix.shape != self.shape:
@@ -110,7 +110,8 @@ class SymmetricProduct(AbstractFactorization):
                 f"w has rank {found}, but U has {self.rank} columns; use a larger rank."
             )
         width = min(self.rank, self.size)
-        values, vectors = values[::-1][:width], vectors[:, ::-1][:, :width]
+        largest = jnp.argsort(-values, stable=True)[:width]
+        values, vectors = values[largest], vectors[:, largest]
         frame = jnp.eye(self.rank, width, dtype=w.dtype)
         if key is not None:
             frame = jnp.linalg.qr(jax.random.normal(key, (self.rank, width), w.dtype))[0]

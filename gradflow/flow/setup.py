@@ -259,6 +259,10 @@ def choose_solver(coordinates: AbstractCoordinates, dynamics: AbstractDynamics, 
             diffrax.Tsit5(),
             f"{coordinates.name} coordinates, {dynamics.name} dynamics: what turns is explicit",
         )
+    if not coordinates.problem.twice_differentiable:
+        return Choice(
+            StiffnessSwitch(), "the loss's second derivatives jump: explicit in the rises"
+        )
     if unknowns <= DENSE:
         return Choice(
             LinearlyImplicitExtrapolation(),

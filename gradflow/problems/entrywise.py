@@ -54,7 +54,7 @@ class HuberCompletion(AbstractEntrywiseCompletion):
     r"""Fit observed entries of a matrix or tensor robustly: loss c * sum_observed h(W_i - b_i).
 
     h(r) = r^2 / 2 for |r| <= delta, and delta (|r| - delta / 2) beyond: a gross error pulls with
-    the force delta at most. h has two derivatives but for |r| = delta, where the second jumps.
+    the force delta at most. The second derivative of h jumps at |r| = delta.
 
     Args:
       shape: the lengths of the axes, two or more.
@@ -101,6 +101,10 @@ class HuberCompletion(AbstractEntrywiseCompletion):
         self._observe(shape, None, indices, values, truth)
         self.delta = jnp.asarray(positive("delta", delta), self.values.dtype)
         self.convention = _one_of(loss, EntrywiseConvention)
+
+    @property
+    def twice_differentiable(self) -> bool:
+        return False
 
     def entry_losses(self, w: Array) -> Array:
         r = w - self.target

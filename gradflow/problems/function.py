@@ -26,6 +26,8 @@ class LossFunction(AbstractProblem):
       function: pure, from W and the data to a scalar, twice differentiable by JAX.
       *data: arrays, or trees of arrays.
       truth: the array to recover, if it is known.
+      twice_differentiable: False where second derivatives jump, as those of `optax.huber_loss`; see
+        `AbstractProblem.twice_differentiable`.
 
     Raises:
       ValueError: if the function is none, cannot be hashed, or does not give one real number.
@@ -49,6 +51,7 @@ class LossFunction(AbstractProblem):
     function: Callable[..., Any] = eqx.field(static=True)
     data: tuple[Any, ...]
     truth: Array | None
+    continuous: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class LossFunction(AbstractProblem):
         function: Callable[..., Any],
         *data: Any,
         truth: ArrayLike | None = None,
+        twice_differentiable: bool = True,
     ):
         self.array_shape = shape_of("shape", shape)
         if not callable(function):
@@ -73,6 +77,7 @@ class LossFunction(AbstractProblem):
         self.function = function
         self.data = jax.tree.map(jnp.asarray, data)
         self.truth = _truth(truth, self.array_shape)
+        self.continuous = bool(twice_differentiable)
         w = jax.ShapeDtypeStruct(self.array_shape, jnp.result_type(float))
         found = jax.eval_shape(lambda w, data: jnp.asarray(function(w, *data)), w, self.data)
         if found.shape != () or not jnp.issubdtype(found.dtype, jnp.floating):
@@ -84,6 +89,10 @@ class LossFunction(AbstractProblem):
     @property
     def shape(self) -> tuple[int, ...]:
         return self.array_shape
+
+    @property
+    def twice_differentiable(self) -> bool:
+        return self.continuous
 
     def loss(self, w: Float[Array, "*shape"]) -> Float[Array, ""]:
         """The function of W and the data, in the precision of W."""
