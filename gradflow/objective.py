@@ -93,13 +93,13 @@ class Objective(eqx.Module):
         """The loss + penalty at the factors' product."""
         return self.loss(factors) + self.penalty_at(factors)
 
-    def loss_and_gradient(self, factors: Factors, ramp: Any = None) -> tuple[Array, Factors]:
+    def loss_and_gradient(self, factors: Factors, kink_width: Any = None) -> tuple[Array, Factors]:
         """The loss, and the gradient of the whole value in each factor, in closed form.
 
         Args:
           factors: W_1, ..., W_N.
-          ramp: up to which share of the largest the penalty's slopes in singular values rise from
-            0; see `AbstractSpectralPenalty.gradient`.
+          kink_width: up to which share of the largest the penalty's slopes in singular values
+            rise from 0; see `AbstractSpectralPenalty.gradient`.
         """
         w, partial = self.factorization.forward(factors)
         loss, gradient = self.problem.loss_and_gradient(w)
@@ -109,11 +109,11 @@ class Objective(eqx.Module):
 
         if self.penalty is None:
             return loss, pullback(gradient)
-        return loss, self.penalty.add_gradient(gradient, w, factors, pullback, ramp)
+        return loss, self.penalty.add_gradient(gradient, w, factors, pullback, kink_width)
 
-    def gradient(self, factors: Factors, ramp: Any = None) -> Factors:
+    def gradient(self, factors: Factors, kink_width: Any = None) -> Factors:
         """The gradient of the whole value in each factor, in closed form."""
-        return self.loss_and_gradient(factors, ramp)[1]
+        return self.loss_and_gradient(factors, kink_width)[1]
 
     def smooth(self, factors: Factors, tolerance: Any = None) -> Bool[Array, ""]:
         """Whether the value has a gradient at the factors: always, but at a penalty's kinks.

@@ -1,4 +1,4 @@
-r"""The chart for 2x2 completion that carries log |det W|: exact however small the determinant is.
+r"""Coordinates for 2x2 completion that carry log |det W|: exact however small the determinant is.
 
 With the sign of the determinant fixed, y = (log |w_p|, w_a - b_a, w_b - b_b, log |det W|): the
 logarithm of a pivot entry, its two neighbours as differences from their observed values, and the
@@ -145,7 +145,7 @@ class LogDetCoordinates(AbstractCoordinates):
         return jnp.abs(w[0, 0]) < _SMALL_PIVOT * jnp.max(jnp.abs(w))
 
     def switched(self, y: Float[Array, " 4"]) -> tuple["LogDetCoordinates", Float[Array, " 4"]]:
-        """The chart whose pivot is the largest entry now, and the same point in it."""
+        """Coordinates whose pivot is the largest entry now, and the same point in it."""
         w = self.product(y)
         i, j = np.unravel_index(int(np.abs(np.asarray(w)).argmax()), (2, 2))
         pivot = (int(i), int(j))

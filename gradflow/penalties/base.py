@@ -54,7 +54,7 @@ class AbstractRegularizer(eqx.Module):
         w: Array,
         factors: Factors,
         pullback: Callable[[Array], Factors],
-        ramp: Any = None,
+        kink_width: Any = None,
     ) -> Factors:
         """The gradient of loss + penalty in the factors.
 
@@ -63,7 +63,7 @@ class AbstractRegularizer(eqx.Module):
           w: W.
           factors: W_1, ..., W_N.
           pullback: from a gradient in W to that in the factors.
-          ramp: see `AbstractSpectralPenalty.gradient`; for those with a kink.
+          kink_width: see `AbstractSpectralPenalty.gradient`; for those with a kink.
         """
 
     def smooth_at(
@@ -115,10 +115,10 @@ class AbstractPenalty(AbstractRegularizer):
         w: Array,
         factors: Factors,
         pullback: Callable[[Array], Factors],
-        ramp: Any = None,
+        kink_width: Any = None,
     ) -> Factors:
         """The pullback of the sum of both gradients in W."""
-        del factors, ramp
+        del factors, kink_width
         return pullback(gradient + self.gradient(w))
 
 
@@ -154,10 +154,10 @@ class AbstractParameterPenalty(AbstractRegularizer):
         w: Array,
         factors: Factors,
         pullback: Callable[[Array], Factors],
-        ramp: Any = None,
+        kink_width: Any = None,
     ) -> Factors:
         """The sum of the pulled back gradient of the loss and the penalty's own."""
-        del w, ramp
+        del w, kink_width
         return jax.tree.map(jnp.add, pullback(gradient), self.gradient(factors))
 
 

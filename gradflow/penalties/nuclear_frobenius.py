@@ -75,11 +75,11 @@ class NuclearFrobeniusRatio(AbstractSpectralPenalty):
     def terms(self, s: Array) -> Terms:
         return _ratio_terms(s, 1.0, 2.0)
 
-    def gradient(self, w: Array, ramp: float | Array | None = None) -> Array:
-        """As in every spectral penalty; with a ramp always from the SVD."""
+    def gradient(self, w: Array, kink_width: float | Array | None = None) -> Array:
+        """As in every spectral penalty; with a kink width always from the SVD."""
         by_svd = self.polar == "svd" or (self.polar == "auto" and w.dtype != jnp.float32)
-        if ramp is not None or by_svd:
-            return super().gradient(w, ramp)
+        if kink_width is not None or by_svd:
+            return super().gradient(w, kink_width)
         factor = polar_by_iteration(w, rational={"rational": 2, "polynomial": 0}.get(self.polar))
         return self.weight * ratio_gradient(w, factor)
 

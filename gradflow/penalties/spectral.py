@@ -73,7 +73,7 @@ class AbstractSpectralPenalty(AbstractPenalty):
         return self.weight * self.of_spectrum(singular_values(w))
 
     def gradient(
-        self, w: Float[Array, "d d_prime"], ramp: float | Array | None = None
+        self, w: Float[Array, "d d_prime"], kink_width: float | Array | None = None
     ) -> Float[Array, "d d_prime"]:
         r"""The gradient weight * U diag(dr/ds) V^T, zero in null directions with a kink.
 
@@ -82,15 +82,17 @@ class AbstractSpectralPenalty(AbstractPenalty):
         nuclear norm U_r V_r^T over the singular values that are not null; elsewhere (powers below
         1, ratios) it is a convention. At W = 0 it is zero. It is never NaN for a finite w.
 
-        With a ramp h, singular values s up to h s_1 have slopes that rise from 0 in proportion to
+        With a kink width h, singular values s up to h s_1 have slopes that rise from 0 in proportion to
         s, by powers s (h s_1)^(p-2) in the place of s^(p-1): the field of a flow that does not
         follow smaller ones is continuous there.
 
         Its derivative in w (`jax.jvp`, for Hessian-vector products) is exact and finite as well, at
         repeated, close and null singular values; see `gradflow.spectral_map`.
         """
-        null = _NULL * float(jnp.finfo(w.dtype).eps) if ramp is None else ramp
-        return self.weight * spectral_map(self.terms, w, self.degree - 1, null, ramp is not None)
+        null = _NULL * float(jnp.finfo(w.dtype).eps) if kink_width is None else kink_width
+        return self.weight * spectral_map(
+            self.terms, w, self.degree - 1, null, kink_width is not None
+        )
 
     def add_gradient(
         self,
@@ -98,10 +100,10 @@ class AbstractSpectralPenalty(AbstractPenalty):
         w: Array,
         factors: Factors,
         pullback: Callable[[Array], Factors],
-        ramp: Any = None,
+        kink_width: Any = None,
     ) -> Factors:
         del factors
-        return pullback(gradient + self.gradient(w, ramp))
+        return pullback(gradient + self.gradient(w, kink_width))
 
     def smooth(
         self, w: Float[Array, "d d_prime"], tolerance: float | Array | None = None

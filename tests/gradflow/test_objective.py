@@ -105,9 +105,9 @@ def test_own_parts_descend_as_optax_does_and_in_batches(name):
     penalty = PENALTIES[name][0]
     objectives = [gf.Objective(Quartic(jnp.asarray(t)), MODEL, penalty) for t in (A, B)]
     runs = gf.run_descents(
-        objectives, [START, START], optax.adam, learning_rates=0.01, steps=20, stop_loss=1e-9
+        objectives, [START, START], optax.adam, learning_rate=0.01, max_steps=20, stop_loss=1e-9
     )
-    one = gf.run_descent(objectives[1], START, optax.adam, learning_rate=0.01, steps=20)
+    one = gf.run_descent(objectives[1], START, optax.adam, learning_rate=0.01, max_steps=20)
     np.testing.assert_allclose(runs[1]["loss"], one["loss"], rtol=1e-13)
     factors, rule = START, optax.adam(0.01)
     state = rule.init(factors)
@@ -139,7 +139,7 @@ def test_a_penalty_on_an_array_of_any_order_may_be_an_own_one():
 def test_a_number_that_differs_is_seen_in_the_description():
     first, second = (
         gf.run_descent(
-            gf.Objective(Quartic(jnp.asarray(A), power), MODEL), START, optax.sgd(1e-3), steps=1
+            gf.Objective(Quartic(jnp.asarray(A), power), MODEL), START, optax.sgd(1e-3), max_steps=1
         ).config["objective"]
         for power in (4, 6)
     )
@@ -164,7 +164,7 @@ REFUSED = {
         "Outer", "its factors"),
     "observed unbalancedness": (
         lambda: gf.run_descent(gf.Objective(Quartic(jnp.asarray(A)), MODEL), START,
-                               optax.sgd(0.1), steps=1, observe=["unbalancedness"]),
+                               optax.sgd(0.1), max_steps=1, observe=["unbalancedness"]),
         "Outer", "of your own"),
 }  # fmt: skip
 

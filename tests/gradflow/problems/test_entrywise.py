@@ -129,7 +129,7 @@ def test_the_flow_agrees_with_scipy(name):
     wanted = flow_by_scipy(entry_velocity(problem, slope), start, 4.0)
     assert flow.outcome is gf.Outcome.REACHED_HORIZON
     # Linearly implicit steps pass the jump of Huber's curvature unseen: 7e-7 here.
-    assert flow.stats["solver"] == ("HandOver" if name == "Huber" else SMOOTH_SOLVER)
+    assert flow.stats["solver"] == ("StiffnessSwitch" if name == "Huber" else SMOOTH_SOLVER)
     for k, factor in enumerate(wanted, 1):
         np.testing.assert_allclose(flow.final[f"W_{k}"], factor, atol=2e-8)
     assert flow["unobserved_entries"].shape[1] == 5
@@ -149,7 +149,7 @@ def made(kind=HuberCompletion, shape=(2, 2), indices=((0, 1), (1, 0)), values=(1
 
 
 POSED = gf.Objective(made(), gf.MatrixProduct((2, 2, 2)))
-START = gf.identity_factors((2, 2, 2), 0.5)
+START = gf.factorizations.identity_factors((2, 2, 2), 0.5)
 NAN = float("nan")
 REFUSED = {
     "delta": (lambda: made(delta=0), "delta", "above 0"),
@@ -166,7 +166,7 @@ REFUSED = {
                    "HuberCompletion", "MatrixCompletion"),
     "OptSpace": (lambda: baselines.optspace(POSED.problem, rank=1),
                  "HuberCompletion", "MatrixCompletion"),
-    "variance": (lambda: gf.sampled_variance(POSED, START, 1), "HuberCompletion", "as arrays"),
+    "variance": (lambda: gf.dynamics.sampled_variance(POSED, START, 1), "HuberCompletion", "as arrays"),
     "aligned": (lambda: gf.exact.aligned_flow(POSED, START, [1.0]), "HuberCompletion",
                 "solve_flow"),
     "commuting": (lambda: gf.exact.commuting_flow(POSED, START, [1.0]), "HuberCompletion",

@@ -47,7 +47,12 @@ def test_one_line_is_the_problem_that_is_there_already():
         objective = gf.Objective(problem, MODEL)
         flow = gf.solve_flow(objective, START, horizon=3.0, observe=["loss", "product"])
         descent = gf.run_descent(
-            objective, START, optax.sgd, learning_rate=0.1, steps=30, observe=["loss", "product"]
+            objective,
+            START,
+            optax.sgd,
+            learning_rate=0.1,
+            max_steps=30,
+            observe=["loss", "product"],
         )
         runs.append([flow, descent])
     for found, wanted in zip(*runs, strict=True):
@@ -74,8 +79,8 @@ def test_functions_that_differ_do_not_go_into_one_batch():
     two = [LossFunction((2, 2), lambda w, k=k: k * jnp.sum(w**2)) for k in (1, 2)]
     with pytest.raises(ValueError, match=r"objectives\[1\] is not like objectives\[0\]"):
         gf.run_descents(
-            [gf.Objective(p, MODEL) for p in two], [START] * 2, optax.sgd, steps=3,
-            learning_rates=0.1,
+            [gf.Objective(p, MODEL) for p in two], [START] * 2, optax.sgd, max_steps=3,
+            learning_rate=0.1,
         )  # fmt: skip
 
 
@@ -88,7 +93,7 @@ def test_the_loss_has_the_precision_of_w():
         assert loss.dtype == gradient.dtype == jnp.float32
     run = gf.run_descent(
         gf.Objective(converted, MODEL), gf.astype(START, jnp.float32), optax.sgd,
-        learning_rate=0.01, steps=3,
+        learning_rate=0.01, max_steps=3,
     )  # fmt: skip
     assert run["loss"].dtype == np.float32
 
@@ -144,11 +149,11 @@ REFUSED = {
         lambda: baselines.soft_impute(POSED.problem, weight=0.1), "LossFunction", "Completion"),
     "nuclear norm": (
         lambda: baselines.minimum_nuclear_norm(POSED.problem), "LossFunction", "Completion"),
-    "variance": (lambda: gf.sampled_variance(POSED, START, 1), "LossFunction", "as arrays"),
+    "variance": (lambda: gf.dynamics.sampled_variance(POSED, START, 1), "LossFunction", "as arrays"),
     "closed form": (
         lambda: gf.exact.aligned_flow(POSED, START, [1.0]), "LossFunction", "solve_flow"),
     "no truth": (
-        lambda: gf.run_descent(POSED, START, optax.sgd(0.1), steps=1, observe=["test_error"]),
+        lambda: gf.run_descent(POSED, START, optax.sgd(0.1), max_steps=1, observe=["test_error"]),
         "no ground truth", "truth="),
     "not a completion": (
         lambda: gf.solve_flow(POSED, START, horizon=1.0, observe=["unobserved_entries"]),

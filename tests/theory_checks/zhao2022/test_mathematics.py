@@ -92,8 +92,12 @@ def test_formulas_against_numpy_with_kronecker_products():
     printed = found.products[FORMULAS.index("printed")]
     # Powers of eigenvalues of the square lose half of the digits of the small ones.
     np.testing.assert_allclose(np.asarray(printed).ravel(order="F"), total, atol=1e-6)
-    chart = gf.adam_chart(setup.objective, setup.factors, variance)
-    moved = jax.jvp(chart.product, (setup.factors,), (chart.velocity(setup.factors),))[1]
+    velocity = (
+        gf.AdamFlow(variance)
+        .prepared(setup.objective, setup.factors)
+        .velocity(setup.objective, setup.factors)
+    )
+    moved = jax.jvp(setup.objective.product, (setup.factors,), (velocity,))[1]
     np.testing.assert_allclose(found.products[0], moved, atol=1e-12)
 
 
