@@ -57,8 +57,8 @@ class ProductCoordinates(AbstractCoordinates):
             return None
         return (
             f"At depth {len(factors)} the product's own velocity grows like a power below 1 of "
-            f"singular values near 0, and the start has {s[-1]:.3g} beside {s[0]:.3g}: errors would "
-            "grow with it; use coordinates='factors'."
+            f"singular values near 0, and the start has {s[-1]:.3g} beside {s[0]:.3g}: errors "
+            "would grow with it; use coordinates='factors'."
         )
 
     @classmethod

@@ -81,7 +81,8 @@ REFUSED = {
         lambda: factorizations.balanced_factors(np.eye(3), (3, 2, 3)),
         "rank 3, but the smallest hidden size is 2", "larger hidden sizes"),
     "shapes": (
-        lambda: factorizations.balanced_factors(np.ones((2, 3)), (2, 2, 3)), "(2, 3)", "columns, hidden"),
+        lambda: factorizations.balanced_factors(np.ones((2, 3)), (2, 2, 3)),
+        "(2, 3)", "columns, hidden"),
     "not finite": (
         lambda: factorizations.balanced_factors([[1.0, np.nan], [0.0, 1.0]], (2, 2, 2)),
         "w[0, 1] is nan", "replace"),

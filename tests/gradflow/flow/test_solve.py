@@ -596,7 +596,8 @@ TENSOR = {
 REFUSED = {
     "float32": (
         lambda: gf.solve_flow(
-            gf.Objective(gf.astype(synthetic.norm_blowup(), jnp.float32), gf.MatrixProduct((2, 2, 2))),
+            gf.Objective(
+                gf.astype(synthetic.norm_blowup(), jnp.float32), gf.MatrixProduct((2, 2, 2))),
             (np.eye(2, dtype=np.float32),) * 2, horizon=1.0),
         "input is float32", "jax_enable_x64"),
     "two precisions": (

@@ -166,7 +166,8 @@ REFUSED = {
                    "HuberCompletion", "MatrixCompletion"),
     "OptSpace": (lambda: baselines.optspace(POSED.problem, rank=1),
                  "HuberCompletion", "MatrixCompletion"),
-    "variance": (lambda: gf.dynamics.sampled_variance(POSED, START, 1), "HuberCompletion", "as arrays"),
+    "variance": (
+        lambda: gf.dynamics.sampled_variance(POSED, START, 1), "HuberCompletion", "as arrays"),
     "aligned": (lambda: gf.exact.aligned_flow(POSED, START, [1.0]), "HuberCompletion",
                 "solve_flow"),
     "commuting": (lambda: gf.exact.commuting_flow(POSED, START, [1.0]), "HuberCompletion",

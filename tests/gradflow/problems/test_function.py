@@ -149,7 +149,8 @@ REFUSED = {
         lambda: baselines.soft_impute(POSED.problem, weight=0.1), "LossFunction", "Completion"),
     "nuclear norm": (
         lambda: baselines.minimum_nuclear_norm(POSED.problem), "LossFunction", "Completion"),
-    "variance": (lambda: gf.dynamics.sampled_variance(POSED, START, 1), "LossFunction", "as arrays"),
+    "variance": (
+        lambda: gf.dynamics.sampled_variance(POSED, START, 1), "LossFunction", "as arrays"),
     "closed form": (
         lambda: gf.exact.aligned_flow(POSED, START, [1.0]), "LossFunction", "solve_flow"),
     "no truth": (
