@@ -1,6 +1,7 @@
 """What the modules of a folder import, read off their source."""
 
 import ast
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +37,7 @@ def modules(folder: str) -> dict[str, Path]:
     return found
 
 
+@cache
 def imports(folder: str) -> list[Import]:
     """All imports of a folder's modules, those inside functions too."""
     ours = modules(folder)

@@ -10,8 +10,9 @@ from tests.imports import circle, imports, modules
 
 ROOMS = (
     "_util", "linalg", "ode", "problems", "factorizations", "synthetic", "penalties", "objective",
-    "observables", "dynamics", "coordinates", "trajectory", "optimizers", "flow", "descent",
-    "exact", "baselines", "plotting", "claims", "sweeps", "listing", "cli",
+    "start", "state", "observables", "options", "dynamics", "coordinates", "trajectory",
+    "optimizers", "flow", "descent", "exact", "baselines", "plotting", "claims", "sweeps",
+    "listing", "cli",
 )  # fmt: skip
 """What stands below comes first: nothing imports what comes later."""
 

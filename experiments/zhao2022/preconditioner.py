@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 import gradflow as gf
-from gradflow.factorizations import end_to_end as preconditioners
+from gradflow import factorizations
 from gradflow.sweeps import Computation, Results, register
 from gradflow.sweeps.experiment import Experiment, Finding, Precision, Protocol, Scale
 
@@ -244,10 +244,10 @@ def _at_a_point(objective: gf.Objective, step: Any, rate: float, carry: Any) -> 
     )
 
     def plain(g: jax.Array) -> jax.Array:
-        return preconditioners.end_to_end(w, g, model.depth)
+        return factorizations.end_to_end(w, g, model.depth)
 
     def adam(g: jax.Array) -> jax.Array:
-        return preconditioners.adam_end_to_end(factors, scales, g)
+        return factorizations.adam_end_to_end(factors, scales, g)
 
     straight = plain(whole)
     length = jnp.sum(straight * moved) / jnp.sum(straight**2)
@@ -259,8 +259,8 @@ def _at_a_point(objective: gf.Objective, step: Any, rate: float, carry: Any) -> 
     }
     size = jnp.linalg.norm(moved)
     return {
-        "spectrum_gd": jnp.linalg.eigvalsh(preconditioners.as_matrix(plain, w.shape)),
-        "spectrum_adam": jnp.linalg.eigvalsh(preconditioners.as_matrix(adam, w.shape)),
+        "spectrum_gd": jnp.linalg.eigvalsh(factorizations.as_matrix(plain, w.shape)),
+        "spectrum_adam": jnp.linalg.eigvalsh(factorizations.as_matrix(adam, w.shape)),
         "loss": objective.loss(factors),
         **{f"error_{k}": jnp.linalg.norm(moved - v) / size for k, v in predicted.items()},
     }

@@ -15,7 +15,7 @@ from experiments.zhao2022 import _completion as regularised
 from experiments.zhao2022._completion import Baseline, Cell, Task
 from experiments.zhao2022.preconditioner import printed
 from experiments.zhao2022.tables import TABLE_1, TABLE_3, TABLE_4, reproduces
-from gradflow.factorizations import end_to_end as preconditioners
+from gradflow import factorizations
 from tests.experiments.quick_runs import results_of
 
 matplotlib.use("Agg")
@@ -160,8 +160,8 @@ def test_adam_operator_is_the_plain_one_for_equal_scales():
     w = gf.MatrixProduct(sizes).product(factors)
     g = jax.random.normal(jax.random.key(1), (3, 3))
     ones = tuple(jnp.ones_like(f) for f in factors)
-    found = preconditioners.adam_end_to_end(factors, ones, g)
-    np.testing.assert_allclose(found, preconditioners.end_to_end(w, g, 3), rtol=1e-10, atol=1e-12)
+    found = factorizations.adam_end_to_end(factors, ones, g)
+    np.testing.assert_allclose(found, factorizations.end_to_end(w, g, 3), rtol=1e-10, atol=1e-12)
     assert np.abs(found - printed(w, ones, g)).max() > 1e-3  # the Kronecker order is another
 
 
@@ -171,9 +171,9 @@ def test_operators_as_matrices():
     scales = tuple(jnp.exp(f) for f in factors)
 
     def operator(g):
-        return preconditioners.adam_end_to_end(factors, scales, g)
+        return factorizations.adam_end_to_end(factors, scales, g)
 
-    matrix = preconditioners.as_matrix(operator, (4, 2))
+    matrix = factorizations.as_matrix(operator, (4, 2))
     g = np.random.default_rng(0).normal(size=(4, 2))
     np.testing.assert_allclose(
         matrix @ g.ravel(order="F"), np.asarray(operator(jnp.asarray(g))).ravel(order="F"),
