@@ -1,5 +1,6 @@
-"""The exact gradient flow: set up, loop, stop, record."""
+"""The exact flow: set up, loop, stop, record."""
 
+from gradflow.flow.options import FlowOptions
 from gradflow.flow.solve import solve_flow, solve_flows
 
-__all__ = ["solve_flow", "solve_flows"]
+__all__ = ["FlowOptions", "solve_flow", "solve_flows"]
