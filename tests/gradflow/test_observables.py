@@ -232,3 +232,29 @@ def test_misuse_is_refused_by_value_and_remedy(case):
         call()
     assert value in str(refused.value)
     assert remedy in str(refused.value)
+
+
+NAMES_REFUSED = {
+    "the loss": ({"loss": lambda state: 0.0}, "'loss' is always recorded", "own loss"),
+    "time": ({"time": lambda state: 0.0}, "'time' is always recorded", "own time"),
+    "colon": ({"a:b": lambda state: 0.0}, "'a:b'", "choose another"),
+    "slash": ({"a/b": lambda state: 0.0}, "'a/b'", "choose another"),
+    "no name": ({" ": lambda state: 0.0}, "' '", "must be a word"),
+    "no function": ({"a": 1.0}, "'a' must be a function", "1.0"),
+}
+
+
+@pytest.mark.parametrize("case", NAMES_REFUSED)
+def test_names_that_hide_something_or_cannot_be_stored_are_refused(case):
+    observe, value, remedy = NAMES_REFUSED[case]
+    with pytest.raises(ValueError) as refused:
+        resolve(observe)
+    assert value in str(refused.value)
+    assert remedy in str(refused.value)
+
+
+def test_the_loss_may_be_named_and_tuples_do_not_take_names_of_others():
+    assert resolve({"loss": observables.loss}) == (("loss", observables.loss),)
+    flow = {"factors": observables.factors, "factors_1": lambda state: state.product}
+    with pytest.raises(ValueError, match="Two observables are called 'factors_1'"):
+        gf.solve_flow(OBJECTIVE, FACTORS, horizon=0.1, observe=flow)
