@@ -10,7 +10,7 @@ import xarray as xr
 
 import gradflow as gf
 from gradflow._util.provenance import describe, fingerprint
-from gradflow.trajectory import Outcome, Trajectory, named_arrays
+from gradflow.trajectory import Outcome, Trajectory, named_factors
 
 OBJECTIVE = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 3, 2)))
 FACTORS = gf.factorizations.balanced_factors(np.diag([0.5, 0.2]), (2, 3, 2))
@@ -276,7 +276,5 @@ def test_a_description_names_problem_and_factorization():
     assert found["factor_shapes"] == [[3, 2], [2, 3]]
 
 
-def test_named_arrays_number_factors_from_one():
-    assert list(named_arrays((np.eye(2), np.eye(3)))) == ["W_1", "W_2"]
-    assert list(named_arrays(np.eye(2))) == ["y"]
-    assert list(named_arrays((np.eye(2),), prefix="a:")) == ["a:W_1"]
+def test_factors_are_numbered_from_one():
+    assert list(named_factors((np.eye(2), np.eye(3)))) == ["W_1", "W_2"]

@@ -10,7 +10,7 @@ import pytest
 import scipy.linalg
 
 import gradflow as gf
-from gradflow.linalg import spectrum
+from gradflow.linalg import analytic_svd, spectrum
 from tests.helpers import central_gradient, orthonormal, precise_power, with_singular_values
 
 RNG = np.random.default_rng(0)
@@ -285,7 +285,7 @@ CURVES = {
 @pytest.mark.parametrize("name", CURVES)
 def test_follow_svd_recovers_the_curves_and_smooth_vectors(name, turning, shape):
     path, s = make_path(CURVES[name], shape, turning)
-    found = spectrum.follow_svd(path)
+    found = analytic_svd.follow_svd(path)
     np.testing.assert_allclose(
         np.einsum("tik,tk,tjk->tij", found.u, found.s, found.v), path, atol=1e-13
     )
@@ -313,7 +313,7 @@ def test_follow_svd_from_a_multiple_of_the_identity():
     a = RNG.normal(size=(3, 3))
     a = a + a.T
     t = np.linspace(0, 1, 30)
-    found = spectrum.follow_svd(0.1 * np.eye(3) + t[:, None, None] * a)
+    found = analytic_svd.follow_svd(0.1 * np.eye(3) + t[:, None, None] * a)
     wanted = 0.1 + np.outer(t, np.linalg.eigvalsh(a))
     order = np.argsort(found.s[-1])
     np.testing.assert_allclose(found.s[:, order], wanted, atol=1e-13)
@@ -322,14 +322,14 @@ def test_follow_svd_from_a_multiple_of_the_identity():
 
 def test_follow_svd_of_one_matrix_is_its_svd():
     w = RNG.normal(size=(2, 4))
-    found = spectrum.follow_svd(w[None])
+    found = analytic_svd.follow_svd(w[None])
     np.testing.assert_allclose(found.s[0], np.linalg.svd(w, compute_uv=False), rtol=1e-13)
     assert found.u.shape == (1, 2, 2)
     assert found.v.shape == (1, 4, 2)
 
 
 def test_follow_svd_of_zeros_is_zero():
-    found = spectrum.follow_svd(np.zeros((3, 2, 4)))
+    found = analytic_svd.follow_svd(np.zeros((3, 2, 4)))
     np.testing.assert_array_equal(found.s, 0)
     np.testing.assert_array_equal(found.v[0], found.v[2])
 
@@ -337,7 +337,7 @@ def test_follow_svd_of_zeros_is_zero():
 @pytest.mark.parametrize("shape", [(2, 2), (0, 2, 2)])
 def test_follow_svd_refuses_what_is_no_path(shape):
     with pytest.raises(ValueError, match=r"\(time, m, n\), but its shape is"):
-        spectrum.follow_svd(np.zeros(shape))
+        analytic_svd.follow_svd(np.zeros(shape))
 
 
 # 2x2 with a tiny determinant
