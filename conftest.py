@@ -86,8 +86,9 @@ LONG_FILES = (
     "theory_checks/zhao2022/test_verdicts.py", "gradflow/sweeps/test_kill.py",
     "theory_checks/razin2020/test_verdicts.py", "gradflow/sweeps/test_cluster.py",
     "theory_checks/arora2019/test_verdicts.py", "gradflow/sweeps/test_runner.py",
-    "gradflow/flow/test_solve.py", "gradflow/flow/test_accuracy.py",
-    "gradflow/flow/test_penalised.py", "theory_checks/wang2024/test_verdicts.py",
+    "gradflow/flow/test_accuracy.py", "gradflow/flow/test_other_problems.py",
+    "gradflow/flow/test_penalised.py", "gradflow/flow/test_all_coordinates.py",
+    "gradflow/flow/test_norm_blowup.py", "theory_checks/wang2024/test_verdicts.py",
     "notebooks/test_notebooks.py",
 )  # fmt: skip
 

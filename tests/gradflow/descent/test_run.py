@@ -1,7 +1,4 @@
-"""Descent: against NumPy loops and the flow; stops, records, precisions, compilation."""
-
-import json
-import math
+"""Descent against NumPy loops and the flow; misuse."""
 
 import jax
 import jax.numpy as jnp
@@ -11,58 +8,17 @@ import pytest
 
 import gradflow as gf
 from gradflow.trajectory import Outcome
+from tests.gradflow.descent.problems import (
+    OBJECTIVE,
+    OBSERVE,
+    START,
+    adam,
+    numpy_gradients,
+    numpy_loss,
+    numpy_run,
+    sgd,
+)
 from tests.helpers import chain
-
-PROBLEM = gf.matrix_completion(jax.random.key(0), (4, 3), 2, 8, norm=2.0)
-MODEL = gf.MatrixProduct((3, 3, 3, 4))
-OBJECTIVE = gf.Objective(PROBLEM, MODEL)
-START = tuple(0.7 * f for f in gf.gaussian_factors(jax.random.key(1), MODEL.sizes, std=1.0))
-MASK, TARGET = np.asarray(PROBLEM.mask), np.asarray(PROBLEM.target)
-TRACED = []
-
-
-def traced_product(state):
-    """The product; Python comes by only where a program is traced."""
-    TRACED.append(None)
-    return state.product
-
-
-OBSERVE = {"product": traced_product}
-
-
-# Against loops in NumPy
-
-
-def numpy_loss(factors):
-    return 0.5 * np.sum((MASK * (chain(factors) - TARGET)) ** 2)
-
-
-def numpy_gradients(factors):
-    a, b, c = factors
-    g = MASK * (c @ b @ a - TARGET)
-    return [(c @ b).T @ g, c.T @ g @ a.T, g @ (b @ a).T]
-
-
-def sgd(rate, momentum=0.0):
-    def rule(factors, gradients, state, step):
-        trace = [g + momentum * v for g, v in zip(gradients, state or [0.0] * 3, strict=True)]
-        return [f - rate * v for f, v in zip(factors, trace, strict=True)], trace
-
-    return rule
-
-
-def adam(rate, b1=0.9, b2=0.999, eps=1e-8):
-    def rule(factors, gradients, state, step):
-        m, v = state or ([0.0] * 3, [0.0] * 3)
-        m = [b1 * old + (1 - b1) * g for old, g in zip(m, gradients, strict=True)]
-        v = [b2 * old + (1 - b2) * g**2 for old, g in zip(v, gradients, strict=True)]
-        moved = []
-        for f, first, second in zip(factors, m, v, strict=True):
-            first, second = first / (1 - b1**step), second / (1 - b2**step)
-            moved.append(f - rate * first / (np.sqrt(second) + eps))
-        return moved, (m, v)
-
-    return rule
 
 
 def clipped(rate, at):
@@ -72,16 +28,6 @@ def clipped(rate, at):
         ], None
 
     return rule
-
-
-def numpy_run(rule, steps):
-    """Factors at iterations 0, ..., steps."""
-    factors, state = [np.asarray(f) for f in START], None
-    seen = [factors]
-    for step in range(1, steps + 1):
-        factors, state = rule(factors, numpy_gradients(factors), state, step)
-        seen.append(factors)
-    return seen
 
 
 RUNS = {
@@ -179,167 +125,6 @@ def test_the_polyak_rule_uses_the_current_loss():
     gradients = numpy_gradients(factors)
     rate = numpy_loss(factors) / sum(np.sum(g**2) for g in gradients)
     np.testing.assert_allclose(run.final["W_2"], factors[1] - rate * gradients[1], rtol=1e-12)
-
-
-# Stops
-
-
-@pytest.mark.parametrize("target", [0.3, 0.1, 0.031])
-def test_it_stops_at_the_very_iteration(target):
-    losses = np.array([numpy_loss(f) for f in numpy_run(sgd(0.05), 400)])
-    first = int(np.argmax(losses <= target))
-    assert 0 < first < 400
-    # The wanted iteration is between records.
-    run = gf.run_descent(
-        OBJECTIVE, START, optax.sgd, learning_rate=0.05, steps=400, stop_loss=target,
-        record=[1, 399], observe=OBSERVE,
-    )  # fmt: skip
-    assert run.outcome is Outcome.REACHED_LOSS
-    assert run.times.tolist() == [0, 1, first]
-    assert run.stats["iterations"] == first
-    np.testing.assert_allclose(run["loss"][-1], losses[first], rtol=1e-12)
-    np.testing.assert_allclose(chain([run.final[f"W_{k}"] for k in (1, 2, 3)]), run["product"][-1])
-
-
-def test_it_stops_at_once_where_the_start_is_below_the_loss():
-    run = gf.run_descent(
-        OBJECTIVE, START, optax.sgd, learning_rate=0.05, steps=400, stop_loss=1e3, observe=OBSERVE
-    )
-    assert run.outcome is Outcome.REACHED_LOSS
-    assert run.times.tolist() == [0]
-    np.testing.assert_array_equal(run.final["W_1"], START[0])
-
-
-def test_divergence_is_detected_at_its_iteration():
-    with np.errstate(over="ignore", invalid="ignore"):
-        losses = np.array([numpy_loss(f) for f in numpy_run(sgd(5.0), 30)])
-    first = int(np.argmax(~(losses < np.inf)))
-    assert 1 < first < 30
-    run = gf.run_descent(
-        OBJECTIVE, START, optax.sgd, learning_rate=5.0, steps=400, record=[399], observe=OBSERVE
-    )
-    assert run.outcome is Outcome.DIVERGED
-    assert run.times.tolist() == [0, first]
-    assert not run["loss"][-1] < math.inf
-
-
-def test_one_iteration():
-    run = gf.run_descent(OBJECTIVE, START, optax.sgd, learning_rate=0.05, steps=1, observe=OBSERVE)
-    assert run.times.tolist() == [0, 1]
-
-
-# Records
-
-
-@pytest.mark.parametrize(
-    ("record", "wanted"),
-    [
-        ([0, 3, 5], [0, 3, 5, 100]),
-        ([3, 100], [0, 3, 100]),
-        ([3, 100, 5000], [0, 3, 100]),
-        (range(100), list(range(101))),  # several chunks
-        ([100], [0, 100]),
-    ],
-)
-def test_what_is_asked_is_recorded_with_both_ends(record, wanted):
-    run = gf.run_descent(
-        OBJECTIVE, START, optax.sgd, learning_rate=0.05, steps=100, record=record, observe=OBSERVE
-    )
-    assert run.times.tolist() == wanted
-    assert run["product"].shape == (len(wanted), 4, 3)
-
-
-def test_records_do_not_change_the_run():
-    runs = [
-        gf.run_descent(
-            OBJECTIVE,
-            START,
-            optax.sgd,
-            learning_rate=0.05,
-            steps=2000,
-            record=record,
-            observe=OBSERVE,
-        )
-        for record in (None, [1999], range(0, 2000, 3))
-    ]
-    for run in runs[1:]:
-        np.testing.assert_array_equal(run.final["W_3"], runs[0].final["W_3"])
-
-
-def test_default_records_are_about_twenty_a_decade():
-    run = gf.run_descent(
-        OBJECTIVE, START, optax.sgd, learning_rate=0.05, steps=2000, observe=OBSERVE
-    )
-    assert run.times[:9].tolist() == list(range(9))
-    assert run.times[-1] == 2000
-    assert 18 <= np.sum((run.times >= 100) & (run.times < 1000)) <= 22
-
-
-def test_default_observables_are_those_of_the_problem():
-    run = gf.run_descent(OBJECTIVE, START, optax.sgd, learning_rate=0.05, steps=5)
-    wanted = ["loss", "gradient_norm", "singular_values", "effective_rank", "test_error"]
-    assert list(run.observables) == [*wanted, "unobserved_entries"]
-    assert run.config["observe"] == list(run.observables)
-
-
-# Precision, compilation, configuration
-
-
-def test_float32_stays_float32():
-    objective, start = gf.astype((OBJECTIVE, START), jnp.float32)
-    run = gf.run_descent(objective, start, optax.adam, learning_rate=0.01, steps=200)
-    assert all(array.dtype == np.float32 for array in run.observables.values())
-    assert all(array.dtype == np.float32 for array in run.final.values())
-    assert run.config["dtype"] == "float32"
-    wanted = chain(numpy_run(adam(0.01), 200)[-1])
-    found = chain([run.final[f"W_{k}"] for k in (1, 2, 3)])
-    error = np.abs(found - wanted).max()
-    assert 1e-9 < error < 1e-4  # 200 iterations of round-off of 1e-7, and not of 1e-16
-
-
-def test_other_rates_data_steps_and_records_do_not_compile_again():
-    gf.run_descent(OBJECTIVE, START, optax.sgd, learning_rate=0.05, steps=20, observe=OBSERVE)
-    count = len(TRACED)
-    assert count > 0
-    other = gf.Objective(
-        gf.MatrixCompletion(
-            PROBLEM.shape, PROBLEM.indices, 2 * PROBLEM.values, truth=PROBLEM.truth
-        ),
-        MODEL,
-    )
-    for objective, asked in [
-        (OBJECTIVE, {"learning_rate": 0.01, "steps": 20}),
-        (OBJECTIVE, {"learning_rate": 0.05, "steps": 1000, "record": [1, 7]}),
-        (OBJECTIVE, {"learning_rate": 0.05, "steps": 100, "stop_loss": 0.1}),
-        (other, {"learning_rate": 0.05, "steps": 20}),
-    ]:
-        gf.run_descent(objective, START, optax.sgd, observe=OBSERVE, **asked)
-    assert len(TRACED) == count
-    gf.run_descent(OBJECTIVE, START, optax.sgd(0.017), steps=20, observe=OBSERVE)
-    assert len(TRACED) > count  # another optimizer is another program: the count does count
-
-
-def test_the_configuration_says_what_was_asked():
-    config = gf.run_descent(
-        OBJECTIVE, START, optax.sgd, learning_rate=0.05, steps=20, stop_loss=1e-3, observe=OBSERVE
-    ).config
-    wanted = {"kind": "descent", "learning_rate": 0.05, "steps": 20, "stop_loss": 1e-3,
-              "dtype": "float64", "optimizer": "sgd", "observe": ["loss", "product"]}  # fmt: skip
-    assert {key: config[key] for key in wanted} == wanted
-    assert config["objective"]["observations"] == 8
-    assert json.loads(json.dumps(dict(config))) == dict(config)
-
-
-def test_progress_is_shown(capsys):
-    gf.run_descent(
-        OBJECTIVE, START, optax.sgd, learning_rate=0.05, steps=20, observe=OBSERVE, progress=True
-    )
-    shown = capsys.readouterr().out
-    assert "20/20" in shown
-    assert "loss =" in shown
-
-
-# Refusals
 
 
 def refused(start=START, optimizer=optax.sgd, **asked):

@@ -1,4 +1,4 @@
-"""The flow's error against what was asked: tolerances, records, stops, batches, other problems."""
+"""The flow's error against what was asked: tolerances, records, stops."""
 
 import functools
 from typing import Any, NamedTuple
@@ -13,8 +13,6 @@ import scipy.sparse.linalg
 
 import gradflow as gf
 from gradflow.trajectory import Outcome
-
-# The error and the tolerance, on random completion problems
 
 
 class Problem(NamedTuple):
@@ -143,8 +141,6 @@ def test_the_automatic_choice_takes_both_solvers(rtol):
     assert found == {"HandOver", "LinearlyImplicitExtrapolation"}
 
 
-# Records and stops
-
 SOON, FAR = 1e-3, 1e4
 
 
@@ -250,179 +246,3 @@ def test_strings_and_numbers_of_the_stats_survive_a_file(tmp_path):
     assert dict(again.config) == dict(flow.config)
     assert again.outcome is flow.outcome
     assert isinstance(again.stats["solver_reason"], str)
-
-
-# Batches
-
-TRACED = []
-
-
-def traced_product(state):
-    """The product; Python comes by only where a program is traced."""
-    TRACED.append(None)
-    return state.product
-
-
-def small(seed, std=1e-2, shape=(8, 6), depth=2, seen=30):
-    problem = gf.matrix_completion(jax.random.key(seed), shape, 1, seen, norm=5.0)
-    model = gf.MatrixProduct.of(shape, depth)
-    return gf.Objective(problem, model), gf.random_balanced(
-        jax.random.key(50 + seed), model.sizes, std
-    )
-
-
-BATCH = [small(0), small(1), small(2, std=0.3), small(3, std=1e-6)]
-ASKED = {
-    "horizon": 6.0, "stop_loss": 1e-3, "times": np.linspace(0.5, 6, 12), "rtol": 1e-6,
-    "observe": {"product": traced_product}, "solver": gf.HandOver(),
-}  # fmt: skip
-
-
-def test_each_flow_of_a_batch_is_what_it_is_alone():
-    objectives, starts = zip(*BATCH, strict=True)
-    flows = gf.solve_flows(list(objectives), list(starts), **ASKED)
-    alone = [gf.solve_flow(objective, start, **ASKED) for objective, start in BATCH]
-    ends = {flow.outcome for flow in flows}
-    assert ends == {Outcome.REACHED_LOSS, Outcome.REACHED_HORIZON}
-    for flow, one in zip(flows, alone, strict=True):
-        assert flow.outcome is one.outcome
-        assert len(flow) == len(one)
-        for name in ("steps", "rejected", "gradients", "hessian_products", "solver_reason"):
-            assert flow.stats[name] == one.stats[name]
-        # Round-off in another order, amplified by the rise.
-        np.testing.assert_allclose(flow.times, one.times, rtol=1e-10)
-        np.testing.assert_allclose(flow["product"], one["product"], atol=1e-10)
-        for name in one.final:
-            np.testing.assert_allclose(flow.final[name], one.final[name], atol=1e-10)
-        assert flow.config["objective"] == one.config["objective"]
-    lengths = [flow.stats["steps"] for flow in flows]
-    assert len(set(lengths)) > 1
-
-
-def test_a_batch_is_traced_once():
-    objectives, starts = zip(*BATCH, strict=True)
-    gf.solve_flows(list(objectives), list(starts), **ASKED)
-    count = len(TRACED)
-    assert count > 0
-    others, more = zip(*[small(k) for k in range(10, 14)], strict=True)
-    again = ASKED | {"rtol": 1e-5, "horizon": 5.0, "times": np.linspace(0.1, 5, 12)}
-    gf.solve_flows(list(others), list(more), **again)
-    # Each flow's observables are looked at once before it starts; the program is not traced again.
-    assert len(TRACED) == count + len(BATCH)
-
-
-UNLIKE = {
-    "shape": (small(4, shape=(6, 6)), "not like the first"),
-    "observations": (small(4, seen=29), "numbers of observations"),
-    "depth": (small(4, depth=3), "not like the first"),
-}
-
-
-@pytest.mark.parametrize("name", UNLIKE)
-def test_flows_that_are_not_alike_are_refused(name):
-    (objective, start), message = UNLIKE[name]
-    with pytest.raises(ValueError, match=f"Flow 1 of the batch.*{message}.*solve_flow"):
-        gf.solve_flows([BATCH[0][0], objective], [BATCH[0][1], start], **ASKED)
-
-
-def test_a_batch_needs_starts_and_as_many_objectives():
-    objective, start = BATCH[0]
-    with pytest.raises(ValueError, match="no start at all"):
-        gf.solve_flows(objective, [], **ASKED)
-    with pytest.raises(ValueError, match="2 starts but 1 objectives"):
-        gf.solve_flows([objective], [start, start], **ASKED)
-
-
-# Other problems, against SciPy with a loss of its own
-
-
-def by_scipy(loss, start, times):
-    """Factors at the last time, by DOP853 with the gradient of an independent loss."""
-    cuts = np.cumsum([f.size for f in start])[:-1]
-
-    def unpack(y):
-        parts = jnp.split(y, cuts)
-        return [p.reshape(f.shape) for p, f in zip(parts, start, strict=True)]
-
-    gradient = jax.jit(jax.grad(lambda y: loss(unpack(y))))
-    solution = scipy.integrate.solve_ivp(
-        lambda t, y: -np.asarray(gradient(y)), (0, times),
-        np.concatenate([np.ravel(f) for f in start]), method="DOP853", rtol=1e-12, atol=1e-14,
-    )  # fmt: skip
-    return [np.asarray(f) for f in unpack(solution.y[:, -1])]
-
-
-def product_of(factors):
-    return functools.reduce(lambda w, factor: factor @ w, factors)
-
-
-def normal_start(model, seed, scale=0.4):
-    rng = np.random.default_rng(seed)
-    return tuple(scale * rng.normal(size=shape) for shape in model.factor_shapes)
-
-
-def sensing(sizes):
-    rng = np.random.default_rng(20)
-    a, y = rng.normal(size=(12, sizes[-1], sizes[0])), rng.normal(size=12)
-    objective = gf.Objective(gf.MatrixSensing(a, y, loss="mean"), gf.MatrixProduct(sizes))
-    return objective, lambda f: jnp.mean((jnp.einsum("kij,ij->k", a, product_of(f)) - y) ** 2)
-
-
-def completion(sizes):
-    rng = np.random.default_rng(21)
-    shape = (sizes[-1], sizes[0])
-    cells = rng.permutation(np.argwhere(np.ones(shape)))[: 2 * sum(shape)]
-    values = rng.normal(size=len(cells))
-    objective = gf.Objective(gf.MatrixCompletion(shape, cells, values), gf.MatrixProduct(sizes))
-    return objective, lambda f: 0.5 * jnp.sum((product_of(f)[tuple(cells.T)] - values) ** 2)
-
-
-def regression(sizes):
-    rng = np.random.default_rng(22)
-    x, y = rng.normal(size=(9, sizes[-1])), rng.normal(size=(9, sizes[0]))
-    objective = gf.Objective(gf.LeastSquares(x, y, loss="sum"), gf.MatrixProduct(sizes))
-    return objective, lambda f: jnp.sum((x @ product_of(f) - y) ** 2)
-
-
-def tensor(shape, rank):
-    rng = np.random.default_rng(23)
-    cells = rng.permutation(np.argwhere(np.ones(shape)))[:30]
-    values = rng.normal(size=30)
-    objective = gf.Objective(
-        gf.TensorCompletion(shape, cells, values, loss="mean"), gf.CPTensor(shape, rank)
-    )
-
-    def loss(f):
-        w = jnp.einsum("ar,br,cr->abc", *f)
-        return jnp.mean((w[tuple(cells.T)] - values) ** 2)
-
-    return objective, loss
-
-
-slow = pytest.mark.slow
-OTHERS = [
-    pytest.param(functools.partial(sensing, (4, 7, 3, 5)), id="sensing, hidden sizes 7 and 3"),
-    pytest.param(functools.partial(tensor, (5, 4, 3), 3), id="CP tensor of rank 3"),
-    pytest.param(functools.partial(regression, (1, 5)), id="regression, a column, depth 1"),
-    pytest.param(functools.partial(regression, (1, 3, 5)), id="regression, a column", marks=slow),
-    pytest.param(functools.partial(regression, (3, 3, 5)), id="regression, a matrix", marks=slow),
-    pytest.param(functools.partial(completion, (7, 9)), id="completion, depth 1", marks=slow),
-    pytest.param(functools.partial(completion, (5, 2, 8)), id="completion, rank 2", marks=slow),
-    pytest.param(functools.partial(completion, (5, 11, 9, 8)), id="completion, wide", marks=slow),
-]
-
-
-@pytest.mark.parametrize("make", OTHERS)
-def test_the_hand_over_agrees_with_scipy(make):
-    objective, loss = make()
-    start = normal_start(objective.factorization, 24)
-    np.testing.assert_allclose(objective.loss(start), loss(start), rtol=1e-13)
-    flow = gf.solve_flow(
-        objective, start, times=[5.0], horizon=5.0, observe=["product"], rtol=1e-9,
-        solver=gf.HandOver(),
-    )  # fmt: skip
-    wanted = by_scipy(loss, start, 5.0)
-    for k, factor in enumerate(wanted, 1):
-        # Some hundred steps of local error 1e-9.
-        np.testing.assert_allclose(flow.final[f"W_{k}"], factor, atol=2e-8 * np.abs(factor).max())
-    assert flow.stats.get("invariant_drift", 0) < 1e-8

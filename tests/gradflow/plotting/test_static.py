@@ -1,23 +1,13 @@
 """Pictures: what is drawn, where and how it is labelled; no pixels."""
 
-import subprocess
-import sys
-
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import pytest
 
 import gradflow as gf
-from gradflow import Outcome, Trajectory, plotting
-
-PLOTS = (
-    plotting.plot_loss,
-    plotting.plot_spectrum,
-    plotting.plot_effective_rank,
-    plotting.plot_unobserved_entry,
-)
+from gradflow import plotting
+from tests.gradflow.plotting.runs import PLOTS, trajectory
 
 
 @pytest.fixture(autouse=True)
@@ -27,33 +17,9 @@ def close_figures():
 
 
 @pytest.fixture(scope="module")
-def objective():
-    return gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
-
-
-@pytest.fixture(scope="module")
-def flow(objective):
-    return gf.solve_flow(objective, 0.1 * np.eye(2), coordinates="logdet", stop_loss=1e-3)
-
-
-@pytest.fixture(scope="module")
 def descent(objective):
     start = gf.identity_factors((2, 2, 2), 0.1)
     return gf.run_descent(objective, start, optax.sgd, learning_rate=0.05, steps=300)
-
-
-def trajectory(kind="flow", times=(0.0, 1.0, 10.0), observables=None, **config):
-    """A made-up run."""
-    times = np.asarray(times)
-    return Trajectory(
-        times=times,
-        observables={"loss": 1 / (1 + times), **(observables or {})},
-        final={},
-        initial={},
-        outcome=Outcome.REACHED_HORIZON,
-        stats={},
-        config={"kind": kind, **config},
-    )
 
 
 def legend_texts(ax):
@@ -262,79 +228,6 @@ def test_gaps_where_a_diverged_run_is_not_finite():
     run = trajectory(observables={"error": np.array([1.0, np.inf, 2.0])})
     (line,) = plotting.plot_observable(run, "error").lines
     np.testing.assert_array_equal(line.get_ydata(), [np.nan, 2.0])
-
-
-@pytest.mark.parametrize("plot", PLOTS)
-def test_changes_no_global_setting_and_can_be_saved(plot, flow, tmp_path):
-    before = dict(matplotlib.rcParams)
-    plot({"flow": flow}).figure.savefig(tmp_path / "picture.png")
-    assert dict(matplotlib.rcParams) == before
-    assert (tmp_path / "picture.png").stat().st_size > 1000
-
-
-def test_importing_does_not_import_pyplot():
-    """Nor anything slow that drawing and storing alone need, before they are asked for."""
-    code = """
-import sys, gradflow
-slow = {"matplotlib", "pandas", "scipy.optimize", "xarray"} & sys.modules.keys()
-gradflow.plotting
-sys.exit(f"{slow}" if slow else "matplotlib.pyplot" in sys.modules)
-"""
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-# The style, files, matrices and alignment
-
-
-def test_the_style_sheet_fits_a_column_and_keeps_text():
-    with plotting.paper_style():
-        settings = matplotlib.rcParams
-        assert settings["figure.figsize"][0] == 3.25
-        assert (settings["pdf.fonttype"], settings["svg.fonttype"]) == (42, "none")
-        cycle = ["#" + c.lstrip("#") for c in settings["axes.prop_cycle"].by_key()["color"]]
-        assert tuple(cycle) == plotting.COLOURS
-        assert plotting.plot_loss(trajectory()).figure.get_figwidth() == 3.25
-
-
-def test_colours_differ_in_grey_or_hue_for_readers_who_lack_a_cone():
-    """Vienot, Brettel and Mollon 1999: what a deuteranope sees, in linear RGB."""
-    rgb = np.array([matplotlib.colors.to_rgb(c) for c in plotting.COLOURS])
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    lost_green = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]])
-    seen = np.clip(linear @ lost_green.T, 0, 1) ** (1 / 2.2)
-    apart = np.linalg.norm(seen[:, None] - seen[None], axis=-1) + np.eye(len(seen))
-    assert apart.min() > 0.1
-    red_and_green = np.clip(np.array([[0.5, 0, 0], [0.09, 0.19, 0]]) @ lost_green.T, 0, 1)
-    assert np.linalg.norm(np.diff(red_and_green ** (1 / 2.2), axis=0)) < 0.1  # the test can fail
-
-
-@pytest.mark.parametrize("kind", ["pdf", "svg", "png"])
-def test_saved_figures_keep_text_as_text(kind, tmp_path):
-    ax = plotting.plot_loss({"a label": trajectory()})
-    path = plotting.save_figure(ax, tmp_path / f"a.{kind}")
-    data = path.read_bytes()
-    if kind == "svg":
-        assert b">a label</text>" in data
-    if kind == "pdf":
-        assert b"/TrueType" in data or b"/CIDFontType2" in data
-        assert b"/Type3" not in data
-    if kind == "png":
-        assert int.from_bytes(data[16:20], "big") == round(3.25 * 300)
-    assert [file.name for file in tmp_path.iterdir()] == [path.name]
-
-
-def test_a_figure_is_saved_whole_from_any_of_its_axes(tmp_path):
-    figure, axes = plt.subplots(1, 2)
-    plotting.plot_loss({"left": trajectory()}, axes[0])
-    plotting.plot_loss({"right": trajectory()}, axes[1])
-    one = plotting.save_figure(axes[0], tmp_path / "one.svg").read_text()
-    assert ">left</text>" in one and ">right</text>" in one
-    assert ">left</text>" in plotting.save_figure(figure, tmp_path / "two.svg").read_text()
-
-
-def test_refuses_an_unknown_kind_of_file(tmp_path):
-    with pytest.raises(ValueError, match=r"\.pdf, \.svg or \.png.*a\.jpg"):
-        plotting.save_figure(plotting.plot_loss(trajectory()), tmp_path / "a.jpg")
 
 
 def test_a_stored_run_is_drawn_as_the_run(flow):

@@ -1,0 +1,86 @@
+"""Many flows at once."""
+
+import jax
+import numpy as np
+import pytest
+
+import gradflow as gf
+from gradflow.trajectory import Outcome
+
+TRACED = []
+
+
+def traced_product(state):
+    """The product; Python comes by only where a program is traced."""
+    TRACED.append(None)
+    return state.product
+
+
+def small(seed, std=1e-2, shape=(8, 6), depth=2, seen=30):
+    problem = gf.matrix_completion(jax.random.key(seed), shape, 1, seen, norm=5.0)
+    model = gf.MatrixProduct.of(shape, depth)
+    return gf.Objective(problem, model), gf.random_balanced(
+        jax.random.key(50 + seed), model.sizes, std
+    )
+
+
+BATCH = [small(0), small(1), small(2, std=0.3), small(3, std=1e-6)]
+ASKED = {
+    "horizon": 6.0, "stop_loss": 1e-3, "times": np.linspace(0.5, 6, 12), "rtol": 1e-6,
+    "observe": {"product": traced_product}, "solver": gf.HandOver(),
+}  # fmt: skip
+
+
+def test_each_flow_of_a_batch_is_what_it_is_alone():
+    objectives, starts = zip(*BATCH, strict=True)
+    flows = gf.solve_flows(list(objectives), list(starts), **ASKED)
+    alone = [gf.solve_flow(objective, start, **ASKED) for objective, start in BATCH]
+    ends = {flow.outcome for flow in flows}
+    assert ends == {Outcome.REACHED_LOSS, Outcome.REACHED_HORIZON}
+    for flow, one in zip(flows, alone, strict=True):
+        assert flow.outcome is one.outcome
+        assert len(flow) == len(one)
+        for name in ("steps", "rejected", "gradients", "hessian_products", "solver_reason"):
+            assert flow.stats[name] == one.stats[name]
+        # Round-off in another order, amplified by the rise.
+        np.testing.assert_allclose(flow.times, one.times, rtol=1e-10)
+        np.testing.assert_allclose(flow["product"], one["product"], atol=1e-10)
+        for name in one.final:
+            np.testing.assert_allclose(flow.final[name], one.final[name], atol=1e-10)
+        assert flow.config["objective"] == one.config["objective"]
+    lengths = [flow.stats["steps"] for flow in flows]
+    assert len(set(lengths)) > 1
+
+
+def test_a_batch_is_traced_once():
+    objectives, starts = zip(*BATCH, strict=True)
+    gf.solve_flows(list(objectives), list(starts), **ASKED)
+    count = len(TRACED)
+    assert count > 0
+    others, more = zip(*[small(k) for k in range(10, 14)], strict=True)
+    again = ASKED | {"rtol": 1e-5, "horizon": 5.0, "times": np.linspace(0.1, 5, 12)}
+    gf.solve_flows(list(others), list(more), **again)
+    # Each flow's observables are looked at once before it starts; the program is not traced again.
+    assert len(TRACED) == count + len(BATCH)
+
+
+UNLIKE = {
+    "shape": (small(4, shape=(6, 6)), "not like the first"),
+    "observations": (small(4, seen=29), "numbers of observations"),
+    "depth": (small(4, depth=3), "not like the first"),
+}
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_flows_that_are_not_alike_are_refused(name):
+    (objective, start), message = UNLIKE[name]
+    with pytest.raises(ValueError, match=f"Flow 1 of the batch.*{message}.*solve_flow"):
+        gf.solve_flows([BATCH[0][0], objective], [BATCH[0][1], start], **ASKED)
+
+
+def test_a_batch_needs_starts_and_as_many_objectives():
+    objective, start = BATCH[0]
+    with pytest.raises(ValueError, match="no start at all"):
+        gf.solve_flows(objective, [], **ASKED)
+    with pytest.raises(ValueError, match="2 starts but 1 objectives"):
+        gf.solve_flows([objective], [start, start], **ASKED)

@@ -1,0 +1,92 @@
+"""What a flow records, and what it says of itself."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradflow as gf
+from tests.gradflow.flow.oracles import TIMES
+
+
+@pytest.mark.parametrize(
+    ("times", "horizon", "wanted"),
+    [
+        ([0.5, 1.0, 2.0], 2.0, [0, 0.5, 1.0, 2.0]),
+        ([0.5, 1.0], 2.0, [0, 0.5, 1.0, 2.0]),
+        ([0.0, 0.5, 1.0], 2.0, [0, 0.5, 1.0, 2.0]),
+        ([0.1, 1 / 3, 7.0], 2.0, [0, 0.1, 1 / 3, 2.0]),
+    ],
+)
+def test_times_are_hit_and_ends_are_recorded(times, horizon, wanted):
+    objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    flow = gf.solve_flow(
+        objective, 0.5 * np.eye(2), times=times, horizon=horizon, observe=["product"]
+    )
+    np.testing.assert_array_equal(flow.times, wanted)
+    assert flow["product"].shape == (4, 2, 2)
+
+
+def test_default_times_are_24_a_decade(reference):
+    objective, _, start, _ = reference
+    flow = gf.solve_flow(objective, start, stop_gradient=1e-2, observe=["gradient_norm"])
+    np.testing.assert_allclose(flow.times[2:-1] / flow.times[1:-2], 10 ** (1 / 24), rtol=1e-12)
+
+
+def test_observables_of_a_dictionary_and_of_factors(reference):
+    objective, _, start, _ = reference
+    flow = gf.solve_flow(
+        objective, start, times=TIMES, horizon=6.0,
+        observe={"trace": lambda s: jnp.trace(s.product[:, :3]), "parts": lambda s: s.factors},
+    )  # fmt: skip
+    assert set(flow.observables) == {"loss", "trace", "parts_1", "parts_2"}
+    np.testing.assert_allclose(
+        flow["trace"], np.trace(flow["parts_2"] @ flow["parts_1"], axis1=1, axis2=2), atol=1e-13
+    )
+
+
+def test_a_matrix_as_the_start_stands_for_its_balanced_factors():
+    objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    w = np.array([[0.5, 0.1], [-0.2, 0.4]])
+    flow = gf.solve_flow(objective, w, times=[0.5, 1.0, 2.0], horizon=2.0, observe=["product"])
+    for k, factor in enumerate(gf.balanced_factors(w, (2, 2, 2)), 1):
+        np.testing.assert_array_equal(flow.initial[f"W_{k}"], factor)
+    np.testing.assert_allclose(flow["product"][0], w, atol=1e-15)
+
+
+def test_whole_numbers_are_taken_as_a_start():
+    objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    times = {"times": [0.5, 1.0, 2.0], "horizon": 2.0, "observe": ["product"]}
+    whole = gf.solve_flow(objective, (np.eye(2, dtype=int),) * 2, **times)
+    np.testing.assert_array_equal(
+        whole["product"], gf.solve_flow(objective, (np.eye(2),) * 2, **times)["product"]
+    )
+
+
+def test_the_configuration_says_what_was_asked(reference):
+    objective, _, start, _ = reference
+    asked = {"times": TIMES, "horizon": 6.0, "observe": ["product"]}
+    config = gf.solve_flow(objective, start, rtol=1e-6, **asked).config
+    assert (config["kind"], config["coordinates"], config["solver"]) == (
+        "flow",
+        "factors",
+        "LinearlyImplicitExtrapolation",
+    )
+    assert (config["rtol"], config["horizon"], config["stop_loss"]) == (1e-6, 6.0, None)
+    assert config["atol"] > 0
+    assert config["objective"]["shape"] == [3, 4]
+    assert config["objective"]["factor_shapes"] == [[3, 4], [3, 3]]
+    assert json.loads(json.dumps(dict(config))) == dict(config)
+    other = gf.Objective(
+        gf.MatrixCompletion((3, 4), objective.problem.indices, objective.problem.values + 1e-9),
+        objective.factorization,
+    )
+    changed = gf.solve_flow(other, start, rtol=1e-6, **asked).config
+    assert changed["objective"]["data_sha256"] != config["objective"]["data_sha256"]
+
+
+def test_progress_is_shown(reference, capsys):
+    objective, _, start, _ = reference
+    gf.solve_flow(objective, start, times=TIMES, horizon=6.0, observe=["loss"], progress=True)
+    assert "loss =" in capsys.readouterr().out

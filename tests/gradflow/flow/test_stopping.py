@@ -1,0 +1,82 @@
+"""How a flow stops, and that it does so in time."""
+
+import numpy as np
+
+import gradflow as gf
+from gradflow.trajectory import Outcome
+from tests.gradflow.flow.oracles import TIMES, by_scipy
+
+
+def test_it_stops_at_the_loss_exactly_and_at_the_right_time(reference):
+    objective, oracle, start, _ = reference
+    target = 1e-2
+    flow = gf.solve_flow(
+        objective, start, times=[*TIMES, 50.0], stop_loss=target, observe=["product"], rtol=1e-10
+    )
+    assert flow.outcome is Outcome.REACHED_LOSS
+    assert abs(flow["loss"][-1] / target - 1) < 1e-8
+
+    def crossing(w):
+        return 0.5 * np.sum(oracle[0](w) ** 2) - target
+
+    wanted = by_scipy(*oracle, start, np.array([50.0]), crossing)
+    np.testing.assert_allclose(flow.times[-1], wanted, rtol=1e-7)
+    assert flow.stats["end_time"] == flow.times[-1]
+
+
+def test_it_stops_at_once_where_the_start_is_below_the_loss(reference):
+    objective, _, start, _ = reference
+    flow = gf.solve_flow(objective, start, times=[*TIMES, 50.0], stop_loss=1e3, observe=["product"])
+    assert flow.outcome is Outcome.REACHED_LOSS
+    assert len(flow) == 1
+    assert flow.stats["steps"] == 0
+    np.testing.assert_array_equal(flow.final["W_1"], start[0])
+
+
+def test_it_stops_at_the_gradient_norm(reference):
+    objective, _, start, _ = reference
+    flow = gf.solve_flow(objective, start, stop_gradient=1e-2, observe=["gradient_norm"])
+    assert flow.outcome is Outcome.REACHED_GRADIENT_NORM
+    assert flow["gradient_norm"][-1] <= 1e-2
+    assert np.all(flow["gradient_norm"][:-1] > 1e-2)
+
+
+def test_it_stops_at_the_horizon_exactly(reference):
+    objective, _, start, _ = reference
+    flow = gf.solve_flow(objective, start, horizon=1.7, observe=["gradient_norm"])
+    assert flow.outcome is Outcome.REACHED_HORIZON
+    assert flow.times[0] == 0
+    assert flow.times[-1] == 1.7
+
+
+def test_it_runs_out_of_steps(reference):
+    objective, _, start, _ = reference
+    flow = gf.solve_flow(objective, start, horizon=1.7, observe=["gradient_norm"], max_steps=7)
+    assert flow.outcome is Outcome.OUT_OF_STEPS
+    assert flow.stats["steps"] + flow.stats["rejected"] == 7
+    assert 0 < flow.times[-1] < 1.7
+
+
+def test_a_loss_that_overflows_is_divergence():
+    objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    flow = gf.solve_flow(objective, (1e100 * np.eye(2),) * 2, horizon=1.0, observe=["loss"])
+    assert flow.outcome is Outcome.DIVERGED
+    assert not np.isfinite(flow["loss"][-1])
+
+
+def test_steps_below_the_resolution_of_time_are_reported():
+    """Rates of 1 and 1e40: a stable explicit step is 1e-40, against times of order 1."""
+    problem = gf.LeastSquares(np.diag([1.0, 1e20]), np.ones((2, 1)))
+    objective = gf.Objective(problem, gf.MatrixProduct((1, 2)))
+    flow = gf.solve_flow(
+        objective, (np.ones((2, 1)),), times=[2.0], horizon=2.0, observe=["product"]
+    )
+    assert flow.outcome is Outcome.STEP_TOO_SMALL
+    np.testing.assert_array_equal(flow.final["W_1"], 1)
+
+
+def test_a_start_at_a_stationary_point_stays():
+    objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    flow = gf.solve_flow(objective, (np.zeros((2, 2)),) * 2, horizon=3.0, observe=["loss"])
+    assert flow.outcome is Outcome.REACHED_HORIZON
+    np.testing.assert_array_equal(flow["loss"], 1.0)

@@ -1,0 +1,96 @@
+"""The commands on experiments, and what they show."""
+
+import os
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from gradflow import sweeps
+from gradflow.sweeps.store import Store
+from tests.gradflow.sweeps.own import OWN, QUICK, RATES, SEEDS, command, names_of, status
+
+
+@pytest.fixture(autouse=True)
+def keep_environment(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
+    yield
+    jax.config.update("jax_enable_x64", True)
+
+
+def test_flows_stand_beside_descents_in_one_table(done):
+    results = sweeps.load("own.sweep", scale="quick", out=done[0], module=OWN)
+    assert len(results) == 8 and results.missing == 0
+    table = results.table
+    assert table["method"].value_counts().to_dict() == {"own": 4, "flow": 4}
+    assert set(table["outcome"]) == {"REACHED_LOSS"}
+    wanted = {"rate", "seed", "precision", "iterations", "final_loss", "completion_error"}
+    assert wanted <= set(table) and table["seconds"].gt(0).all()
+    assert (table["final_loss"] < 1.01e-12).all()
+    assert results.values("rate") == sorted(RATES)
+    some = results.where(rate=0.1, method="flow")
+    assert [cell.seed for cell, _ in some] == list(SEEDS)
+    assert all("final:W_1" in data for _, data in some)
+    assert len(results.where(rate=0.3)) == 0
+    # Descent at a small rate ends where the flow does, to the order of the rate.
+    ends = [results.where(seed=0, rate=0.05, method=m).cells[0]["completion_error"].item()
+            for m in ("own", "flow")]  # fmt: skip
+    np.testing.assert_allclose(*ends, rtol=0.2)
+    data = results.to_xarray()
+    assert data.sizes == {"cell": 8}
+    np.testing.assert_array_equal(data["rate"], table["rate"])
+    without = sweeps.load(
+        "own.sweep", scale="quick", out=done[0], module=OWN, with_flow=False, seeds=(0, 7)
+    )
+    assert len(without) == 2 and without.missing == 2
+
+
+def test_the_command_lists_shows_draws_and_compares(done, copy, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert status("list", "experiments", "--module", OWN, "--out", copy) == 0
+    told = capsys.readouterr().out
+    assert "own.sweep" in told and "quick 4/4, paper 4/15" in told and "razin2020.fig1" in told
+    assert status("status", "own", "--module", OWN, "--out", copy) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "own.sweep" in line]
+    assert [row[:4] for row in rows] == [
+        ["own.sweep", "quick", "4/4", "0"],
+        ["own.sweep", "paper", "4/15", "0"],
+    ]
+    assert command("plot", copy, "--file", copy / "a.svg") == 0
+    assert "<svg" in (copy / "a.svg").read_text()
+    assert command("compare", copy, "--csv", copy / "a.csv", "--markdown", copy / "a.md") == 0
+    told = capsys.readouterr().out
+    assert "completes the matrix" in told and "yes" in told
+    assert len((copy / "a.csv").read_text().splitlines()) == 9
+    written = (copy / "a.md").read_text().splitlines()
+    assert written[0].startswith("| the paper | printed |") and "completes the matrix" in written[2]
+    assert command("plot", copy, "--file", copy / "none" / "a.svg") == 2
+    assert "does not exist; create it first" in capsys.readouterr().err
+    assert command("compare", copy / "empty") == 2
+    assert "`gradflow run own.sweep --scale quick` computes them" in capsys.readouterr().err
+    plt.close("all")
+
+
+def test_an_experiment_of_ones_own_with_its_grid_changed(tmp_path, capsys):
+    words = ("--rates", 0.3, "--seeds", 4, 5, "--steps", 300, "--jobs", 1)
+    assert command("run", tmp_path, *words) == 0
+    told = capsys.readouterr().out
+    assert "own.sweep: 2 cells\n" in told and "2/2 cells" in told
+    assert Store(tmp_path / "own.sweep").names() == names_of(rates=(0.3,), seeds=(4, 5), steps=300)
+    assert (tmp_path / "own.sweep-quick.png").read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / "own.sweep-quick.pdf").read_bytes()[:4] == b"%PDF"
+    assert command("run", tmp_path, *words, "--help") == 0
+    told = capsys.readouterr().out
+    assert "--rates" in told and "Learning rates" in told
+
+
+def test_float32_is_another_cell(tmp_path):
+    report = sweeps.run(
+        "own.sweep", out=tmp_path, jobs=1, precision="float32", rates=(0.1,), seeds=(0,), **QUICK
+    )
+    assert report.done == 1
+    results = sweeps.load("own.sweep", out=tmp_path, module=OWN, precision="float32",
+                               scale="quick")  # fmt: skip
+    assert len(results) == 1 and results.cells[0]["loss"].dtype == np.float32
+    assert not Store(tmp_path / "own.sweep").names() & names_of()
