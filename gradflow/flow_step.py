@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from gradflow.charts import AbstractChart
 from gradflow.clock import FlowField
-from gradflow.dense import CubicThrough, through_slopes
+from gradflow.dense import CubicThrough, standing
 from gradflow.handover import HandOver
 from gradflow.landing import Bracket, Status, Stop, aim_at, crossing, to_stop
 from gradflow.stabilized_solver import AbstractStabilized
@@ -148,8 +148,6 @@ class FlowStepper(eqx.Module):
             terms, clock, self.horizon, y0, None, None, func, order
         )
         loss, none = self.chart.loss(y0), jnp.zeros((), jnp.int64)
-        still = jax.tree.map(jnp.zeros_like, y0)
-        standing = CubicThrough(t0=clock, t1=clock, **through_slopes(y0, y0, still, still))
         return Carry(
             clock=clock,
             dt=jnp.asarray(first, clock.dtype),
@@ -157,7 +155,7 @@ class FlowStepper(eqx.Module):
             loss=loss,
             decay=jnp.zeros_like(clock),
             bracket=Bracket.unknown(clock),
-            last=standing if self.stabilized else None,
+            last=standing(clock, y0) if self.stabilized else None,
             ended=jnp.asarray(False),
             solver_state=self.solver.init(terms, clock, first, y0, None),
             controller_state=controller_state,
