@@ -210,6 +210,16 @@ def test_it_stops_at_once_where_the_start_is_below_the_loss():
     np.testing.assert_array_equal(run.final["W_1"], START[0])
 
 
+def test_no_nan_is_made_on_the_way():
+    """Not even in place of records that are not due: people look for their own with debug_nans."""
+    with jax.debug_nans(True):
+        run = gf.run_descent(
+            OBJECTIVE, START, optax.sgd, learning_rate=0.05, steps=400, stop_loss=1e-2
+        )
+    assert run.outcome is Outcome.REACHED_LOSS
+    assert all(np.all(np.isfinite(values)) for values in run.observables.values())
+
+
 def test_divergence_is_detected_at_its_iteration():
     with np.errstate(over="ignore", invalid="ignore"):
         losses = np.array([numpy_loss(f) for f in numpy_run(sgd(5.0), 30)])

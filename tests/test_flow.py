@@ -296,6 +296,25 @@ def test_a_start_at_a_stationary_point_stays():
 
 
 @pytest.mark.parametrize(
+    ("start", "asked"),
+    [
+        ((0.5, 0.5), {"coordinates": "factors", "stop_loss": 0.3}),
+        ((0.5, 0.5), {"coordinates": "logdet", "stop_loss": 0.3}),
+        ((0.5, 0.3), {"coordinates": "singular", "stop_loss": 0.3}),
+        ((0.5, 0.3), {"coordinates": "product", "stop_gradient": 0.3}),
+        ((0.0, 0.0), {"coordinates": "factors", "horizon": 1.0, "observe": ["loss"]}),
+    ],
+)
+def test_no_nan_is_made_on_the_way(start, asked):
+    """Not even in place of records behind the end: people look for their own with debug_nans."""
+    objective = gf.Objective(gf.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    with jax.debug_nans(True):
+        flow = gf.solve_flow(objective, np.diag(start), **asked)
+    assert flow.outcome.name.startswith("REACHED")
+    assert all(np.all(np.isfinite(values)) for values in flow.observables.values())
+
+
+@pytest.mark.parametrize(
     ("times", "horizon", "wanted"),
     [
         ([0.5, 1.0, 2.0], 2.0, [0, 0.5, 1.0, 2.0]),
