@@ -107,7 +107,7 @@ class FlowStepper(eqx.Module):
       stop: what ends the flow.
       proportional: the weight of stabilised steps' errors; see `proportionality`.
       horizon: the clock's reading at the last time.
-      earliest: a reading; before it steps may be as short as there, next to the reading.
+      earliest: readings before this count as this where the least step is a share of the reading.
       interpolate: whether stabilised steps pass recording times.
     """
 
@@ -174,7 +174,7 @@ class FlowStepper(eqx.Module):
     def propose(self, carry: Carry, mark: Array) -> tuple[Bool[Array, ""], Float[Array, ""]]:
         """Whether the next step is free to pass marks, and where it is to end.
 
-        If free, not far behind the stopping loss; where that is bracketed, on it.
+        If free, it ends not far behind the stopping loss; where that is bracketed, on it.
         """
         free = self.interpolate & self.stiff(carry)
         end = jnp.where(free, self.horizon, mark) if self.stabilized else mark
@@ -203,8 +203,8 @@ class FlowStepper(eqx.Module):
             clock, target, carry.y, attempt.y1, None, attempt.error, order, carry.controller_state
         )
         across = keep & across_kink(self.field, (clock, target), (carry.y, attempt.y1), self.rtol)
-        overflow = across | (keep & ~jnp.isfinite(loss))
-        keep = keep & ~overflow
+        invalid = across | (keep & ~jnp.isfinite(loss))
+        keep = keep & ~invalid
         below = keep & self.stop.passed(loss)
         # Where records are interpolated, so is the end; else the step is tried again, shorter.
         crossed, below = below & attempt.free, below & ~attempt.free
@@ -214,7 +214,7 @@ class FlowStepper(eqx.Module):
         cut = taken & (target < clock + carry.dt)
         dt = jnp.where(cut, jnp.maximum(dt, carry.dt), dt)
         dt = jnp.where(below, carry.dt, dt)
-        dt = jnp.where(overflow, (target - clock) / 4, dt)
+        dt = jnp.where(invalid, (target - clock) / 4, dt)
         controller_state = jax.tree.map(
             lambda a, b: jnp.where(below, b, a), controller_state, carry.controller_state
         )
