@@ -4,6 +4,7 @@ Run as `python -m benchmarks.flow`, or `make bench-flow`, which also stores the 
 the picture.
 """
 
+import functools
 import json as json_format
 import statistics
 import sys
@@ -85,54 +86,92 @@ def main(options: Options, console: Console) -> int:
 
 
 def _measure_depth(depth: int, options: Options, console: Console) -> dict[str, Any]:
-    import diffrax
-    import jax
-    import optax
+    bench = _Bench(depth, options.seed)
+    console.print(f"depth {depth}: reference ...")
+    reference, about_reference = _reference(bench, console)
+    console.print("  " + flow_report.about_reference(about_reference))
+    runs = _flow_runs(bench, options, reference, console)
+    if options.descent and depth <= 3 and not options.quick:
+        runs += _descent_runs(bench, reference, console)
+    return {
+        "depth": depth,
+        "reference": about_reference,
+        "raw_gradient_seconds": statistics.median(run["raw"] for run in runs),
+        "runs": runs,
+        **flow_report.judge(depth, runs),
+    }
 
-    import gradflow as gf
-    from benchmarks import contenders
-    from gradflow.ode.chebyshev import RKC2
 
-    keys = jax.random.split(jax.random.key(options.seed))
-    problem = gf.synthetic.matrix_completion(keys[0], (SIZE, SIZE), RANK, OBSERVATIONS)
-    objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth))
-    start = objective.factorization.random_balanced(keys[1], START_STD)
-    bare = contenders.bare_run(objective, start, 1e-12)  # moves nothing, yet is not optimised away
-    bare(RAW_STEPS)
+class _Bench:
+    """One problem, at one depth, and the ways to run and time it."""
 
-    def flow(rtol: float, solver: Any = "auto", **kwargs: Any) -> gf.Trajectory:
+    def __init__(self, depth: int, seed: int) -> None:
+        import jax
+
+        import gradflow as gf
+        from benchmarks import contenders
+
+        keys = jax.random.split(jax.random.key(seed))
+        problem = gf.synthetic.matrix_completion(keys[0], (SIZE, SIZE), RANK, OBSERVATIONS)
+        model = gf.MatrixProduct.of(problem.shape, depth)
+        self.depth = depth
+        self.objective = gf.Objective(problem, model)
+        self.start = model.random_balanced(keys[1], START_STD)
+        # This rate moves nothing, yet is not optimised away.
+        self._bare = contenders.bare_run(self.objective, self.start, 1e-12)
+        self._bare(RAW_STEPS)
+
+    def flow(self, rtol: float, solver: Any = "auto", **kwargs: Any) -> Any:
+        """The flow down to the stopping loss, a `Trajectory`."""
+        import gradflow as gf
+
         return gf.solve_flow(
-            objective, start, stop_loss=STOP_LOSS, observe=["product"], rtol=rtol, solver=solver,
-            **kwargs,
+            self.objective, self.start, stop_loss=STOP_LOSS, observe=["product"], rtol=rtol,
+            solver=solver, **kwargs,
         )  # fmt: skip
 
-    def timed(run: Callable[[], gf.Trajectory]) -> tuple[gf.Trajectory, dict[str, float]]:
+    def descend(self, rate: float, stop_loss: float) -> Any:
+        """Gradient descent down to a loss, a `Trajectory`."""
+        import optax
+
+        import gradflow as gf
+
+        return gf.run_descent(
+            self.objective, self.start, optax.sgd, learning_rate=rate, max_steps=10_000_000,
+            stop_loss=stop_loss, observe=["product"], record=[0],
+        )  # fmt: skip
+
+    def timed(self, run: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
         """The result; medians of processor, wall and one raw gradient's processor seconds."""
         found: dict[str, list[float]] = {"seconds": [], "wall_seconds": [], "raw": []}
         while len(found["wall_seconds"]) < 3:
-            found["raw"].append(_seconds(lambda: bare(RAW_STEPS))[0] / RAW_STEPS)
-            result: list[gf.Trajectory] = []
+            found["raw"].append(self._raw_seconds())
+            result: list[Any] = []
             busy, wall = _seconds(lambda result=result, run=run: result.append(run()))
             found["seconds"].append(busy)
             found["wall_seconds"].append(wall)
-            found["raw"].append(_seconds(lambda: bare(RAW_STEPS))[0] / RAW_STEPS)
+            found["raw"].append(self._raw_seconds())
             if wall > REPEATED_UP_TO:
                 break
         return result[0], {name: statistics.median(all_) for name, all_ in found.items()}
 
-    console.print(f"depth {depth}: reference ...")
-    reached = [_Products(flow(REFERENCES[0], interpolate=False))]
+    def _raw_seconds(self) -> float:
+        return _seconds(lambda: self._bare(RAW_STEPS))[0] / RAW_STEPS
+
+
+def _reference(bench: _Bench, console: Console) -> tuple["_Products", dict[str, Any]]:
+    """The finest flow that gets there, and what to store of it."""
+    reached = [_Products(bench.flow(REFERENCES[0], interpolate=False))]
     for rtol in REFERENCES[1:]:
-        finer = flow(rtol, interpolate=False, max_steps=REFERENCE_STEPS)
-        if finer.outcome is not gf.Outcome.REACHED_LOSS:
+        finer = bench.flow(rtol, interpolate=False, max_steps=REFERENCE_STEPS)
+        if finer.outcome.name != "REACHED_LOSS":
             console.print(f"  rtol {rtol:g}: not there after {REFERENCE_STEPS:,} steps")
             break
         reached.append(_Products(finer))
     coarser, reference = reached[-2:]
-    rtol = REFERENCES[len(reached) - 1]
     difference = reference.errors(coarser)["trajectory_error"]
-    about_reference = {
-        "rtol": rtol,
+    return reference, {
+        "rtol": REFERENCES[len(reached) - 1],
         "differs_from_ten_times_that_by": difference,
         "error": float(f"{difference / 9:.2g}"),  # errors are about proportional to rtol
         "end_time": float(reference.times[-1]),
@@ -140,19 +179,23 @@ def _measure_depth(depth: int, options: Options, console: Console) -> dict[str, 
         "spectral_radius": float(f"{reference.stats['spectral_radius']:.4g}"),
         "cost": reference.stats["gradients"] + 2 * reference.stats["hessian_products"],
     }
-    console.print("  " + flow_report.about_reference(about_reference))
 
+
+def _flow_runs(
+    bench: _Bench, options: Options, reference: "_Products", console: Console
+) -> list[dict[str, Any]]:
+    """Cost, time and error of each solver at each of its tolerances."""
     runs: list[dict[str, Any]] = []
-    for name, solver, tolerances in _solvers(depth, options, diffrax, gf.ode.StiffnessSwitch, RKC2):
-        flow(1e-3, solver, max_steps=3)  # compiles
+    for name, solver, tolerances in _solvers(bench.depth, options):
+        bench.flow(1e-3, solver, max_steps=3)  # compiles
         enough = MOST_STEPS if name in ("Tsit5", "Dopri8") else 10_000_000
         for rtol in tolerances:
-            trajectory, seconds = timed(
-                lambda rtol=rtol, solver=solver, enough=enough: flow(rtol, solver, max_steps=enough)
+            trajectory, seconds = bench.timed(
+                functools.partial(bench.flow, rtol, solver, max_steps=enough)
             )
             stats = trajectory.stats
             cost = stats["gradients"] + 2 * stats.get("hessian_products", 0)
-            there = trajectory.outcome is gf.Outcome.REACHED_LOSS
+            there = trajectory.outcome.name == "REACHED_LOSS"
             runs.append(
                 {
                     "solver": name,
@@ -165,52 +208,55 @@ def _measure_depth(depth: int, options: Options, console: Console) -> dict[str, 
                 }
             )
             console.print("  " + flow_report.one_line(runs[-1]))
-    if options.descent and depth <= 3 and not options.quick:
-        for rate in _rates(reference.stats["spectral_radius"]):
+    return runs
 
-            def descend(stop: float = STOP_LOSS, rate: float = rate) -> gf.Trajectory:
-                return gf.run_descent(
-                    objective, start, optax.sgd, learning_rate=rate, max_steps=10_000_000,
-                    stop_loss=stop, observe=["product"], record=[0],
-                )  # fmt: skip
 
-            descend(1e9)  # compiles
-            trajectory, seconds = timed(descend)
-            cost = trajectory.stats["steps"]
-            runs.append(
-                {
-                    "solver": "gradient descent",
-                    "learning_rate": float(f"{rate:.4g}"),
-                    "outcome": trajectory.outcome.name,
-                    "cost": cost,
-                    **_times(cost, seconds),
-                    "final_error": _distance(
-                        np.asarray(trajectory["product"][-1]), reference.products[-1]
-                    ),
-                }
-            )
-            console.print("  " + flow_report.one_line(runs[-1]))
-    return {
-        "depth": depth,
-        "reference": about_reference,
-        "raw_gradient_seconds": statistics.median(run["raw"] for run in runs),
-        "runs": runs,
-        **flow_report.judge(depth, runs),
-    }
+def _descent_runs(bench: _Bench, reference: "_Products", console: Console) -> list[dict[str, Any]]:
+    """Iterations, time and final error of gradient descent at each rate."""
+    runs: list[dict[str, Any]] = []
+    for rate in _rates(reference.stats["spectral_radius"]):
+        bench.descend(rate, 1e9)  # compiles
+        trajectory, seconds = bench.timed(functools.partial(bench.descend, rate, STOP_LOSS))
+        cost = trajectory.stats["steps"]
+        runs.append(
+            {
+                "solver": "gradient descent",
+                "learning_rate": float(f"{rate:.4g}"),
+                "outcome": trajectory.outcome.name,
+                "cost": cost,
+                **_times(cost, seconds),
+                "final_error": _distance(
+                    np.asarray(trajectory["product"][-1]), reference.products[-1]
+                ),
+            }
+        )
+        console.print("  " + flow_report.one_line(runs[-1]))
+    return runs
 
 
 _COUNTS = ("steps", "rejected", "gradients", "hessian_products", "end_time")
 
 
-def _solvers(depth: int, options: Options, diffrax: Any, hand_over: Any, rkc2: Any) -> list[Any]:
+def _solvers(depth: int, options: Options) -> list[Any]:
     """Name, solver and relative tolerances of each contender."""
+    import diffrax
+
+    import gradflow as gf
+    from gradflow.ode.chebyshev import RKC2
+
     decades = [10.0**-k for k in range(3, 8)]
     if options.quick:
-        return [("auto", "auto", decades[1::2]), ("RKC2", hand_over(stabilized=rkc2()), [1e-4])]
+        return [
+            ("auto", "auto", decades[1::2]),
+            ("RKC2", gf.ode.StiffnessSwitch(stabilized=RKC2()), [1e-4]),
+        ]
     fine = sorted([*decades, *(3 * t for t in decades[1:])], reverse=True)
     if depth > 3:
         fine += [3e-8, 1e-8]  # the rises of deeper products amplify more
-    rows = [("auto", "auto", fine), ("RKC2", hand_over(stabilized=rkc2()), decades[:-1])]
+    rows = [
+        ("auto", "auto", fine),
+        ("RKC2", gf.ode.StiffnessSwitch(stabilized=RKC2()), decades[:-1]),
+    ]
     if options.tsit5 and depth <= 3:
         rows.append(("Tsit5", diffrax.Tsit5(), [1e-5, 1e-6, 1e-7] if depth == 2 else [1e-5]))
     if options.dopri8 and depth == 2:

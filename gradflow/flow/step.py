@@ -16,7 +16,7 @@ from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.flow.clock import FlowField
 from gradflow.flow.error_control import ErrorControl, across_kink
 from gradflow.flow.stopping import Bracket, Status, Stop, aim_at, crossing, to_stop
-from gradflow.ode.interpolation import CubicThrough, through_slopes
+from gradflow.ode.interpolation import CubicThrough, standing
 from gradflow.ode.stabilized import AbstractStabilized
 from gradflow.ode.switching import StiffnessSwitch
 
@@ -107,7 +107,7 @@ class FlowStepper(eqx.Module):
       stop: what ends the flow.
       proportional: the weight of stabilised steps' errors; see `proportionality`.
       horizon: the clock's reading at the last time.
-      earliest: a reading; before it steps may be as short as there, next to the reading.
+      earliest: readings before this count as this where the least step is a share of the reading.
       interpolate: whether stabilised steps pass recording times.
     """
 
@@ -148,8 +148,6 @@ class FlowStepper(eqx.Module):
             terms, clock, self.horizon, y0, None, None, func, order
         )
         loss, none = self.coordinates.loss(y0), jnp.zeros((), jnp.int64)
-        still = jax.tree.map(jnp.zeros_like, y0)
-        standing = CubicThrough(t0=clock, t1=clock, **through_slopes(y0, y0, still, still))
         return Carry(
             clock=clock,
             dt=jnp.asarray(first, clock.dtype),
@@ -157,7 +155,7 @@ class FlowStepper(eqx.Module):
             loss=loss,
             decay=jnp.zeros_like(clock),
             bracket=Bracket.unknown(clock),
-            last=standing if self.stabilized else None,
+            last=standing(clock, y0) if self.stabilized else None,
             ended=jnp.asarray(False),
             solver_state=self.solver.init(terms, clock, first, y0, None),
             controller_state=controller_state,
@@ -176,7 +174,7 @@ class FlowStepper(eqx.Module):
     def propose(self, carry: Carry, mark: Array) -> tuple[Bool[Array, ""], Float[Array, ""]]:
         """Whether the next step is free to pass marks, and where it is to end.
 
-        If free, not far behind the stopping loss; where that is bracketed, on it.
+        If free, it ends not far behind the stopping loss; where that is bracketed, on it.
         """
         free = self.interpolate & self.stiff(carry)
         end = jnp.where(free, self.horizon, mark) if self.stabilized else mark
@@ -205,8 +203,8 @@ class FlowStepper(eqx.Module):
             clock, target, carry.y, attempt.y1, None, attempt.error, order, carry.controller_state
         )
         across = keep & across_kink(self.field, (clock, target), (carry.y, attempt.y1), self.rtol)
-        overflow = across | (keep & ~jnp.isfinite(loss))
-        keep = keep & ~overflow
+        invalid = across | (keep & ~jnp.isfinite(loss))
+        keep = keep & ~invalid
         below = keep & self.stop.passed(loss)
         # Where records are interpolated, so is the end; else the step is tried again, shorter.
         crossed, below = below & attempt.free, below & ~attempt.free
@@ -216,7 +214,7 @@ class FlowStepper(eqx.Module):
         cut = taken & (target < clock + carry.dt)
         dt = jnp.where(cut, jnp.maximum(dt, carry.dt), dt)
         dt = jnp.where(below, carry.dt, dt)
-        dt = jnp.where(overflow, (target - clock) / 4, dt)
+        dt = jnp.where(invalid, (target - clock) / 4, dt)
         controller_state = jax.tree.map(
             lambda a, b: jnp.where(below, b, a), controller_state, carry.controller_state
         )

@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import numpy as np
 import optax
 import pytest
@@ -62,3 +63,13 @@ def test_one_iteration():
         OBJECTIVE, START, optax.sgd, learning_rate=0.05, max_steps=1, observe=OBSERVE
     )
     assert run.times.tolist() == [0, 1]
+
+
+def test_no_nan_is_made_on_the_way():
+    """Not even in place of records that are not due: people look for their own with debug_nans."""
+    with jax.debug_nans(True):
+        run = gf.run_descent(
+            OBJECTIVE, START, optax.sgd, learning_rate=0.05, max_steps=400, stop_loss=1e-2
+        )
+    assert run.outcome is Outcome.REACHED_LOSS
+    assert all(np.all(np.isfinite(values)) for values in run.observables.values())

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -91,3 +92,22 @@ def test_progress_is_shown(reference, capsys):
     objective, _, start, _ = reference
     gf.solve_flow(objective, start, record=TIMES, horizon=6.0, observe=["loss"], progress=True)
     assert "loss =" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("start", "asked"),
+    [
+        ((0.5, 0.5), {"coordinates": "factors", "stop_loss": 0.3}),
+        ((0.5, 0.5), {"coordinates": "logdet", "stop_loss": 0.3}),
+        ((0.5, 0.3), {"coordinates": "singular", "stop_loss": 0.3}),
+        ((0.5, 0.3), {"coordinates": "product", "stop_gradient": 0.3}),
+        ((0.0, 0.0), {"coordinates": "factors", "horizon": 1.0, "observe": ["loss"]}),
+    ],
+)
+def test_no_nan_is_made_on_the_way(start, asked):
+    """Not even in place of records behind the end: people look for their own with debug_nans."""
+    objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    with jax.debug_nans(True):
+        flow = gf.solve_flow(objective, np.diag(start), **asked)
+    assert flow.outcome.name.startswith("REACHED")
+    assert all(np.all(np.isfinite(values)) for values in flow.observables.values())
