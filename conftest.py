@@ -20,6 +20,16 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
+
+# Every call checks its annotations; JAXTYPING_DISABLE=1 in the environment turns that off. Not by
+# `--jaxtyping-packages` among addopts: the workers of pytest-xdist would not see it.
+# An int is a float, as pyright has it; beartype knows Self in classes that it decorates only.
+install_import_hook(
+    ["gradflow", "theory_checks", "experiments"],
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True, "
+    "hint_overrides=beartype.FrozenDict({beartype.typing.Self: object})))",
+)
 
 from gradflow._util.processes import (  # noqa: E402
     compile_quickly,

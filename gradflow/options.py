@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+from numpy.typing import ArrayLike
+
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive, whole
 from gradflow.observables import Observe
 
@@ -27,11 +29,11 @@ class RunOptions:
         and then with step and loss.
     """
 
-    record: Any = None
-    observe: Observe | None = None
-    stop_loss: float | None = None
-    stop_gradient: float | None = None
-    max_steps: int
+    record: Checked[ArrayLike | None] = None
+    observe: Checked[Observe | None] = None
+    stop_loss: Checked[float | None] = None
+    stop_gradient: Checked[float | None] = None
+    max_steps: Checked[int]
     progress: Progress = False
 
     def check(self) -> None:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive, shape_of
 from gradflow.factorizations.cp_tensor import CPTensor
 from gradflow.problems.base import LossConvention
@@ -17,7 +18,7 @@ from gradflow.problems.sensing import MatrixSensing
 
 
 def low_rank_matrix(
-    key: PRNGKeyArray, shape: Sequence[int], rank: int, norm: float | None = None
+    key: PRNGKeyArray, shape: Checked[Sequence[int]], rank: int, norm: Checked[float | None] = None
 ) -> Float[Array, "d d_prime"]:
     """Random matrix U V^T with standard normal factors.
 
@@ -48,7 +49,7 @@ def low_rank_matrix(
 
 
 def low_rank_tensor(
-    key: PRNGKeyArray, shape: Sequence[int], rank: int, norm: float | None = 1.0
+    key: PRNGKeyArray, shape: Sequence[int], rank: int, norm: Checked[float | None] = 1.0
 ) -> Float[Array, "..."]:
     """Random CP tensor of at most the given rank, standard normal factors, unit norm by default.
 
@@ -68,7 +69,9 @@ def low_rank_tensor(
     return w if norm is None else w * (positive("norm", norm) / jnp.linalg.norm(w))
 
 
-def sample_entries(key: PRNGKeyArray, shape: Sequence[int], count: int) -> Int[Array, "n order"]:
+def sample_entries(
+    key: PRNGKeyArray, shape: Checked[Sequence[int]], count: int
+) -> Int[Array, "n order"]:
     """Positions drawn uniformly without repetition.
 
     Args:
@@ -149,7 +152,7 @@ def tensor_completion(
 
 
 def gaussian_measurements(
-    key: PRNGKeyArray, count: int, shape: Sequence[int], std: float = 1.0
+    key: PRNGKeyArray, count: int, shape: Sequence[int], std: Checked[float] = 1.0
 ) -> Float[Array, "m d d_prime"]:
     """Measurement matrices with independent N(0, std^2) entries (std = 1/d in Arora's code).
 
@@ -210,7 +213,7 @@ def norm_blowup(
     z_prime: float = 1.0,
     epsilon: float = 0.0,
     unobserved: tuple[int, int] = (0, 0),
-    shape: Sequence[int] = (2, 2),
+    shape: Checked[Sequence[int]] = (2, 2),
 ) -> MatrixCompletion:
     r"""The completion problem on which fitting drives all norms to infinity, with its extensions.
 

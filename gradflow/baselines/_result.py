@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive
 from gradflow.problems.completion import MatrixCompletion
 from gradflow.problems.sensing import MatrixSensing
@@ -45,7 +46,7 @@ def nonzero(x: Array) -> Array:
     return jnp.where(x > 0, x, 1.0)
 
 
-def tolerance_of(rtol: float | None, dtype: Any) -> Array:
+def tolerance_of(rtol: Checked[float | None], dtype: Any) -> Array:
     """The tolerance as an array, by default 1e-9 in float64 and 1e-5 in float32.
 
     Raises:

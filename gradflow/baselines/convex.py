@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive, whole
 from gradflow.baselines._anderson import AbstractOperator, find_fixed_point
 from gradflow.baselines._result import (
@@ -47,9 +48,9 @@ _STEP = 0.1
 def minimum_nuclear_norm(
     problem: MatrixCompletion | MatrixSensing,
     *,
-    rtol: float | None = None,
-    max_iterations: int = 20_000,
-    step: float | None = None,
+    rtol: Checked[float | None] = None,
+    max_iterations: Checked[int] = 20_000,
+    step: Checked[float | None] = None,
 ) -> Baseline:
     r"""Interpolant of least nuclear norm: min ||W||_* subject to A(W) = y.
 
@@ -261,11 +262,11 @@ def soft_impute(
 
 def soft_impute_path(
     problem: MatrixCompletion,
-    weights: Sequence[float],
+    weights: Checked[Sequence[float]],
     *,
     start: Float[Array, "d d_prime"] | None = None,
-    rtol: float | None = None,
-    max_iterations: int = 20_000,
+    rtol: Checked[float | None] = None,
+    max_iterations: Checked[int] = 20_000,
 ) -> tuple[Baseline, ...]:
     r"""`soft_impute` for one weight after the other, each begun where the last one ended.
 

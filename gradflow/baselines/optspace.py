@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import whole
 from gradflow.baselines._result import Baseline, as_baseline, misfit, nonzero, refusal, tolerance_of
 from gradflow.problems.completion import MatrixCompletion
@@ -19,11 +20,11 @@ _HALVINGS = 60
 
 def optspace(
     problem: MatrixCompletion,
-    rank: int,
+    rank: Checked[int],
     *,
     trim: bool = True,
-    rtol: float | None = None,
-    max_iterations: int = 10_000,
+    rtol: Checked[float | None] = None,
+    max_iterations: Checked[int] = 10_000,
 ) -> Baseline:
     r"""OptSpace: min over subspaces X, Y of F(X, Y) = min_S 1/2 ||P(X S Y^T - b)||_F^2.
 

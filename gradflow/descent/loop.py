@@ -30,7 +30,7 @@ STOPS = 32
 
 
 class RunStates(eqx.Module):
-    """The runs' states, each array with the runs along its first axis.
+    """The runs' states, each array with the runs along its first axis; or a single run's, without.
 
     Attributes:
       parameters: the factors.
@@ -43,10 +43,10 @@ class RunStates(eqx.Module):
 
     parameters: Any
     optimizer_state: Any
-    count: Int[Array, " b"]
-    loss: Float[Array, " b"]
+    count: Int[Array, "*b"]
+    loss: Float[Array, "*b"]
     gradient: Any
-    status: Int[Array, " b"]
+    status: Int[Array, "*b"]
 
 
 class BatchStep(eqx.Module):

@@ -20,9 +20,16 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
 
-from gradflow._util.validate import finite_array, positive, same_float_dtype, whole
+from gradflow._util.annotations import Checked
+from gradflow._util.validate import (
+    finite_array,
+    positive,
+    same_float_dtype,
+    whole,
+)
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.matrix_product import MatrixProduct
@@ -67,8 +74,8 @@ class AdamFlow(AbstractDynamics):
 
     def __init__(
         self,
-        variance: Sequence[ArrayLike] | ArrayLike | None = None,
-        smoothing: float | None = None,
+        variance: Checked[Sequence[ArrayLike] | ArrayLike | None] = None,
+        smoothing: Checked[float | None] = None,
     ):
         self.variance = variance
         self.smoothing = jnp.asarray(positive("smoothing", smoothing) if smoothing else 0.0)
@@ -96,7 +103,7 @@ class AdamFlow(AbstractDynamics):
 
 
 def _variance(
-    variance: Sequence[ArrayLike] | ArrayLike | None, factors: Factors, dtype: jnp.dtype
+    variance: Checked[Sequence[ArrayLike] | ArrayLike | None], factors: Factors, dtype: jnp.dtype
 ) -> Factors:
     """One array a factor, of its shape."""
     given = [0.0 if variance is None else variance] * len(factors)
@@ -137,7 +144,7 @@ def adam_chart(
     return AdamFlow(variance, smoothing).prepared(objective, factors)
 
 
-def sampled_variance(objective: Objective, factors: Factors, batch: int) -> Factors:
+def sampled_variance(objective: Objective, factors: Factors, batch: Checked[int]) -> Factors:
     r"""Elementwise variance of a minibatch gradient over all batches of observed entries.
 
     A batch is drawn without replacement from the n observed entries, and its gradient scaled by

@@ -1,11 +1,13 @@
 r"""Deep linear flows whose singular vectors are those of the target, at any depth."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
+from numpy.typing import ArrayLike
 
+from gradflow._util.annotations import Checked
 from gradflow.exact._record import (
     TOLERANCE,
     balanced_matrix_start,
@@ -25,7 +27,11 @@ from gradflow.trajectory import Trajectory
 
 
 def aligned_flow(
-    objective: Objective, start: Factors | Array, times: Any, *, observe: Observe | None = None
+    objective: Objective,
+    start: Factors | Array,
+    times: Checked[ArrayLike],
+    *,
+    observe: Observe | None = None,
 ) -> Trajectory:
     r"""The flow of a fully observed matrix from an aligned balanced start, in closed form.
 

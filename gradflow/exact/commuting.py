@@ -1,11 +1,11 @@
 r"""Sensing through commuting measurements: the product's flow in terms of m numbers."""
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Array
+from numpy.typing import ArrayLike
 from scipy.integrate import DOP853
 
+from gradflow._util.annotations import Checked
 from gradflow.exact._record import (
     TOLERANCE,
     balanced_matrix_start,
@@ -26,7 +26,11 @@ _NEAR = 1e-8
 
 
 def commuting_flow(
-    objective: Objective, start: Factors | Array, times: Any, *, observe: Observe | None = None
+    objective: Objective,
+    start: Factors | Array,
+    times: Checked[ArrayLike],
+    *,
+    observe: Observe | None = None,
 ) -> Trajectory:
     r"""The flow under measurements A_i that share their singular vectors with W_0.
 

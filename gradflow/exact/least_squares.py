@@ -1,10 +1,9 @@
 r"""The flow of linear regression, from any start and for any design matrix."""
 
-from typing import Any
-
 import numpy as np
-from jaxtyping import ArrayLike, Float
+from numpy.typing import ArrayLike
 
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import finite_array
 from gradflow.exact._record import record_times, require_float64, trajectory
 from gradflow.observables import Observe
@@ -14,8 +13,8 @@ from gradflow.trajectory import Trajectory
 
 def least_squares_flow(
     problem: LeastSquares,
-    start: Float[ArrayLike, "d *k"],
-    times: Any,
+    start: Checked[ArrayLike],
+    times: Checked[ArrayLike],
     *,
     observe: Observe | None = None,
 ) -> Trajectory:

@@ -22,11 +22,13 @@ The two constants are what the start decides: a shift of time, and a factor of t
 """
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial.polynomial import polyder, polyval
+from numpy.typing import ArrayLike
 
+from gradflow._util.annotations import Checked, Reals
 from gradflow._util.validate import whole
 from gradflow.exact._record import record_times, require_float64, trajectory
 from gradflow.linalg.spectrum import log_singular_values_2x2
@@ -55,10 +57,10 @@ class Shifts(NamedTuple):
 
 def norm_blowup_tail(
     problem: MatrixCompletion,
-    times: Any,
+    times: Checked[ArrayLike],
     shifts: Shifts | None = None,
     *,
-    terms: int = 6,
+    terms: Checked[int] = 6,
     observe: Observe | None = None,
 ) -> Trajectory:
     r"""The norm blow-up at depth 2 for large times, as asymptotic series; see the module.
@@ -233,12 +235,12 @@ class _Point(NamedTuple):
       square: of the gradient's norm, in units of its factor.
     """
 
-    e: np.ndarray
-    v: np.ndarray
-    square: np.ndarray
+    e: Reals
+    v: Reals
+    square: Reals
 
 
-def _on_curve(x: np.ndarray, terms: int) -> _Point:
+def _on_curve(x: Reals, terms: int) -> _Point:
     """The curve that all flows end up on."""
     q, series = x**-2, _series(terms).e
     e, slope = polyval(q, series), polyval(q, polyder(series))
@@ -247,14 +249,14 @@ def _on_curve(x: np.ndarray, terms: int) -> _Point:
     return _Point(e, v, 2 * ((e * u) ** 2 + (speed + e * v) ** 2) / x)
 
 
-def _clock(x: np.ndarray, terms: int) -> np.ndarray:
+def _clock(x: Reals, terms: int) -> Reals:
     """Rate times time, up to a shift, as a function of x."""
     coefficients = _series(terms).time
     k = np.arange(terms)
     return x**3 / 2 * polyval(x**-2, coefficients / (3 - 2 * k))
 
 
-def _log_det(x: np.ndarray, terms: int) -> np.ndarray:
+def _log_det(x: Reals, terms: int) -> Reals:
     """Log det W up to a constant."""
     coefficients = _series(terms).det
     k = np.arange(2, terms)
@@ -263,7 +265,7 @@ def _log_det(x: np.ndarray, terms: int) -> np.ndarray:
     return -(x**2) / 2 - linear + polyval(x**-2, tail)
 
 
-def _entry(clock: np.ndarray, terms: int) -> np.ndarray:
+def _entry(clock: Reals, terms: int) -> Reals:
     """The x of which `_clock` is this, by Newton's method from its leading term."""
     x = np.cbrt(6 * clock)
     for _ in range(50):

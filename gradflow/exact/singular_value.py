@@ -19,9 +19,10 @@ References:
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import ArrayLike, Float
+from numpy.typing import ArrayLike
 from scipy.special import digamma, expit
 
+from gradflow._util.annotations import Checked, Reals
 from gradflow._util.validate import positive, whole
 
 _TERMS = 60  # of series of ratio 1/2
@@ -29,12 +30,12 @@ _TINY = 1e-140  # targets whose powers underflow count as 0
 
 
 def singular_value_flow(
-    times: Float[ArrayLike, "..."],
-    start: Float[ArrayLike, "..."],
-    target: Float[ArrayLike, "..."],
-    depth: int,
-    rate: float = 1.0,
-) -> Float[np.ndarray, "..."]:
+    times: Checked[ArrayLike],
+    start: Checked[ArrayLike],
+    target: Checked[ArrayLike],
+    depth: Checked[int],
+    rate: Checked[float] = 1.0,
+) -> Reals:
     r"""Solution of d sigma/dt = N sigma^(2-2/N) rate (target - sigma).
 
     Args:
@@ -63,12 +64,12 @@ def singular_value_flow(
 
 
 def time_to_share(
-    share: Float[ArrayLike, "..."],
-    start: Float[ArrayLike, "..."],
-    target: Float[ArrayLike, "..."],
-    depth: int,
-    rate: float = 1.0,
-) -> Float[np.ndarray, "..."]:
+    share: Checked[ArrayLike],
+    start: Checked[ArrayLike],
+    target: Checked[ArrayLike],
+    depth: Checked[int],
+    rate: Checked[float] = 1.0,
+) -> Reals:
     r"""When sigma has reached a share of its target: the plateau's length, at any depth.
 
     From a start far below its target s, sigma stays small for about ln(s / sigma_0) / (2 rate s) at
@@ -123,11 +124,11 @@ def time_to_share(
 
 
 def constant_gradient_flow(
-    times: Float[ArrayLike, "..."],
-    start: Float[ArrayLike, "..."],
-    push: Float[ArrayLike, "..."],
-    depth: int,
-) -> Float[np.ndarray, "..."]:
+    times: Checked[ArrayLike],
+    start: Checked[ArrayLike],
+    push: Checked[ArrayLike],
+    depth: Checked[int],
+) -> Reals:
     r"""Solution of d sigma/dt = N sigma^(2-2/N) push, a singular value in a gradient that stays.
 
     start + push t at depth 1, start exp(2 push t) at depth 2, and from depth 3 on
@@ -167,7 +168,7 @@ def constant_gradient_flow(
     return pushed(start, t * np.asarray(push, float), depth)
 
 
-def pushed(start: np.ndarray, push: np.ndarray, depth: int) -> np.ndarray:
+def pushed(start: Reals, push: Reals, depth: int) -> Reals:
     """Where d sigma/dt = N sigma^(2-2/N) g has taken sigma once g's integral is `push`."""
     if depth == 1:
         return start + push
@@ -180,8 +181,12 @@ def pushed(start: np.ndarray, push: np.ndarray, depth: int) -> np.ndarray:
 
 
 def value_and_gap(
-    times: ArrayLike, start: ArrayLike, target: ArrayLike, depth: int, rate: float
-) -> tuple[np.ndarray, np.ndarray]:
+    times: Checked[ArrayLike],
+    start: Checked[ArrayLike],
+    target: Checked[ArrayLike],
+    depth: Checked[int],
+    rate: Checked[float],
+) -> tuple[Reals, Reals]:
     """`singular_value_flow`, and target - sigma with its own digits."""
     depth, rate, t = whole("depth", depth), positive("rate", rate), _times(times)
     t, begin, s = np.broadcast_arrays(t, np.asarray(start, float), np.asarray(target, float))
@@ -198,14 +203,14 @@ def value_and_gap(
     return _deep(t, begin, s, depth, rate)
 
 
-def _times(times: ArrayLike) -> np.ndarray:
+def _times(times: Checked[ArrayLike]) -> np.ndarray:
     t = np.asarray(times, float)
     if np.any(~(t >= 0)):
         raise ValueError(f"times must be 0 or more, but they hold {t[~(t >= 0)][0]:g}.")
     return t
 
 
-def _logistic(clock: np.ndarray, begin: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _logistic(clock: Reals, begin: Reals, s: Reals) -> tuple[Reals, Reals]:
     """Depth 2; the clock is 2 rate t."""
     zero = np.abs(s) < _TINY
     safe = np.where(zero, 1.0, s)
@@ -219,9 +224,7 @@ def _logistic(clock: np.ndarray, begin: np.ndarray, s: np.ndarray) -> tuple[np.n
     return np.where(still, 0.0, value), np.where(still, s, gap)
 
 
-def _deep(
-    t: np.ndarray, begin: np.ndarray, s: np.ndarray, depth: int, rate: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _deep(t: Reals, begin: Reals, s: Reals, depth: int, rate: float) -> tuple[Reals, Reals]:
     """Depth 3 or more: each kind of motion apart."""
     p = 2 - 2 / depth
     value, gap = np.array(begin), np.array(s - begin)
@@ -253,7 +256,7 @@ def _deep(
     return value, gap
 
 
-def _rising(z: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
+def _rising(z: Reals, depth: int) -> tuple[Reals, Reals]:
     """T(x) and its slope in z = ln(x / (1 - x))."""
     if depth == 2:
         return z, np.ones_like(z)
@@ -262,12 +265,12 @@ def _rising(z: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
     return power / (b - 1) + _beta(z, b), power
 
 
-def _falling(z: np.ndarray, p: float) -> tuple[np.ndarray, np.ndarray]:
+def _falling(z: Reals, p: float) -> tuple[Reals, Reals]:
     """L_p(X) and its slope in z = ln(X / (1 - X)), X = 1/x."""
     return _beta(z, p), np.exp(-p * np.logaddexp(0.0, -z))
 
 
-def _decaying(z: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
+def _decaying(z: Reals, depth: int) -> tuple[Reals, Reals]:
     """-E(x) and its slope in z = ln x."""
     b, p = 2 / depth, 2 - 2 / depth
     constant = _alternating(np.zeros(()), p) - 1 / (1 - b) - _alternating(np.zeros(()), b)
@@ -277,7 +280,7 @@ def _decaying(z: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
     return -np.where(z < 0, near, _alternating(large, p)), slope
 
 
-def _beta(z: np.ndarray, a: float) -> np.ndarray:
+def _beta(z: Reals, a: float) -> Reals:
     """L_a(x) = int_0^x r^(a-1) / (1 - r) dr with 0 < a < 2, x = 1 / (1 + exp(-z))."""
     k = np.arange(_TERMS)
     x, y = expit(np.minimum(z, 0.0)), expit(-np.maximum(z, 0.0))
@@ -289,7 +292,7 @@ def _beta(z: np.ndarray, a: float) -> np.ndarray:
     return np.where(z < 0, near_zero, near_one)
 
 
-def _alternating(z: np.ndarray, a: float) -> np.ndarray:
+def _alternating(z: Reals, a: float) -> Reals:
     """M_a(x) = int_0^x r^(a-1) / (1 + r) dr with x = exp(z) <= 1, by Pfaff's transformation."""
     k = np.arange(1, _TERMS)
     series = np.concatenate([[1.0], np.cumprod(k / (a + k))]) / a
@@ -297,7 +300,7 @@ def _alternating(z: np.ndarray, a: float) -> np.ndarray:
     return np.exp(a * z) * (1 - q) * np.polynomial.polynomial.polyval(q, series)
 
 
-def _follow_rise(first: np.ndarray, tau: np.ndarray, depth: int) -> np.ndarray:
+def _follow_rise(first: Reals, tau: Reals, depth: int) -> Reals:
     """Z where T has grown by tau since `first`: between where slopes 1 and x^(1-p) lead."""
     b = 2 / depth
     target = _rising(first, depth)[0] + tau
@@ -309,7 +312,7 @@ def _follow_rise(first: np.ndarray, tau: np.ndarray, depth: int) -> np.ndarray:
     return _invert(lambda z: _rising(z, depth), target, first, first + tau, guess)
 
 
-def _follow_fall(first: np.ndarray, tau: np.ndarray, p: float) -> np.ndarray:
+def _follow_fall(first: Reals, tau: Reals, p: float) -> Reals:
     """Z where L_p has grown by tau since `first`."""
     target = _falling(first, p)[0] + tau
     log_x = np.log(p * target) / p  # L_p >= X^p / p
@@ -320,7 +323,7 @@ def _follow_fall(first: np.ndarray, tau: np.ndarray, p: float) -> np.ndarray:
     return _invert(lambda z: _falling(z, p), target, first + tau, guess + 1, guess)
 
 
-def _follow_decay(first: np.ndarray, tau: np.ndarray, depth: int) -> np.ndarray:
+def _follow_decay(first: Reals, tau: Reals, depth: int) -> Reals:
     """Z = ln x where -E has fallen by tau since `first`."""
     b = 2 / depth
     target = _decaying(first, depth)[0] - tau
@@ -333,12 +336,12 @@ def _follow_decay(first: np.ndarray, tau: np.ndarray, depth: int) -> np.ndarray:
 
 
 def _invert(
-    function: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
-    target: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
-    guess: np.ndarray,
-) -> np.ndarray:
+    function: Callable[[Reals], tuple[Reals, Reals]],
+    target: Reals,
+    low: Reals,
+    high: Reals,
+    guess: Reals,
+) -> Reals:
     """Where a rising function with known slope has the target: Newton, bisection if it leaves."""
     z = np.clip(guess, low, high)
     for _ in range(200):

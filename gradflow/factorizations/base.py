@@ -7,7 +7,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
+from numpy.typing import ArrayLike
 
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive
 
 Factors = tuple[Array, ...]
@@ -79,7 +81,11 @@ class AbstractFactorization(eqx.Module):
         return ()
 
     def gaussian(
-        self, key: PRNGKeyArray, *, std: float | None = None, product_std: float | None = None
+        self,
+        key: PRNGKeyArray,
+        *,
+        std: Checked[float | None] = None,
+        product_std: Checked[float | None] = None,
     ) -> Factors:
         """Independent N(0, s^2) entries in every factor.
 
@@ -106,7 +112,7 @@ class AbstractFactorization(eqx.Module):
             for k, shape in zip(keys, self.factor_shapes, strict=True)
         )
 
-    def std_of(self, product_std: float) -> float:
+    def std_of(self, product_std: Checked[float]) -> float:
         """The s of N(0, s^2) entries of the factors that gives W entries of this deviation.
 
         Raises:
@@ -115,7 +121,7 @@ class AbstractFactorization(eqx.Module):
         del product_std
         raise self._refusal("a formula from product_std", "gaussian(key, std=...)")
 
-    def balanced(self, w: Any, key: PRNGKeyArray | None = None) -> Factors:
+    def balanced(self, w: Checked[ArrayLike], key: PRNGKeyArray | None = None) -> Factors:
         """Balanced factors of a given W.
 
         Args:
@@ -128,7 +134,7 @@ class AbstractFactorization(eqx.Module):
         del w, key
         raise self._refusal("balanced factors of a given W", "its factors as the start")
 
-    def random_balanced(self, key: PRNGKeyArray, std: float) -> Factors:
+    def random_balanced(self, key: PRNGKeyArray, std: Checked[float]) -> Factors:
         """Balanced factors at random.
 
         Args:
@@ -141,7 +147,7 @@ class AbstractFactorization(eqx.Module):
         del key, std
         raise self._refusal("balanced factors", "gaussian(key, std=...)")
 
-    def identity(self, scale: float) -> Factors:
+    def identity(self, scale: Checked[float]) -> Factors:
         """The start that papers call a multiple of the identity.
 
         Args:

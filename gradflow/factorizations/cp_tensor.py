@@ -1,12 +1,13 @@
 """CP tensors: sums of outer products of vectors."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
+from numpy.typing import ArrayLike
 
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import finite_array, shape_of
 from gradflow.factorizations.base import AbstractFactorization, Factors
 
@@ -34,7 +35,7 @@ class CPTensor(AbstractFactorization):
     tensor_shape: tuple[int, ...] = eqx.field(static=True)
     rank: int = eqx.field(static=True)
 
-    def __init__(self, shape: Sequence[int], rank: int):
+    def __init__(self, shape: Checked[Sequence[int]], rank: Checked[int]):
         self.tensor_shape = shape_of("shape", shape)
         if len(self.tensor_shape) < 2:
             raise ValueError(f"A CP tensor needs at least 2 axes, but shape is {tuple(shape)}.")
@@ -78,7 +79,7 @@ class CPTensor(AbstractFactorization):
         """(product_std^2 / R)^(1/2N): an entry of W is a sum of R products of N entries."""
         return (product_std**2 / self.rank) ** (1 / (2 * len(self.tensor_shape)))
 
-    def balanced(self, w: Any, key: PRNGKeyArray | None = None) -> Factors:
+    def balanced(self, w: Checked[ArrayLike], key: PRNGKeyArray | None = None) -> Factors:
         """The same components with all vectors of one equally long: W does not change.
 
         Args:

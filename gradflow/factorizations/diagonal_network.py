@@ -1,13 +1,14 @@
 """Diagonal linear networks: a vector as a difference of powers."""
 
 from math import prod
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
+from numpy.typing import ArrayLike
 
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import finite_array, positive, whole
 from gradflow.factorizations.base import AbstractFactorization, Factors
 
@@ -41,7 +42,7 @@ class DiagonalNetwork(AbstractFactorization):
     size: int = eqx.field(static=True)
     depth: int = eqx.field(static=True)
 
-    def __init__(self, size: int, depth: int):
+    def __init__(self, size: Checked[int], depth: Checked[int]):
         self.size, self.depth = whole("size", size), whole("depth", depth)
         if self.depth < 2:
             raise ValueError(
@@ -97,12 +98,12 @@ class DiagonalNetwork(AbstractFactorization):
         mean = 0 if self.depth % 2 else prod(range(1, self.depth, 2))
         return (product_std / (2 * (square - mean**2)) ** 0.5) ** (1 / self.depth)
 
-    def identity(self, scale: float) -> Factors:
+    def identity(self, scale: Checked[float]) -> Factors:
         """w_+ = w_- = scale, the alpha of papers: a scale of the parameters; beta is 0."""
         start = positive("scale", scale) * jnp.ones(self.size)
         return start, start
 
-    def balanced(self, w: Any, key: PRNGKeyArray | None = None) -> Factors:
+    def balanced(self, w: Checked[ArrayLike], key: PRNGKeyArray | None = None) -> Factors:
         """The parameters of least norm of beta: one of each pair is |beta_i|^(1/D), the other 0.
 
         A parameter that is 0 stays 0 along a gradient flow, so entries of beta keep their signs.
@@ -124,7 +125,7 @@ class DiagonalNetwork(AbstractFactorization):
         plus, minus = (jnp.maximum(part, 0.0) ** (1 / self.depth) for part in (beta, -beta))
         return plus, minus
 
-    def random_balanced(self, key: PRNGKeyArray, std: float) -> Factors:
+    def random_balanced(self, key: PRNGKeyArray, std: Checked[float]) -> Factors:
         """`balanced` of a beta with N(0, std^2) entries."""
         return self.balanced(positive("std", std) * jax.random.normal(key, self.shape))
 

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
+from numpy.typing import ArrayLike
 
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import shape_of, whole
 from gradflow.factorizations import balance, starts
 from gradflow.factorizations.base import AbstractFactorization, Factors
@@ -30,13 +32,15 @@ class MatrixProduct(AbstractFactorization):
 
     sizes: tuple[int, ...] = eqx.field(static=True)
 
-    def __init__(self, sizes: Sequence[int]):
+    def __init__(self, sizes: Checked[Sequence[int]]):
         self.sizes = shape_of("sizes", sizes)
         if len(self.sizes) < 2:
             raise ValueError(f"sizes must hold (d_0, ..., d_N) with N >= 1, but it is {sizes}.")
 
     @classmethod
-    def of(cls, shape: Sequence[int], depth: int, hidden: int | None = None) -> "MatrixProduct":
+    def of(
+        cls, shape: Checked[Sequence[int]], depth: Checked[int], hidden: Checked[int | None] = None
+    ) -> "MatrixProduct":
         """The product of `depth` factors for a (d, d') matrix, all hidden sizes equal.
 
         Args:
@@ -98,17 +102,15 @@ class MatrixProduct(AbstractFactorization):
         """(product_std^2 / (d_1 ... d_{N-1}))^(1/2N); see `gaussian_factors`."""
         return starts._std_of(self.sizes, product_std)
 
-    def balanced(
-        self, w: Float[ArrayLike, "d d_prime"], key: PRNGKeyArray | None = None
-    ) -> Factors:
+    def balanced(self, w: Checked[ArrayLike], key: PRNGKeyArray | None = None) -> Factors:
         """Balanced factors whose product is the matrix w; see `balanced_factors`."""
         return starts.balanced_factors(w, self.sizes, key)
 
-    def random_balanced(self, key: PRNGKeyArray, std: float) -> Factors:
+    def random_balanced(self, key: PRNGKeyArray, std: Checked[float]) -> Factors:
         """Balanced factors of a product with N(0, std^2) entries; see `starts.random_balanced`."""
         return starts.random_balanced(key, self.sizes, std)
 
-    def identity(self, scale: float) -> Factors:
+    def identity(self, scale: Checked[float]) -> Factors:
         """Factors scale^(1/N) * I, whose product is scale * I; see `identity_factors`."""
         return starts.identity_factors(self.sizes, scale)
 

@@ -9,14 +9,16 @@ from math import prod
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import ArrayLike, Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
+from numpy.typing import ArrayLike
 
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import finite_array, positive, shape_of
 from gradflow.factorizations.base import Factors
 
 
 def balanced_factors(
-    w: Float[ArrayLike, "d d_prime"], sizes: Sequence[int], key: PRNGKeyArray | None = None
+    w: Checked[ArrayLike], sizes: Checked[Sequence[int]], key: PRNGKeyArray | None = None
 ) -> Factors:
     r"""Balanced factors of a given matrix: W_j = Q_j S^(1/N) Q_{j-1}^T with W = U S V^T.
 
@@ -73,7 +75,9 @@ def balanced_factors(
     return tuple((frames[j + 1] * root) @ frames[j].T for j in range(depth))
 
 
-def random_balanced(key: PRNGKeyArray, sizes: Sequence[int], std: float) -> Factors:
+def random_balanced(
+    key: PRNGKeyArray, sizes: Checked[Sequence[int]], std: Checked[float]
+) -> Factors:
     """Balanced factors of a random product with independent N(0, std^2) entries.
 
     Args:
@@ -97,10 +101,10 @@ def random_balanced(key: PRNGKeyArray, sizes: Sequence[int], std: float) -> Fact
 
 def gaussian_factors(
     key: PRNGKeyArray,
-    sizes: Sequence[int],
+    sizes: Checked[Sequence[int]],
     *,
-    std: float | None = None,
-    product_std: float | None = None,
+    std: Checked[float | None] = None,
+    product_std: Checked[float | None] = None,
 ) -> Factors:
     r"""Independent N(0, s^2) entries in every factor; not balanced.
 
@@ -143,7 +147,7 @@ def _std_of(sizes: Sequence[int], product_std: float) -> float:
     return (product_std**2 / prod(sizes[1:-1])) ** (1 / (2 * (len(sizes) - 1)))
 
 
-def identity_factors(sizes: Sequence[int], scale: float) -> Factors:
+def identity_factors(sizes: Checked[Sequence[int]], scale: Checked[float]) -> Factors:
     """Factors scale^(1/N) * I, so that the product is scale * I.
 
     Rectangular ones have zeros beyond the square. Exactly balanced when all sizes are equal.

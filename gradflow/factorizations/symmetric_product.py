@@ -1,12 +1,12 @@
 """Symmetric positive semidefinite matrices W = U U^T."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
+from numpy.typing import ArrayLike
 
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import finite_array, positive, whole
 from gradflow.factorizations.base import AbstractFactorization, Factors
 
@@ -34,7 +34,7 @@ class SymmetricProduct(AbstractFactorization):
     size: int = eqx.field(static=True)
     rank: int = eqx.field(static=True)
 
-    def __init__(self, size: int, rank: int):
+    def __init__(self, size: Checked[int], rank: Checked[int]):
         self.size, self.rank = whole("size", size), whole("rank", rank)
 
     @property
@@ -69,7 +69,7 @@ class SymmetricProduct(AbstractFactorization):
         """
         return (product_std**2 / self.rank) ** 0.25
 
-    def balanced(self, w: Any, key: PRNGKeyArray | None = None) -> Factors:
+    def balanced(self, w: Checked[ArrayLike], key: PRNGKeyArray | None = None) -> Factors:
         """U = V S^(1/2) Q^T of a symmetric positive semidefinite w = V S V^T.
 
         Args:
@@ -117,11 +117,11 @@ class SymmetricProduct(AbstractFactorization):
             frame = jnp.linalg.qr(jax.random.normal(key, (self.rank, width), w.dtype))[0]
         return ((vectors * jnp.sqrt(jnp.maximum(values, 0.0))) @ frame.T,)
 
-    def random_balanced(self, key: PRNGKeyArray, std: float) -> Factors:
+    def random_balanced(self, key: PRNGKeyArray, std: Checked[float]) -> Factors:
         """`gaussian` with product_std: every U is balanced."""
         return self.gaussian(key, product_std=std)
 
-    def identity(self, scale: float) -> Factors:
+    def identity(self, scale: Checked[float]) -> Factors:
         """U = sqrt(scale) I, so that W = scale I; with zeros beyond the square, as for I there."""
         return (positive("scale", scale) ** 0.5 * jnp.eye(self.size, self.rank),)
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 import diffrax
 
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive
 from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.dynamics.base import AbstractDynamics
@@ -45,14 +46,14 @@ class FlowOptions(RunOptions):
         ("factors", "product"), rtol times that ("singular"), or 1e-2 rtol ("logdet").
     """
 
-    max_steps: int = 10_000_000
-    dynamics: AbstractDynamics = _GRADIENT
-    coordinates: CoordinatesName | type[AbstractCoordinates] = "auto"
-    horizon: float | None = None
+    max_steps: Checked[int] = 10_000_000
+    dynamics: Checked[AbstractDynamics] = _GRADIENT
+    coordinates: Checked[CoordinatesName | type[AbstractCoordinates]] = "auto"
+    horizon: Checked[float | None] = None
     interpolate: bool | None = None
-    solver: diffrax.AbstractSolver | Literal["auto"] = "auto"
-    rtol: float = 1e-8
-    atol: float | None = None
+    solver: Checked[diffrax.AbstractSolver | Literal["auto"]] = "auto"
+    rtol: Checked[float] = 1e-8
+    atol: Checked[float | None] = None
 
     def check(self) -> None:
         super().check()

@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import ArrayLike, Float
+from numpy.typing import ArrayLike
 
+from gradflow._util.annotations import Checked
 from gradflow.linalg.spectrum import clusters
 
 
@@ -22,7 +23,7 @@ class AnalyticSVD(NamedTuple):
     v: np.ndarray
 
 
-def follow_svd(path: Float[ArrayLike, "time m n"], cluster: float = 1e-8) -> AnalyticSVD:
+def follow_svd(path: Checked[ArrayLike], cluster: float = 1e-8) -> AnalyticSVD:
     r"""Follow the SVD along a path of matrices, so that each singular value is one smooth curve.
 
     Each time is matched to the one before by the overlaps (u_i . u'_j)(v_i . v'_j); signs follow

@@ -23,6 +23,7 @@ import numpy as np
 from jax.lax.linalg import cholesky, triangular_solve
 from jaxtyping import Array, Float
 
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive
 
 SMALLEST = 1e-6
@@ -48,7 +49,7 @@ class Plan(NamedTuple):
 
 
 def polar_by_iteration(
-    w: Float[Array, "d d_prime"], smallest: float = SMALLEST, rational: int | None = None
+    w: Float[Array, "d d_prime"], smallest: Checked[float] = SMALLEST, rational: int | None = None
 ) -> Float[Array, "d d_prime"]:
     r"""The polar factor U V^T, with min(d, d') singular values of 1 where none of W is small.
 

@@ -179,8 +179,8 @@ def clusters(s: np.ndarray, tolerance: float) -> list[slice]:
 
 
 def log_singular_values_2x2(
-    frobenius_squared: Float[Array, ""], log_abs_det: Float[Array, ""]
-) -> Float[Array, " 2"]:
+    frobenius_squared: Float[Array | np.ndarray, "*k"], log_abs_det: Float[Array | np.ndarray, "*k"]
+) -> Float[Array, "2 *k"]:
     """Logarithms of both singular values of a 2x2 matrix, exact however small the determinant is.
 
     Args:

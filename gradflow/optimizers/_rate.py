@@ -9,6 +9,7 @@ import optax
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive
 
 Rate = float | Float[Array, ""] | optax.Schedule
@@ -30,7 +31,7 @@ def descend(
     return optax.chain(*directions, scaled)
 
 
-def checked(eps: float, **shares: float) -> list[float]:
+def checked(eps: Checked[float], **shares: float) -> list[float]:
     """Refuse what makes NaN: where there is no gradient, eps = 0 gives 0 / 0."""
     return [positive("eps", eps), *in_range(1, **shares)]
 

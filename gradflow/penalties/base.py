@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive
 from gradflow.factorizations.base import AbstractFactorization, Factors
 
@@ -161,5 +162,5 @@ class AbstractParameterPenalty(AbstractRegularizer):
         return jax.tree.map(jnp.add, pullback(gradient), self.gradient(factors))
 
 
-def _weight(weight: float) -> Float[Array, ""]:
+def _weight(weight: Checked[float]) -> Float[Array, ""]:
     return jnp.asarray(positive("weight", weight), dtype=float)

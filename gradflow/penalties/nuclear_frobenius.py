@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gradflow._util.annotations import Checked
 from gradflow.linalg.polar_iteration import polar_by_iteration
 from gradflow.linalg.spectral_map import Terms
 from gradflow.penalties.base import _weight
@@ -53,7 +54,7 @@ class NuclearFrobeniusRatio(AbstractSpectralPenalty):
     weight: Float[Array, ""]
     polar: Polar = eqx.field(static=True)
 
-    def __init__(self, weight: float, polar: Polar = "auto"):
+    def __init__(self, weight: Checked[float], polar: Checked[Polar] = "auto"):
         self.weight = _weight(weight)
         if polar not in get_args(Polar):
             raise ValueError(

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive
 from gradflow.linalg.spectral_map import Terms
 from gradflow.linalg.spectrum import schatten_norm_of
@@ -33,7 +34,7 @@ class NuclearNorm(AbstractSpectralPenalty):
 
     weight: Float[Array, ""]
 
-    def __init__(self, weight: float):
+    def __init__(self, weight: Checked[float]):
         self.weight = _weight(weight)
 
     @property
@@ -77,7 +78,7 @@ class SchattenNorm(AbstractSpectralPenalty):
     p: float = eqx.field(static=True)
     weight: Float[Array, ""]
 
-    def __init__(self, p: float, weight: float):
+    def __init__(self, p: Checked[float], weight: Checked[float]):
         self.p = positive("p", p)
         self.weight = _weight(weight)
 
@@ -123,7 +124,7 @@ class SchattenRatio(AbstractSpectralPenalty):
     q: float = eqx.field(static=True)
     weight: Float[Array, ""]
 
-    def __init__(self, p: float, q: float, weight: float):
+    def __init__(self, p: Checked[float], q: Checked[float], weight: Checked[float]):
         self.p = positive("p", p)
         self.q = positive("q", q)
         if self.p >= self.q:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from rich.progress import track
 
+from gradflow._util.annotations import Checked
 from gradflow._util.files import whole_file
 from gradflow._util.validate import positive, whole
 from gradflow.plotting._axes import Run, as_trajectory, recorded
@@ -24,10 +25,10 @@ def animate(
     run: Run,
     path: str | Path,
     *,
-    frames: int = 120,
-    seconds: float = 8.0,
-    top: int = 5,
-    dots: int = 110,
+    frames: Checked[int] = 120,
+    seconds: Checked[float] = 8.0,
+    top: Checked[int] = 5,
+    dots: Checked[int] = 110,
     progress: bool = True,
 ) -> Path:
     """Write a run as a GIF or MP4: each frame shows the records up to its time.

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from gradflow._util.annotations import Checked
 from gradflow._util.files import whole_file
 from gradflow._util.validate import finite_array, whole
 from gradflow.plotting.static import COLOURS
@@ -68,7 +69,7 @@ class Explorer:
 
 
 def explore(
-    run: Trajectory, *, truth: Any = None, moments: int = 200, title: str | None = None
+    run: Trajectory, *, truth: Any = None, moments: Checked[int] = 200, title: str | None = None
 ) -> Explorer:
     r"""A page with a slider on the logarithm of time (flows) or iterations (descents).
 

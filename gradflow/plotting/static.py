@@ -14,6 +14,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import finite_array, positive, whole
 from gradflow.plotting._axes import (
     Run,
@@ -131,7 +132,7 @@ def plot_spectrum(
     runs: Runs,
     ax: Axes | None = None,
     *,
-    top: int = 5,
+    top: Checked[int] = 5,
     name: str = "singular_values",
     colour: str | None = None,
     xscale: Scale = "log",
@@ -251,7 +252,7 @@ def plot_matrix(
     truth: Any = None,
     ax: Axes | None = None,
     *,
-    limit: float | None = None,
+    limit: Checked[float | None] = None,
 ) -> Axes:
     """Draw a record of the product W as a heat map, or how far it is from the truth.
 

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
 
+from gradflow._util.annotations import Checked
 from gradflow._util.provenance import static_fields
 from gradflow._util.validate import finite_array
 
@@ -167,7 +169,7 @@ def _one_of(value: Any, kind: Any) -> Any:
     return value
 
 
-def _truth(truth: ArrayLike | None, shape: tuple[int, ...]) -> Array | None:
+def _truth(truth: Checked[ArrayLike | None], shape: tuple[int, ...]) -> Array | None:
     if truth is None:
         return None
     array = finite_array("truth", truth)

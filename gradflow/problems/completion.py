@@ -1,13 +1,14 @@
 """Completion: some entries of a matrix or tensor are observed."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, Float, Int
+from numpy.typing import ArrayLike
 
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import entry_indices, finite_array, shape_of
 from gradflow.problems.base import (
     AbstractProblem,
@@ -44,11 +45,11 @@ class AbstractCompletion(AbstractProblem):
 
     def _observe(
         self,
-        shape: Sequence[int],
+        shape: Checked[Sequence[int]],
         axes: int | None,
-        indices: Any,
-        values: Any,
-        truth: ArrayLike | None,
+        indices: Checked[ArrayLike],
+        values: Checked[ArrayLike],
+        truth: Checked[ArrayLike | None],
     ) -> None:
         shape = shape_of("shape", shape, axes)
         observed = finite_array("values", values, ndim=1)
@@ -109,12 +110,12 @@ class MatrixCompletion(_AbstractQuadraticCompletion):
 
     def __init__(
         self,
-        shape: Sequence[int],
-        indices: Any,
-        values: Any,
+        shape: Checked[Sequence[int]],
+        indices: Checked[ArrayLike],
+        values: Checked[ArrayLike],
         *,
-        loss: LossConvention = "half_sum",
-        truth: ArrayLike | None = None,
+        loss: Checked[LossConvention] = "half_sum",
+        truth: Checked[ArrayLike | None] = None,
     ):
         self._observe(shape, 2, indices, values, truth)
         self.convention = _one_of(loss, LossConvention)
@@ -152,12 +153,12 @@ class TensorCompletion(_AbstractQuadraticCompletion):
 
     def __init__(
         self,
-        shape: Sequence[int],
-        indices: Any,
-        values: Any,
+        shape: Checked[Sequence[int]],
+        indices: Checked[ArrayLike],
+        values: Checked[ArrayLike],
         *,
-        loss: LossConvention = "half_sum",
-        truth: ArrayLike | None = None,
+        loss: Checked[LossConvention] = "half_sum",
+        truth: Checked[ArrayLike | None] = None,
     ):
         self._observe(shape, None, indices, values, truth)
         self.convention = _one_of(loss, LossConvention)

@@ -8,8 +8,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, Float, Int
+from numpy.typing import ArrayLike
 
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive
 from gradflow.problems.base import _one_of
 from gradflow.problems.completion import AbstractCompletion
@@ -90,13 +92,13 @@ class HuberCompletion(AbstractEntrywiseCompletion):
 
     def __init__(
         self,
-        shape: Sequence[int],
-        indices: Any,
-        values: Any,
+        shape: Checked[Sequence[int]],
+        indices: Checked[ArrayLike],
+        values: Checked[ArrayLike],
         *,
-        delta: float = 1.0,
-        loss: EntrywiseConvention = "sum",
-        truth: ArrayLike | None = None,
+        delta: Checked[float] = 1.0,
+        loss: Checked[EntrywiseConvention] = "sum",
+        truth: Checked[ArrayLike | None] = None,
     ):
         self._observe(shape, None, indices, values, truth)
         self.delta = jnp.asarray(positive("delta", delta), self.values.dtype)
@@ -159,13 +161,13 @@ class LogisticCompletion(AbstractEntrywiseCompletion):
 
     def __init__(
         self,
-        shape: Sequence[int],
-        indices: Any,
-        signs: Any,
+        shape: Checked[Sequence[int]],
+        indices: Checked[ArrayLike],
+        signs: Checked[ArrayLike],
         *,
-        scale: float = 1.0,
-        loss: EntrywiseConvention = "sum",
-        truth: ArrayLike | None = None,
+        scale: Checked[float] = 1.0,
+        loss: Checked[EntrywiseConvention] = "sum",
+        truth: Checked[ArrayLike | None] = None,
     ):
         self._observe(shape, None, indices, signs, truth)
         wrong = np.flatnonzero(np.abs(np.asarray(self.values)) != 1)

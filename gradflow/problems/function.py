@@ -6,8 +6,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
 
+from gradflow._util.annotations import Checked
 from gradflow._util.provenance import describe_function
 from gradflow._util.validate import shape_of
 from gradflow.problems.base import AbstractProblem, _truth
@@ -55,10 +57,10 @@ class LossFunction(AbstractProblem):
 
     def __init__(
         self,
-        shape: Sequence[int],
+        shape: Checked[Sequence[int]],
         function: Callable[..., Any],
         *data: Any,
-        truth: ArrayLike | None = None,
+        truth: Checked[ArrayLike | None] = None,
         twice_differentiable: bool = True,
     ):
         self.array_shape = shape_of("shape", shape)

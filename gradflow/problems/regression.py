@@ -1,12 +1,12 @@
 """Linear regression."""
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
 
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import finite_array, shape_of
 from gradflow.problems.base import (
     AbstractQuadraticProblem,
@@ -46,11 +46,11 @@ class LeastSquares(AbstractQuadraticProblem):
 
     def __init__(
         self,
-        inputs: Any,
-        targets: Any,
+        inputs: Checked[ArrayLike],
+        targets: Checked[ArrayLike],
         *,
-        loss: LossConvention = "half_sum",
-        truth: ArrayLike | None = None,
+        loss: Checked[LossConvention] = "half_sum",
+        truth: Checked[ArrayLike | None] = None,
     ):
         x = finite_array("inputs", inputs, ndim=2)
         y = finite_array("targets", targets)

@@ -1,11 +1,11 @@
 """Sensing: linear measurements of a matrix."""
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
 
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import finite_array, shape_of
 from gradflow.problems.base import (
     AbstractQuadraticProblem,
@@ -45,11 +45,11 @@ class MatrixSensing(AbstractQuadraticProblem):
 
     def __init__(
         self,
-        measurements: Any,
-        labels: Any,
+        measurements: Checked[ArrayLike],
+        labels: Checked[ArrayLike],
         *,
-        loss: LossConvention = "half_sum",
-        truth: ArrayLike | None = None,
+        loss: Checked[LossConvention] = "half_sum",
+        truth: Checked[ArrayLike | None] = None,
     ):
         a = finite_array("measurements", measurements, ndim=3)
         y = finite_array("labels", labels, ndim=1)
