@@ -83,8 +83,8 @@ class AbstractSpectralPenalty(AbstractPenalty):
         1, ratios) it is a convention. At W = 0 it is zero. It is never NaN for a finite w.
 
         With a kink width h, singular values s up to h s_1 have slopes that rise from 0 in
-        proportion to s, by powers s (h s_1)^(p-2) in the place of s^(p-1): the field of a flow that does not
-        follow smaller ones is continuous there.
+        proportion to s, by powers s (h s_1)^(p-2) in the place of s^(p-1): the field of a flow
+        that does not follow smaller ones is continuous there.
 
         Its derivative in w (`jax.jvp`, for Hessian-vector products) is exact and finite as well, at
         repeated, close and null singular values; see `gradflow.spectral_map`.
