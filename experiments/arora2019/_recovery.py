@@ -24,7 +24,7 @@ from gradflow.observables import State
 from gradflow.problems.completion import MatrixCompletion
 from gradflow.problems.sensing import MatrixSensing
 from gradflow.sweeps.experiment import Experiment, Precision, Protocol, Scale
-from gradflow.sweeps.work import Computation, Descent, Work
+from gradflow.sweeps.job import Computation, Descent, Job
 
 from .._pace import torch_step
 
@@ -208,7 +208,7 @@ OBSERVE = {
 }
 
 
-def work(cell: Any, precision: Precision) -> Work:
+def job(cell: Any, precision: Precision) -> Job:
     """Descent from a small start, or the baseline."""
     if isinstance(cell, Baseline):
         return Computation(_Least(cell.task))
@@ -268,8 +268,8 @@ class Recovery(Experiment):
     def cells(self, grid: Grid) -> list[Any]:
         return cells(grid, self.sensing)
 
-    def work(self, cell: Any, precision: Precision) -> Work:
-        return work(cell, precision)
+    def job(self, cell: Any, precision: Precision) -> Job:
+        return job(cell, precision)
 
     def finish(self, cell: Any, run: gf.Trajectory) -> dict[str, float]:
         return finish(run)

@@ -98,7 +98,7 @@ class Dynamics(Experiment):
                 )
         return found
 
-    def work(self, cell: Cell, precision: Precision) -> Descent:
+    def job(self, cell: Cell, precision: Precision) -> Descent:
         return dynamics.descent(cell, precision)
 
     def plot(self, results: Results) -> Figure:

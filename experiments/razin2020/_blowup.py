@@ -173,7 +173,7 @@ class Blowup(Experiment):
     def expand(self, grid: Any) -> Iterable[Cell]:
         """The grid's cells, not checked yet."""
 
-    def work(self, cell: Cell, precision: Precision) -> Descent:
+    def job(self, cell: Cell, precision: Precision) -> Descent:
         return descent(cell, precision)
 
     def their_step(self, cell: Cell) -> float | None:

@@ -87,7 +87,7 @@ class Fig1(Experiment):
         ]
         return list(dict.fromkeys(found))
 
-    def work(self, cell: Cell, precision: Precision) -> Flow:
+    def job(self, cell: Cell, precision: Precision) -> Flow:
         if precision != "float64":
             raise ValueError(f"Flows need float64, but precision is {precision}.")
         x, y, _ = system(cell.rows, cell.columns)

@@ -131,7 +131,7 @@ class AlongTheFlow(Experiment):
     def cells(self, grid: Grid) -> list[Cell]:
         return cells_of(grid)
 
-    def work(self, cell: Cell, precision: Precision) -> Flow:
+    def job(self, cell: Cell, precision: Precision) -> Flow:
         return flow_of(cell, precision)
 
 

@@ -24,7 +24,7 @@ from gradflow.baselines.optspace import optspace
 from gradflow.observables import State
 from gradflow.penalties.base import AbstractPenalty
 from gradflow.sweeps.experiment import Experiment, Precision
-from gradflow.sweeps.work import Computation, Descent, Work
+from gradflow.sweeps.job import Computation, Descent, Job
 
 STEPS, STOP_LOSS = 500_000, 1e-7
 Weighted = Callable[[float], AbstractPenalty]
@@ -144,7 +144,7 @@ OBSERVE = {
 }
 
 
-def work(cell: Any, precision: Precision) -> Work:
+def job(cell: Any, precision: Precision) -> Job:
     """Descent from a small Gaussian start, or a baseline."""
     if isinstance(cell, Baseline):
         return Computation(_Solved(cell))
@@ -207,8 +207,8 @@ class Regularised(Experiment):
     def expand(self, grid: Any) -> Iterable[Any]:
         """The grid's cells, not checked yet."""
 
-    def work(self, cell: Any, precision: Precision) -> Work:
-        return work(cell, precision)
+    def job(self, cell: Any, precision: Precision) -> Job:
+        return job(cell, precision)
 
     def finish(self, cell: Any, run: gf.Trajectory) -> dict[str, float]:
         names = ("error", "unobserved_error", "effective_rank")

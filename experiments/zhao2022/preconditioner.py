@@ -118,7 +118,7 @@ class Preconditioner(Experiment):
             for depth, weight in itertools.product(grid.depths, grid.weights)
         ]  # fmt: skip
 
-    def work(self, cell: Cell, precision: Precision) -> Computation:
+    def job(self, cell: Cell, precision: Precision) -> Computation:
         return Computation(partial(along_adam, cell))
 
     def plot(self, results: Results) -> Figure:

@@ -179,7 +179,7 @@ class Table2(Experiment):
             check(cell)
         return found
 
-    def work(self, cell: Run, precision: Precision) -> Computation:
+    def job(self, cell: Run, precision: Precision) -> Computation:
         return Computation(Trained(cell, precision))
 
     def plot(self, results: Results) -> Figure:

@@ -33,7 +33,7 @@ class FlowProgress:
 
     def __init__(self, show: bool | Callable[[int, float], None], stop_loss: float | None):
         self.handle = next(_HANDLES) if show else -1
-        self.told = show if callable(show) else None
+        self.on_progress = show if callable(show) else None
         self.stop_loss = stop_loss
         self.first: float | None = None
         self.bar = (
@@ -67,8 +67,8 @@ class FlowProgress:
 
     def update(self, t: float, loss: float, steps: int) -> None:
         """Show a record."""
-        if self.told is not None:
-            self.told(steps, loss)
+        if self.on_progress is not None:
+            self.on_progress(steps, loss)
         if self.bar is None:
             return
         self.first = self.first or loss
@@ -99,7 +99,7 @@ class DescentProgress:
     """
 
     def __init__(self, show: bool | Callable[[int, float], None], steps: int):
-        self.told = show if callable(show) else lambda count, loss: None
+        self.on_progress = show if callable(show) else lambda count, loss: None
         self.bar = (
             Progress(
                 TextColumn("descent"),
@@ -115,7 +115,7 @@ class DescentProgress:
 
     def __enter__(self) -> Callable[[int, float], None]:
         if self.bar is None:
-            return self.told
+            return self.on_progress
         self.bar.start()
         task = self.bar.add_task("", total=self.steps)
         bar = self.bar

@@ -133,12 +133,12 @@ def _check(command: Check, chosen: "list[Claim]", console: "Console") -> int:
     ) as bar:
         task = bar.add_task("", total=len(chosen))
 
-        def told(row: workers.Row) -> None:
+        def on_progress(row: workers.Row) -> None:
             bar.advance(task)
             bar.console.print(f"{row['id']}: {row['verdict']} ({row['seconds']:.1f} s)")
 
         draw = command.precision == "float64"
-        rows, drawn = workers.check_all(chosen, settings, jobs, command.module, told, draw)
+        rows, drawn = workers.check_all(chosen, settings, jobs, command.module, on_progress, draw)
     console.print(report.table(rows))
     report.details(rows, console)
     if command.json is not None:

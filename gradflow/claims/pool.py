@@ -32,7 +32,7 @@ def check_all(
     settings: Settings,
     jobs: int,
     module: Path | None = None,
-    told: Callable[[Row], None] = lambda row: None,
+    on_progress: Callable[[Row], None] = lambda row: None,
     draw: bool = False,
 ) -> Checked:
     """Check claims and draw their pictures.
@@ -42,7 +42,7 @@ def check_all(
       settings: how hard.
       jobs: processes; 1 checks here, one claim after the other.
       module: a file with claims of one's own, for the other processes to load.
-      told: called with each row as it is finished.
+      on_progress: called with each row as it is finished.
       draw: whether pictures are wanted.
     """
     groups: dict[str, list[str]] = {}
@@ -53,7 +53,7 @@ def check_all(
         for made in claims:
             rows.append(check(made, settings).as_json())
             forget_programs()
-            told(rows[-1])
+            on_progress(rows[-1])
         return Checked(rows, pictures.draw(claims) if draw else {})
     import jax
 
@@ -72,7 +72,7 @@ def check_all(
             drawn |= found.pictures
             for row in found.rows:
                 done[row["id"]] = row
-                told(row)
+                on_progress(row)
     return Checked([done[made.id] for made in claims], drawn)
 
 

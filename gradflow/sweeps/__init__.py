@@ -7,11 +7,11 @@ import importlib
 from typing import Any
 
 _WHERE = {
-    "Computation": "gradflow.sweeps.work",
-    "Descent": "gradflow.sweeps.work",
+    "Computation": "gradflow.sweeps.job",
+    "Descent": "gradflow.sweeps.job",
     "Experiment": "gradflow.sweeps.experiment",
     "Finding": "gradflow.sweeps.experiment",
-    "Flow": "gradflow.sweeps.work",
+    "Flow": "gradflow.sweeps.job",
     "Item": "gradflow.sweeps.experiment",
     "Results": "gradflow.sweeps.results",
     "find": "gradflow.sweeps.registry",

@@ -7,6 +7,7 @@ matrices: it asks the experiment for its cells, has each one done, and keeps wha
 import abc
 import dataclasses
 import json
+import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -17,8 +18,8 @@ from gradflow.trajectory import Trajectory
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from gradflow.sweeps.job import Job
     from gradflow.sweeps.results import Results
-    from gradflow.sweeps.work import Work
 
 Scale = Literal["quick", "paper"]
 Protocol = Literal["paper", "code"]
@@ -87,6 +88,14 @@ class Experiment(abc.ABC):
     varies: ClassVar[tuple[str, ...]] = ("seed",)
     hours: ClassVar[dict[str, float]] = {}
 
+    def __init_subclass__(cls, **words: Any) -> None:
+        super().__init_subclass__(**words)
+        if "work" in vars(cls) and "job" not in vars(cls):
+            warnings.warn(
+                f"{cls.__name__}.work is now called job", DeprecationWarning, stacklevel=2
+            )
+            cls.job = vars(cls)["work"]
+
     @abc.abstractmethod
     def grid(self, scale: Scale, protocol: Protocol) -> Any:
         """The grid: a frozen dataclass whose fields can be changed on the command line."""
@@ -100,7 +109,7 @@ class Experiment(abc.ABC):
         """
 
     @abc.abstractmethod
-    def work(self, cell: Any, precision: Precision) -> "Work":
+    def job(self, cell: Any, precision: Precision) -> "Job":
         """What to do for a cell: a `Descent`, a `Flow` or a `Computation`."""
 
     def finish(self, cell: Any, run: Trajectory) -> dict[str, Any]:
@@ -119,7 +128,7 @@ class Experiment(abc.ABC):
         """Seconds that an iteration of the authors' code takes at least; None if unknown."""
         return None
 
-    def sharing(self) -> str:
+    def store_name(self) -> str:
         """The name under which cells are kept."""
         return self.family or self.id
 
@@ -130,7 +139,7 @@ class Experiment(abc.ABC):
     def describe(self, item: Item) -> dict[str, Any]:
         """Everything that determines an item's content, as plain values."""
         return {
-            "family": self.sharing(),
+            "family": self.store_name(),
             "version": self.version,
             "numerics": NUMERICS,
             "cell": {"kind": type(item.cell).__name__, **dataclasses.asdict(item.cell)},

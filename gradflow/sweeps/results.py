@@ -124,7 +124,7 @@ def load(
     total = len(items)
     if with_flow:
         items = items_of(experiment, grid, precision or experiment.precision, True)
-    store = Store(Path(out) / experiment.sharing())
+    store = Store(Path(out) / experiment.store_name())
     names = store.names()
     there = [item for item in items if experiment.name(item) in names]
     cells = [store.load(experiment.name(item)) for item in there]

@@ -14,7 +14,7 @@ from gradflow.sweeps.store import Store
 
 def state(experiment: Experiment, out: Path) -> dict[str, tuple[int, int]]:
     """For each scale and protocol, cells done and all."""
-    names = Store(out / experiment.sharing()).names()
+    names = Store(out / experiment.store_name()).names()
     found = {}
     for scale in ("quick", "paper"):
         for protocol in experiment.protocols:
@@ -50,7 +50,7 @@ def progress_table(known: dict[str, Experiment], out: Path, ids: tuple[str, ...]
     for id, experiment in known.items():
         if ids and not any(id.startswith(prefix) for prefix in ids):
             continue
-        store = Store(out / experiment.sharing())
+        store = Store(out / experiment.store_name())
         size = sum(path.stat().st_size for path in store.folder.glob("*.nc"))
         for label, (done, total) in state(experiment, out).items():
             if done or ids:
@@ -69,7 +69,9 @@ def running_table(known: dict[str, Experiment], out: Path) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("running now", "cell", "iteration", "loss", "worker"):
         table.add_column(column)
-    folders = {experiment.sharing(): out / experiment.sharing() for experiment in known.values()}
+    folders = {
+        experiment.store_name(): out / experiment.store_name() for experiment in known.values()
+    }
     for family, folder in folders.items():
         for note in in_flight(folder):
             table.add_row(

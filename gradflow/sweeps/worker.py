@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from gradflow.sweeps.experiment import Experiment, Item
+    from gradflow.sweeps.job import Job
     from gradflow.sweeps.store import Store
-    from gradflow.sweeps.work import Work
 from gradflow.sweeps.heartbeat import Heartbeat
 
 Device = Literal["cpu", "gpu", "tpu"]
@@ -128,31 +128,31 @@ def do(task: Task) -> Done:
     set_up(task.device)
     from gradflow._util.plugins import unpickle
     from gradflow._util.processes import forget_programs
+    from gradflow.sweeps.job import Descent
     from gradflow.sweeps.registry import find
     from gradflow.sweeps.store import NoSpace, Store, Unwritable, full
-    from gradflow.sweeps.work import Descent
 
     forget_programs()
     experiment = find(task.id, None if task.module is None else Path(task.module))
     items: list[Item] = unpickle(task.items)
     store = Store(Path(task.folder))
     failures: dict[str, str | None] = {}
-    works: dict[int, Work] = {}
+    jobs: dict[int, Job] = {}
     for k, item in enumerate(items):
         try:
-            works[k] = _work(experiment, item)
+            jobs[k] = _job(experiment, item)
         except Exception:
             failures[task.names[k]] = traceback.format_exc()
-    groups = [[k] for k in works]
+    groups = [[k] for k in jobs]
     if task.device != "cpu":
-        together = [k for k in works if isinstance(works[k], Descent)]
-        groups = [*([together] if together else []), *([k] for k in works if k not in together)]
+        together = [k for k in jobs if isinstance(jobs[k], Descent)]
+        groups = [*([together] if together else []), *([k] for k in jobs if k not in together)]
     while groups:
         group = groups.pop(0)
         names = [task.names[k] for k in group]
         try:
             _do_group(
-                experiment, [items[k] for k in group], [works[k] for k in group], names,
+                experiment, [items[k] for k in group], [jobs[k] for k in group], names,
                 task.labels[group[0]], store,
             )  # fmt: skip
             failures |= dict.fromkeys(names)
@@ -169,40 +169,40 @@ def do(task: Task) -> Done:
     return Done(failures)
 
 
-def _work(experiment: "Experiment", item: "Item") -> "Work":
-    from gradflow.sweeps.work import Descent, flow_beside
+def _job(experiment: "Experiment", item: "Item") -> "Job":
+    from gradflow.sweeps.job import Descent, flow_beside
 
-    work = experiment.work(item.cell, item.precision)
+    job = experiment.job(item.cell, item.precision)
     if item.method == "own":
-        return work
-    if not isinstance(work, Descent):
+        return job
+    if not isinstance(job, Descent):
         raise ValueError(
             f"{item.cell} is no descent, so there is no flow beside it; leave --with-flow away, or "
             "give the cell a property has_flow that is False."
         )
-    return flow_beside(work)
+    return flow_beside(job)
 
 
 def _do_group(
     experiment: "Experiment",
     items: "list[Item]",
-    works: "list[Work]",
+    jobs: "list[Job]",
     names: list[str],
     label: str,
     store: "Store",
 ) -> None:
-    """Do one piece of work, or descents of one shape together."""
-    from gradflow.sweeps.work import do_descents, do_one
+    """Do one job, or descents of one shape together."""
+    from gradflow.sweeps.job import do_descents, do_one
 
     path = store.checkpoint(names[0])
     finish = [lambda run, item=item: experiment.finish(item.cell, run) for item in items]
     beat = Heartbeat(store.folder, names[0], label if len(items) == 1 else f"{len(items)} runs")
     began, busy = time.perf_counter(), time.process_time()
     try:
-        if len(works) > 1:
-            found = _without_broken_checkpoint(path, do_descents, works, finish, beat)
+        if len(jobs) > 1:
+            found = _without_broken_checkpoint(path, do_descents, jobs, finish, beat)
         else:
-            found = [_without_broken_checkpoint(path, do_one, works[0], finish[0], beat)]
+            found = [_without_broken_checkpoint(path, do_one, jobs[0], finish[0], beat)]
         spent = {
             "batch_wall_seconds": time.perf_counter() - began,
             "batch_processor_seconds": time.process_time() - busy,

@@ -15,11 +15,11 @@ import dataclasses, resource, sys
 from gradflow.sweeps.worker import set_up
 set_up("cpu")
 from gradflow.sweeps.registry import find
-from gradflow.sweeps.work import Descent, do_one
+from gradflow.sweeps.job import Descent, do_one
 experiment = find("{id}")
 grid = dataclasses.replace(experiment.grid("paper", "code"), **{fields})
 cells = [cell for cell in experiment.cells(grid) if {which}]
-work = experiment.work(cells[-1], experiment.precision)
+work = experiment.job(cells[-1], experiment.precision)
 if isinstance(work, Descent):
     work = dataclasses.replace(work, record=[1, 2])
 data = do_one(work, lambda run: {{}}, lambda iteration, loss: None, None)

@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 import gradflow as gf
 from gradflow.objective import Objective
 from gradflow.sweeps.experiment import Experiment, Finding, Precision, Protocol, Scale
+from gradflow.sweeps.job import Descent
 from gradflow.sweeps.registry import register
 from gradflow.sweeps.results import Results
-from gradflow.sweeps.work import Descent
 from gradflow.trajectory import Trajectory
 
 DEPTH, SIZE = 2, 3
@@ -102,7 +102,7 @@ class Sweep(Experiment):
             for rate, seed in itertools.product(grid.rates, grid.seeds)
         ]  # fmt: skip
 
-    def work(self, cell: Cell, precision: Precision) -> Descent:
+    def job(self, cell: Cell, precision: Precision) -> Descent:
         if cell.fault == "exit":
             os._exit(1)
         start = gf.factorizations.random_balanced(

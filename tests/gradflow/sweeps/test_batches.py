@@ -15,8 +15,8 @@ from gradflow import sweeps
 from gradflow.sweeps import worker as workers
 from gradflow.sweeps.experiment import items_of
 from gradflow.sweeps.heartbeat import in_flight
-from gradflow.sweeps.store import Store
 from gradflow.sweeps.worker import Task
+from gradflow.sweeps.store import Store
 from tests.gradflow.sweeps.own import OWN, QUICK, RATES, names_of, own_experiment
 from tests.gradflow.sweeps.test_store import contents
 
@@ -77,14 +77,14 @@ def test_a_bad_cell_of_a_batch_costs_no_other(as_on_an_accelerator):
 
 def test_a_cell_without_a_start_costs_no_other_of_its_batch(as_on_an_accelerator, monkeypatch):
     kind = type(own_experiment())
-    work = kind.work
+    job = kind.job
 
     def bad(self, cell, precision):
         if cell.seed == 1:
             raise RuntimeError("no start")
-        return work(self, cell, precision)
+        return job(self, cell, precision)
 
-    monkeypatch.setattr(kind, "work", bad)
+    monkeypatch.setattr(kind, "job", bad)
     _, finished, store = as_on_an_accelerator()
     assert sum(text is None for text in finished.failures.values()) == 2
     assert [batch_size(store.load(name)) for name in store.names()] == [2, 2]

@@ -24,11 +24,11 @@ OFTEN = f"""
 import functools
 from pathlib import Path
 
-import gradflow.sweeps.work
+import gradflow.sweeps.job
 from gradflow.sweeps.registry import load_file
 from gradflow.descent.checkpoint import Checkpoint
 
-gradflow.sweeps.work.Checkpoint = functools.partial(Checkpoint, seconds=0.2)
+gradflow.sweeps.job.Checkpoint = functools.partial(Checkpoint, seconds=0.2)
 load_file(Path({str(OWN)!r}))
 """
 

@@ -20,7 +20,7 @@ from gradflow.observables import Observe
 from gradflow.problems import astype
 from gradflow.trajectory import Trajectory
 
-Told = Callable[[int, float], None]
+OnProgress = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Computation:
     function: Callable[[], Mapping[str, Any]]
 
 
-Work = Descent | Flow | Computation
+Job = Descent | Flow | Computation
 
 
 def flow_beside(descent: Descent) -> Flow:
@@ -85,55 +85,55 @@ def flow_beside(descent: Descent) -> Flow:
 
 
 def do_one(
-    work: Work, finish: Callable[[Trajectory], Mapping[str, Any]], told: Told,
+    job: Job, finish: Callable[[Trajectory], Mapping[str, Any]], on_progress: OnProgress,
     checkpoint: Path | None,
 ) -> xr.Dataset:  # fmt: skip
-    """Do one piece of work.
+    """Do one job.
 
     Args:
-      work: what.
+      job: what.
       finish: further numbers from a run.
-      told: called with iteration and loss now and then.
+      on_progress: called with iteration and loss now and then.
       checkpoint: where a descent keeps its state.
     """
-    if isinstance(work, Descent):
-        return do_descents([work], [finish], told, checkpoint)[0]
+    if isinstance(job, Descent):
+        return do_descents([job], [finish], on_progress, checkpoint)[0]
     began = time.perf_counter()
-    if isinstance(work, Flow):
-        run = solve_flow(work.objective, work.start, **work.options)
-        return _dataset(run, work.keep, finish, time.perf_counter() - began)
-    found = dict(work.function())
+    if isinstance(job, Flow):
+        run = solve_flow(job.objective, job.start, **job.options)
+        return _dataset(run, job.keep, finish, time.perf_counter() - began)
+    found = dict(job.function())
     return _with_numbers(xr.Dataset(), found).assign_attrs(seconds=time.perf_counter() - began)
 
 
 def do_descents(
-    works: Sequence[Descent],
+    jobs: Sequence[Descent],
     finish: Sequence[Callable[[Trajectory], Mapping[str, Any]]],
-    told: Told,
+    on_progress: OnProgress,
     checkpoint: Path | None,
 ) -> list[xr.Dataset]:
     """Do descents of one shape as one compiled batch."""
-    first = works[0]
-    objectives = [work.objective for work in works]
+    first = jobs[0]
+    objectives = [job.objective for job in jobs]
     shared = all(one is first.objective for one in objectives)
     runs = run_descents(
         first.objective if shared else objectives,
-        [work.start for work in works],
+        [job.start for job in jobs],
         first.optimizer,
-        learning_rate=[work.rate for work in works],
+        learning_rate=[job.rate for job in jobs],
         max_steps=first.steps,
         stop_loss=first.stop_loss,
         record=first.record,
         observe=first.observe,
-        progress=told,
+        progress=on_progress,
         checkpoint=None if checkpoint is None else Checkpoint(checkpoint),
     )
     counts = [float(run.stats["steps"]) for run in runs]
     share = float(runs[0].stats["seconds"]) / (sum(counts) or 1)
     return [
         # A batch's time is shared out by iterations.
-        _dataset(run, work.keep, then, share * count)
-        for work, run, then, count in zip(works, runs, finish, counts, strict=True)
+        _dataset(run, job.keep, then, share * count)
+        for job, run, then, count in zip(jobs, runs, finish, counts, strict=True)
     ]
 
 
