@@ -20,7 +20,7 @@ import numpy as np
 
 import gradflow as gf
 from gradflow import baselines, optimizers
-from gradflow.baselines.optspace import optspace
+from gradflow.baselines._optspace import optspace
 from gradflow.observables import State
 from gradflow.penalties.base import AbstractPenalty
 from gradflow.sweeps.experiment import Experiment, Precision

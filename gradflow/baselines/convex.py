@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive, whole
 from gradflow.baselines._anderson import AbstractOperator, find_fixed_point
+from gradflow.baselines._optspace import optspace
 from gradflow.baselines._result import (
     Baseline,
     BaselineOutcome,
@@ -25,7 +26,6 @@ from gradflow.baselines._result import (
     refusal,
     tolerance_of,
 )
-from gradflow.baselines.optspace import optspace
 from gradflow.problems.completion import MatrixCompletion
 from gradflow.problems.sensing import MatrixSensing
 

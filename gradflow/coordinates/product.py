@@ -15,8 +15,8 @@ from gradflow.dynamics.base import AbstractDynamics
 from gradflow.dynamics.gradient import GradientFlow
 from gradflow.factorizations.balance import relative_unbalancedness
 from gradflow.factorizations.base import Factors
-from gradflow.factorizations.end_to_end import end_to_end
 from gradflow.factorizations.matrix_product import MatrixProduct
+from gradflow.factorizations.preconditioners import end_to_end
 from gradflow.objective import Objective
 from gradflow.problems.base import AbstractProblem
 

@@ -13,7 +13,7 @@ from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.coordinates.product import depth_of, refusal_of_product
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
-from gradflow.factorizations.end_to_end import end_to_end
+from gradflow.factorizations.preconditioners import end_to_end
 from gradflow.linalg.spectrum import clusters
 from gradflow.objective import Objective
 from gradflow.problems.base import AbstractProblem

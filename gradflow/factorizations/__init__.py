@@ -8,8 +8,8 @@ from gradflow.factorizations.balance import (
 from gradflow.factorizations.base import AbstractFactorization, Factors
 from gradflow.factorizations.cp_tensor import CPTensor
 from gradflow.factorizations.diagonal_network import DiagonalNetwork
-from gradflow.factorizations.end_to_end import adam_end_to_end, as_matrix, end_to_end
 from gradflow.factorizations.matrix_product import MatrixProduct
+from gradflow.factorizations.preconditioners import adam_end_to_end, as_matrix, end_to_end
 from gradflow.factorizations.starts import (
     balanced_factors,
     gaussian_factors,

@@ -51,7 +51,7 @@ def observe_if(
 
     def observe() -> dict[str, Any]:
         state = State(coordinates, y())
-        return {name: function(state) for name, function in pairs}
+        return {name: _observed(name, function, state) for name, function in pairs}
 
     shapes = jax.eval_shape(observe)
 
@@ -59,3 +59,14 @@ def observe_if(
         return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
     return jax.lax.cond(valid, observe, nothing)
+
+
+def _observed(name: str, function: Observable, state: State) -> Any:
+    """One observable; where the coordinates cannot tell it, the message says which it was."""
+    try:
+        return function(state)
+    except ValueError as error:
+        raise ValueError(
+            f"The observable {name!r} cannot be recorded in coordinates {state.view.name!r}: "
+            f"{error}"
+        ) from error

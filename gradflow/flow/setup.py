@@ -26,7 +26,6 @@ from gradflow.observables import Observable, default_observables, resolve
 from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
 from gradflow.ode.switching import StiffnessSwitch
 from gradflow.start import as_factors
-from gradflow.state import State
 
 COORDINATES: dict[str, type[AbstractCoordinates]] = {
     kind.name: kind
@@ -94,7 +93,6 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
     pairs = resolve(
         default_observables(objective.problem) if options.observe is None else options.observe
     )
-    _see_observables(coordinates, y, pairs, why)
     if not bool(coordinates.smooth(y, options.rtol)):
         raise ValueError(
             f"{type(objective.penalty).__name__} has no gradient at the start: singular values of "
@@ -219,26 +217,6 @@ def choose_coordinates(
             return Choice(kind, kind.virtue)
         reasons.append(reason)
     return Choice(FactorCoordinates, f"no structural coordinates: {reasons[0]}")
-
-
-def _see_observables(
-    coordinates: AbstractCoordinates, y: Any, pairs: tuple[tuple[str, Observable], ...], why: str
-) -> None:
-    """See that the coordinates know all that is to be observed.
-
-    Raises:
-      ValueError: if not; it names the observable.
-    """
-    for name, function in pairs:
-        try:
-            jax.eval_shape(lambda y, function=function: function(State(coordinates, y)), y)
-        except ValueError as error:
-            if coordinates.name == "factors" or coordinates.factors(y) is not None:
-                raise
-            raise ValueError(
-                f"The observable {name!r} cannot be recorded in coordinates "
-                f"{coordinates.name!r} ({why}): {error}"
-            ) from error
 
 
 def choose_solver(coordinates: AbstractCoordinates, dynamics: AbstractDynamics, y: Any) -> Choice:

@@ -63,9 +63,7 @@ def animate(
       ...     jax.random.key(0), (12, 9), rank=2, observations=80
       ... )
       >>> objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth=3))
-      >>> start = gf.factorizations.random_balanced(
-      ...     jax.random.key(1), objective.factorization.sizes, std=0.01
-      ... )
+      >>> start = objective.factorization.random_balanced(jax.random.key(1), std=0.01)
       >>> shown = ("singular_values", "product")
       >>> flow = gf.solve_flow(objective, start, stop_loss=1e-4, observe=shown)
       >>> with tempfile.TemporaryDirectory() as folder:

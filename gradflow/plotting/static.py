@@ -118,9 +118,7 @@ def plot_effective_rank(runs: Runs, ax: Axes | None = None, *, xscale: Scale = "
       ...     jax.random.key(0), (12, 9), rank=2, observations=80
       ... )
       >>> objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth=3))
-      >>> start = gf.factorizations.random_balanced(
-      ...     jax.random.key(1), objective.factorization.sizes, std=0.01
-      ... )
+      >>> start = objective.factorization.random_balanced(jax.random.key(1), std=0.01)
       >>> flow = gf.solve_flow(objective, start, stop_loss=1e-4)
       >>> plot_effective_rank(flow).get_ylabel()
       'effective rank of $W$'
@@ -162,9 +160,7 @@ def plot_spectrum(
       ...     jax.random.key(0), (12, 9), rank=2, observations=80
       ... )
       >>> objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth=3))
-      >>> start = gf.factorizations.random_balanced(
-      ...     jax.random.key(1), objective.factorization.sizes, std=0.01
-      ... )
+      >>> start = objective.factorization.random_balanced(jax.random.key(1), std=0.01)
       >>> flow = gf.solve_flow(objective, start, stop_loss=1e-4)
       >>> len(plot_spectrum(flow).lines)
       5
@@ -211,9 +207,7 @@ def plot_alignment(runs: Runs, ax: Axes | None = None, *, xscale: Scale = "log")
       ...     jax.random.key(0), (6, 5), rank=2, observations=20
       ... )
       >>> objective = gf.Objective(problem, gf.MatrixProduct((5, 5, 6)))
-      >>> start = gf.factorizations.random_balanced(
-      ...     jax.random.key(1), objective.factorization.sizes, std=0.01
-      ... )
+      >>> start = objective.factorization.random_balanced(jax.random.key(1), std=0.01)
       >>> flow = gf.solve_flow(objective, start, stop_loss=1e-3, observe=("alignment",))
       >>> [line.get_label() for line in plot_alignment(flow).lines]
       ['diagonal', 'off the diagonal']
@@ -274,9 +268,7 @@ def plot_matrix(
       ...     jax.random.key(0), (12, 9), rank=2, observations=80
       ... )
       >>> objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth=3))
-      >>> start = gf.factorizations.random_balanced(
-      ...     jax.random.key(1), objective.factorization.sizes, std=0.01
-      ... )
+      >>> start = objective.factorization.random_balanced(jax.random.key(1), std=0.01)
       >>> flow = gf.solve_flow(objective, start, stop_loss=1e-4, observe=("product",))
       >>> plot_matrix(flow).images[0].get_array().shape
       (12, 9)

@@ -17,11 +17,11 @@ from typing import Any
 
 from gradflow._util.processes import cores, processor_name
 from gradflow.sweeps.experiment import Experiment, Item, Precision, Protocol, Scale, flat, items_of
-from gradflow.sweeps.worker import Device, Done, Task, begin, do, present
 from gradflow.sweeps.progress import Display
 from gradflow.sweeps.registry import find
 from gradflow.sweeps.results import OUT, grid_of
 from gradflow.sweeps.store import Corrupt, NoSpace, Store
+from gradflow.sweeps.worker import Device, Done, Task, begin, do, present
 
 _ATTEMPTS = 3  # how often a task is tried whose worker dies
 _REACH = 15.0  # seconds to reach a cluster's scheduler

@@ -15,8 +15,8 @@ from gradflow import sweeps
 from gradflow.sweeps import worker as workers
 from gradflow.sweeps.experiment import items_of
 from gradflow.sweeps.heartbeat import in_flight
-from gradflow.sweeps.worker import Task
 from gradflow.sweeps.store import Store
+from gradflow.sweeps.worker import Task
 from tests.gradflow.sweeps.own import OWN, QUICK, RATES, names_of, own_experiment
 from tests.gradflow.sweeps.test_store import contents
 

@@ -16,8 +16,8 @@ from gradflow import sweeps
 from gradflow.sweeps import progress as live
 from gradflow.sweeps import runner
 from gradflow.sweeps import worker as workers
-from gradflow.sweeps.worker import Task
 from gradflow.sweeps.store import Corrupt, Store
+from gradflow.sweeps.worker import Task
 from tests.gradflow.sweeps.own import OWN, QUICK, command, names_of, own_experiment
 from tests.gradflow.sweeps.test_store import contents
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.factorizations.end_to_end import end_to_end
+from gradflow.factorizations.preconditioners import end_to_end
 from gradflow.linalg.spectrum import left_power, right_power
 from tests.helpers import with_singular_values
 
