@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from gradflow._util.annotations import Checked
 from gradflow.factorizations.base import AbstractFactorization, Factors
 from gradflow.penalties.base import AbstractParameterPenalty, AbstractRegularizer
 from gradflow.problems.base import AbstractProblem
@@ -40,9 +41,9 @@ class Objective(eqx.Module):
       zhao2022, Equation (1).
     """
 
-    problem: AbstractProblem
-    factorization: AbstractFactorization
-    penalty: AbstractRegularizer | None = None
+    problem: Checked[AbstractProblem]
+    factorization: Checked[AbstractFactorization]
+    penalty: Checked[AbstractRegularizer | None] = None
 
     def __check_init__(self) -> None:
         if not isinstance(self.problem, AbstractProblem):

@@ -6,7 +6,10 @@ The tests check every annotation at every call; see conftest.py.
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
+
+AnyArray = Array | np.ndarray
+"""JAX's arrays or NumPy's: what JAX's functions take."""
 
 if TYPE_CHECKING:
     T = TypeVar("T")

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradflow._util.annotations import Checked
+
 
 def finite_array(name: str, value: Any, ndim: int | None = None) -> np.ndarray:
     """Convert to a NumPy float array and refuse what is no finite number.
@@ -63,7 +65,7 @@ def _no_number(raw: np.ndarray) -> Any:
     return entries[0] if entries else None
 
 
-def entry_indices(indices: Any, shape: Sequence[int], count: int) -> np.ndarray:
+def entry_indices(indices: Checked[Any], shape: Sequence[int], count: int) -> np.ndarray:
     """Check observed positions: integers, in range, none repeated, as many as there are values.
 
     Args:
@@ -119,7 +121,7 @@ def entry_indices(indices: Any, shape: Sequence[int], count: int) -> np.ndarray:
     return raw.astype(np.int64)
 
 
-def shape_of(name: str, shape: Sequence[int], axes: int | None = None) -> tuple[int, ...]:
+def shape_of(name: str, shape: Checked[Sequence[int]], axes: int | None = None) -> tuple[int, ...]:
     """Check that `shape` holds positive integers, `axes` of them if given."""
     try:
         result = tuple(int(n) for n in shape)

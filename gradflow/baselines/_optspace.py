@@ -19,7 +19,7 @@ _HALVINGS = 60
 
 
 def optspace(
-    problem: MatrixCompletion,
+    problem: Checked[MatrixCompletion],
     rank: Checked[int],
     *,
     trim: bool = True,

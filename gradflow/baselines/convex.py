@@ -46,7 +46,7 @@ _STEP = 0.1
 
 
 def minimum_nuclear_norm(
-    problem: MatrixCompletion | MatrixSensing,
+    problem: Checked[MatrixCompletion | MatrixSensing],
     *,
     rtol: Checked[float | None] = None,
     max_iterations: Checked[int] = 20_000,
@@ -217,7 +217,7 @@ def _polish(
 
 
 def soft_impute(
-    problem: MatrixCompletion,
+    problem: Checked[MatrixCompletion],
     *,
     weight: float,
     start: Float[Array, "d d_prime"] | None = None,
@@ -261,7 +261,7 @@ def soft_impute(
 
 
 def soft_impute_path(
-    problem: MatrixCompletion,
+    problem: Checked[MatrixCompletion],
     weights: Checked[Sequence[float]],
     *,
     start: Float[Array, "d d_prime"] | None = None,

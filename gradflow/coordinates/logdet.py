@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from gradflow._util.annotations import AnyArray
 from gradflow._util.validate import finite_array
 from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.coordinates.product import depth_of, refusal_of_product
@@ -274,7 +275,7 @@ class _Powers:
         return jnp.where(self.near, self.log_det, 0.0)
 
 
-def choose_pivot(problem: MatrixCompletion, w: Array) -> tuple[int, int]:
+def choose_pivot(problem: MatrixCompletion, w: AnyArray) -> tuple[int, int]:
     """The unobserved entry if there is one and it is not small, else the largest entry."""
     mask = np.asarray(problem.mask)
     entries = np.abs(np.asarray(w))

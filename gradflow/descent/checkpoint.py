@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from gradflow._util.annotations import Checked
 from gradflow._util.files import whole_file
 from gradflow._util.validate import positive
 
@@ -59,7 +60,7 @@ class Keeper:
       key: everything that determines the run, as plain values.
     """
 
-    def __init__(self, checkpoint: Checkpoint | None, key: Any):
+    def __init__(self, checkpoint: Checked[Checkpoint | None], key: Any):
         self.checkpoint = checkpoint
         self.digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode())
         self.written = time.monotonic()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from gradflow._util.annotations import Checked
 from gradflow.descent.checkpoint import Checkpoint
 from gradflow.options import RunOptions
 
@@ -17,4 +18,4 @@ class DescentOptions(RunOptions):
     """
 
     learning_rate: Any = None
-    checkpoint: Checkpoint | None = None
+    checkpoint: Checked[Checkpoint | None] = None

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from gradflow._util.annotations import Checked
 from gradflow._util.options import takes_options
 from gradflow._util.progress import DescentProgress
 from gradflow._util.provenance import describe, describe_function, fingerprint, provenance
@@ -45,7 +46,7 @@ _OUTCOMES = {
 
 @takes_options(DescentOptions, renamed={"steps": "max_steps"})
 def run_descent(
-    objective: Objective, start: Start, optimizer: Optimizer, options: DescentOptions
+    objective: Objective, start: Start, optimizer: Checked[Optimizer], options: DescentOptions
 ) -> Trajectory:
     """Run an optax optimiser from a start until a stop or a number of iterations.
 
@@ -84,7 +85,7 @@ def run_descent(
 def run_descents(
     objectives: Objective | Sequence[Objective],
     starts: Sequence[Start],
-    optimizer: Optimizer,
+    optimizer: Checked[Optimizer],
     options: DescentOptions,
 ) -> list[Trajectory]:
     """Run a batch of descents of one shape in one compiled call: seeds, scales, learning rates.
@@ -130,8 +131,8 @@ def run_descents(
 def _run(
     objectives: list[Objective],
     starts: list[Any],
-    optimizer: Optimizer,
-    rates: list[float | None],
+    optimizer: Checked[Optimizer],
+    rates: list[Checked[float | None]],
     options: DescentOptions,
 ) -> list[Trajectory]:
     options.check()
@@ -191,7 +192,7 @@ def _together(objectives: list[Objective]) -> tuple[Objective, bool]:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *objectives), True
 
 
-def _check_optimizer(optimizer: Optimizer, rates: list[float | None]) -> None:
+def _check_optimizer(optimizer: Checked[Optimizer], rates: list[Checked[float | None]]) -> None:
     made = isinstance(optimizer, optax.GradientTransformation)
     if not made and not callable(optimizer):
         raise ValueError(

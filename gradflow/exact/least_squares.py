@@ -12,7 +12,7 @@ from gradflow.trajectory import Trajectory
 
 
 def least_squares_flow(
-    problem: LeastSquares,
+    problem: Checked[LeastSquares],
     start: Checked[ArrayLike],
     times: Checked[ArrayLike],
     *,

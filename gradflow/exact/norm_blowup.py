@@ -56,7 +56,7 @@ class Shifts(NamedTuple):
 
 
 def norm_blowup_tail(
-    problem: MatrixCompletion,
+    problem: Checked[MatrixCompletion],
     times: Checked[ArrayLike],
     shifts: Shifts | None = None,
     *,
@@ -137,7 +137,7 @@ def norm_blowup_tail(
 
 
 def norm_blowup_shifts(
-    problem: MatrixCompletion, flow: Trajectory, *, record: int = -1, terms: int = 6
+    problem: Checked[MatrixCompletion], flow: Trajectory, *, record: int = -1, terms: int = 6
 ) -> Shifts:
     """The two constants of a flow that `norm_blowup_tail` does not know, from one of its records.
 

@@ -23,7 +23,7 @@ import numpy as np
 from jax.lax.linalg import cholesky, triangular_solve
 from jaxtyping import Array, Float
 
-from gradflow._util.annotations import Checked
+from gradflow._util.annotations import AnyArray, Checked
 from gradflow._util.validate import positive
 
 SMALLEST = 1e-6
@@ -49,7 +49,9 @@ class Plan(NamedTuple):
 
 
 def polar_by_iteration(
-    w: Float[Array, "d d_prime"], smallest: Checked[float] = SMALLEST, rational: int | None = None
+    w: Float[AnyArray, "d d_prime"],
+    smallest: Checked[float] = SMALLEST,
+    rational: int | None = None,
 ) -> Float[Array, "d d_prime"]:
     r"""The polar factor U V^T, with min(d, d') singular values of 1 where none of W is small.
 
@@ -79,7 +81,7 @@ def polar_by_iteration(
         rational = 2 if jax.default_backend() == "cpu" and wide_numbers else 0
     planned = plan(float(smallest), rational)
     wide = w.shape[0] < w.shape[1]
-    x = w.T if wide else w
+    x = jnp.asarray(w.T if wide else w)
     norm = jnp.linalg.norm(x)
     x = x / jnp.where(norm > 0, norm, 1.0)
     for k, weights in enumerate(planned.rational):

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gradflow._util.annotations import AnyArray
+
 Terms = tuple[tuple[Array | float, float], ...]
 """The coefficients c_k and exponents e_k of f_i = sum_k c_k s_i^(e_k)."""
 
@@ -48,7 +50,7 @@ def divided_difference_of_powers(high: Array, low: Array, exponent: float) -> Ar
 
 def spectral_map(
     terms_of: Callable[[Array], Terms],
-    w: Float[Array, "d d_prime"],
+    w: Float[AnyArray, "d d_prime"],
     degree: int,
     null: float | Array,
     ramp: bool = False,
@@ -92,7 +94,7 @@ def spectral_map(
 
 @eqx.filter_custom_jvp
 def _spectral_map(
-    terms_of: Callable[[Array], Terms], w: Array, degree: int, null: float | Array, ramp: bool
+    terms_of: Callable[[Array], Terms], w: AnyArray, degree: int, null: float | Array, ramp: bool
 ) -> Array:
     u, s, vt = jnp.linalg.svd(w, full_matrices=False)
     s, scale = _relative(s, null, ramp)

@@ -4,8 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from gradflow._util.annotations import AnyArray
 
-def singular_values(w: Float[Array, "m n"]) -> Float[Array, " k"]:
+
+def singular_values(w: Float[AnyArray, "m n"]) -> Float[Array, " k"]:
     """Singular values in falling order, k = min(m, n).
 
     Their gradients are finite, at repeated values too. At a zero singular value, where the function
@@ -22,7 +24,7 @@ def singular_values(w: Float[Array, "m n"]) -> Float[Array, " k"]:
     return jnp.linalg.svd(w, compute_uv=False)
 
 
-def effective_rank(w: Float[Array, "m n"]) -> Float[Array, ""]:
+def effective_rank(w: Float[AnyArray, "m n"]) -> Float[Array, ""]:
     r"""Entropy-based effective rank.
 
     With p_i = s_i / sum(s), returns exp(-sum_i p_i ln p_i), in [1, min(m, n)]; zero singular values
@@ -45,7 +47,7 @@ def effective_rank(w: Float[Array, "m n"]) -> Float[Array, ""]:
     return effective_rank_of(singular_values(w))
 
 
-def effective_rank_of(s: Float[Array, " k"]) -> Float[Array, ""]:
+def effective_rank_of(s: Float[AnyArray, " k"]) -> Float[Array, ""]:
     r"""`effective_rank` from singular values s >= 0, with finite gradients where some s_i = 0.
 
     The derivative of -p ln p at p = 0 is infinite; its place is taken by 0, as for a singular value
@@ -60,7 +62,7 @@ def effective_rank_of(s: Float[Array, " k"]) -> Float[Array, ""]:
     return jnp.exp(-jnp.sum(jnp.where(alive, safe * jnp.log(safe), 0.0)))
 
 
-def schatten_norm(w: Float[Array, "m n"], p: float) -> Float[Array, ""]:
+def schatten_norm(w: Float[AnyArray, "m n"], p: float) -> Float[Array, ""]:
     r"""Schatten-p (quasi-)norm (sum_i s_i^p)^(1/p); the spectral norm for p = inf.
 
     Args:
@@ -81,7 +83,7 @@ def schatten_norm(w: Float[Array, "m n"], p: float) -> Float[Array, ""]:
     return schatten_norm_of(singular_values(w), p)
 
 
-def schatten_norm_of(s: Float[Array, " k"], p: float) -> Float[Array, ""]:
+def schatten_norm_of(s: Float[AnyArray, " k"], p: float) -> Float[Array, ""]:
     """`schatten_norm` from singular values s >= 0, scaled against overflow and underflow."""
     if not p > 0:
         raise ValueError(f"p must be above 0 (math.inf for the spectral norm), but it is {p}.")
@@ -96,7 +98,7 @@ def schatten_norm_of(s: Float[Array, " k"], p: float) -> Float[Array, ""]:
     return jnp.where(largest > 0, scale * jnp.where(largest > 0, total, 1.0) ** (1 / p), 0.0)
 
 
-def distance_from_rank(w: Float[Array, "m n"], rank: int) -> Float[Array, ""]:
+def distance_from_rank(w: Float[AnyArray, "m n"], rank: int) -> Float[Array, ""]:
     """Frobenius distance of w from the matrices of at most the given rank.
 
     Args:
@@ -114,7 +116,7 @@ def distance_from_rank(w: Float[Array, "m n"], rank: int) -> Float[Array, ""]:
     return distance_from_rank_of(singular_values(w), rank)
 
 
-def distance_from_rank_of(s: Float[Array, " k"], rank: int) -> Float[Array, ""]:
+def distance_from_rank_of(s: Float[AnyArray, " k"], rank: int) -> Float[Array, ""]:
     """`distance_from_rank` from singular values in falling order; its gradient at 0 is 0."""
     if rank < 0:
         raise ValueError(f"rank must be 0 or more, but it is {rank}.")
@@ -127,7 +129,7 @@ def distance_from_rank_of(s: Float[Array, " k"], rank: int) -> Float[Array, ""]:
     return jnp.where(square > 0, scale * jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 
 
-def left_power(w: Float[Array, "m n"], exponent: float) -> Float[Array, "m m"]:
+def left_power(w: Float[AnyArray, "m n"], exponent: float) -> Float[Array, "m m"]:
     r"""(W W^T)^exponent through the SVD of W, which keeps the digits that eigh of W W^T loses.
 
     The zeroth power is the identity, and zero singular values to a positive power are zero.
@@ -152,12 +154,12 @@ def left_power(w: Float[Array, "m n"], exponent: float) -> Float[Array, "m m"]:
     return (u * s ** (2 * exponent)) @ u.T
 
 
-def right_power(w: Float[Array, "m n"], exponent: float) -> Float[Array, "n n"]:
+def right_power(w: Float[AnyArray, "m n"], exponent: float) -> Float[Array, "n n"]:
     """(W^T W)^exponent; see `left_power`."""
     return left_power(w.T, exponent)
 
 
-def polar_factor(w: Float[Array, "m n"]) -> Float[Array, "m n"]:
+def polar_factor(w: Float[AnyArray, "m n"]) -> Float[Array, "m n"]:
     """U V^T for w = U S V^T: the nearest matrix with orthonormal rows or columns.
 
     Args:
@@ -179,7 +181,7 @@ def clusters(s: np.ndarray, tolerance: float) -> list[slice]:
 
 
 def log_singular_values_2x2(
-    frobenius_squared: Float[Array | np.ndarray, "*k"], log_abs_det: Float[Array | np.ndarray, "*k"]
+    frobenius_squared: Float[AnyArray, "*k"], log_abs_det: Float[AnyArray, "*k"]
 ) -> Float[Array, "2 *k"]:
     """Logarithms of both singular values of a 2x2 matrix, exact however small the determinant is.
 

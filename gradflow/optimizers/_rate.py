@@ -16,7 +16,7 @@ Rate = float | Float[Array, ""] | optax.Schedule
 
 
 def descend(
-    learning_rate: Rate, *directions: optax.GradientTransformation
+    learning_rate: Checked[Rate], *directions: optax.GradientTransformation
 ) -> optax.GradientTransformation:
     """Against these directions, one made from the other, at a rate in the parameters' precision."""
     if callable(learning_rate):
@@ -31,7 +31,7 @@ def descend(
     return optax.chain(*directions, scaled)
 
 
-def checked(eps: Checked[float], **shares: float) -> list[float]:
+def checked(eps: Checked[float], **shares: Checked[float]) -> list[float]:
     """Refuse what makes NaN: where there is no gradient, eps = 0 gives 0 / 0."""
     return [positive("eps", eps), *in_range(1, **shares)]
 

@@ -4,12 +4,16 @@ import math
 
 import optax
 
+from gradflow._util.annotations import Checked
 from gradflow.optimizers._rate import Rate, checked, descend, in_range
 from gradflow.optimizers._rules import scale_by_amsgrad, scale_by_nadam, scale_by_radam
 
 
 def adam(
-    learning_rate: Rate, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+    learning_rate: Checked[Rate],
+    b1: Checked[float] = 0.9,
+    b2: Checked[float] = 0.999,
+    eps: Checked[float] = 1e-8,
 ) -> optax.GradientTransformation:
     r"""Adam: f <- f - rate m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps).
 
@@ -39,7 +43,10 @@ def adam(
 
 
 def amsgrad(
-    learning_rate: Rate, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+    learning_rate: Checked[Rate],
+    b1: Checked[float] = 0.9,
+    b2: Checked[float] = 0.999,
+    eps: Checked[float] = 1e-8,
 ) -> optax.GradientTransformation:
     r"""AMSGrad: Adam with max(v_1, ..., v_t) for v_t.
 
@@ -73,7 +80,10 @@ def amsgrad(
 
 
 def adamax(
-    learning_rate: Rate, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+    learning_rate: Checked[Rate],
+    b1: Checked[float] = 0.9,
+    b2: Checked[float] = 0.999,
+    eps: Checked[float] = 1e-8,
 ) -> optax.GradientTransformation:
     r"""Adamax: f <- f - rate m / (1 - b1^t) / u_t, u_t = max(b2 u_{t-1}, |g| + eps).
 
@@ -103,11 +113,11 @@ def adamax(
 
 
 def adamw(
-    learning_rate: Rate,
-    b1: float = 0.9,
-    b2: float = 0.999,
-    eps: float = 1e-8,
-    weight_decay: float = 1e-2,
+    learning_rate: Checked[Rate],
+    b1: Checked[float] = 0.9,
+    b2: Checked[float] = 0.999,
+    eps: Checked[float] = 1e-8,
+    weight_decay: Checked[float] = 1e-2,
 ) -> optax.GradientTransformation:
     r"""Adam with decoupled weight decay: Adam's step, and f <- f - rate weight_decay f.
 
@@ -140,11 +150,11 @@ def adamw(
 
 
 def nadam(
-    learning_rate: Rate,
-    b1: float = 0.9,
-    b2: float = 0.999,
-    eps: float = 1e-8,
-    momentum_decay: float = 4e-3,
+    learning_rate: Checked[Rate],
+    b1: Checked[float] = 0.9,
+    b2: Checked[float] = 0.999,
+    eps: Checked[float] = 1e-8,
+    momentum_decay: Checked[float] = 4e-3,
 ) -> optax.GradientTransformation:
     r"""NAdam: Adam with Nesterov's momentum, on a schedule of momenta mu_t.
 
@@ -182,7 +192,10 @@ def nadam(
 
 
 def radam(
-    learning_rate: Rate, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+    learning_rate: Checked[Rate],
+    b1: Checked[float] = 0.9,
+    b2: Checked[float] = 0.999,
+    eps: Checked[float] = 1e-8,
 ) -> optax.GradientTransformation:
     r"""RAdam: momentum alone as long as v rests on few gradients, then Adam, rectified.
 

@@ -4,12 +4,15 @@ import math
 
 import optax
 
+from gradflow._util.annotations import Checked
 from gradflow.optimizers._rate import Rate, checked, descend, in_range
 from gradflow.optimizers._rules import scale_by_adagrad
 
 
 def adagrad(
-    learning_rate: Rate, eps: float = 1e-10, initial_accumulator_value: float = 0.0
+    learning_rate: Checked[Rate],
+    eps: Checked[float] = 1e-10,
+    initial_accumulator_value: Checked[float] = 0.0,
 ) -> optax.GradientTransformation:
     r"""Adagrad: f <- f - rate g / (sqrt(s_t) + eps), s_t = s_{t-1} + g^2.
 
@@ -42,7 +45,7 @@ def adagrad(
 
 
 def rmsprop(
-    learning_rate: Rate, decay: float = 0.99, eps: float = 1e-8
+    learning_rate: Checked[Rate], decay: Checked[float] = 0.99, eps: Checked[float] = 1e-8
 ) -> optax.GradientTransformation:
     r"""RMSprop: f <- f - rate g / (sqrt(v_t) + eps), v_t = decay v_{t-1} + (1 - decay) g^2.
 
@@ -74,7 +77,7 @@ def rmsprop(
 
 
 def adadelta(
-    learning_rate: Rate, rho: float = 0.9, eps: float = 1e-6
+    learning_rate: Checked[Rate], rho: Checked[float] = 0.9, eps: Checked[float] = 1e-6
 ) -> optax.GradientTransformation:
     r"""Adadelta: f <- f - rate d_t, d_t = g sqrt((x_{t-1} + eps) / (v_t + eps)).
 

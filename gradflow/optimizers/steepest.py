@@ -4,11 +4,12 @@ import math
 
 import optax
 
+from gradflow._util.annotations import Checked
 from gradflow.optimizers._rate import Rate, descend, in_range
 from gradflow.optimizers._rules import scale_by_group_rms
 
 
-def gd(learning_rate: Rate) -> optax.GradientTransformation:
+def gd(learning_rate: Checked[Rate]) -> optax.GradientTransformation:
     r"""Plain gradient descent: f <- f - rate g.
 
     Args:
@@ -29,7 +30,9 @@ def gd(learning_rate: Rate) -> optax.GradientTransformation:
     return descend(learning_rate)
 
 
-def momentum(learning_rate: Rate, momentum: float = 0.9) -> optax.GradientTransformation:
+def momentum(
+    learning_rate: Checked[Rate], momentum: Checked[float] = 0.9
+) -> optax.GradientTransformation:
     r"""Gradient descent with momentum: u_t = momentum u_{t-1} + g, f <- f - rate u_t.
 
     PyTorch's own default is no momentum at all, so that zhao2022's "GD (w. momentum)", run with
@@ -60,7 +63,7 @@ def momentum(learning_rate: Rate, momentum: float = 0.9) -> optax.GradientTransf
 
 
 def group_rmsprop(
-    learning_rate: Rate, decay: float = 0.99, eps: float = 1e-4
+    learning_rate: Checked[Rate], decay: Checked[float] = 0.99, eps: Checked[float] = 1e-4
 ) -> optax.GradientTransformation:
     r"""Gradient descent at one rate for all factors, adapted to the gradient's norm.
 

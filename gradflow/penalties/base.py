@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from gradflow._util.annotations import Checked
+from gradflow._util.annotations import AnyArray, Checked
 from gradflow._util.validate import positive
 from gradflow.factorizations.base import AbstractFactorization, Factors
 
@@ -107,7 +107,7 @@ class AbstractPenalty(AbstractRegularizer):
         return w
 
     @abc.abstractmethod
-    def value(self, w: Array) -> Float[Array, ""]:
+    def value(self, w: AnyArray) -> Float[Array, ""]:
         """The penalty at W, weight included."""
 
     def add_gradient(

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gradflow._util.annotations import Checked
+from gradflow._util.annotations import AnyArray, Checked
 from gradflow.linalg.polar_iteration import polar_by_iteration
 from gradflow.linalg.spectral_map import Terms
 from gradflow.penalties.base import _weight
@@ -76,7 +76,7 @@ class NuclearFrobeniusRatio(AbstractSpectralPenalty):
     def terms(self, s: Array) -> Terms:
         return _ratio_terms(s, 1.0, 2.0)
 
-    def gradient(self, w: Array, kink_width: float | Array | None = None) -> Array:
+    def gradient(self, w: AnyArray, kink_width: float | Array | None = None) -> Array:
         """As in every spectral penalty; with a kink width always from the SVD."""
         by_svd = self.polar == "svd" or (self.polar == "auto" and w.dtype != jnp.float32)
         if kink_width is not None or by_svd:
@@ -86,7 +86,7 @@ class NuclearFrobeniusRatio(AbstractSpectralPenalty):
 
 
 def ratio_gradient(
-    w: Float[Array, "d d_prime"], polar: Float[Array, "d d_prime"]
+    w: Float[AnyArray, "d d_prime"], polar: Float[Array, "d d_prime"]
 ) -> Float[Array, "d d_prime"]:
     r"""The gradient (P - (<P, W> / ||W||_F^2) W) / ||W||_F of ||W||_* / ||W||_F; 0 at W = 0.
 

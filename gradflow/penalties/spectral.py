@@ -8,6 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from gradflow._util.annotations import AnyArray
 from gradflow.factorizations.base import AbstractFactorization, Factors
 from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.linalg.spectral_map import Terms, combine, power, spectral_map
@@ -68,12 +69,12 @@ class AbstractSpectralPenalty(AbstractPenalty):
         """The derivatives dr/ds_i; 0 where s_i = 0."""
         return combine(self.terms(s), s)
 
-    def value(self, w: Float[Array, "d d_prime"]) -> Float[Array, ""]:
+    def value(self, w: Float[AnyArray, "d d_prime"]) -> Float[Array, ""]:
         """The penalty weight * r(W)."""
         return self.weight * self.of_spectrum(singular_values(w))
 
     def gradient(
-        self, w: Float[Array, "d d_prime"], kink_width: float | Array | None = None
+        self, w: Float[AnyArray, "d d_prime"], kink_width: float | Array | None = None
     ) -> Float[Array, "d d_prime"]:
         r"""The gradient weight * U diag(dr/ds) V^T, zero in null directions with a kink.
 
@@ -106,7 +107,7 @@ class AbstractSpectralPenalty(AbstractPenalty):
         return pullback(gradient + self.gradient(w, kink_width))
 
     def smooth(
-        self, w: Float[Array, "d d_prime"], tolerance: float | Array | None = None
+        self, w: Float[AnyArray, "d d_prime"], tolerance: float | Array | None = None
     ) -> Bool[Array, ""]:
         """Whether the penalty has a gradient at w.
 
@@ -147,8 +148,8 @@ class AbstractSpectralPenalty(AbstractPenalty):
 
     def crossed(
         self,
-        before: Float[Array, "d d_prime"],
-        after: Float[Array, "d d_prime"],
+        before: Float[AnyArray, "d d_prime"],
+        after: Float[AnyArray, "d d_prime"],
         tolerance: float | Array,
     ) -> Bool[Array, ""]:
         r"""Whether singular values went through 0 from one matrix to another one near it.

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from gradflow._util.annotations import Checked
+from gradflow._util.annotations import AnyArray, Checked
 from gradflow._util.provenance import static_fields
 from gradflow._util.validate import finite_array
 
@@ -92,14 +92,14 @@ class AbstractProblem(eqx.Module):
         """The shape of W."""
 
     @abc.abstractmethod
-    def loss(self, w: Float[Array, "*shape"]) -> Float[Array, ""]:
+    def loss(self, w: Float[AnyArray, "*shape"]) -> Float[Array, ""]:
         """The loss at W, of shape `self.shape`."""
 
-    def gradient(self, w: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    def gradient(self, w: Float[AnyArray, "*shape"]) -> Float[Array, "*shape"]:
         """The gradient of the loss at W; by differentiation where no closed form is given."""
         return jax.grad(self.loss)(w)
 
-    def loss_and_gradient(self, w: Array) -> tuple[Array, Array]:
+    def loss_and_gradient(self, w: AnyArray) -> tuple[Array, Array]:
         """Both; a compiled program computes what they share once."""
         return self.loss(w), self.gradient(w)
 
@@ -133,7 +133,7 @@ class AbstractQuadraticProblem(AbstractProblem):
         """The number n of observed values."""
 
     @abc.abstractmethod
-    def residual(self, w: Array) -> Array:
+    def residual(self, w: AnyArray) -> Array:
         """A(W) - y, in whatever shape suits the problem (unobserved places hold 0)."""
 
     @abc.abstractmethod
@@ -145,15 +145,15 @@ class AbstractQuadraticProblem(AbstractProblem):
         """The factor c of the loss convention."""
         return {"half_sum": 0.5, "sum": 1.0, "mean": 1.0 / self.observations}[self.convention]
 
-    def loss(self, w: Float[Array, "*shape"]) -> Float[Array, ""]:
+    def loss(self, w: Float[AnyArray, "*shape"]) -> Float[Array, ""]:
         """The loss c * ||A(W) - y||^2 at W, of shape `self.shape`."""
         return self.weight * jnp.sum(self.residual(w) ** 2)
 
-    def gradient(self, w: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    def gradient(self, w: Float[AnyArray, "*shape"]) -> Float[Array, "*shape"]:
         """The closed-form gradient 2 c A^T(A(W) - y) of the loss at W."""
         return 2 * self.weight * self.adjoint(self.residual(w))
 
-    def loss_and_gradient(self, w: Array) -> tuple[Array, Array]:
+    def loss_and_gradient(self, w: AnyArray) -> tuple[Array, Array]:
         """Both at the price of one residual."""
         residual = self.residual(w)
         return self.weight * jnp.sum(residual**2), 2 * self.weight * self.adjoint(residual)

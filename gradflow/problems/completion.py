@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
-from gradflow._util.annotations import Checked
+from gradflow._util.annotations import AnyArray, Checked
 from gradflow._util.validate import entry_indices, finite_array, shape_of
 from gradflow.problems.base import (
     AbstractProblem,
@@ -68,7 +68,7 @@ class AbstractCompletion(AbstractProblem):
 class _AbstractQuadraticCompletion(AbstractCompletion, AbstractQuadraticProblem):
     """The residual is dense, with zeros where nothing is known."""
 
-    def residual(self, w: Array) -> Array:
+    def residual(self, w: AnyArray) -> Array:
         return self.mask * (w - self.target)
 
     def adjoint(self, residual: Array) -> Array:

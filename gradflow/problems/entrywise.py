@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
-from gradflow._util.annotations import Checked
+from gradflow._util.annotations import AnyArray, Checked
 from gradflow._util.validate import positive
 from gradflow.problems.base import _one_of
 from gradflow.problems.completion import AbstractCompletion
@@ -28,11 +28,11 @@ class AbstractEntrywiseCompletion(AbstractCompletion):
     convention: eqx.AbstractVar[EntrywiseConvention]
 
     @abc.abstractmethod
-    def entry_losses(self, w: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    def entry_losses(self, w: Float[AnyArray, "*shape"]) -> Float[Array, "*shape"]:
         """The losses phi(W_i, b_i), observed or not."""
 
     @abc.abstractmethod
-    def entry_slopes(self, w: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    def entry_slopes(self, w: Float[AnyArray, "*shape"]) -> Float[Array, "*shape"]:
         """Their derivatives in W_i."""
 
     @property
@@ -40,11 +40,11 @@ class AbstractEntrywiseCompletion(AbstractCompletion):
         """The factor c of the loss convention."""
         return {"sum": 1.0, "mean": 1.0 / self.observations}[self.convention]
 
-    def loss(self, w: Float[Array, "*shape"]) -> Float[Array, ""]:
+    def loss(self, w: Float[AnyArray, "*shape"]) -> Float[Array, ""]:
         """The loss c * sum_observed phi(W_i, b_i) at W."""
         return self.weight * jnp.sum(self.mask * self.entry_losses(w))
 
-    def gradient(self, w: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    def gradient(self, w: Float[AnyArray, "*shape"]) -> Float[Array, "*shape"]:
         """The closed-form gradient c * phi'(W_i, b_i), 0 where nothing is observed."""
         return self.weight * self.mask * self.entry_slopes(w)
 
@@ -108,12 +108,12 @@ class HuberCompletion(AbstractEntrywiseCompletion):
     def twice_differentiable(self) -> bool:
         return False
 
-    def entry_losses(self, w: Array) -> Array:
+    def entry_losses(self, w: AnyArray) -> Array:
         r = w - self.target
         near = jnp.clip(r, -self.delta, self.delta)
         return near * (r - near / 2)
 
-    def entry_slopes(self, w: Array) -> Array:
+    def entry_slopes(self, w: AnyArray) -> Array:
         return jnp.clip(w - self.target, -self.delta, self.delta)
 
     def details(self) -> dict[str, Any]:
@@ -179,10 +179,10 @@ class LogisticCompletion(AbstractEntrywiseCompletion):
         self.scale = jnp.asarray(positive("scale", scale), self.values.dtype)
         self.convention = _one_of(loss, EntrywiseConvention)
 
-    def entry_losses(self, w: Array) -> Array:
+    def entry_losses(self, w: AnyArray) -> Array:
         return jax.nn.softplus(-self.target * w / self.scale)
 
-    def entry_slopes(self, w: Array) -> Array:
+    def entry_slopes(self, w: AnyArray) -> Array:
         return -self.target / self.scale * jax.nn.sigmoid(-self.target * w / self.scale)
 
     def details(self) -> dict[str, Any]:

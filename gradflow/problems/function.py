@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from gradflow._util.annotations import Checked
+from gradflow._util.annotations import AnyArray, Checked
 from gradflow._util.provenance import describe_function
 from gradflow._util.validate import shape_of
 from gradflow.problems.base import AbstractProblem, _truth
@@ -58,7 +58,7 @@ class LossFunction(AbstractProblem):
     def __init__(
         self,
         shape: Checked[Sequence[int]],
-        function: Callable[..., Any],
+        function: Checked[Callable[..., Any]],
         *data: Any,
         truth: Checked[ArrayLike | None] = None,
         twice_differentiable: bool = True,
@@ -96,7 +96,7 @@ class LossFunction(AbstractProblem):
     def twice_differentiable(self) -> bool:
         return self.continuous
 
-    def loss(self, w: Float[Array, "*shape"]) -> Float[Array, ""]:
+    def loss(self, w: Float[AnyArray, "*shape"]) -> Float[Array, ""]:
         """The function of W and the data, in the precision of W."""
         return jnp.asarray(self.function(w, *self.data), w.dtype)
 

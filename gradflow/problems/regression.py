@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from gradflow._util.annotations import Checked
+from gradflow._util.annotations import AnyArray, Checked
 from gradflow._util.validate import finite_array, shape_of
 from gradflow.problems.base import (
     AbstractQuadraticProblem,
@@ -71,7 +71,7 @@ class LeastSquares(AbstractQuadraticProblem):
     def observations(self) -> int:
         return int(np.prod(self.targets.shape))
 
-    def residual(self, w: Array) -> Array:
+    def residual(self, w: AnyArray) -> Array:
         return self.inputs @ w - self.targets
 
     def adjoint(self, residual: Array) -> Array:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from gradflow._util.annotations import Checked
+from gradflow._util.annotations import AnyArray, Checked
 from gradflow._util.validate import finite_array, shape_of
 from gradflow.problems.base import (
     AbstractQuadraticProblem,
@@ -68,7 +68,7 @@ class MatrixSensing(AbstractQuadraticProblem):
     def observations(self) -> int:
         return self.labels.shape[-1]
 
-    def residual(self, w: Array) -> Array:
+    def residual(self, w: AnyArray) -> Array:
         return jnp.einsum("kij,ij->k", self.measurements, w) - self.labels
 
     def adjoint(self, residual: Array) -> Array:
