@@ -1,18 +1,22 @@
 """What a factorisation is: a map from factors to the array W, with starts and balance."""
 
 import abc
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive
 
-Factors = tuple[Array, ...]
+if TYPE_CHECKING:
+    Factors = tuple[Array, ...]
+else:  # NumPy's arrays, such as a trajectory's, do as well
+    Factors = tuple[Array | np.ndarray, ...]
 
 
 class AbstractFactorization(eqx.Module):

@@ -18,7 +18,9 @@ FACTORS = gf.factorizations.balanced_factors(np.diag([0.5, 0.2]), (2, 3, 2))
 
 @pytest.fixture(scope="module", name="flow")
 def _flow():
-    return gf.solve_flow(OBJECTIVE, FACTORS, horizon=2.0, observe=["product", "factors"])
+    return gf.solve_flow(
+        OBJECTIVE, FACTORS, horizon=2.0, coordinates="factors", observe=["product", "factors"]
+    )
 
 
 @pytest.fixture(scope="module", name="descent")

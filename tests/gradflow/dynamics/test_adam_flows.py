@@ -129,7 +129,7 @@ def test_flows_with_a_variance_agree_with_scipy(depth, solver, penalty):
         np.testing.assert_allclose(flow.final[f"W_{k + 1}"], wanted, atol=1e-6)
     assert np.all(np.diff(flow["value"]) < 0)
     assert flow.config["dynamics"]["name"] == "adam"
-    assert flow.stats["coordinates_reason"] == "as asked"
+    assert flow.stats["coordinates"] == "factors"
     assert "invariant_drift" not in flow.stats  # nothing is conserved
     assert flow.stats["steps"] + flow.stats["rejected"] < 1000
 

@@ -373,4 +373,5 @@ def test_log_singular_values_where_both_coincide():
 
 
 def test_the_names_are_public():
-    assert gf.linalg is spectrum
+    assert gf.linalg.effective_rank is spectrum.effective_rank
+    assert gf.linalg.follow_svd is analytic_svd.follow_svd
