@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from gradflow._util.annotations import Checked
-from gradflow.factorizations.base import AbstractFactorization, Factors
+from gradflow.factorizations.base import AbstractFactorization, Factors, FactorsLike
 from gradflow.penalties.base import AbstractParameterPenalty, AbstractRegularizer
 from gradflow.problems.base import AbstractProblem
 
@@ -75,26 +75,29 @@ class Objective(eqx.Module):
         """Whether its gradient flow keeps the factorisation's invariants: the value hangs on W."""
         return not isinstance(self.penalty, AbstractParameterPenalty)
 
-    def product(self, factors: Factors) -> Array:
+    def product(self, factors: FactorsLike) -> Array:
         """The array W."""
-        return self.factorization.product(factors)
+        return self.factorization.product(_arrays(factors))
 
-    def loss(self, factors: Factors) -> Float[Array, ""]:
+    def loss(self, factors: FactorsLike) -> Float[Array, ""]:
         """The loss at the factors' product, without the penalty."""
         return self.problem.loss(self.product(factors))
 
-    def penalty_at(self, factors: Factors) -> Float[Array, ""]:
+    def penalty_at(self, factors: FactorsLike) -> Float[Array, ""]:
         """The penalty, weight included; 0 if there is none."""
+        factors = _arrays(factors)
         w = self.product(factors)
         if self.penalty is None:
             return jnp.zeros((), w.dtype)
         return self.penalty.value(self.penalty.argument(w, factors))
 
-    def value(self, factors: Factors) -> Float[Array, ""]:
+    def value(self, factors: FactorsLike) -> Float[Array, ""]:
         """The loss + penalty at the factors' product."""
         return self.loss(factors) + self.penalty_at(factors)
 
-    def loss_and_gradient(self, factors: Factors, kink_width: Any = None) -> tuple[Array, Factors]:
+    def loss_and_gradient(
+        self, factors: FactorsLike, kink_width: Any = None
+    ) -> tuple[Array, Factors]:
         """The loss, and the gradient of the whole value in each factor, in closed form.
 
         Args:
@@ -102,21 +105,22 @@ class Objective(eqx.Module):
           kink_width: up to which share of the largest the penalty's slopes in singular values
             rise from 0; see `AbstractSpectralPenalty.gradient`.
         """
-        w, partial = self.factorization.forward(factors)
+        arrays = _arrays(factors)
+        w, partial = self.factorization.forward(arrays)
         loss, gradient = self.problem.loss_and_gradient(w)
 
         def pullback(gradient: Array) -> Factors:
-            return self.factorization.pullback(factors, partial, gradient)
+            return self.factorization.pullback(arrays, partial, gradient)
 
         if self.penalty is None:
             return loss, pullback(gradient)
-        return loss, self.penalty.add_gradient(gradient, w, factors, pullback, kink_width)
+        return loss, self.penalty.add_gradient(gradient, w, arrays, pullback, kink_width)
 
-    def gradient(self, factors: Factors, kink_width: Any = None) -> Factors:
+    def gradient(self, factors: FactorsLike, kink_width: Any = None) -> Factors:
         """The gradient of the whole value in each factor, in closed form."""
         return self.loss_and_gradient(factors, kink_width)[1]
 
-    def smooth(self, factors: Factors, tolerance: Any = None) -> Bool[Array, ""]:
+    def smooth(self, factors: FactorsLike, tolerance: Any = None) -> Bool[Array, ""]:
         """Whether the value has a gradient at the factors: always, but at a penalty's kinks.
 
         Args:
@@ -126,13 +130,19 @@ class Objective(eqx.Module):
         """
         if self.penalty is None:
             return jnp.asarray(True)
-        w = self.product(factors)
-        return self.penalty.smooth_at(self.factorization, w, factors, tolerance)
+        arrays = _arrays(factors)
+        w = self.product(arrays)
+        return self.penalty.smooth_at(self.factorization, w, arrays, tolerance)
 
-    def crossed(self, before: Factors, after: Factors, tolerance: Any) -> Bool[Array, ""]:
+    def crossed(self, before: FactorsLike, after: FactorsLike, tolerance: Any) -> Bool[Array, ""]:
         """Whether a kink lies between two points; see `AbstractSpectralPenalty.crossed`."""
         if self.penalty is None or not self.penalty.kinked:
             return jnp.asarray(False)
-        start = self.penalty.argument(self.product(before), before)
-        end = self.penalty.argument(self.product(after), after)
+        start, end = (
+            self.penalty.argument(self.product(at), _arrays(at)) for at in (before, after)
+        )
         return self.penalty.crossed(start, end, tolerance)
+
+
+def _arrays(factors: FactorsLike) -> Factors:
+    return tuple(jnp.asarray(factor) for factor in factors)

@@ -1,7 +1,8 @@
 """What a factorisation is: a map from factors to the array W, with starts and balance."""
 
 import abc
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -13,10 +14,9 @@ from numpy.typing import ArrayLike
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive
 
-if TYPE_CHECKING:
-    Factors = tuple[Array, ...]
-else:  # NumPy's arrays, such as a trajectory's, do as well
-    Factors = tuple[Array | np.ndarray, ...]
+Factors = tuple[Array, ...]
+FactorsLike = Sequence[Array | np.ndarray]
+"""Factors, of which some may be NumPy's arrays, as those of a trajectory."""
 
 
 class AbstractFactorization(eqx.Module):

@@ -39,7 +39,8 @@ REFUSED = {
         "input is float32", "jax_enable_x64"),
     "two precisions": (
         refused((np.eye(2, dtype=np.float32),) * 2), "start is float32", "gradflow.astype"),
-    "no stop": (refused(horizon=None), "horizon, stop_loss, stop_gradient and record", "at least one"),
+    "no stop": (
+        refused(horizon=None), "horizon, stop_loss, stop_gradient and record", "at least one"),
     "horizon": (refused(horizon=-1.0), "horizon", "above 0, but it is -1.0"),
     "horizon as text": (refused(horizon="long"), "horizon", "but it is 'long'"),
     "horizon not finite": (refused(horizon=np.inf), "horizon", "but it is inf"),
@@ -58,7 +59,8 @@ REFUSED = {
     "times in a table": (refused(record=[[1.0]]), "(1, 1)", "reshape"),
     "unknown observable": (refused(observe=["rank"]), "'rank'", "known are"),
     "observable without truth": (refused(observe=["test_error"]), "no ground truth", "truth="),
-    "unknown coordinates": (refused(coordinates="polar"), "'polar'", "'singular', 'logdet' or a class"),
+    "unknown coordinates": (
+        refused(coordinates="polar"), "'polar'", "'singular', 'logdet' or a class"),
     "one factor": (refused((np.eye(2),)), "((2, 2),)", "factors[0] is W_1"),
     "shapes of factors": (refused((np.eye(3), np.eye(2))), "(3, 3)", "factors[0] is W_1"),
     "shape of the product": (refused(np.eye(3)), "(3, 3)", "columns, hidden"),
