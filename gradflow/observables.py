@@ -12,6 +12,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gradflow._util.annotations import Checked
 from gradflow.factorizations.base import Factors
 from gradflow.linalg import spectrum
 from gradflow.problems.base import AbstractProblem
@@ -201,7 +202,7 @@ _BY_NAME: dict[str, Observable] = {
 Observe = Sequence[str] | Mapping[str, Observable]
 
 
-def resolve(observe: Observe) -> tuple[tuple[str, Observable], ...]:
+def resolve(observe: Checked[Observe]) -> tuple[tuple[str, Observable], ...]:
     """Turn names, or a mapping from names to functions of a state, into pairs.
 
     The loss is always among them.

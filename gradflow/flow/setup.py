@@ -261,13 +261,14 @@ def _rms(y: Any) -> float:
 
 @eqx.filter_jit
 def _time_scale_jit(coordinates: AbstractCoordinates, y: Any) -> Array:
-    """How long the product would take to change by its own size at its first speed; 0 at rest."""
-    w, velocity = jax.jvp(coordinates.product, (y,), (coordinates.velocity(y),))
-    speed = jnp.linalg.norm(velocity.ravel())
-    return jnp.where(speed > 0, jnp.linalg.norm(w.ravel()) / jnp.where(speed > 0, speed, 1.0), 0.0)
+    """How long the product would take to change by its own size at its first speed."""
+    w, speed = jax.jvp(coordinates.product, (y,), (coordinates.velocity(y),))
+    return jnp.linalg.norm(w.ravel()) / jnp.linalg.norm(speed.ravel())
 
 
 def _time_scale(coordinates: AbstractCoordinates, y: Any) -> float:
+    if not np.any(np.asarray(coordinates.product(y))):
+        return 1.0  # at rest it would be 0 / 0
     scale = float(_time_scale_jit(coordinates, y))
     return scale if np.isfinite(scale) and scale > 0 else 1.0
 

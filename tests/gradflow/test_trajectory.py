@@ -138,7 +138,7 @@ def test_the_full_configuration_is_in_the_attributes(flow, descent):
     for run, keys in [
         (flow, {"coordinates", "solver", "rtol", "atol", "horizon", "stop_loss", "stop_gradient",
                 "max_steps"}),
-        (descent, {"optimizer", "learning_rate", "steps", "stop_loss"}),
+        (descent, {"optimizer", "learning_rate", "max_steps", "stop_loss"}),
     ]:  # fmt: skip
         stored = json.loads(run.to_xarray().attrs["config"])
         assert stored == dict(run.config)

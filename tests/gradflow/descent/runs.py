@@ -29,7 +29,7 @@ def descend(d, rule, **asked):
     optimizer, rate, penalty = RULES[rule]
     model = gf.MatrixProduct.of((d, d), 3)
     start = model.gaussian(jax.random.key(1), std=0.5 / d**0.5)
-    asked = {"steps": 500, "record": [1, 10, 123, 400], "learning_rate": rate} | asked
+    asked = {"max_steps": 500, "record": [1, 10, 123, 400], "learning_rate": rate} | asked
     objective = gf.Objective(problem_of(d), model, penalty)
     return gf.run_descent(objective, start, optimizer, observe=OBSERVE, **asked)
 

@@ -29,7 +29,7 @@ STARTS = [tuple(0.7 * f for f in MODEL.gaussian(jax.random.key(k), std=1.0)) for
 START = STARTS[0]
 # One diverges; the others reach the loss after very different times, or never.
 RATES = [0.05, 5.0, 0.1, 0.02, 1e-4, 0.01]
-ASKED = {"steps": 3000, "stop_loss": 0.05, "observe": ["loss", "product"]}
+ASKED = {"max_steps": 3000, "stop_loss": 0.05, "observe": ["loss", "product"]}
 
 
 def all_arrays(run):
@@ -51,7 +51,7 @@ def assert_same(run, other, **tolerance):
 @pytest.mark.parametrize("rates", [0.05, [0.05, 0.02, 0.1]], ids=["one rate", "three rates"])
 @pytest.mark.parametrize("objectives", [OBJECTIVE, OBJECTIVES[:3]], ids=["one", "one a run"])
 def test_a_batch_equals_single_runs(objectives, rates):
-    asked = {**ASKED, "steps": 300, "record": [1, 10, 100]}
+    asked = {**ASKED, "max_steps": 300, "record": [1, 10, 100]}
     batch = gf.run_descents(objectives, STARTS[:3], optax.sgd, learning_rate=rates, **asked)
     assert len(batch) == 3
     each_rate = rates if isinstance(rates, list) else [rates] * 3
@@ -83,14 +83,14 @@ def test_a_batch_of_objectives_of_larger_sizes_equals_single_runs(shape, depth, 
     problems = [synthetic.matrix_completion(key, shape, 1, count, norm=2.0) for key in keys]
     objectives = [gf.Objective(problem, model, penalty) for problem in problems]
     starts = [model.gaussian(key, std=0.5 / shape[0] ** 0.5) for key in keys]
-    asked = {"steps": 60, "record": [1, 10], "observe": ["loss", "product", "gradient_norm"]}
+    asked = {"max_steps": 60, "record": [1, 10], "observe": ["loss", "product", "gradient_norm"]}
     batch = gf.run_descents(objectives, starts, rule, learning_rate=0.05, **asked)
     for run, objective, start in zip(batch, objectives, starts, strict=True):
         assert_same(run, gf.run_descent(objective, start, rule, learning_rate=0.05, **asked))
 
 
 def test_a_batch_goes_on_after_one_of_its_runs_diverged():
-    asked = {"steps": 300, "record": [299], "observe": ["loss", "product"]}
+    asked = {"max_steps": 300, "record": [299], "observe": ["loss", "product"]}
     bad, good, _ = gf.run_descents(
         OBJECTIVE, [START] * 3, optax.sgd, learning_rate=[5.0, 0.05, 0.05], **asked
     )
@@ -100,14 +100,14 @@ def test_a_batch_goes_on_after_one_of_its_runs_diverged():
 
 
 def test_a_batch_takes_a_made_optimizer():
-    asked = {"steps": 10, "observe": ["product"]}
+    asked = {"max_steps": 10, "observe": ["product"]}
     runs = gf.run_descents(OBJECTIVE, STARTS[:2], optax.sgd(0.05), **asked)
     for run, start in zip(runs, STARTS, strict=False):
         assert_same(run, gf.run_descent(OBJECTIVE, start, optax.sgd(0.05), **asked))
 
 
 def test_a_batch_of_one():
-    asked = {**ASKED, "steps": 20}
+    asked = {**ASKED, "max_steps": 20}
     (run,) = gf.run_descents([OBJECTIVE], [START], optax.sgd, learning_rate=[0.05], **asked)
     assert_same(run, gf.run_descent(OBJECTIVE, START, optax.sgd, learning_rate=0.05, **asked))
 

@@ -34,7 +34,7 @@ START, OTHER_START = (MODEL.identity(scale) for scale in (0.1, 0.2))
 PLAIN = {"objective": OBJECTIVE, "start": START, "optimizer": optax.sgd, "learning_rate": 0.01}
 
 
-PLAIN |= {"steps": 2000, "observe": OBSERVE}
+PLAIN |= {"max_steps": 2000, "observe": OBSERVE}
 
 
 MADE = {"optimizer": optax.sgd(0.01), "learning_rate": None}
@@ -56,7 +56,7 @@ OTHERS = {
     "kind of a made optimizer": (MADE, {"optimizer": optax.adam(0.01)}),
     "momentum": (heavy_ball(0.9), heavy_ball(0.8)),
     "start": ({}, {"start": OTHER_START}),
-    "steps": ({}, {"steps": 2001}),
+    "steps": ({}, {"max_steps": 2001}),
     "data": ({}, {"objective": OTHER_DATA}),
     "weight": ({"objective": PENALISED}, {"objective": HEAVIER}),
     "stop_loss": ({}, {"stop_loss": 1e-9}),
@@ -90,7 +90,7 @@ def test_the_checkpoint_of_another_batch_is_refused(monkeypatch, tmp_path):
     path = tmp_path / "run.npz"
     chunks_of(monkeypatch, 16, 1e-9)
     interrupted(path)
-    asked = {"steps": 2000, "learning_rates": 0.01, "observe": OBSERVE}
+    asked = {"max_steps": 2000, "learning_rates": 0.01, "observe": OBSERVE}
     with pytest.raises(ValueError, match="of another run"):
         gf.run_descents(
             OBJECTIVE, [START, START], optax.sgd, **asked, checkpoint=gf.Checkpoint(path)

@@ -101,10 +101,10 @@ def test_other_rates_data_steps_and_records_do_not_compile_again():
         MODEL,
     )
     for objective, asked in [
-        (OBJECTIVE, {"learning_rate": 0.01, "steps": 20}),
-        (OBJECTIVE, {"learning_rate": 0.05, "steps": 1000, "record": [1, 7]}),
-        (OBJECTIVE, {"learning_rate": 0.05, "steps": 100, "stop_loss": 0.1}),
-        (other, {"learning_rate": 0.05, "steps": 20}),
+        (OBJECTIVE, {"learning_rate": 0.01, "max_steps": 20}),
+        (OBJECTIVE, {"learning_rate": 0.05, "max_steps": 1000, "record": [1, 7]}),
+        (OBJECTIVE, {"learning_rate": 0.05, "max_steps": 100, "stop_loss": 0.1}),
+        (other, {"learning_rate": 0.05, "max_steps": 20}),
     ]:
         gf.run_descent(objective, START, optax.sgd, observe=OBSERVE, **asked)
     assert len(TRACED) == count

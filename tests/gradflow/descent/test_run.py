@@ -143,7 +143,7 @@ def test_the_polyak_rule_uses_the_current_loss():
 
 
 def refused(start=START, optimizer=optax.sgd, **asked):
-    asked = {"steps": 10, "learning_rate": 0.1} | asked
+    asked = {"max_steps": 10, "learning_rate": 0.1} | asked
     return lambda: gf.run_descent(OBJECTIVE, start, optimizer, **asked)
 
 
