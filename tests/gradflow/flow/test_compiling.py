@@ -16,7 +16,10 @@ from tests.gradflow.flow.oracles import (
 
 @pytest.mark.parametrize(("coordinates", "records"), [("factors", 288), ("logdet", 240)])
 def test_other_data_times_and_tolerances_do_not_compile_again(coordinates, records):
-    """With stops of the same kinds and as many records, which by default is always so."""
+    """With stops of the same kinds and as many records, which by default is always so.
+
+    Where times are given beside a stop, the horizon is one record more.
+    """
 
     def run(values, start, **asked):
         objective = blowup_objective(2, values=values)
@@ -32,7 +35,7 @@ def test_other_data_times_and_tolerances_do_not_compile_again(coordinates, recor
         run((2.0, 0.5, 0.1), GENERIC, **stops),
         run((1.0, 1.0, 0.0), SCALED, **stops, horizon=2.0, rtol=1e-6, atol=1e-9, max_steps=500),
         run((1.0, 1.0, 0.0), SCALED, stop_loss=0.2, stop_gradient=0.02),
-        run((1.0, 1.0, 0.0), SCALED, **stops, record=np.linspace(0.01, 0.9, records)),
+        run((1.0, 1.0, 0.0), SCALED, **stops, record=np.linspace(0.01, 0.9, records - 1)),
     ]
     assert len(TRACED) == count
     assert all(not np.array_equal(other, first) for other in others)
