@@ -209,7 +209,8 @@ def _as_dict(value: Any) -> Any:
 
 
 def _axes(name: str, shape: tuple[int, ...]) -> tuple[str, ...]:
-    return tuple(f"{name}_{k}" for k in range(len(shape)))
+    """Names of axes; observables have no colon in theirs, and so cannot be called like one."""
+    return tuple(f"{name}:{k}" for k in range(len(shape)))
 
 
 def _plain(value: Any) -> Any:

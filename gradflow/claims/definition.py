@@ -88,7 +88,7 @@ class Case:
     residual: Any = None
     slack: Any = None
     floor: Any = 0.0
-    hypotheses: Mapping[str, bool] = field(default_factory=dict)
+    hypotheses: Mapping[str, bool | np.bool_] = field(default_factory=dict)
     size: float = 0.0
     witness: Callable[[int], Mapping[str, Any]] | None = None
     confirm: Callable[[int], Confirmation] | None = None

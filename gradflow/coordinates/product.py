@@ -64,33 +64,33 @@ class ProductCoordinates(AbstractCoordinates):
     @classmethod
     def encode(
         cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
-    ) -> tuple[Self, Float[Array, "d d_prime"]]:
+    ) -> tuple[Self, Float[Array, "*shape"]]:
         return cls(objective.problem, len(factors)), objective.product(factors)
 
     @classmethod
     def decode(
         cls, objective: Objective, dynamics: AbstractDynamics, named: Mapping[str, Any]
-    ) -> tuple[Self, Float[Array, "d d_prime"]]:
+    ) -> tuple[Self, Float[Array, "*shape"]]:
         w = jnp.asarray(finite_array("W", named["W"]))
         return cls(objective.problem, depth_of(objective, dynamics)), w
 
-    def velocity(self, y: Float[Array, "d d_prime"]) -> Float[Array, "d d_prime"]:
+    def velocity(self, y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         return -end_to_end(y, self.fitted.gradient(y), self.depth)
 
-    def named(self, y: Float[Array, "d d_prime"]) -> dict[str, Array]:
+    def named(self, y: Float[Array, "*shape"]) -> dict[str, Array]:
         return {"W": y}
 
-    def product(self, y: Float[Array, "d d_prime"]) -> Float[Array, "d d_prime"]:
+    def product(self, y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         return y
 
     def with_tolerance(self, tolerance: Any) -> Self:
         del tolerance
         return dataclasses.replace(self, goal=expected_norm(self.fitted))
 
-    def amplification(self, y: Float[Array, "d d_prime"]) -> Float[Array, ""]:
+    def amplification(self, y: Float[Array, "*shape"]) -> Float[Array, ""]:
         return growth_of_errors(self.goal, y, self.depth)
 
-    def squared_gradient_norm(self, y: Float[Array, "d d_prime"]) -> Float[Array, ""]:
+    def squared_gradient_norm(self, y: Float[Array, "*shape"]) -> Float[Array, ""]:
         gradient = self.fitted.gradient(y)
         return jnp.sum(gradient * end_to_end(y, gradient, self.depth))
 

@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
 
+from gradflow._util.annotations import Checked
 from gradflow._util.provenance import fingerprint, provenance
 from gradflow._util.validate import same_float_dtype
 from gradflow.coordinates.product import ProductCoordinates
@@ -63,7 +65,7 @@ def require_float64(problem: AbstractProblem, start: Any) -> None:
         )
 
 
-def balanced_matrix_start(objective: Objective, start: Factors | Array) -> Factors:
+def balanced_matrix_start(objective: Objective, start: Checked[Factors | ArrayLike]) -> Factors:
     """The factors of a start, checked: a matrix product, no penalty, balanced, float64.
 
     Raises:

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
@@ -28,7 +27,7 @@ from gradflow.trajectory import Trajectory
 
 def aligned_flow(
     objective: Objective,
-    start: Factors | Array,
+    start: Checked[Factors | ArrayLike],
     times: Checked[ArrayLike],
     *,
     observe: Observe | None = None,

@@ -1,7 +1,6 @@
 r"""Sensing through commuting measurements: the product's flow in terms of m numbers."""
 
 import numpy as np
-from jaxtyping import Array
 from numpy.typing import ArrayLike
 from scipy.integrate import DOP853
 
@@ -27,7 +26,7 @@ _NEAR = 1e-8
 
 def commuting_flow(
     objective: Objective,
-    start: Factors | Array,
+    start: Checked[Factors | ArrayLike],
     times: Checked[ArrayLike],
     *,
     observe: Observe | None = None,

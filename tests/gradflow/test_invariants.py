@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import tempfile
 
 import equinox as eqx
 import jax
@@ -205,35 +206,30 @@ KNOWN = {
 
 @searched(6, 40, coordinates=st.sampled_from(sorted(KNOWN)), data=st.data())
 def test_recording_more_never_changes_a_run(coordinates, data):
+    """The same steps and records; numbers to round-off, which may change with the program."""
     more = data.draw(st.lists(st.sampled_from(KNOWN[coordinates]), unique=True), "observables")
     start = BLOWUP.factorization.identity(0.1)
     plain, asked = (
         gf.solve_flow(BLOWUP, start, stop_loss=1e-3, coordinates=coordinates, observe=observe)
         for observe in (default_observables(BLOWUP.problem), more)
     )
-    np.testing.assert_array_equal(asked.times, plain.times)
-    np.testing.assert_array_equal(asked["loss"], plain["loss"])
+    for count in ("steps", "rejected", "charts"):
+        assert asked.stats[count] == plain.stats[count]
+    np.testing.assert_array_equal(asked.times[:-1], plain.times[:-1])
+    np.testing.assert_allclose(asked.times[-1], plain.times[-1], rtol=1e-11)
+    np.testing.assert_allclose(asked["loss"], plain["loss"], rtol=1e-11)
     for name, array in plain.final.items():
-        np.testing.assert_array_equal(asked.final[name], array)
+        np.testing.assert_allclose(asked.final[name], array, rtol=1e-11)
 
 
-def is_a_name(text):
-    try:
-        resolve({text: np.sum})
-    except ValueError:
-        return False
-    return True
-
-
-NAMES = (st.text(min_size=1, max_size=8) | st.sampled_from(["a", "a_0", "a_1", "initial"])).filter(
-    is_a_name
-)
+NAMES = st.text(min_size=1, max_size=8) | st.sampled_from(["a", "a_0", "a:0", "initial", "W_1"])
 NUMBERS = st.sampled_from([np.float64, np.float32, np.int64, np.int32, np.bool_])
 
 
 @st.composite
-def trajectories(draw):
-    records = draw(st.integers(1, 3))
+def records(draw):
+    """What a trajectory is made from."""
+    count = draw(st.integers(1, 3))
 
     def numbers(*shape):
         return draw(arrays.arrays(draw(NUMBERS), shape))
@@ -241,18 +237,31 @@ def trajectories(draw):
     shapes = arrays.array_shapes(min_dims=0, max_dims=3, max_side=3)
     parameters = {f"W_{k}": numbers(*draw(shapes)) for k in range(1, draw(st.integers(2, 4)))}
     names = draw(st.lists(NAMES, unique=True, max_size=4))
-    return gf.Trajectory(
-        times=np.sort(draw(arrays.arrays(np.float64, records, elements=st.floats(0, 1e9)))),
-        observables={
-            "loss": numbers(records),
-            **{n: numbers(records, *draw(shapes)) for n in names},
+    return {
+        "times": np.sort(draw(arrays.arrays(np.float64, count, elements=st.floats(0, 1e9)))),
+        "observables": {
+            "loss": numbers(count),
+            **{n: numbers(count, *draw(shapes)) for n in names},
         },
-        initial=parameters,
-        final=parameters,
-        outcome=draw(st.sampled_from(gf.Outcome)),
-        stats=draw(st.dictionaries(st.text(), st.integers() | st.floats(-1e300, 1e300))),
-        config=draw(st.dictionaries(st.text(), st.none() | st.booleans() | st.text())),
-    )
+        "initial": parameters,
+        "final": parameters,
+        "outcome": draw(st.sampled_from(gf.Outcome)),
+        "stats": draw(st.dictionaries(st.text(), st.integers() | st.floats(-1e300, 1e300))),
+        "config": draw(st.dictionaries(st.text(), st.none() | st.booleans() | st.text())),
+    }
+
+
+def trajectory(made_from):
+    """With the observables alone whose names are accepted."""
+
+    def accepted(name):
+        try:
+            return bool(resolve({name: np.sum}))
+        except ValueError:
+            return name == "loss"
+
+    kept = {name: made for name, made in made_from["observables"].items() if accepted(name)}
+    return gf.Trajectory(**made_from | {"observables": kept})
 
 
 def assert_same(one, other):
@@ -267,16 +276,15 @@ def assert_same(one, other):
     assert dict(one.stats) == dict(other.stats) and dict(one.config) == dict(other.config)
 
 
-@searched(50, 1000, run=trajectories())
-def test_a_stored_and_a_copied_trajectory_is_the_same(run):
+@searched(50, 1000, made_from=records())
+def test_a_copied_trajectory_is_the_same(made_from):
+    run = trajectory(made_from)
     assert_same(run, copy.deepcopy(run))
     assert_same(run, pickle.loads(pickle.dumps(run)))
 
 
-def test_a_stored_trajectory_is_the_same(tmp_path):
-    @settings(max_examples=30)
-    @given(run=trajectories())
-    def holds(run):
-        assert_same(run, gf.Trajectory.load(run.save(tmp_path / "run.nc")))
-
-    holds()
+@searched(20, 300, made_from=records())
+def test_a_stored_trajectory_is_the_same(made_from):
+    run = trajectory(made_from)
+    with tempfile.TemporaryDirectory() as folder:
+        assert_same(run, gf.Trajectory.load(run.save(f"{folder}/run.nc")))

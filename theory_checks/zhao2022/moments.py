@@ -22,7 +22,7 @@ from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
 from ._rational import exact, exact_case, plain
 
 
-def moments(g: np.ndarray, beta: Fraction, corrected: bool) -> list[np.ndarray]:
+def moments(g: np.ndarray, beta: Fraction, corrected: bool) -> list[np.ndarray | Fraction]:
     """Bias-corrected m_1, m_2, ... with Adam's weights beta and 1 - beta; as printed, exchanged."""
     keep, take = (beta, 1 - beta) if corrected else (1 - beta, beta)
     m, found = 0 * g[0], []
