@@ -116,7 +116,7 @@ def test_loss_of_the_embeddings():
     found = recommender.scores(params, rows.users, rows.items)
     np.testing.assert_allclose(found, full[rows.users, rows.items], rtol=1e-13)
     # Rows that fill a batch up do not count.
-    counts = jnp.arange(30) < 20
+    counts = (jnp.arange(30) < 20).astype(float)
     few = Rows(*(column[:20] for column in rows))
     whole = recommender.batch_loss(params, few, jnp.ones(20))
     assert float(recommender.batch_loss(params, rows, counts)) == pytest.approx(float(whole))

@@ -35,7 +35,7 @@ def product_of(factors):
 
 def normal_start(model, seed, scale=0.4):
     rng = np.random.default_rng(seed)
-    return tuple(scale * rng.normal(size=shape) for shape in model.factor_shapes)
+    return tuple(jnp.asarray(scale * rng.normal(size=s)) for s in model.factor_shapes)
 
 
 def sensing(sizes):
