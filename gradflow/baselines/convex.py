@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from gradflow._util.annotations import Checked
+from gradflow._util.annotations import AnyArray, Checked
 from gradflow._util.validate import positive, whole
 from gradflow.baselines._anderson import AbstractOperator, find_fixed_point
 from gradflow.baselines._result import (
@@ -220,7 +220,7 @@ def soft_impute(
     problem: Checked[MatrixCompletion],
     *,
     weight: float,
-    start: Float[Array, "d d_prime"] | None = None,
+    start: Float[AnyArray, "d d_prime"] | None = None,
     rtol: float | None = None,
     max_iterations: int = 20_000,
 ) -> Baseline:
@@ -264,7 +264,7 @@ def soft_impute_path(
     problem: Checked[MatrixCompletion],
     weights: Checked[Sequence[float]],
     *,
-    start: Float[Array, "d d_prime"] | None = None,
+    start: Float[AnyArray, "d d_prime"] | None = None,
     rtol: Checked[float | None] = None,
     max_iterations: Checked[int] = 20_000,
 ) -> tuple[Baseline, ...]:
