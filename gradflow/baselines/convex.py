@@ -135,7 +135,7 @@ class _Entries(eqx.Module):
 class _Rows(eqx.Module):
     """W with given inner products with orthonormal matrices (flat rows), L rows = measurements."""
 
-    rows: Float[Array, "m d*d_prime"]
+    rows: Float[Array, "m entries"]
     target: Float[Array, " m"]
     factor: Float[Array, "m m"]
     shape: tuple[int, int] = eqx.field(static=True)
