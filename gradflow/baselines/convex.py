@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from gradflow._util.annotations import Checked
+from gradflow._util.annotations import AnyArray, Checked
 from gradflow._util.validate import positive, whole
 from gradflow.baselines._anderson import AbstractOperator, find_fixed_point
 from gradflow.baselines._optspace import optspace
@@ -135,7 +135,7 @@ class _Entries(eqx.Module):
 class _Rows(eqx.Module):
     """W with given inner products with orthonormal matrices (flat rows), L rows = measurements."""
 
-    rows: Float[Array, "m d*d_prime"]
+    rows: Float[Array, "m entries"]
     target: Float[Array, " m"]
     factor: Float[Array, "m m"]
     shape: tuple[int, int] = eqx.field(static=True)
@@ -220,7 +220,7 @@ def soft_impute(
     problem: Checked[MatrixCompletion],
     *,
     weight: float,
-    start: Float[Array, "d d_prime"] | None = None,
+    start: Float[AnyArray, "d d_prime"] | None = None,
     rtol: float | None = None,
     max_iterations: int = 20_000,
 ) -> Baseline:
@@ -264,7 +264,7 @@ def soft_impute_path(
     problem: Checked[MatrixCompletion],
     weights: Checked[Sequence[float]],
     *,
-    start: Float[Array, "d d_prime"] | None = None,
+    start: Float[AnyArray, "d d_prime"] | None = None,
     rtol: Checked[float | None] = None,
     max_iterations: Checked[int] = 20_000,
 ) -> tuple[Baseline, ...]:

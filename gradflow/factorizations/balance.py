@@ -3,10 +3,11 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gradflow._util.annotations import AnyArray
 from gradflow.factorizations.base import Factors
 
 
-def unbalancedness(factors: Factors) -> Float[Array, ""]:
+def unbalancedness(factors: tuple[AnyArray, ...]) -> Float[Array, ""]:
     r"""Unbalancedness magnitude: max_j || W_{j+1}^T W_{j+1} - W_j W_j^T ||_nuclear.
 
     Args:
@@ -32,7 +33,7 @@ def unbalancedness(factors: Factors) -> Float[Array, ""]:
     return jnp.max(jnp.stack(norms))
 
 
-def relative_unbalancedness(factors: Factors) -> Float[Array, ""]:
+def relative_unbalancedness(factors: tuple[AnyArray, ...]) -> Float[Array, ""]:
     """`unbalancedness` divided by the largest squared Frobenius norm of a factor.
 
     Example:

@@ -6,6 +6,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
+from gradflow._util.annotations import Reals
 from gradflow.claims import Case, Confirmation, Settings, claim
 from gradflow.claims.oracles.high_precision import DIGITS
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
@@ -216,7 +217,7 @@ def lem8(settings: Settings, shift: int = 0) -> Iterator[Case]:
     )
 
 
-def entropy(p: np.ndarray) -> np.ndarray:
+def entropy(p: Reals) -> Reals:
     """h(p) = -p ln p - (1 - p) ln(1 - p), with 0 ln 0 = 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         first = np.where(p > 0, -p * np.log(p), 0.0)

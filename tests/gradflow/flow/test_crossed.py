@@ -60,7 +60,9 @@ def by_scipy(objective, start):
     gradient = jax.jit(lambda factors: objective.gradient(factors))
 
     def factors(y):
-        return tuple(p.reshape(s) for p, s in zip(np.split(y, cuts), shapes, strict=True))
+        return tuple(
+            jnp.asarray(p.reshape(s)) for p, s in zip(np.split(y, cuts), shapes, strict=True)
+        )
 
     def field(_, y):
         return -np.concatenate([np.ravel(g) for g in gradient(factors(y))])
