@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gradflow._util.annotations import Checked
 from gradflow.factorizations.base import Factors
 from gradflow.penalties.base import AbstractParameterPenalty, _weight
 
@@ -37,7 +38,7 @@ class WeightDecay(AbstractParameterPenalty):
 
     weight: Float[Array, ""]
 
-    def __init__(self, weight: float):
+    def __init__(self, weight: Checked[float]):
         self.weight = _weight(weight)
 
     def value(self, factors: Factors) -> Array:

@@ -11,6 +11,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
+
 from gradflow.sweeps.store import name_of
 from gradflow.trajectory import Trajectory
 
@@ -43,7 +45,7 @@ class Finding:
     """
 
     statement: str
-    holds: bool | None
+    holds: bool | np.bool_ | None
     evidence: str = ""
     printed: float | None = None
     ours: float | None = None
