@@ -28,6 +28,11 @@ TOLERANCE = 1e-10
 """How far, relative to its norm, a matrix may be from what a closed form needs it to be."""
 
 
+Times = Checked[ArrayLike]
+MatrixStart = Checked[Factors | ArrayLike]
+"""The factors, or the matrix W."""
+
+
 def record_times(times: Any, first: float = 0.0) -> Float[np.ndarray, " records"]:
     """Check recording times and put the first before them.
 
@@ -65,7 +70,7 @@ def require_float64(problem: AbstractProblem, start: Any) -> None:
         )
 
 
-def balanced_matrix_start(objective: Objective, start: Checked[Factors | ArrayLike]) -> Factors:
+def balanced_matrix_start(objective: Objective, start: MatrixStart) -> Factors:
     """The factors of a start, checked: a matrix product, no penalty, balanced, float64.
 
     Raises:

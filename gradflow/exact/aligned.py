@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike
 
-from gradflow._util.annotations import Checked
 from gradflow.exact._record import (
     TOLERANCE,
+    MatrixStart,
+    Times,
     balanced_matrix_start,
     factors_of,
     record_times,
@@ -26,11 +26,7 @@ from gradflow.trajectory import Trajectory
 
 
 def aligned_flow(
-    objective: Objective,
-    start: Checked[Factors | ArrayLike],
-    times: Checked[ArrayLike],
-    *,
-    observe: Observe | None = None,
+    objective: Objective, start: MatrixStart, times: Times, *, observe: Observe | None = None
 ) -> Trajectory:
     r"""The flow of a fully observed matrix from an aligned balanced start, in closed form.
 

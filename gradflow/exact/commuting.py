@@ -1,12 +1,12 @@
 r"""Sensing through commuting measurements: the product's flow in terms of m numbers."""
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.integrate import DOP853
 
-from gradflow._util.annotations import Checked
 from gradflow.exact._record import (
     TOLERANCE,
+    MatrixStart,
+    Times,
     balanced_matrix_start,
     factors_of,
     record_times,
@@ -14,7 +14,6 @@ from gradflow.exact._record import (
     trajectory,
 )
 from gradflow.exact.singular_value import pushed
-from gradflow.factorizations.base import Factors
 from gradflow.objective import Objective
 from gradflow.observables import Observe
 from gradflow.problems.sensing import MatrixSensing
@@ -25,11 +24,7 @@ _NEAR = 1e-8
 
 
 def commuting_flow(
-    objective: Objective,
-    start: Checked[Factors | ArrayLike],
-    times: Checked[ArrayLike],
-    *,
-    observe: Observe | None = None,
+    objective: Objective, start: MatrixStart, times: Times, *, observe: Observe | None = None
 ) -> Trajectory:
     r"""The flow under measurements A_i that share their singular vectors with W_0.
 

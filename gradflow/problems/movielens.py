@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gradflow._util.annotations import Checked
 from gradflow.problems.base import LossConvention
 from gradflow.problems.completion import MatrixCompletion
 
@@ -43,7 +44,7 @@ class Ratings:
         indices = np.stack([self.users[rows], self.items[rows]], axis=1)
         return MatrixCompletion(self.shape, indices, self.ratings[rows].astype(float), loss=loss)
 
-    def fold(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def fold(self, k: Checked[int]) -> tuple[np.ndarray, np.ndarray]:
         """Training and test rows of the 80:20 split u<k>, k = 1..5: test rows 20000(k-1)..20000k.
 
         Raises:
@@ -56,7 +57,7 @@ class Ratings:
         test = (rows >= size * (k - 1)) & (rows < size * k)
         return rows[~test], rows[test]
 
-    def ten_each(self, which: str) -> tuple[np.ndarray, np.ndarray]:
+    def ten_each(self, which: Checked[str]) -> tuple[np.ndarray, np.ndarray]:
         """Training and test rows of ua ("a") or ub ("b"): each user's first or second ten rows.
 
         Raises:

@@ -12,6 +12,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
+
 from gradflow.sweeps.store import name_of
 from gradflow.trajectory import Trajectory
 
@@ -44,7 +46,7 @@ class Finding:
     """
 
     statement: str
-    holds: bool | None
+    holds: bool | np.bool_ | None
     evidence: str = ""
     printed: float | None = None
     ours: float | None = None

@@ -174,7 +174,7 @@ REFUSED = {
                   "MatrixSensing"),
     "least squares": (lambda: gf.exact.least_squares_flow(POSED.problem, START[0], [1.0]),
                       "HuberCompletion", "LeastSquares"),
-    "blow-up": (lambda: gf.exact.norm_blowup_tail(POSED.problem, 2, 0.1), "HuberCompletion",
+    "blow-up": (lambda: gf.exact.norm_blowup_tail(POSED.problem, [1e3]), "HuberCompletion",
                 "solve_flow"),
     "logdet": (lambda: gf.solve_flow(POSED, START, horizon=1.0, coordinates="logdet"),
                "HuberCompletion", "2x2 matrix completion"),
