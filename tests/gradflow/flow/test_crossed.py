@@ -60,16 +60,14 @@ def by_scipy(objective, start):
     gradient = jax.jit(lambda factors: objective.gradient(factors))
 
     def factors(y):
-        return tuple(
-            jnp.asarray(p.reshape(s)) for p, s in zip(np.split(y, cuts), shapes, strict=True)
-        )
+        return tuple(p.reshape(s) for p, s in zip(np.split(y, cuts), shapes, strict=True))
 
     def field(_, y):
         return -np.concatenate([np.ravel(g) for g in gradient(factors(y))])
 
     first = np.concatenate([np.ravel(f) for f in start])
     solution = solve_ivp(field, (0, HORIZON), first, "DOP853", rtol=1e-12, atol=1e-15)
-    return np.asarray(objective.product(factors(solution.y[:, -1])))
+    return np.asarray(objective.product(tuple(map(jnp.asarray, factors(solution.y[:, -1])))))
 
 
 def assert_right(name, objective, start, **asked):
