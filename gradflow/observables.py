@@ -230,7 +230,12 @@ def resolve(observe: Checked[Observe]) -> tuple[tuple[str, Observable], ...]:
 
 def _check_name(name: Any, function: Any) -> None:
     """See that an own observable can be stored under its name, and hides nothing."""
-    if not isinstance(name, str) or not name.strip() or name != name.strip():
+    if (
+        not isinstance(name, str)
+        or not name.strip()
+        or name != name.strip()
+        or not (name.isprintable())
+    ):
         raise ValueError(f"An observable's name must be a word, but it is {name!r}.")
     if bad := sorted(set("/:") & set(name)):
         raise ValueError(

@@ -137,7 +137,7 @@ class Trajectory:
             data[name] = (("time", *_axes(name, array.shape[1:])), array)
         for stage in ("initial", "final"):
             for name, array in getattr(self, stage).items():
-                data[f"{stage}:{name}"] = (_axes(name, array.shape), array)
+                data[f"{stage}:{name}"] = (_axes(f"{stage}:{name}", array.shape), array)
         attributes = {
             "outcome": self.outcome.name,
             "stats": json.dumps(dict(self.stats), sort_keys=True),

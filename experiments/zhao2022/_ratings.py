@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal
 import jax.numpy as jnp
 import numpy as np
 
+from gradflow._util.annotations import Checked
 from gradflow.problems.movielens import Ratings, movielens_100k
 from gradflow.sweeps.experiment import Precision
 
@@ -70,7 +71,7 @@ class Matrix:
     rate: float
     weight: float
     renewed: int
-    bias: Bias
+    bias: Checked[Bias]
     loss: Loss
     std: float
     steps: int

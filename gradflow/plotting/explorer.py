@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Num, UInt8
 
 from gradflow._util.annotations import Checked
 from gradflow._util.files import whole_file
@@ -238,7 +238,7 @@ def _series(run: Trajectory, goal: np.ndarray | None) -> dict[str, np.ndarray]:
     return found
 
 
-def _places(times: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def _places(times: Num[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """log10 of the times; a time of 0 stands a gap to the left of the others."""
     places = np.log10(times, where=times > 0, out=np.full(len(times), np.nan))
     gap = max(0.08 * (np.nanmax(places) - np.nanmin(places)), 0.1)

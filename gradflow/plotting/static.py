@@ -55,7 +55,7 @@ _NAMES = {
 
 
 def plot_observable(
-    runs: Runs,
+    runs: Checked[Runs],
     name: str,
     ax: Axes | None = None,
     *,
@@ -95,7 +95,7 @@ def plot_observable(
         return ax
 
 
-def plot_loss(runs: Runs, ax: Axes | None = None, *, xscale: Scale = "log") -> Axes:
+def plot_loss(runs: Checked[Runs], ax: Axes | None = None, *, xscale: Scale = "log") -> Axes:
     """Draw the loss, on a log axis, over time or iterations; see `plot_observable`.
 
     Example:
@@ -108,7 +108,9 @@ def plot_loss(runs: Runs, ax: Axes | None = None, *, xscale: Scale = "log") -> A
     return plot_observable(runs, "loss", ax, xscale=xscale, yscale="log")
 
 
-def plot_effective_rank(runs: Runs, ax: Axes | None = None, *, xscale: Scale = "log") -> Axes:
+def plot_effective_rank(
+    runs: Checked[Runs], ax: Axes | None = None, *, xscale: Scale = "log"
+) -> Axes:
     """Draw the effective rank over time or iterations; see `plot_observable`.
 
     Example:
@@ -127,7 +129,7 @@ def plot_effective_rank(runs: Runs, ax: Axes | None = None, *, xscale: Scale = "
 
 
 def plot_spectrum(
-    runs: Runs,
+    runs: Checked[Runs],
     ax: Axes | None = None,
     *,
     top: Checked[int] = 5,
@@ -185,7 +187,7 @@ def plot_spectrum(
         return ax
 
 
-def plot_alignment(runs: Runs, ax: Axes | None = None, *, xscale: Scale = "log") -> Axes:
+def plot_alignment(runs: Checked[Runs], ax: Axes | None = None, *, xscale: Scale = "log") -> Axes:
     r"""Draw the means of |U^T gradient V| on and off the diagonal, W = U S V^T.
 
     Where the product's singular vectors are aligned with the gradient's, all of it is on the
@@ -306,7 +308,7 @@ def plot_matrix(
 
 
 def plot_unobserved_entry(
-    runs: Runs,
+    runs: Checked[Runs],
     ax: Axes | None = None,
     *,
     entry: int | None = None,

@@ -125,7 +125,7 @@ def test_to_xarray_has_time_and_everything_else(flow):
     data = flow.to_xarray()
     np.testing.assert_array_equal(data["time"], flow.times)
     assert data["loss"].dims == ("time",)
-    assert data["product"].dims == ("time", "product_0", "product_1")
+    assert data["product"].dims == ("time", "product:0", "product:1")
     assert data["factors_1"].shape == (len(flow), 3, 2)
     assert "time" not in data["final:W_1"].dims
     np.testing.assert_array_equal(data["final:W_2"], flow.final["W_2"])

@@ -70,7 +70,7 @@ def test_penalties_by_name(penalty):
 
 def test_baselines_of_the_sample_figure():
     for method in ("nuclear norm", "OptSpace", "SoftImpute"):
-        found = regularised.work(Baseline(SMALL, method), "float32").function()
+        found = regularised.job(Baseline(SMALL, method), "float32").function()
         # SoftImpute shrinks by 1/50 of the spectral norm; the others recover.
         assert found["final_error"] < (0.05 if method == "SoftImpute" else 1e-8)
         assert found["final_unobserved_error"] >= found["final_error"] * 0.99

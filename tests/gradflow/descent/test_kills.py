@@ -27,7 +27,7 @@ def descend_slowly(path):
 
 def long_descent(checkpoint=None, progress=False):
     return descend(
-        2, "sgd", steps=500_000, learning_rate=1e-3, record=range(0, 500_000, 5000),
+        2, "sgd", max_steps=500_000, learning_rate=1e-3, record=range(0, 500_000, 5000),
         checkpoint=checkpoint, progress=progress,
     )  # fmt: skip
 

@@ -154,9 +154,9 @@ REFUSED = {
     "not finite": (
         refused((*START[:2], jnp.full((4, 3), jnp.nan))), "start[2][0, 0] is nan", "replace"),
     "text": (refused(("a", "b", "c")), "'a'", "convert"),
-    "no steps": (refused(steps=0), "steps", "at least 1, but it is 0"),
-    "half a step": (refused(steps=2.5), "2.5", "whole number"),
-    "steps as text": (refused(steps="ten"), "'ten'", "whole number"),
+    "no steps": (refused(max_steps=0), "max_steps", "at least 1, but it is 0"),
+    "half a step": (refused(max_steps=2.5), "2.5", "whole number"),
+    "steps as text": (refused(max_steps="ten"), "'ten'", "whole number"),
     "stop_loss": (refused(stop_loss=-1.0), "stop_loss", "above 0, but it is -1.0"),
     "rate": (refused(learning_rate=0.0), "learning_rate", "above 0, but it is 0.0"),
     "rate not finite": (refused(learning_rate=np.nan), "learning_rate", "but it is nan"),

@@ -47,7 +47,7 @@ def test_normwise_a_small_entry_may_be_as_wrong_as_a_large_one():
 
 
 def test_errors_count_as_many_times_as_they_grow_and_weigh():
-    chart = ProductCoordinates(PROBLEM, 3).resolving(RTOL)
+    chart = ProductCoordinates(PROBLEM, 3).with_tolerance(RTOL)
     control = ErrorControl(coordinates=chart, rtol=RTOL, atol=ATOL)
     plain = ErrorControl(coordinates=ProductCoordinates(PROBLEM, 3), rtol=RTOL, atol=ATOL)
     w = 1e-3 * jnp.eye(2)

@@ -93,7 +93,7 @@ def test_a_cell_without_a_start_costs_no_other_of_its_batch(as_on_an_accelerator
 def test_a_flow_beside_what_is_no_descent_is_refused_clearly(tmp_path, monkeypatch):
     monkeypatch.setattr(
         type(own_experiment()),
-        "work",
+        "job",
         lambda self, cell, precision: sweeps.Computation(lambda: {"a": cell.rate}),
     )
     report = sweeps.run("own.sweep", out=tmp_path, jobs=1, with_flow=True, **QUICK)
