@@ -26,7 +26,7 @@ BATCH = [small(0), small(1), small(2, std=0.3), small(3, std=1e-6)]
 
 
 ASKED = {
-    "horizon": 6.0, "stop_loss": 1e-3, "times": np.linspace(0.5, 6, 12), "rtol": 1e-6,
+    "horizon": 6.0, "stop_loss": 1e-3, "record": np.linspace(0.5, 6, 12), "rtol": 1e-6,
     "observe": {"product": traced_product}, "solver": gf.ode.StiffnessSwitch(),
 }  # fmt: skip
 
