@@ -74,18 +74,23 @@ def describe(objective: Any) -> dict[str, Any]:
     }
 
 
-def provenance() -> dict[str, Any]:
-    """Versions of what computes, and on what."""
-    names = ("gradflow", "jax", "jaxlib", "diffrax", "optax", "numpy")
+@functools.cache
+def _versions() -> dict[str, str]:
+    """Of the packages that decide over numbers; reading them takes milliseconds."""
     versions = {}
-    for name in names:
+    for name in ("gradflow", "jax", "jaxlib", "diffrax", "optax", "numpy"):
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "unknown"
+    return versions
+
+
+def provenance() -> dict[str, Any]:
+    """Versions of what computes, and on what."""
     device = jax.devices()[0]
     return {
-        "versions": versions,
+        "versions": dict(_versions()),
         "python": platform.python_version(),
         "device": f"{device.platform}: {device.device_kind}",
     }
