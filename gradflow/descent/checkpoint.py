@@ -37,7 +37,7 @@ class Checkpoint:
       ...         start,
       ...         optax.sgd,
       ...         learning_rate=0.1,
-      ...         steps=1000,
+      ...         max_steps=1000,
       ...         checkpoint=Checkpoint(pathlib.Path(folder) / "run.npz", seconds=30),
       ...     )
       >>> run.stats["steps"]
