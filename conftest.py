@@ -37,6 +37,7 @@ from gradflow._util.processes import (  # noqa: E402
     forget_programs,
     take_core,
 )
+from gradflow.claims import definition  # noqa: E402
 
 compile_quickly()
 # A pytest plugin may have imported JAX before the variables were set: say it again.
@@ -72,6 +73,16 @@ def no_figures():
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture(autouse=True)
+def own_claims():
+    """Forget the claims that a test defines: other tests look at all of them."""
+    before = set(definition._REGISTRY)
+    yield
+    for id in set(definition._REGISTRY) - before:
+        if "theory_checks" not in definition._REGISTRY[id].function.__module__:
+            del definition._REGISTRY[id]
 
 
 @pytest.fixture(autouse=True)
