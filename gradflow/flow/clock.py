@@ -11,11 +11,15 @@ from gradflow.coordinates.base import AbstractCoordinates
 
 
 class Clock(eqx.Module):
-    """The time t or, for flows that go on for many decades, tau = log(1 + t/scale).
+    """The time t or, for flows that go on for many decades, tau = log(1 + (t - base)/scale).
+
+    A rise from a tiny start at depth 3 and above takes ages, and what follows no time at all: then
+    the clock is set to zero on the way. It reads 0 at times before its base.
 
     Attributes:
       logarithmic: whether it is tau.
       scale: the unit of time.
+      base: the time at which a logarithmic clock reads 0.
 
     Example:
       >>> import jax.numpy as jnp
@@ -26,14 +30,19 @@ class Clock(eqx.Module):
 
     logarithmic: bool = eqx.field(static=True)
     scale: Float[Array, ""]
+    base: Float[Array, ""] | float = 0.0
 
     def reading(self, t: Float[Array, "*n"]) -> Float[Array, "*n"]:
         """The clock's reading at a time."""
-        return jnp.log1p(t / self.scale) if self.logarithmic else t
+        if not self.logarithmic:
+            return t
+        return jnp.log1p(jnp.maximum(t - self.base, 0.0) / self.scale)
 
     def time(self, reading: Float[Array, "*n"]) -> Float[Array, "*n"]:
         """The time at a reading."""
-        return self.scale * jnp.expm1(reading) if self.logarithmic else reading
+        if not self.logarithmic:
+            return reading
+        return self.base + self.scale * jnp.expm1(reading)
 
     def rate(self, reading: Float[Array, ""]) -> Float[Array, ""] | float:
         """How fast time goes by, dt/dtau."""

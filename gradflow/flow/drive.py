@@ -9,17 +9,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradflow._util.progress import FlowProgress
+from gradflow.coordinates.base import AbstractCoordinates
+from gradflow.flow.clock import Clock
 from gradflow.flow.loop import Status, integrate
 from gradflow.flow.recording import Records
-from gradflow.flow.setup import PreparedFlow
+from gradflow.flow.setup import PreparedFlow, time_scale
 from gradflow.flow.stopping import Stop
 
-_CHARTS = 50
-"""Coordinate systems a flow may go through."""
+_PARTS = 200
+"""Coordinate systems and clocks that a flow may go through."""
+_GO_ON = (Status.NEAR_SINGULARITY, Status.CLOCK)
 
 
 def run(flow: PreparedFlow, begun: dict[str, Any] | None = None) -> dict[str, Any]:
     """Integrate, in one coordinate system after the other where the first does not reach the end.
+
+    Where a logarithmic clock becomes too coarse, another one goes on from zero.
 
     Args:
       flow: what to integrate.
@@ -27,14 +32,19 @@ def run(flow: PreparedFlow, begun: dict[str, Any] | None = None) -> dict[str, An
     """
     coordinates, y, began = flow.coordinates, flow.y, time.perf_counter()
     parts: list[Any] = []
-    t, accepted, rejected, status, work = 0.0, 0, 0, Status.NEAR_SINGULARITY, None
+    t, accepted, rejected, status, work, charts = 0.0, 0, 0, Status.RUNNING, None, 1
+    base, scale = 0.0, flow.scale
     with FlowProgress(flow.options.progress, flow.options.stop_loss) as bar:
-        while status is Status.NEAR_SINGULARITY and len(parts) < _CHARTS:
-            if parts:
+        while not parts or (status in _GO_ON and len(parts) < _PARTS):
+            if status is Status.NEAR_SINGULARITY:
                 coordinates, y = coordinates.switched(y)
+                charts += 1
+            elif status is Status.CLOCK:
+                base, scale = t, time_scale(coordinates, y)
             if begun is None:
                 spent = accepted + rejected
-                arguments = _arguments(flow, t, spent, bar.handle, coordinates, y)
+                clock = _clock(coordinates, scale, base)
+                arguments = _arguments(flow, t, spent, bar.handle, coordinates, y, clock)
                 part = integrate(*arguments, bar.handle >= 0)
             else:
                 part, begun = begun, None
@@ -55,7 +65,7 @@ def run(flow: PreparedFlow, begun: dict[str, Any] | None = None) -> dict[str, An
         "status": status,
         "accepted": accepted,
         "rejected": rejected,
-        "charts": len(parts),
+        "charts": charts,
         "work": work,
         "seconds": time.perf_counter() - began,
     }
@@ -64,7 +74,10 @@ def run(flow: PreparedFlow, begun: dict[str, Any] | None = None) -> dict[str, An
 def run_together(flows: list[PreparedFlow]) -> list[dict[str, Any]]:
     """Integrate all in one compiled call; those that need other coordinates go on one by one."""
     began = time.perf_counter()
-    all_arguments = [_arguments(p, 0.0, 0, 0, p.coordinates, p.y) for p in flows]
+    all_arguments = [
+        _arguments(p, 0.0, 0, 0, p.coordinates, p.y, _clock(p.coordinates, p.scale, 0.0))
+        for p in flows
+    ]
     arrays, rest = zip(*(eqx.partition(a, eqx.is_array) for a in all_arguments), strict=True)
     shapes = [jax.tree.map(jnp.shape, a) for a in arrays]
     for k, (shape, other) in enumerate(zip(shapes, rest, strict=True)):
@@ -84,8 +97,12 @@ def run_together(flows: list[PreparedFlow]) -> list[dict[str, Any]]:
     return [end | {"seconds": seconds} for end in ends]
 
 
+def _clock(coordinates: AbstractCoordinates, scale: float, base: float) -> Clock:
+    return Clock(coordinates.logarithmic_clock, *(jnp.asarray(x, float) for x in (scale, base)))
+
+
 def _arguments(
-    flow: PreparedFlow, t: float, spent: int, handle: int, coordinates: Any, y: Any
+    flow: PreparedFlow, t: float, spent: int, handle: int, coordinates: Any, y: Any, clock: Clock
 ) -> tuple:
     """The arrays and trees that `integrate` takes, from a point on."""
     options, number = flow.options, jnp.float64
@@ -98,7 +115,7 @@ def _arguments(
         coordinates,
         y,
         jnp.asarray(t, number),
-        jnp.asarray(flow.scale, number),
+        clock,
         Records(jnp.asarray(flow.grid, number), flow.pairs, jnp.asarray(flow.interpolate)),
         flow.solver,
         jnp.asarray(options.rtol, number),

@@ -27,7 +27,7 @@ def integrate(
     coordinates: AbstractCoordinates,
     y0: Any,
     t0: Float[Array, ""],
-    scale: Float[Array, ""],
+    clock: Clock,
     records: Records,
     solver: diffrax.AbstractSolver,
     rtol: Float[Array, ""],
@@ -38,13 +38,14 @@ def integrate(
 ) -> dict[str, Any]:
     """Step through the recording times.
 
-    Where the coordinates come near a singularity, end there without a record.
+    Where the coordinates come near a singularity, or the clock becomes too coarse, end there
+    without a record.
 
     Args:
       coordinates: those of the flow, which also say whether the clock is logarithmic.
       y0: the point to start from.
       t0: its time; times to record up to it are left out, but 0 is recorded at a start at 0.
-      scale: the unit of the logarithmic clock.
+      clock: in whose readings steps are taken.
       records: what to record, and when.
       solver: a diffrax solver with an error estimate.
       rtol: relative tolerance of a step; see `ErrorControl`.
@@ -57,7 +58,7 @@ def integrate(
       valid, times and observables (one a recording time), y, t, status, accepted, rejected, and the
       solver's work where it counts it.
     """
-    stepper, marks = _set_up(coordinates, scale, records, solver, rtol, atol, stop)
+    stepper, marks = _set_up(coordinates, clock, records, solver, rtol, atol, stop)
     start = stepper.begin(y0, t0)
     due = records.fresh() & ((marks > start.clock) | (t0 == 0))
 
@@ -88,7 +89,7 @@ def integrate(
 
 def _set_up(
     coordinates: AbstractCoordinates,
-    scale: Array,
+    clock: Clock,
     records: Records,
     solver: diffrax.AbstractSolver,
     rtol: Array,
@@ -96,10 +97,7 @@ def _set_up(
     stop: Stop,
 ) -> tuple[FlowStepper, Float[Array, " r"]]:
     """What steps, and the clock's readings at the recording times."""
-    coordinates, clock = (
-        coordinates.with_tolerance(rtol),
-        Clock(coordinates.logarithmic_clock, scale),
-    )
+    coordinates = coordinates.with_tolerance(rtol)
     marks = clock.reading(records.grid)
     stepper = FlowStepper(
         field=FlowField(coordinates, clock),
@@ -119,7 +117,8 @@ def _record(
 ) -> tuple[Carry, tuple[Array, Array, Any]]:
     """Valid or not, time and observables at a mark, or at the end if the flow ended before it."""
     reached = mark <= carry.clock
-    valid = due & (reached | ~carry.ended) & (carry.status != Status.NEAR_SINGULARITY)
+    goes_on = (carry.status == Status.NEAR_SINGULARITY) | (carry.status == Status.CLOCK)
+    valid = due & (reached | ~carry.ended) & ~goes_on
 
     def y() -> Any:
         last = carry.last

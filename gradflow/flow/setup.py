@@ -15,6 +15,7 @@ from jaxtyping import Array
 from gradflow._util.validate import finite_array, same_float_dtype
 from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.coordinates.factors import FactorCoordinates
+from gradflow.coordinates.ldu import LDUCoordinates
 from gradflow.coordinates.logdet import LogDetCoordinates
 from gradflow.coordinates.product import ProductCoordinates
 from gradflow.coordinates.singular import SingularCoordinates
@@ -29,7 +30,13 @@ from gradflow.start import as_factors
 
 COORDINATES: dict[str, type[AbstractCoordinates]] = {
     kind.name: kind
-    for kind in (FactorCoordinates, ProductCoordinates, SingularCoordinates, LogDetCoordinates)
+    for kind in (
+        FactorCoordinates,
+        ProductCoordinates,
+        SingularCoordinates,
+        LogDetCoordinates,
+        LDUCoordinates,
+    )
 }
 """By name; what else there is can be given as a class."""
 STRUCTURAL = (LogDetCoordinates,)
@@ -107,7 +114,7 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
     if atol is None:
         relative = 1e-2 if logarithmic else _rms(y) * (1e-3 if coordinates.normwise else 1)
         atol = options.rtol * relative
-    scale = _time_scale(coordinates, y)
+    scale = time_scale(coordinates, y)
     interpolate = options.record is None if options.interpolate is None else options.interpolate
     return PreparedFlow(
         objective=objective,
@@ -173,6 +180,7 @@ _MARKS = {
     "W": ProductCoordinates,
     "log_singular_values": SingularCoordinates,
     "log_abs_pivot": LogDetCoordinates,
+    "log_pivots": LDUCoordinates,
 }
 """Arrays by whose name a state is known to be in coordinates other than the factors."""
 
@@ -266,7 +274,7 @@ def _time_scale_jit(coordinates: AbstractCoordinates, y: Any) -> Array:
     return jnp.linalg.norm(w.ravel()) / jnp.linalg.norm(speed.ravel())
 
 
-def _time_scale(coordinates: AbstractCoordinates, y: Any) -> float:
+def time_scale(coordinates: AbstractCoordinates, y: Any) -> float:
     if not np.any(np.asarray(coordinates.product(y))):
         return 1.0  # at rest it would be 0 / 0
     scale = float(_time_scale_jit(coordinates, y))

@@ -21,6 +21,12 @@ from gradflow.ode.stabilized import AbstractStabilized
 from gradflow.ode.switching import StiffnessSwitch
 
 
+_FIRST = 1e-2
+"""The first step on a logarithmic clock."""
+_SUDDEN = 1e4
+"""By how many times its size the product may change in a unit of a logarithmic clock."""
+
+
 class Carry(eqx.Module):
     """Where a flow is, and what its next step builds on.
 
@@ -147,10 +153,12 @@ class FlowStepper(eqx.Module):
         first, controller_state = self.control.init(
             terms, clock, self.horizon, y0, None, None, func, order
         )
+        # Probes of a first step may go to where a logarithmic clock's time overflows.
+        dt = _FIRST if self.coordinates.logarithmic_clock else first - clock
         loss, none = self.coordinates.loss(y0), jnp.zeros((), jnp.int64)
         return Carry(
             clock=clock,
-            dt=jnp.asarray(first, clock.dtype),
+            dt=jnp.asarray(dt, clock.dtype),
             y=y0,
             loss=loss,
             decay=jnp.zeros_like(clock),
@@ -257,6 +265,9 @@ class FlowStepper(eqx.Module):
         status = self.stop.status(self.coordinates, landed.y, landed.loss, self.rtol)
         spent = landed.accepted + landed.rejected >= self.stop.steps
         status = jnp.where((status == Status.RUNNING) & spent, Status.STEPS, status)
+        if self.coordinates.logarithmic_clock:
+            late = (status == Status.RUNNING) & self.sudden(before, landed)
+            status = jnp.where(late, Status.CLOCK, status)
         least = 4 * jnp.finfo(landed.clock.dtype).eps * jnp.maximum(landed.clock, self.earliest)
         stuck = (status == Status.RUNNING) & ~(verdict.dt > least)
         stuck_as = jnp.where(verdict.across, Status.KINK, Status.TOO_SMALL)
@@ -266,6 +277,13 @@ class FlowStepper(eqx.Module):
     def time(self, carry: Carry) -> Float[Array, ""]:
         """The time that the flow has come to."""
         return self.field.clock.time(carry.clock)
+
+    def sudden(self, before: Carry, landed: Carry) -> Bool[Array, ""]:
+        """Whether a logarithmic clock has become too coarse for what happens now."""
+        w0, w1 = self.coordinates.product(before.y), self.coordinates.product(landed.y)
+        change = jnp.linalg.norm((w1 - w0).ravel())
+        unit = (landed.clock - before.clock) * jnp.linalg.norm(w1.ravel())
+        return change > _SUDDEN * unit
 
     def stiff(self, carry: Carry) -> Bool[Array, ""]:
         """Whether the next step is a stabilised one."""
@@ -280,7 +298,7 @@ class FlowStepper(eqx.Module):
         times, ends = (carry.clock, attempt.target), (carry.y, attempt.y1)
 
         def narrower() -> Bracket:
-            aim = aim_at(self.field, times, ends, self.stop.floor)
+            aim = aim_at(self.field, times, ends, attempt.dense, self.stop.floor)
             return Bracket(attempt.target, attempt.loss, aim)
 
         return jax.lax.cond(below, narrower, lambda: carry.bracket)

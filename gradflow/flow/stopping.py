@@ -28,6 +28,7 @@ class Status(enum.IntEnum):
     DIVERGED = 6
     NEAR_SINGULARITY = 7
     KINK = 8
+    CLOCK = 9
 
 
 class Stop(eqx.Module):
@@ -128,7 +129,11 @@ def to_stop(loss: Array, decay: Array, stop_loss: Array) -> Array:
 
 
 def aim_at(
-    field: FlowField, times: tuple[Array, Array], ends: tuple[Any, Any], stop_loss: Array
+    field: FlowField,
+    times: tuple[Array, Array],
+    ends: tuple[Any, Any],
+    dense: dict[str, Any],
+    stop_loss: Array,
 ) -> Array:
     """A time a little before the loss falls to the stopping loss, from where steps are short.
 
@@ -139,11 +144,15 @@ def aim_at(
       field: the velocity.
       times: of the step's start and end.
       ends: y there.
+      dense: what the solver tells for interpolation; slopes are taken from there if it has them.
       stop_loss: the loss to stop at.
     """
     t0, t1 = times
-    slopes = [field(t, y) for t, y in zip(times, ends, strict=True)]
-    moved = [jax.tree.map(lambda k: (t1 - t0) * k, slope) for slope in slopes]
+    if dense.keys() >= {"k0", "k1"}:
+        moved = [dense["k0"], dense["k1"]]
+    else:
+        slopes = [field(t, y) for t, y in zip(times, ends, strict=True)]
+        moved = [jax.tree.map(lambda k: (t1 - t0) * k, slope) for slope in slopes]
     curve = CubicThrough(t0=t0, t1=t1, **through_slopes(*ends, *moved))
     low = crossing(field.coordinates, curve, stop_loss, halvings=12)
     return t0 + 0.99 * (low - t0)

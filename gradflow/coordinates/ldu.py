@@ -1,0 +1,353 @@
+r"""Coordinates of any size in which each singular value keeps its sign and its relative accuracy.
+
+Rows and columns are exchanged so that the pivots of a Gaussian elimination with complete pivoting
+stand on the diagonal, W = L D U with D = diag(sigma_i exp(delta_i)), and y = (the strict lower part
+of L, delta, the strict upper part of U). The signs sigma are constants: the product of a balanced
+flow keeps its rank, and so do its leading minors while pivots are pivots. Logarithms of the
+singular values come from a graded SVD. Nothing of the size of a small pivot is ever added to
+something of the size of a large one.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from gradflow._util.validate import finite_array
+from gradflow.coordinates.base import AbstractCoordinates, expected_norm
+from gradflow.coordinates.product import depth_of, refusal_of_product
+from gradflow.coordinates.singular import signs_change
+from gradflow.dynamics.base import AbstractDynamics
+from gradflow.factorizations.base import Factors
+from gradflow.linalg.exact_elimination import (
+    Elimination,
+    Exact,
+    eliminate,
+    exact_exp,
+    exact_product,
+    exactly,
+    permutation_sign,
+)
+from gradflow.linalg.graded_svd import graded_svd
+from gradflow.objective import Objective
+from gradflow.problems.base import AbstractProblem
+
+_LARGE = 2.0
+"""Entries of L and U from which on other pivots should take over."""
+_ORDER = float(np.log(4))
+"""How much larger a later pivot's logarithm may be."""
+_UNDERFLOW = 700.0
+_DIFFERENCE = 1e-6
+"""Relative step of the central differences that stand for derivatives of the velocity."""
+
+LDU = tuple[Float[Array, " l"], Float[Array, " k"], Float[Array, " u"]]
+
+
+class LDUCoordinates(AbstractCoordinates):
+    r"""See the module's docstring.
+
+    With G the gradient of the loss and V = dW/dt = -sum_j (W W^T)^(1-j/N) G (W^T W)^((j-1)/N), the
+    scaled change X = D^-1 L^-1 V U^-1 (below the diagonal L^-1 V U^-1 D^-1) gives
+
+        d delta_i/dt = X_ii,  dL/dt = L tril(X, -1),  dU/dt = triu(X, 1) U.
+
+    L^-1 and U^-1 of the singular vectors are each taken in the one of two equal forms that is
+    accurate, with all exponents added before an exponential is taken.
+
+    Attributes:
+      fitted: the problem.
+      depth: N.
+      signs: (k,) the pivots' signs.
+      rows: (m,) the order of the rows.
+      columns: (n,) the order of the columns.
+      parity: +1 or -1, of the two orders together.
+      goal: None, or the logarithm of the expected norm of the product at the end.
+    """
+
+    fitted: AbstractProblem
+    depth: int = eqx.field(static=True)
+    signs: Float[Array, " k"]
+    rows: Int[Array, " m"]
+    columns: Int[Array, " n"]
+    parity: Float[Array, ""]
+    goal: Float[Array, ""] | None = None
+    name: ClassVar[str] = "ldu"
+    logarithmic_clock: ClassVar[bool] = True
+    normwise: ClassVar[bool] = False
+    virtue: ClassVar[str] = (
+        "a balanced start of full rank: each singular value keeps its sign and relative accuracy"
+    )
+
+    @property
+    def problem(self) -> AbstractProblem:
+        return self.fitted
+
+    @classmethod
+    def refusal(
+        cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
+    ) -> str | None:
+        reason = refusal_of_product(objective, dynamics, factors)
+        if reason is not None:
+            return reason
+        if len(factors) < 2:
+            return signs_change(len(factors), cls.name)
+        if eliminate(exact_product([np.asarray(f) for f in factors])) is None:
+            return (
+                "coordinates='ldu' needs a start of full rank, and this one's is smaller; use "
+                "'factors', where what is zero stays zero to rounding only."
+            )
+        return None
+
+    @classmethod
+    def encode(
+        cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
+    ) -> tuple[Self, LDU]:
+        product = exact_product([np.asarray(f) for f in factors])
+        return cls.at(objective.problem, len(factors), product)
+
+    @classmethod
+    def encode_matrix(
+        cls, objective: Objective, dynamics: AbstractDynamics, w: np.ndarray
+    ) -> tuple[Self, LDU]:
+        """As it is: its zeros stay zeros, which products of factors would fill with round-off."""
+        return cls.at(objective.problem, depth_of(objective, dynamics), exactly(w))
+
+    @classmethod
+    def at(cls, problem: AbstractProblem, depth: int, w: Exact) -> tuple[Self, LDU]:
+        """Coordinates of a matrix of full rank, and it in them.
+
+        Raises:
+          ValueError: if the rank is not full.
+        """
+        found = eliminate(w)
+        if found is None:
+            raise ValueError("A matrix that is not of full rank has no coordinates 'ldu'.")
+        return cls._of(problem, depth, found)
+
+    @classmethod
+    def _of(cls, problem: AbstractProblem, depth: int, found: Elimination) -> tuple[Self, LDU]:
+        parity = permutation_sign(found.rows) * permutation_sign(found.columns)
+        made = cls(
+            problem,
+            depth,
+            jnp.asarray(found.signs),
+            jnp.asarray(found.rows),
+            jnp.asarray(found.columns),
+            jnp.asarray(float(parity)),
+        )
+        below, right = made._places
+        lower, upper = jnp.asarray(found.lower[below]), jnp.asarray(found.upper[right])
+        return made, (lower, jnp.asarray(found.log_pivots), upper)
+
+    @classmethod
+    def decode(
+        cls, objective: Objective, dynamics: AbstractDynamics, named: Mapping[str, Any]
+    ) -> tuple[Self, LDU]:
+        floats = ("L", "log_pivots", "U", "pivot_signs")
+        lower, pivots, upper, signs = (np.asarray(finite_array(k, named[k])) for k in floats)
+        rows, columns = (np.asarray(named[k]).astype(int) for k in ("rows", "columns"))
+        found = Elimination(lower, pivots, upper, signs, rows, columns)
+        return cls._of(objective.problem, depth_of(objective, dynamics), found)
+
+    def named(self, y: LDU) -> dict[str, Array]:
+        lower, pivots, upper = self._unpacked(y)
+        return {
+            "L": lower,
+            "log_pivots": pivots,
+            "U": upper,
+            "pivot_signs": self.signs,
+            "rows": self.rows,
+            "columns": self.columns,
+        }
+
+    @property
+    def _places(self) -> tuple[Any, Any]:
+        """Where the free entries of L and U are."""
+        m, n, k = self.rows.size, self.columns.size, self.signs.size
+        return np.tril_indices(m, -1, k), np.triu_indices(k, 1, n)
+
+    def _unpacked(self, y: LDU) -> tuple[Array, Array, Array]:
+        below, right = self._places
+        m, n, k = self.rows.size, self.columns.size, self.signs.size
+        lower = jnp.eye(m, k, dtype=y[1].dtype).at[below].set(y[0])
+        upper = jnp.eye(k, n, dtype=y[1].dtype).at[right].set(y[2])
+        return lower, y[1], upper
+
+    def product(self, y: LDU) -> Float[Array, "m n"]:
+        lower, pivots, upper = self._unpacked(y)
+        turned = (lower * (self.signs * jnp.exp(pivots))) @ upper
+        return jnp.zeros_like(turned).at[self.rows[:, None], self.columns].set(turned)
+
+    def _spectrum(self, y: LDU) -> "_Spectrum":
+        lower, pivots, upper = self._unpacked(y)
+        q, r = jnp.linalg.qr(lower)
+        ratios = jnp.exp(jnp.minimum(pivots[None, :] - pivots[:, None], _UNDERFLOW))
+        ratios = jnp.triu(ratios * self.signs[:, None] * self.signs)
+        found = graded_svd(pivots, self.signs[:, None] * ((r * ratios) @ upper))
+        return _Spectrum(
+            q @ found.rotation.T, found.log_s, found.right, r, found.rotation, lower, pivots, upper
+        )
+
+    def _gradient(self, y: LDU) -> Float[Array, "m n"]:
+        """The gradient at W, rows and columns in the order of the pivots."""
+        return self.fitted.gradient(self.product(y))[self.rows[:, None], self.columns]
+
+    def velocity(self, y: LDU) -> LDU:
+        return _differentiable(self, y)
+
+    def _velocity(self, y: LDU) -> LDU:
+        at, gradient = self._spectrum(y), self._gradient(y)
+        x, dl, du = _change(at, self.signs, self.depth, gradient)
+        below, right = self._places
+        lower = at.lower @ jnp.tril(x, -1) + dl
+        upper = jnp.triu(x, 1) @ at.upper + du
+        return lower[below], jnp.diagonal(x), upper[right]
+
+    def squared_gradient_norm(self, y: LDU) -> Float[Array, ""]:
+        at, gradient = self._spectrum(y), self._gradient(y)
+        power, kappa, top = _weights(at.log_s, self.depth)
+        g = at.left.T @ gradient @ at.right
+        rest = gradient @ at.right - at.left @ g, at.left.T @ gradient - g @ at.right.T
+        weight = jnp.exp(power * at.log_s)
+        excess = sum(jnp.sum(h**2 * w) for h, w in zip(rest, (weight, weight[:, None]), strict=True))
+        return jnp.sum(kappa * jnp.exp(power * top) * g**2) + excess
+
+    def singular_values(self, y: LDU) -> Float[Array, " k"]:
+        return jnp.exp(self.log_singular_values(y))
+
+    def log_singular_values(self, y: LDU) -> Float[Array, " k"]:
+        return -jnp.sort(-self._spectrum(y).log_s)
+
+    def slogdet(self, y: LDU) -> tuple[Array, Array]:
+        if self.rows.size != self.columns.size:
+            return super().slogdet(y)
+        return self.parity * jnp.prod(self.signs), jnp.sum(y[1])
+
+    def with_tolerance(self, tolerance: Any) -> Self:
+        del tolerance
+        goal = jnp.log(expected_norm(self.fitted))
+        return eqx.tree_at(lambda c: c.goal, self, goal, is_leaf=lambda x: x is None)
+
+    def near_singularity(self, y: LDU) -> Bool[Array, ""]:
+        """Whether pivots should change places."""
+        lower, pivots, upper = self._unpacked(y)
+        large = (jnp.max(jnp.abs(lower)) > _LARGE) | (jnp.max(jnp.abs(upper)) > _LARGE)
+        rise = pivots[None, :] - pivots[:, None]
+        return large | jnp.any(jnp.triu(rise, 1) > _ORDER)
+
+    def switched(self, y: LDU) -> tuple[AbstractCoordinates, Any]:
+        """Other pivots, by an elimination of the very matrix that y stands for."""
+        lower, pivots, upper = (np.asarray(x) for x in self._unpacked(y))
+        middle = [exact_exp(float(x)) * int(s) for x, s in zip(pivots, self.signs, strict=True)]
+        left, right = exactly(lower), exactly(upper)
+        m, n, k = self.rows.size, self.columns.size, self.signs.size
+        w = [
+            [sum((left[i][a] * middle[a] * right[a][j] for a in range(k)), start=middle[0] * 0)
+             for j in range(n)]
+            for i in range(m)
+        ]  # fmt: skip
+        found = eliminate(w)
+        assert found is not None  # a product of L, D and U of full rank
+        found = found._replace(
+            rows=np.asarray(self.rows)[found.rows], columns=np.asarray(self.columns)[found.columns]
+        )
+        return self._of(self.fitted, self.depth, found)
+
+
+class _Spectrum(NamedTuple):
+    """W = left diag(exp(log_s)) right^T = L D U, rows and columns in order, and what led there."""
+
+    left: Array
+    log_s: Array
+    right: Array
+    r: Array
+    rotation: Array
+    lower: Array
+    pivots: Array
+    upper: Array
+
+
+def _weights(log_s: Array, depth: int) -> tuple[float, Array, Array]:
+    """2 - 2/N, and kappa and m: sum_j s_a^(2(N-j)/N) s_b^(2(j-1)/N) = kappa exp((2-2/N) m)."""
+    gap = jnp.abs(log_s[:, None] - log_s)
+    kappa = jnp.sum(jnp.exp(-2 / depth * np.arange(depth)[:, None, None] * gap), axis=0)
+    return 2 - 2 / depth, kappa, jnp.maximum(log_s[:, None], log_s)
+
+
+def _change(
+    at: _Spectrum, signs: Array, depth: int, gradient: Array
+) -> tuple[Array, Array, Array]:
+    """X, and what is added to dL in excess rows and to dU in excess columns."""
+    k, (m, n) = signs.size, gradient.shape
+    power, kappa, top = _weights(at.log_s, depth)
+    g = at.left.T @ gradient @ at.right
+    later = at.pivots[:, None] - at.log_s  # x_ia
+    low = jnp.minimum(later, 0.0)
+    l1, u1 = at.lower[:k], at.upper[:, :k]
+
+    def solve(matrix: Array, right: Array, **how: Any) -> Array:
+        return jax.scipy.linalg.solve_triangular(matrix, right, unit_diagonal=True, **how)
+
+    p = jnp.where(
+        later >= 0,
+        jax.scipy.linalg.solve_triangular(at.r, at.rotation.T),
+        signs[:, None] * (at.upper @ at.right),
+    )
+    c = jnp.where(
+        later >= 0,
+        solve(u1, at.right[:k], trans="T"),
+        ((at.rotation @ at.r) * signs).T,
+    )  # c_jb, transposed
+    below = np.tril(np.ones((k, k), bool), -1)
+    pivot = jnp.where(below, at.pivots, at.pivots[:, None])
+    sign = jnp.where(below, signs, signs[:, None])
+    exponents = (
+        low[:, None, :, None] + low[None, :, None, :] + power * top - pivot[:, :, None, None]
+    )
+    x = jnp.einsum("ia,jb,ab,ijab->ij", p, c, kappa * g, jnp.exp(exponents))
+    dl, du = jnp.zeros((m, k), p.dtype), jnp.zeros((k, n), p.dtype)
+    size = power * at.log_s
+    if n > k:
+        rest = at.left.T @ gradient - g @ at.right.T
+        first = solve(u1, rest[:, :k].T, trans="T").T
+        second = rest[:, k:] - first @ at.upper[:, k:]
+        by_row = jnp.exp(low + size - at.pivots[:, None])
+        by_column = jnp.exp(low[:, None, :] + size - pivot[:, :, None])
+        x = x + jnp.einsum("ia,ija,aj->ij", p, by_column, first)
+        du = du.at[:, k:].set(-signs[:, None] * ((p * by_row) @ second))
+    if m > k:
+        rest = gradient @ at.right - at.left @ g
+        first = solve(l1, rest[:k], lower=True)
+        second = rest[k:] - at.lower[k:] @ first
+        by_row = jnp.exp(low + size - at.pivots[:, None])
+        by_column = jnp.exp(low[None, :, :] + size - pivot[:, :, None])
+        x = x + jnp.einsum("ib,ijb,jb->ij", first, by_column, c)
+        dl = dl.at[k:].set(-((second @ (c * by_row).T) * signs))
+    return -sign * x, dl, du
+
+
+@jax.custom_jvp
+def _differentiable(coordinates: LDUCoordinates, y: LDU) -> LDU:
+    return coordinates._velocity(y)
+
+
+@_differentiable.defjvp
+def _by_differences(primals: Any, tangents: Any) -> tuple[LDU, LDU]:
+    """Central differences: Jacobi rotations have no derivative where singular values coincide.
+
+    The velocity does, and linearly implicit steps want it roughly only.
+    """
+    coordinates, y = primals
+    direction = tangents[1]
+    size = jnp.sqrt(sum(jnp.sum(d**2) for d in direction))
+    step = _DIFFERENCE / jnp.where(size > 0, size, 1.0)
+
+    def beside(h: Array) -> LDU:
+        return coordinates._velocity(jax.tree.map(lambda a, d: a + h * d, y, direction))
+
+    ends = jax.vmap(beside)(jnp.stack([step, -step]))  # both in one program
+    return coordinates._velocity(y), jax.tree.map(lambda e: (e[0] - e[1]) / (2 * step), ends)

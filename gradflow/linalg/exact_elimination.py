@@ -1,0 +1,158 @@
+"""Gaussian elimination without rounding: what the entries of a float64 matrix say exactly."""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+
+Exact = list[list[Fraction]]
+"""A matrix of rational numbers, as rows."""
+
+_LOG2_HIGH = 0.693147180369123816490
+"""log 2 to 32 bits, so that its products with integers up to 2^20 are exact, ..."""
+_LOG2_LOW = 1.90821492927058770002e-10
+"""... and what it lacks."""
+
+
+class Elimination(NamedTuple):
+    """W[rows][:, columns] = L diag(signs exp(log_pivots)) U, up to the rounding of these arrays.
+
+    Attributes:
+      lower: (m, k) unit lower trapezoidal L.
+      log_pivots: (k,) logarithms of the pivots' sizes.
+      upper: (k, n) unit upper trapezoidal U.
+      signs: (k,) the pivots' signs.
+      rows: (m,) the order of the rows.
+      columns: (n,) the order of the columns.
+    """
+
+    lower: np.ndarray
+    log_pivots: np.ndarray
+    upper: np.ndarray
+    signs: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+
+
+def exactly(w: np.ndarray) -> Exact:
+    """The numbers that a float64 matrix holds."""
+    return [[Fraction(float(x)) for x in row] for row in np.asarray(w)]
+
+
+def exact_product(factors: Sequence[np.ndarray]) -> Exact:
+    """W_N ... W_1 without rounding.
+
+    Args:
+      factors: float64 matrices W_1, ..., W_N, the first acting first.
+
+    Example:
+      >>> import numpy as np
+      >>> exact_product([np.array([[1e-200]]), np.array([[1e-200]])])[0][0] > 0
+      True
+    """
+    result, power = None, 0
+    for factor in factors:
+        scaled, shift = _as_integers(np.asarray(factor))
+        result = scaled if result is None else scaled.dot(result)
+        power += shift
+    assert result is not None
+    unit = Fraction(2) ** power
+    return [[int(x) * unit for x in row] for row in result]
+
+
+def _as_integers(w: np.ndarray) -> tuple[np.ndarray, int]:
+    """Integers and the power of two that they are to be multiplied with."""
+    mantissas, exponents = np.frexp(w)
+    least = int(np.min(exponents[w != 0], initial=0)) - 53
+    shifts = np.where(w != 0, exponents - least - 53, 0)
+    whole = [
+        [int(m * 2**53) << int(s) for m, s in zip(*pair, strict=True)]
+        for pair in zip(mantissas, shifts, strict=True)
+    ]
+    return np.array(whole, dtype=object), least
+
+
+def eliminate(w: Exact) -> Elimination | None:
+    """Gaussian elimination with complete pivoting; None if the rank is not full.
+
+    Args:
+      w: the matrix; it is not changed.
+
+    Example:
+      >>> import numpy as np
+      >>> found = eliminate(exactly(np.array([[1.0, 2.0], [3.0, 4.0]])))
+      >>> found.rows.tolist(), found.columns.tolist(), found.signs.tolist()
+      ([1, 0], [1, 0], [1.0, 1.0])
+      >>> np.exp(found.log_pivots).round(6).tolist()
+      [4.0, 0.5]
+    """
+    left = [list(row) for row in w]
+    m, n = len(left), len(left[0])
+    k = min(m, n)
+    rows, columns = list(range(m)), list(range(n))
+    pivots: list[Fraction] = []
+    for step in range(k):
+        candidates = ((i, j) for i in range(step, m) for j in range(step, n))
+        i, j = max(candidates, key=lambda at: abs(left[at[0]][at[1]]))
+        if left[i][j] == 0:
+            return None
+        left[step], left[i] = left[i], left[step]
+        rows[step], rows[i] = rows[i], rows[step]
+        columns[step], columns[j] = columns[j], columns[step]
+        for row in left:
+            row[step], row[j] = row[j], row[step]
+        pivot = left[step][step]
+        pivots.append(pivot)
+        for i in range(step + 1, m):
+            ratio = left[i][step] / pivot
+            left[i][step] = ratio
+            if ratio:
+                for j in range(step + 1, n):
+                    left[i][j] -= ratio * left[step][j]
+    lower, upper = np.eye(m, k), np.eye(k, n)
+    for i in range(m):
+        for j in range(min(i, k)):
+            lower[i, j] = float(left[i][j])
+    for i in range(k):
+        for j in range(i + 1, n):
+            upper[i, j] = float(left[i][j] / pivots[i])
+    return Elimination(
+        lower,
+        np.array([log_abs(pivot) for pivot in pivots]),
+        upper,
+        np.array([math.copysign(1.0, pivot) for pivot in pivots]),
+        np.array(rows),
+        np.array(columns),
+    )
+
+
+def log_abs(x: Fraction) -> float:
+    """log |x|, of any size."""
+    power = x.numerator.bit_length() - x.denominator.bit_length()
+    return power * math.log(2) + math.log(abs(x) / Fraction(2) ** power)
+
+
+def exact_exp(x: float) -> Fraction:
+    """exp(x) to the precision of x, of any size."""
+    power = math.floor(x / math.log(2))
+    rest = (x - power * _LOG2_HIGH) - power * _LOG2_LOW
+    return Fraction(math.exp(rest)) * Fraction(2) ** power
+
+
+def permutation_sign(order: np.ndarray) -> int:
+    """+1 or -1: the parity of a permutation of 0, 1, ....
+
+    Example:
+      >>> import numpy as np
+      >>> permutation_sign(np.array([1, 0, 2])), permutation_sign(np.array([1, 2, 0]))
+      (-1, 1)
+    """
+    left, sign = list(order), 1
+    for k in range(len(left)):
+        while left[k] != k:
+            other = left[k]
+            left[k], left[other] = left[other], left[k]
+            sign = -sign
+    return sign
