@@ -1,11 +1,33 @@
 """What a run may start from: factors, a matrix W, or the named arrays where another run ended."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from gradflow._util.validate import finite_array
 from gradflow.factorizations.base import Factors
 from gradflow.objective import Objective
+
+class LogScaled(NamedTuple):
+    """The product exp(log_scale) w, of any size: balanced factors of it are a flow's start.
+
+    Attributes:
+      w: a matrix of full rank, float64.
+      log_scale: the natural logarithm of its unit; -690 are 1e-300.
+
+    Example:
+      >>> import gradflow as gf, numpy as np
+      >>> problem = gf.synthetic.norm_blowup()
+      >>> objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth=2))
+      >>> flow = gf.solve_flow(objective, gf.LogScaled(np.eye(2), -5000.0), stop_loss=0.1)
+      >>> round(float(flow["unobserved_entries"][-1, 0]), 2), round(flow.stats["end"])
+      (1.83, 5004)
+    """
+
+    w: np.ndarray
+    log_scale: float
+
 
 Start = Factors | Mapping[str, Any] | Any
 """The factors W_1, ..., W_N; or W itself, which stands for balanced factors of it; or arrays by

@@ -64,6 +64,40 @@ class AbstractCoordinates(AbstractView):
     ) -> tuple[Self, Any]:
         """The coordinates and y of a start that is not refused."""
 
+    @classmethod
+    def refusal_of_matrix(
+        cls, objective: Objective, dynamics: AbstractDynamics, w: Any
+    ) -> str | None:
+        """Why these coordinates cannot hold balanced factors of W; None if they can.
+
+        Args:
+          objective: the problem, its factorisation and its penalty.
+          dynamics: what the parameters obey.
+          w: the product W to start from.
+        """
+        return cls.refusal(objective, dynamics, objective.factorization.balanced(w))
+
+    @classmethod
+    def encode_matrix(
+        cls, objective: Objective, dynamics: AbstractDynamics, w: Any
+    ) -> tuple[Self, Any]:
+        """The coordinates and y of balanced factors of W, which is not refused."""
+        return cls.encode(objective, dynamics, objective.factorization.balanced(w))
+
+    @classmethod
+    def drawback(
+        cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
+    ) -> str | None:
+        """Why "auto" should not take these coordinates for a start that they can hold.
+
+        Args:
+          objective: the problem, its factorisation and its penalty.
+          dynamics: what the parameters obey.
+          factors: the start.
+        """
+        del objective, dynamics, factors
+        return None
+
     @abc.abstractmethod
     def velocity(self, y: Any) -> Any:
         """dy/dt along the flow."""
@@ -86,6 +120,12 @@ class AbstractCoordinates(AbstractView):
             f"A flow cannot start from {', '.join(named)} in coordinates {cls.name!r}; start from "
             "factors or from a matrix."
         )
+
+    def time_scale(self, y: Any) -> Float[Array, ""]:
+        """The unit of a logarithmic clock that starts at y: how long the product would take to
+        change by its own size at its first speed."""
+        w, speed = jax.jvp(self.product, (y,), (self.velocity(y),))
+        return jnp.linalg.norm(w.ravel()) / jnp.linalg.norm(speed.ravel())
 
     def smooth(self, y: Any, tolerance: Any = None) -> Bool[Array, ""]:
         """Whether the velocity is defined at y: no kink of a penalty.

@@ -41,6 +41,18 @@ _LARGE = 2.0
 _ORDER = float(np.log(4))
 """How much larger a later pivot's logarithm may be."""
 _UNDERFLOW = 700.0
+DENSE = 48
+"""Unknowns up to which a dense Jacobian is cheap."""
+_NOISE = 2.0**-52
+_DETERMINED = 0.1
+"""How much the logarithm of the last pivot may depend on the rounding of a start's factors."""
+_TINY = float(np.log(1e-6))
+"""Of a start's share of the expected norm, the logarithm from which factors of depth 3 and more
+lose the small singular values."""
+_SINGULAR = (
+    "coordinates='ldu' needs a start of full rank, and this one's is smaller; use 'factors', where "
+    "what is zero stays zero up to rounding."
+)
 _DIFFERENCE = 1e-6
 """Relative step of the central differences that stand for derivatives of the velocity."""
 
@@ -96,9 +108,46 @@ class LDUCoordinates(AbstractCoordinates):
         if len(factors) < 2:
             return signs_change(len(factors), cls.name)
         if eliminate(exact_product([np.asarray(f) for f in factors])) is None:
+            return _SINGULAR
+        return None
+
+    @classmethod
+    def refusal_of_matrix(
+        cls, objective: Objective, dynamics: AbstractDynamics, w: Any
+    ) -> str | None:
+        reason = refusal_of_product(objective, dynamics, None)
+        if reason is not None:
+            return reason
+        if (depth := depth_of(objective, dynamics)) < 2:
+            return signs_change(depth, cls.name)
+        return None if eliminate(exactly(w)) is not None else _SINGULAR
+
+    @classmethod
+    def drawback(
+        cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
+    ) -> str | None:
+        if (unknowns := np.prod(objective.problem.shape)) > DENSE:
             return (
-                "coordinates='ldu' needs a start of full rank, and this one's is smaller; use "
-                "'factors', where what is zero stays zero to rounding only."
+                f"coordinates='ldu' are dear for {unknowns} unknowns, more than {DENSE}; ask for "
+                "them where the smallest singular value matters."
+            )
+        noise = 1 + _NOISE * np.random.default_rng(0).choice([-1.0, 1.0], size=(len(factors), 400))
+        ends = [
+            eliminate(exact_product([np.asarray(f) * n[: f.size].reshape(f.shape) for f, n in pair]))
+            for pair in (zip(factors, np.ones_like(noise)), zip(factors, noise))  # noqa: B905
+        ]
+        before, after = (np.inf if e is None else e.log_pivots[-1] for e in ends)
+        if not abs(after - before) < _DETERMINED:
+            return (
+                "the smallest singular value of the start is round-off of its factors: nothing "
+                "tells its sign."
+            )
+        largest = 0.0 if ends[0] is None else float(ends[0].log_pivots[0])
+        tiny = largest < float(jnp.log(expected_norm(objective.problem))) + _TINY
+        if len(factors) > 2 and not tiny:
+            return (
+                f"at depth {len(factors)} singular values fall like powers of time, which the "
+                "factors resolve."
             )
         return None
 
@@ -111,10 +160,29 @@ class LDUCoordinates(AbstractCoordinates):
 
     @classmethod
     def encode_matrix(
-        cls, objective: Objective, dynamics: AbstractDynamics, w: np.ndarray
+        cls, objective: Objective, dynamics: AbstractDynamics, w: Any
     ) -> tuple[Self, LDU]:
         """As it is: its zeros stay zeros, which products of factors would fill with round-off."""
-        return cls.at(objective.problem, depth_of(objective, dynamics), exactly(w))
+        return cls.encode_scaled(objective, dynamics, w, 0.0)
+
+    @classmethod
+    def encode_scaled(
+        cls, objective: Objective, dynamics: AbstractDynamics, w: Any, log_scale: float
+    ) -> tuple[Self, LDU]:
+        """Those of exp(log_scale) w.
+
+        Raises:
+          ValueError: if these coordinates cannot hold it.
+        """
+        w = np.asarray(finite_array("w", w, ndim=2))
+        if not np.isfinite(log_scale):
+            raise ValueError(f"log_scale must be finite, but it is {log_scale}.")
+        if w.shape != objective.problem.shape:
+            raise ValueError(f"w has shape {w.shape}, the problem {objective.problem.shape}.")
+        if (reason := cls.refusal_of_matrix(objective, dynamics, w)) is not None:
+            raise ValueError(f"coordinates='ldu' cannot hold this start: {reason}")
+        made, y = cls.at(objective.problem, depth_of(objective, dynamics), exactly(w))
+        return made, (y[0], y[1] + log_scale, y[2])
 
     @classmethod
     def at(cls, problem: AbstractProblem, depth: int, w: Exact) -> tuple[Self, LDU]:
@@ -226,6 +294,11 @@ class LDUCoordinates(AbstractCoordinates):
         if self.rows.size != self.columns.size:
             return super().slogdet(y)
         return self.parity * jnp.prod(self.signs), jnp.sum(y[1])
+
+    def time_scale(self, y: LDU) -> Float[Array, ""]:
+        """That of the fastest coordinate: a product may be too small to be a number."""
+        speeds = jnp.concatenate([jnp.abs(v) for v in self._velocity(y)])
+        return 1 / jnp.max(speeds)
 
     def with_tolerance(self, tolerance: Any) -> Self:
         del tolerance

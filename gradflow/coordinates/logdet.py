@@ -31,6 +31,8 @@ from gradflow.state import FactorsView
 _SERIES_TERMS = 14
 _SERIES_RADIUS = 0.1
 _SMALL_PIVOT = 1e-3
+_SMALL_START = 1e-5
+"""Of a start, the least share of the observed values."""
 _NAMES = ("log_abs_pivot", "neighbour_in_row", "neighbour_in_column", "log_abs_det")
 
 
@@ -96,6 +98,12 @@ class LogDetCoordinates(AbstractCoordinates):
             return signs_change(len(factors), cls.name)
         if float(FactorsView(objective).slogdet(factors)[0]) == 0:
             return "coordinates='logdet' needs a start of non-zero determinant; use 'product'."
+        largest = float(jnp.max(jnp.abs(objective.product(factors))))
+        if largest < _SMALL_START * float(jnp.max(jnp.abs(problem.target))):
+            return (
+                "coordinates='logdet' hold entries as differences from the observed ones, which "
+                f"leaves too few digits for a start of {largest:.3g}; use 'ldu'."
+            )
         return None
 
     @classmethod

@@ -34,13 +34,16 @@ def unbalancedness(factors: tuple[AnyArray, ...]) -> Float[Array, ""]:
 
 
 def relative_unbalancedness(factors: tuple[AnyArray, ...]) -> Float[Array, ""]:
-    """`unbalancedness` divided by the largest squared Frobenius norm of a factor.
+    """`unbalancedness` divided by the largest squared Frobenius norm of a factor, at any scale.
 
     Example:
       >>> import jax.numpy as jnp
       >>> float(relative_unbalancedness((2.0 * jnp.eye(3), jnp.eye(3))))
       0.75
     """
+    largest = jnp.max(jnp.stack([jnp.max(jnp.abs(f)) for f in factors]))
+    unit = jnp.where(largest > 0, largest, 1)
+    factors = tuple(f / unit for f in factors)  # squares of tiny entries underflow
     scale = jnp.max(jnp.stack([jnp.sum(f**2) for f in factors]))
     return unbalancedness(factors) / jnp.where(scale > 0, scale, 1)
 

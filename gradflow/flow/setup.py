@@ -15,7 +15,7 @@ from jaxtyping import Array
 from gradflow._util.validate import finite_array, same_float_dtype
 from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.coordinates.factors import FactorCoordinates
-from gradflow.coordinates.ldu import LDUCoordinates
+from gradflow.coordinates.ldu import DENSE, LDUCoordinates
 from gradflow.coordinates.logdet import LogDetCoordinates
 from gradflow.coordinates.product import ProductCoordinates
 from gradflow.coordinates.singular import SingularCoordinates
@@ -26,7 +26,7 @@ from gradflow.objective import Objective
 from gradflow.observables import Observable, default_observables, resolve
 from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
 from gradflow.ode.switching import StiffnessSwitch
-from gradflow.start import as_factors
+from gradflow.start import LogScaled, as_factors
 
 COORDINATES: dict[str, type[AbstractCoordinates]] = {
     kind.name: kind
@@ -39,10 +39,8 @@ COORDINATES: dict[str, type[AbstractCoordinates]] = {
     )
 }
 """By name; what else there is can be given as a class."""
-STRUCTURAL = (LogDetCoordinates,)
+STRUCTURAL = (LogDetCoordinates, LDUCoordinates)
 """What "auto" takes where it can, the first before the next; else the factors."""
-DENSE = 48
-"""Up to so many unknowns a dense Jacobian and its inverses cost less than stabilised steps."""
 _RECORDS = {False: (12, 24), True: (24, 10)}
 """Decades and records a decade by default, without and with a logarithmic clock."""
 
@@ -162,18 +160,50 @@ def _place(
         coordinates, y = kind.decode(objective, options.dynamics, start)
         dynamics = getattr(coordinates, "dynamics", options.dynamics)
         return coordinates, y, dynamics, coordinates.named(y), "those of the start"
+    if isinstance(start, LogScaled):
+        coordinates, y = _of_any_scale(objective, start, options)
+        return coordinates, y, options.dynamics, coordinates.named(y), "a start of any scale"
     factors = as_factors(objective, start)
     _require_float64(objective, factors)
     dynamics = options.dynamics.prepared(objective, factors)
+    matrix = None if isinstance(start, tuple | list) else np.asarray(start)
     if isinstance(asked, str) and asked == "auto":
-        kind, why = choose_coordinates(objective, dynamics, factors)
+        kind, why = choose_coordinates(objective, dynamics, factors, matrix)
     else:
         kind, why = _kind(asked), "as asked"
-        if (reason := kind.refusal(objective, dynamics, factors)) is not None:
+        if (reason := _refusal(kind, objective, dynamics, factors, matrix)) is not None:
             raise ValueError(f"coordinates={kind.name!r} cannot hold this start: {reason}")
     initial = {f"W_{k}": factor for k, factor in enumerate(factors, start=1)}
-    coordinates, y = kind.encode(objective, dynamics, factors)
+    if matrix is None:
+        coordinates, y = kind.encode(objective, dynamics, factors)
+    else:
+        coordinates, y = kind.encode_matrix(objective, dynamics, matrix)
     return coordinates, y, dynamics, initial, why
+
+
+def _of_any_scale(
+    objective: Objective, start: LogScaled, options: FlowOptions
+) -> tuple[AbstractCoordinates, Any]:
+    """Coordinates that need no number of the start's own size, and the start in them."""
+    if options.coordinates not in ("auto", LDUCoordinates.name, LDUCoordinates):
+        raise ValueError(
+            f"A LogScaled start needs coordinates='ldu', but they are {options.coordinates!r}; "
+            "leave them away, or start from factors."
+        )
+    _require_float64(objective, start.w)
+    return LDUCoordinates.encode_scaled(objective, options.dynamics, start.w, start.log_scale)
+
+
+def _refusal(
+    kind: type[AbstractCoordinates],
+    objective: Objective,
+    dynamics: AbstractDynamics,
+    factors: Factors,
+    matrix: np.ndarray | None,
+) -> str | None:
+    if matrix is None:
+        return kind.refusal(objective, dynamics, factors)
+    return kind.refusal_of_matrix(objective, dynamics, matrix)
 
 
 _MARKS = {
@@ -207,7 +237,10 @@ def _require_float64(objective: Objective, start: Any) -> None:
 
 
 def choose_coordinates(
-    objective: Objective, dynamics: AbstractDynamics, factors: Factors
+    objective: Objective,
+    dynamics: AbstractDynamics,
+    factors: Factors,
+    matrix: np.ndarray | None = None,
 ) -> Choice:
     """Structural coordinates where they can hold the start, else the factors.
 
@@ -217,14 +250,16 @@ def choose_coordinates(
       objective: the problem, its factorisation and its penalty.
       dynamics: what the parameters obey.
       factors: the start.
+      matrix: the product, where the start was given by it.
     """
-    reasons = []
+    reason = None
     for kind in STRUCTURAL:
-        reason = kind.refusal(objective, dynamics, factors)
+        reason = _refusal(kind, objective, dynamics, factors, matrix)
+        if reason is None:
+            reason = kind.drawback(objective, dynamics, factors)
         if reason is None:
             return Choice(kind, kind.virtue)
-        reasons.append(reason)
-    return Choice(FactorCoordinates, f"no structural coordinates: {reasons[0]}")
+    return Choice(FactorCoordinates, f"no structural coordinates: {reason}")
 
 
 def choose_solver(coordinates: AbstractCoordinates, dynamics: AbstractDynamics, y: Any) -> Choice:
@@ -268,16 +303,18 @@ def _rms(y: Any) -> float:
 
 
 @eqx.filter_jit
-def _time_scale_jit(coordinates: AbstractCoordinates, y: Any) -> Array:
-    """How long the product would take to change by its own size at its first speed."""
-    w, speed = jax.jvp(coordinates.product, (y,), (coordinates.velocity(y),))
-    return jnp.linalg.norm(w.ravel()) / jnp.linalg.norm(speed.ravel())
+def _time_scale(coordinates: AbstractCoordinates, y: Any) -> Array:
+    return coordinates.time_scale(y)
 
 
 def time_scale(coordinates: AbstractCoordinates, y: Any) -> float:
-    if not np.any(np.asarray(coordinates.product(y))):
-        return 1.0  # at rest it would be 0 / 0
-    scale = float(_time_scale_jit(coordinates, y))
+    """The unit of time of a flow from y; 1 for a flow at rest.
+
+    Args:
+      coordinates: those of the flow.
+      y: where it starts.
+    """
+    scale = float(_time_scale(coordinates, y))
     return scale if np.isfinite(scale) and scale > 0 else 1.0
 
 

@@ -31,13 +31,13 @@ def singular_values_2x2(w: Matrix) -> tuple[Real, Real]:
 
 
 def svd(w: Matrix) -> tuple[Matrix, list[Real], Matrix]:
-    """U, singular values and V (not transposed) of a small square matrix."""
+    """U, singular values and V (not transposed) of a small matrix; thin."""
     u, s, vt = mpmath.svd_r(w)
     return u, list(s), vt.T
 
 
 def balanced_factors(w: Matrix, depth: int) -> list[Matrix]:
-    """Balanced factors W_1, ..., W_N of a small square matrix."""
+    """Balanced factors W_1, ..., W_N of a small matrix, with hidden sizes min(m, n)."""
     if depth == 1:
         return [w]
     u, s, v = svd(w)
