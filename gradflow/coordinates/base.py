@@ -20,6 +20,7 @@ from gradflow.objective import Objective
 from gradflow.problems.base import AbstractProblem
 from gradflow.state import AbstractView
 
+_LOG_LARGEST = 690.0
 _STEEPEST = 1e6
 """The largest rise that steps prepare for; a start at zero would rise without end."""
 
@@ -199,3 +200,18 @@ def growth_of_errors(goal: Array | None, product: Array, depth: int) -> Float[Ar
     size = jnp.linalg.norm(product.ravel())
     rise = jnp.clip(goal / jnp.where(goal > 0, size, 1.0), 1.0, _STEEPEST)
     return rise ** (1 - 2 / depth)
+
+
+def growth_in_logarithms(
+    goal: Array | None, size: Float[Array, ""], depth: int
+) -> Float[Array, ""]:
+    """`growth_of_errors` from the logarithms of both norms, without a limit; see `ErrorControl`.
+
+    Args:
+      goal: the logarithm of the expected norm; None where there is none.
+      size: the logarithm of the norm of W.
+      depth: N.
+    """
+    if goal is None or depth <= 2:
+        return jnp.asarray(1.0)
+    return jnp.exp(jnp.minimum((1 - 2 / depth) * jnp.maximum(goal - size, 0.0), _LOG_LARGEST))

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from gradflow._util.validate import finite_array
-from gradflow.coordinates.base import AbstractCoordinates, expected_norm
+from gradflow.coordinates.base import AbstractCoordinates, expected_norm, growth_in_logarithms
 from gradflow.coordinates.product import depth_of, refusal_of_product
 from gradflow.coordinates.singular import signs_change
 from gradflow.dynamics.base import AbstractDynamics
@@ -304,6 +304,9 @@ class LDUCoordinates(AbstractCoordinates):
         del tolerance
         goal = jnp.log(expected_norm(self.fitted))
         return eqx.tree_at(lambda c: c.goal, self, goal, is_leaf=lambda x: x is None)
+
+    def amplification(self, y: LDU) -> Float[Array, ""]:
+        return growth_in_logarithms(self.goal, jnp.max(y[1]), self.depth)
 
     def near_singularity(self, y: LDU) -> Bool[Array, ""]:
         """Whether pivots should change places."""

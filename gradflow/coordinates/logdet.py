@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from gradflow._util.annotations import AnyArray
 from gradflow._util.validate import finite_array
-from gradflow.coordinates.base import AbstractCoordinates
+from gradflow.coordinates.base import AbstractCoordinates, expected_norm, growth_in_logarithms
 from gradflow.coordinates.product import depth_of, refusal_of_product
 from gradflow.coordinates.singular import signs_change
 from gradflow.dynamics.base import AbstractDynamics
@@ -47,6 +47,7 @@ class LogDetCoordinates(AbstractCoordinates):
       pivot_sign: +1 or -1, the sign of the pivot entry.
       depth: N.
       pivot: the position of the pivot, as an array, so that another one does not compile again.
+      goal: None, or the logarithm of the expected norm of the product at the end.
     """
 
     completion: MatrixCompletion
@@ -54,6 +55,7 @@ class LogDetCoordinates(AbstractCoordinates):
     pivot_sign: Float[Array, ""]
     depth: int = eqx.field(static=True)
     pivot: Int[Array, "2"]
+    goal: Float[Array, ""] | None
     # Of the turned problem, once for all: the mask, the observed values, the determinant's sign.
     _mask: Float[Array, "2 2"]
     _offset: Float[Array, "2 2"]
@@ -72,7 +74,7 @@ class LogDetCoordinates(AbstractCoordinates):
         pivot: tuple[int, int],
     ):
         self.completion, self.sign, self.pivot_sign = completion, sign, pivot_sign
-        self.depth, self.pivot = depth, jnp.asarray(pivot)
+        self.depth, self.pivot, self.goal = depth, jnp.asarray(pivot), None
         self._mask = self._turn(completion.mask)
         self._offset = self._turn(completion.mask * completion.target)
         self._turned_sign = jnp.where(self.pivot[0] == self.pivot[1], sign, -sign)
@@ -147,6 +149,15 @@ class LogDetCoordinates(AbstractCoordinates):
                 log_abs_det,
             ]
         )
+
+    def with_tolerance(self, tolerance: Any) -> Self:
+        del tolerance
+        goal = jnp.log(expected_norm(self.completion))
+        return eqx.tree_at(lambda c: c.goal, self, goal, is_leaf=lambda x: x is None)
+
+    def amplification(self, y: Float[Array, " 4"]) -> Float[Array, ""]:
+        size = 0.5 * jnp.log(jnp.sum(self._entries(y)[0] ** 2))
+        return growth_in_logarithms(self.goal, size, self.depth)
 
     def near_singularity(self, y: Float[Array, " 4"]) -> Bool[Array, ""]:
         """Whether the pivot has become so small that another one should take its place."""

@@ -16,6 +16,8 @@ from gradflow.flow.clock import FlowField
 from gradflow.ode.stabilized import AbstractStabilized
 from gradflow.ode.switching import StiffnessSwitch
 
+LEAST = 1e-15
+"""The least tolerance of a step, which growing errors are held to: steps round off by as much."""
 _EVEN = 1e-5
 """The tolerance at which errors of stabilised steps are taken as they are."""
 _ROUNDING = 1e-12
@@ -26,7 +28,8 @@ class ErrorControl(diffrax.AbstractAdaptiveStepSizeController):
     """Error control in a flow's coordinates, as a diffrax controller.
 
     The error is relative to all entries of y together or to each by itself, as the coordinates say,
-    and counts as many times as these expect it to grow along the flow. An error that is not finite
+    and counts as many times as these expect it to grow along the flow, as far as steps of float64
+    can pay for that. An error that is not finite
     rejects the step. What follows for the next step is left to `diffrax.PIDController`.
 
     Attributes:
@@ -103,7 +106,8 @@ class ErrorControl(diffrax.AbstractAdaptiveStepSizeController):
 
     def scaled(self, error: Any, y0: Any, y1: Any) -> Any:
         """The error in units of the tolerance; infinite where it is not finite."""
-        weight = self.coordinates.amplification(y0) * self.weight
+        payable = jnp.maximum(self.rtol / LEAST, 1.0)
+        weight = jnp.minimum(self.coordinates.amplification(y0), payable) * self.weight
         common = jnp.maximum(_rms(y0), _rms(y1)) if self.coordinates.normwise else None
 
         def one(e: Array, a: Array, b: Array) -> Array:
