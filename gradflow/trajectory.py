@@ -24,6 +24,8 @@ class Outcome(enum.Enum):
     OUT_OF_STEPS = "ran out of steps"
     STEP_TOO_SMALL = "needed steps below the resolution of time"
     DIVERGED = "diverged"
+    STALLED = "made no progress any more"
+    LOST_TIME = "reached its horizon behind a rise whose time float64 cannot tell"
     LOST_GRADIENT = "reached a point where the penalty has no gradient"
 
 
@@ -67,7 +69,7 @@ class Trajectory:
     final: Mapping[str, np.ndarray]
     initial: Mapping[str, np.ndarray]
     outcome: Outcome
-    stats: Mapping[str, float | str]
+    stats: Mapping[str, Any]
     config: Mapping[str, Any]
 
     def __init__(
@@ -109,6 +111,11 @@ class Trajectory:
         plain = {name: _as_dict(getattr(self, name)) for name in self.__slots__[1:]}
         return _remade, (plain,)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What speaks against the numbers, a sentence each; empty if nothing is known."""
+        return tuple(self.stats.get("warnings", ()))
+
     def __getitem__(self, name: str) -> np.ndarray:
         """An observable over all records."""
         try:
@@ -123,9 +130,10 @@ class Trajectory:
     def __repr__(self) -> str:
         clock = "iterations" if self.config.get("kind") == "descent" else "times"
         loss = self.observables["loss"]
+        said = "".join(f"; but {sentence}" for sentence in self.warnings)
         return (
             f"Trajectory({self.config.get('kind')}, {len(self)} {clock} to {self.times[-1]:.6g}, "
-            f"loss {loss[0]:.3g} -> {loss[-1]:.3g}, {self.outcome.value})"
+            f"loss {loss[0]:.3g} -> {loss[-1]:.3g}, {self.outcome.value}{said})"
         )
 
     def to_xarray(self) -> "xr.Dataset":

@@ -155,6 +155,15 @@ class AbstractCoordinates(AbstractView):
         del tolerance
         return self
 
+    def margin(self, y: Any) -> Float[Array, ""] | None:
+        """How far y is from where round-off decides: the smallest singular value, as a share of the
+        largest, negative where the determinant has another sign than at the start.
+
+        None where the coordinates keep both by construction, or the flow does not hang on them.
+        """
+        del y
+        return None
+
     def amplification(self, y: Any) -> Float[Array, ""]:
         """How many times relative errors made at y are expected to grow along the flow."""
         del y

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from gradflow._util.validate import finite_array
 from gradflow.coordinates.base import AbstractCoordinates, expected_norm, growth_of_errors
+from gradflow.coordinates.product import sign_to_keep, signed_share
 from gradflow.dynamics.base import AbstractDynamics, DynamicState
 from gradflow.dynamics.gradient import GradientFlow
 from gradflow.factorizations.base import Factors
@@ -103,19 +104,22 @@ class FactorCoordinates(AbstractFactorCoordinates):
       kink_width: None, or up to which share of the largest singular value a penalty with a kink is
         smoothed; see `AbstractSpectralPenalty.gradient`.
       goal: None, or the expected norm of the product at the end.
+      sign: None, or the sign of the start's determinant (1 if it is not square); see `margin`.
     """
 
     objective: Objective
     dynamics: AbstractDynamics = GradientFlow()
     kink_width: Float[Array, ""] | None = None
     goal: Float[Array, ""] | None = None
+    sign: Float[Array, ""] | None = None
     name: ClassVar[str] = "factors"
 
     @classmethod
     def encode(
         cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
     ) -> tuple[Self, DynamicState]:
-        return cls(objective, dynamics), dynamics.initial(factors)
+        sign = sign_to_keep(objective, dynamics, factors)
+        return cls(objective, dynamics, sign=sign), dynamics.initial(factors)
 
     @classmethod
     def decode(
@@ -158,6 +162,9 @@ class FactorCoordinates(AbstractFactorCoordinates):
             kink_width=kink_width_for(self.objective, tolerance),
             goal=expected_norm(self.problem),
         )
+
+    def margin(self, y: DynamicState) -> Float[Array, ""] | None:
+        return None if self.sign is None else self.sign * signed_share(self, y)
 
     def amplification(self, y: DynamicState) -> Float[Array, ""]:
         if not self.dynamics.conserves_balance:

@@ -19,7 +19,10 @@ from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.factorizations.preconditioners import end_to_end
 from gradflow.objective import Objective
 from gradflow.problems.base import AbstractProblem
+from gradflow.state import AbstractView, FactorsView
 
+_WATCHED = 20
+"""Singular values up to which the smallest is watched."""
 _SINGULAR = 1e-12
 """Smallest share of the largest singular value that a start of depth 3 or more may have."""
 
@@ -31,6 +34,7 @@ class ProductCoordinates(AbstractCoordinates):
       fitted: the problem.
       depth: N.
       goal: None, or the expected norm of the product at the end.
+      sign: None, or the sign of the start's determinant (1 if it is not square); see `margin`.
 
     References:
       arora2019, Lemma 3.
@@ -39,6 +43,7 @@ class ProductCoordinates(AbstractCoordinates):
     fitted: AbstractProblem
     depth: int = eqx.field(static=True)
     goal: Float[Array, ""] | None = None
+    sign: Float[Array, ""] | None = None
     name: ClassVar[str] = "product"
 
     @property
@@ -65,7 +70,8 @@ class ProductCoordinates(AbstractCoordinates):
     def encode(
         cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
     ) -> tuple[Self, Float[Array, "*shape"]]:
-        return cls(objective.problem, len(factors)), objective.product(factors)
+        sign = sign_to_keep(objective, dynamics, factors)
+        return cls(objective.problem, len(factors), sign=sign), objective.product(factors)
 
     @classmethod
     def decode(
@@ -89,6 +95,9 @@ class ProductCoordinates(AbstractCoordinates):
 
     def amplification(self, y: Float[Array, "*shape"]) -> Float[Array, ""]:
         return growth_of_errors(self.goal, y, self.depth)
+
+    def margin(self, y: Float[Array, "*shape"]) -> Float[Array, ""] | None:
+        return None if self.sign is None else self.sign * signed_share(self, y)
 
     def squared_gradient_norm(self, y: Float[Array, "*shape"]) -> Float[Array, ""]:
         gradient = self.fitted.gradient(y)
@@ -136,6 +145,36 @@ def refusal_of_product(
             "its flow needs coordinates='factors'."
         )
     return None
+
+
+def sign_to_keep(
+    objective: Objective, dynamics: AbstractDynamics, factors: Factors
+) -> Float[Array, ""] | None:
+    """The sign of the start's determinant, where the flow keeps it; 1 if the product is not square.
+
+    None where the rank of the product may change, is not full from the start (up to round-off), or
+    would be dear to watch.
+
+    Args:
+      objective: the problem, its factorisation and its penalty.
+      dynamics: what the parameters obey.
+      factors: the start.
+    """
+    shape = objective.problem.shape
+    if len(shape) != 2 or min(shape) > _WATCHED or len(factors) < 2:
+        return None
+    if refusal_of_product(objective, dynamics, factors) is not None:
+        return None
+    share = signed_share(FactorsView(objective), factors)
+    return jnp.sign(share) if abs(float(share)) > _SINGULAR else None
+
+
+def signed_share(view: AbstractView, y: Any) -> Float[Array, ""]:
+    """The smallest singular value as a share of the largest, with the determinant's sign."""
+    s = view.singular_values(y)
+    rows, columns = view.problem.shape
+    sign = view.slogdet(y)[0] if rows == columns else 1.0
+    return sign * s[-1] / jnp.where(s[0] > 0, s[0], 1.0)
 
 
 def depth_of(objective: Objective, dynamics: AbstractDynamics) -> int:

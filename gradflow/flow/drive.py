@@ -33,6 +33,7 @@ def run(flow: PreparedFlow, begun: dict[str, Any] | None = None) -> dict[str, An
     coordinates, y, began = flow.coordinates, flow.y, time.perf_counter()
     parts: list[Any] = []
     t, accepted, rejected, status, work, charts = 0.0, 0, 0, Status.RUNNING, None, 1
+    margin = None
     base, scale = 0.0, flow.scale
     with FlowProgress(flow.options.progress, flow.options.stop_loss) as bar:
         while not parts or (status in _GO_ON and len(parts) < _PARTS):
@@ -54,7 +55,7 @@ def run(flow: PreparedFlow, begun: dict[str, Any] | None = None) -> dict[str, An
             y, t, status = part["y"], float(part["t"]), Status(int(part["status"]))
             accepted += int(part["accepted"])
             rejected += int(part["rejected"])
-            work = part["work"]
+            work, margin = part["work"], part["margin"]
     times, observables = jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
     return {
         "times": times,
@@ -67,6 +68,7 @@ def run(flow: PreparedFlow, begun: dict[str, Any] | None = None) -> dict[str, An
         "rejected": rejected,
         "charts": charts,
         "work": work,
+        "margin": None if margin is None else float(margin),
         "seconds": time.perf_counter() - began,
     }
 

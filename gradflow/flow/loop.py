@@ -55,8 +55,8 @@ def integrate(
       progress: whether to report to it.
 
     Returns:
-      valid, times and observables (one a recording time), y, t, status, accepted, rejected, and the
-      solver's work where it counts it.
+      valid, times and observables (one a recording time), y, t, status, accepted, rejected, the
+      solver's work where it counts it, and the least margin where it is watched.
     """
     stepper, marks = _set_up(coordinates, clock, records, solver, rtol, atol, stop)
     start = stepper.begin(y0, t0)
@@ -84,6 +84,7 @@ def integrate(
         "accepted": end.accepted,
         "rejected": end.rejected,
         "work": getattr(end.solver_state, "work", None),
+        "margin": end.margin,
     }
 
 

@@ -4,6 +4,7 @@ The loop is in `gradflow.flow.loop`; here is what a user asks for, and what come
 """
 
 import json
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from gradflow._util.options import takes_options
 from gradflow._util.provenance import describe, plain, provenance
 from gradflow.coordinates.factors import FactorCoordinates
+from gradflow.flow.doubts import doubts, times_are_lost
 from gradflow.flow.drive import run, run_together
 from gradflow.flow.options import FlowOptions
 from gradflow.flow.setup import PreparedFlow, prepare_flow
@@ -29,6 +31,8 @@ _OUTCOMES = {
     Status.TOO_SMALL: Outcome.STEP_TOO_SMALL,
     Status.NEAR_SINGULARITY: Outcome.STEP_TOO_SMALL,
     Status.DIVERGED: Outcome.DIVERGED,
+    Status.STALLED: Outcome.STALLED,
+    Status.CLOCK: Outcome.STEP_TOO_SMALL,
     Status.KINK: Outcome.LOST_GRADIENT,
 }
 _OLD = {"times": "record"}
@@ -54,7 +58,8 @@ def solve_flow(objective: Objective, start: Start, options: FlowOptions) -> Traj
       another); where the solver counts them, gradients, hessian_products and spectral_radius (the
       largest seen); and invariant_drift, the largest change of W_{j+1}^T W_{j+1} - W_j W_j^T (of
       the factorisation's invariants) against the largest squared norm of a factor, where the flow
-      conserves it.
+      conserves it. What speaks against its numbers is in `warnings`, and is given as a Python
+      warning too.
 
     Raises:
       ValueError: on float32 input, no stop, wrong shapes, a start that the coordinates cannot hold
@@ -123,6 +128,10 @@ def solve_flows(
 def _trajectory(flow: PreparedFlow, result: dict[str, Any]) -> Trajectory:
     options, solver, coordinates = flow.options, flow.solver, result["coordinates"]
     names = [name for name, _ in flow.pairs]
+    drift = _drift(flow, result["y"])
+    warned = doubts(flow, result, drift.get("invariant_drift"))
+    for sentence in warned:
+        warnings.warn(f"In this flow {sentence}.", RuntimeWarning, stacklevel=5)
     config = {
         "kind": "flow",
         "objective": describe(flow.objective),
@@ -145,7 +154,7 @@ def _trajectory(flow: PreparedFlow, result: dict[str, Any]) -> Trajectory:
         observables=named_observables(names, result["observables"]),
         final=coordinates.named(result["y"]),
         initial=flow.initial,
-        outcome=_OUTCOMES[result["status"]],
+        outcome=_outcome(flow, result),
         stats={
             "steps": result["accepted"],
             "rejected": result["rejected"],
@@ -157,10 +166,19 @@ def _trajectory(flow: PreparedFlow, result: dict[str, Any]) -> Trajectory:
             "solver": type(solver).__name__,
             "solver_reason": flow.reasons[1],
             **_spent(flow, result),
-            **_drift(flow, result["y"]),
+            **drift,
+            **({"warnings": warned} if warned else {}),
         },
         config=json.loads(json.dumps(config, default=str)),
     )
+
+
+def _outcome(flow: PreparedFlow, result: dict[str, Any]) -> Outcome:
+    outcome = _OUTCOMES[result["status"]]
+    lost = outcome is Outcome.REACHED_HORIZON and times_are_lost(
+        flow, result["coordinates"], result["y"]
+    )
+    return Outcome.LOST_TIME if lost else outcome
 
 
 def _spent(flow: PreparedFlow, result: dict[str, Any]) -> dict[str, float]:

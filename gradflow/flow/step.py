@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.flow.clock import FlowField
 from gradflow.flow.error_control import ErrorControl, across_kink
-from gradflow.flow.stopping import Bracket, Status, Stop, aim_at, crossing, to_stop
+from gradflow.flow.stopping import Bracket, Progress, Status, Stop, aim_at, crossing, to_stop
 from gradflow.ode.interpolation import CubicThrough, standing
 from gradflow.ode.stabilized import AbstractStabilized
 from gradflow.ode.switching import StiffnessSwitch
@@ -36,7 +36,9 @@ class Carry(eqx.Module):
       y: the coordinates.
       loss: the loss.
       decay: its logarithmic rate over the last step; 0 before the first.
+      margin: the least one seen, if it is watched; see `AbstractCoordinates.margin`.
       bracket: of the stopping loss.
+      progress: what it had come to when it was last looked at.
       last: the last step's interpolant, of solvers that pass recording times.
       ended: whether the end is recorded.
       solver_state: what the solver keeps.
@@ -51,7 +53,9 @@ class Carry(eqx.Module):
     y: Any
     loss: Float[Array, ""]
     decay: Float[Array, ""]
+    margin: Float[Array, ""] | None
     bracket: Bracket
+    progress: Progress
     last: CubicThrough | None
     ended: Bool[Array, ""]
     solver_state: Any
@@ -162,7 +166,9 @@ class FlowStepper(eqx.Module):
             y=y0,
             loss=loss,
             decay=jnp.zeros_like(clock),
+            margin=self.coordinates.margin(y0),
             bracket=Bracket.unknown(clock),
+            progress=Progress(clock, loss, loss),
             last=standing(clock, y0) if self.stabilized else None,
             ended=jnp.asarray(False),
             solver_state=self.solver.init(terms, clock, first, y0, None),
@@ -177,7 +183,11 @@ class FlowStepper(eqx.Module):
         attempt = self.step(carry, *self.propose(carry, mark))
         verdict = self.judge(carry, attempt)
         landed = self.land(carry, attempt, verdict)
-        return eqx.tree_at(lambda c: c.status, landed, self.status(carry, verdict, landed))
+        steps = landed.accepted + landed.rejected
+        progress, none = landed.progress.renewed(steps, landed.clock, landed.loss)
+        status = self.status(carry, verdict, landed)
+        status = jnp.where((status == Status.RUNNING) & none, Status.STALLED, status)
+        return eqx.tree_at(lambda c: (c.status, c.progress), landed, (status, progress))
 
     def propose(self, carry: Carry, mark: Array) -> tuple[Bool[Array, ""], Float[Array, ""]]:
         """Whether the next step is free to pass marks, and where it is to end.
@@ -247,7 +257,9 @@ class FlowStepper(eqx.Module):
             y=pick(attempt.y1, carry.y),
             loss=pick(attempt.loss, carry.loss),
             decay=pick(decay, carry.decay),
+            margin=self.least_margin(carry, attempt, taken),
             bracket=self.narrow(carry, attempt, verdict.below),
+            progress=carry.progress,
             last=last,
             ended=carry.ended,
             solver_state=pick(attempt.solver_state, again),
@@ -264,6 +276,8 @@ class FlowStepper(eqx.Module):
         """Whether to go on after a step or, if not, why not."""
         status = self.stop.status(self.coordinates, landed.y, landed.loss, self.rtol)
         spent = landed.accepted + landed.rejected >= self.stop.steps
+        settled = landed.bracket.settled(landed.loss, self.stop.floor)
+        status = jnp.where((status == Status.RUNNING) & settled, Status.LOSS, status)
         status = jnp.where((status == Status.RUNNING) & spent, Status.STEPS, status)
         if self.coordinates.logarithmic_clock:
             late = (status == Status.RUNNING) & self.sudden(before, landed)
@@ -277,6 +291,20 @@ class FlowStepper(eqx.Module):
     def time(self, carry: Carry) -> Float[Array, ""]:
         """The time that the flow has come to."""
         return self.field.clock.time(carry.clock)
+
+    def least_margin(
+        self, carry: Carry, attempt: Attempt, taken: Bool[Array, ""]
+    ) -> Float[Array, ""] | None:
+        """The least margin so far; not computed where it is not watched or nothing moved."""
+        before = carry.margin
+        if before is None:
+            return None
+
+        def now() -> Array:
+            margin = self.coordinates.margin(attempt.y1)
+            return before if margin is None else jnp.minimum(before, margin)
+
+        return jax.lax.cond(taken, now, lambda: before)
 
     def sudden(self, before: Carry, landed: Carry) -> Bool[Array, ""]:
         """Whether a logarithmic clock has become too coarse for what happens now."""
@@ -299,9 +327,10 @@ class FlowStepper(eqx.Module):
 
         def narrower() -> Bracket:
             aim = aim_at(self.field, times, ends, attempt.dense, self.stop.floor)
-            return Bracket(attempt.target, attempt.loss, aim)
+            return Bracket(attempt.target, attempt.loss, aim, carry.bracket.tries)
 
-        return jax.lax.cond(below, narrower, lambda: carry.bracket)
+        found = jax.lax.cond(below, narrower, lambda: carry.bracket)
+        return eqx.tree_at(lambda b: b.tries, found, found.tries + found.known)
 
     def cut_at_crossing(self, carry: Carry) -> Carry:
         """End the step just taken where its interpolant reaches the stopping loss."""

@@ -12,6 +12,15 @@ from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.flow.clock import FlowField
 from gradflow.ode.interpolation import CubicThrough, through_slopes
 
+_TRIES = 40
+"""Steps towards a bracketed loss after which `_ROUGHLY` is close enough: it is round-off then."""
+_ROUGHLY = 1e-5
+_PATIENCE = 500
+"""Steps, taken or not, in which a flow must make some progress."""
+_PROGRESS = 1e-9
+"""Of the clock's reading, what counts as progress."""
+_NOTHING = 1e-24
+"""Of the first loss, what may be round-off alone: there the loss must fall, not only time pass."""
 _OVERSHOOT = 1.3
 """How far behind the expected stop a step may end, in shares of the way there."""
 
@@ -29,6 +38,7 @@ class Status(enum.IntEnum):
     NEAR_SINGULARITY = 7
     KINK = 8
     CLOCK = 9
+    STALLED = 10
 
 
 class Stop(eqx.Module):
@@ -82,22 +92,33 @@ class Bracket(eqx.Module):
       end: where the last of them ended; inf where there was none.
       loss: the loss there.
       aim: a little before the stopping loss, by that step's interpolant.
+      tries: steps since the first of them.
     """
 
     end: Float[Array, ""]
     loss: Float[Array, ""]
     aim: Float[Array, ""]
+    tries: Int[Array, ""]
 
     @classmethod
     def unknown(cls, clock: Float[Array, ""]) -> "Bracket":
         """Before the first step, from this time on."""
         far = jnp.full_like(clock, jnp.inf)
-        return cls(far, far, clock)
+        return cls(far, far, clock, jnp.zeros((), jnp.int64))
 
     @property
     def known(self) -> Bool[Array, ""]:
         """Whether there was such a step."""
         return jnp.isfinite(self.end)
+
+    def settled(self, loss: Float[Array, ""], stop_loss: Float[Array, ""]) -> Bool[Array, ""]:
+        """Whether a loss is as near to the one to stop at as its rounding allows.
+
+        Args:
+          loss: the loss now.
+          stop_loss: the loss to stop at.
+        """
+        return (self.tries > _TRIES) & (loss <= stop_loss * (1 + _ROUGHLY))
 
     def target(
         self, clock: Float[Array, ""], loss: Float[Array, ""], stop_loss: Float[Array, ""]
@@ -112,6 +133,37 @@ class Bracket(eqx.Module):
         share = jnp.log(loss / stop_loss) / jnp.log(loss / self.loss)
         share = jnp.clip(jnp.where(jnp.isfinite(share), share, 0.5), 0.01, 1.0)
         return jnp.where(clock < self.aim, self.aim, clock + share * (self.end - clock))
+
+
+class Progress(eqx.Module):
+    """What a flow had come to when it was last looked at.
+
+    Attributes:
+      clock: the clock's reading.
+      loss: the loss.
+      first: the loss at the start.
+    """
+
+    clock: Float[Array, ""]
+    loss: Float[Array, ""]
+    first: Float[Array, ""]
+
+    def renewed(
+        self, steps: Int[Array, ""], clock: Float[Array, ""], loss: Float[Array, ""]
+    ) -> tuple["Progress", Bool[Array, ""]]:
+        """The same or, now and then, a new one; and whether there was none since the last.
+
+        Args:
+          steps: taken or not.
+          clock: the clock's reading now.
+          loss: the loss now.
+        """
+        due = (steps > 0) & (steps % _PATIENCE == 0)
+        stands = clock - self.clock <= _PROGRESS * jnp.abs(clock)
+        bottom = (loss < _NOTHING * self.first) & (loss > 0.5 * self.loss)
+        new = Progress(clock, loss, self.first)
+        renewed = jax.tree.map(lambda a, b: jnp.where(due, a, b), new, self)
+        return renewed, due & (stands | bottom)
 
 
 def to_stop(loss: Array, decay: Array, stop_loss: Array) -> Array:

@@ -1,0 +1,107 @@
+"""What speaks against a flow's numbers: the warnings of a trajectory."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from gradflow.coordinates.base import AbstractCoordinates
+from gradflow.coordinates.logdet import LogDetCoordinates
+from gradflow.flow.error_control import LEAST
+from gradflow.flow.setup import PreparedFlow
+from gradflow.flow.stopping import Status
+
+_RESOLVED = {True: 1e-6, False: 1e-10}
+"""Of the smallest singular value as a share of the largest: what a product, and what factors, hold
+to about a hundred times the tolerance."""
+_DRIFT = 100.0
+"""Multiples of the tolerance by which conserved quantities may move."""
+
+
+def doubts(flow: PreparedFlow, result: dict[str, Any], drift: float | None) -> list[str]:
+    """Sentences for a reader of the numbers; none if nothing is known against them.
+
+    Args:
+      flow: what was asked.
+      result: what the driver gives.
+      drift: the largest relative change of the factorisation's invariants, where they are conserved.
+    """
+    found = [
+        _margin(result["margin"], flow.coordinates),
+        _times(flow, result["coordinates"], result["y"]),
+        _rounding(result["coordinates"], result["y"], result["status"]),
+    ]
+    if drift is not None and drift > _DRIFT * flow.options.rtol:
+        found.append(
+            f"conserved quantities moved by {drift:.1e} of the factors' size, more than "
+            f"{_DRIFT:.0f} rtol: lower rtol"
+        )
+    return [sentence for sentence in found if sentence is not None]
+
+
+def _margin(margin: float | None, coordinates: AbstractCoordinates) -> str | None:
+    """The determinant's sign, and singular values below what the coordinates resolve."""
+    if margin is None:
+        return None
+    remedy = "coordinates='ldu' keep both"
+    if margin < 0:
+        return (
+            "the determinant changed its sign, which the exact flow forbids: from there on round-"
+            f"off decides what is seen; {remedy}"
+        )
+    if margin < _RESOLVED[coordinates.name == "product"]:
+        return (
+            f"the smallest singular value fell to {margin:.1e} of the largest, where coordinates "
+            f"{coordinates.name!r} know it roughly at best: what hangs on it is uncertain; {remedy}"
+        )
+    return None
+
+
+def _unpaid(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> float:
+    """How many times errors have grown since the start, as a multiple of what rtol pays for."""
+    rtol = jnp.asarray(flow.options.rtol)
+    before, after = (
+        float(at.with_tolerance(rtol).amplification(point))
+        for at, point in ((flow.coordinates, flow.y), (coordinates, y))
+    )
+    return before / max(after, 1.0) / max(float(rtol) / LEAST, 1.0)
+
+
+def times_are_lost(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> bool:
+    """Whether what is seen at a given time is uncertain by more than twice the tolerance.
+
+    Args:
+      flow: what was asked.
+      coordinates: those at the end.
+      y: the point at the end.
+    """
+    return _unpaid(flow, coordinates, y) > 2
+
+
+def _times(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> str | None:
+    if not times_are_lost(flow, coordinates, y):
+        return None
+    share = _unpaid(flow, coordinates, y)
+    return (
+        f"errors grow {share:.1e} times more in the rise from this start than steps of float64 can "
+        "pay for: the times of what follows are uncertain by that multiple of rtol in units of its "
+        "own time scale, and so is what is seen at a given time; values at a given loss are not"
+    )
+
+
+def _rounding(coordinates: AbstractCoordinates, y: Any, status: Status) -> str | None:
+    """A loss that is nothing but round-off of the product's entries."""
+    if isinstance(coordinates, LogDetCoordinates) or status is Status.DIVERGED:
+        return None  # these hold the residuals themselves
+    w = np.asarray(coordinates.product(y))
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], w.shape)
+    change = jnp.asarray(np.finfo(float).eps * w * signs)
+    loss = coordinates.problem.loss
+    noise = abs(float(loss(w + change) + loss(w - change) - 2 * loss(w))) / 2
+    now = float(coordinates.loss(y))
+    if not now < noise:
+        return None
+    return (
+        f"the loss, {now:.1e}, is below what rounding the product's entries makes of it, "
+        f"{noise:.1e}: none of its digits can be trusted"
+    )
