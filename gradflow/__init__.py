@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         TensorCompletion,
         astype,
     )
+    from gradflow.start import LogScaled
     from gradflow.trajectory import Outcome, Trajectory
 
 __version__ = "0.2.0"
@@ -56,6 +57,7 @@ _NAMES = {
     "factorizations": "CPTensor DiagonalNetwork MatrixProduct SymmetricProduct",
     "flow": "solve_flow solve_flows",
     "objective": "Objective",
+    "start": "LogScaled",
     "penalties": "NuclearFrobeniusRatio NuclearNorm SchattenNorm SchattenRatio WeightDecay",
     "problems": "LeastSquares LossFunction MatrixCompletion MatrixSensing TensorCompletion astype",
     "trajectory": "Outcome Trajectory",

@@ -123,10 +123,17 @@ class AbstractCoordinates(AbstractView):
         )
 
     def time_scale(self, y: Any) -> Float[Array, ""]:
-        """The unit of a logarithmic clock that starts at y: how long the product would take to
-        change by its own size at its first speed."""
+        """The unit of a logarithmic clock that starts at y.
+
+        That is how long the product would take to change by its own size at its first speed.
+        """
         w, speed = jax.jvp(self.product, (y,), (self.velocity(y),))
         return jnp.linalg.norm(w.ravel()) / jnp.linalg.norm(speed.ravel())
+
+    def relative_change(self, before: Any, after: Any) -> Float[Array, ""]:
+        """How far the product went from one y to another, in units of its size."""
+        w0, w1 = self.product(before), self.product(after)
+        return jnp.linalg.norm((w1 - w0).ravel()) / jnp.linalg.norm(w1.ravel())
 
     def smooth(self, y: Any, tolerance: Any = None) -> Bool[Array, ""]:
         """Whether the velocity is defined at y: no kink of a penalty.
@@ -156,10 +163,11 @@ class AbstractCoordinates(AbstractView):
         return self
 
     def margin(self, y: Any) -> Float[Array, ""] | None:
-        """How far y is from where round-off decides: the smallest singular value, as a share of the
-        largest, negative where the determinant has another sign than at the start.
+        """How far y is from where round-off decides.
 
-        None where the coordinates keep both by construction, or the flow does not hang on them.
+        That is the smallest singular value as a share of the largest, negative where the
+        determinant has another sign than at the start. None where the coordinates keep both by
+        construction, or the flow does not hang on them.
         """
         del y
         return None

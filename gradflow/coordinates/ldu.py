@@ -9,7 +9,7 @@ something of the size of a large one.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -19,8 +19,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from gradflow._util.validate import finite_array
 from gradflow.coordinates.base import AbstractCoordinates, expected_norm, growth_in_logarithms
+from gradflow.coordinates.graded import Spectrum, kernel_weights, scaled_change
+from gradflow.coordinates.logdet import LogDetCoordinates, choose_pivot
 from gradflow.coordinates.product import depth_of, refusal_of_product
-from gradflow.coordinates.singular import signs_change
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
 from gradflow.linalg.exact_elimination import (
@@ -32,15 +33,14 @@ from gradflow.linalg.exact_elimination import (
     exactly,
     permutation_sign,
 )
-from gradflow.linalg.graded_svd import graded_svd
 from gradflow.objective import Objective
 from gradflow.problems.base import AbstractProblem
+from gradflow.problems.completion import MatrixCompletion
 
 _LARGE = 2.0
 """Entries of L and U from which on other pivots should take over."""
 _ORDER = float(np.log(4))
 """How much larger a later pivot's logarithm may be."""
-_UNDERFLOW = 700.0
 DENSE = 48
 """Unknowns up to which a dense Jacobian is cheap."""
 _NOISE = 2.0**-52
@@ -106,7 +106,7 @@ class LDUCoordinates(AbstractCoordinates):
         if reason is not None:
             return reason
         if len(factors) < 2:
-            return signs_change(len(factors), cls.name)
+            return signsscaled_change(len(factors), cls.name)
         if eliminate(exact_product([np.asarray(f) for f in factors])) is None:
             return _SINGULAR
         return None
@@ -119,7 +119,7 @@ class LDUCoordinates(AbstractCoordinates):
         if reason is not None:
             return reason
         if (depth := depth_of(objective, dynamics)) < 2:
-            return signs_change(depth, cls.name)
+            return signsscaled_change(depth, cls.name)
         return None if eliminate(exactly(w)) is not None else _SINGULAR
 
     @classmethod
@@ -133,7 +133,9 @@ class LDUCoordinates(AbstractCoordinates):
             )
         noise = 1 + _NOISE * np.random.default_rng(0).choice([-1.0, 1.0], size=(len(factors), 400))
         ends = [
-            eliminate(exact_product([np.asarray(f) * n[: f.size].reshape(f.shape) for f, n in pair]))
+            eliminate(
+                exact_product([np.asarray(f) * n[: f.size].reshape(f.shape) for f, n in pair])
+            )
             for pair in (zip(factors, np.ones_like(noise)), zip(factors, noise))  # noqa: B905
         ]
         before, after = (np.inf if e is None else e.log_pivots[-1] for e in ends)
@@ -250,15 +252,9 @@ class LDUCoordinates(AbstractCoordinates):
         turned = (lower * (self.signs * jnp.exp(pivots))) @ upper
         return jnp.zeros_like(turned).at[self.rows[:, None], self.columns].set(turned)
 
-    def _spectrum(self, y: LDU) -> "_Spectrum":
+    def _spectrum(self, y: LDU) -> Spectrum:
         lower, pivots, upper = self._unpacked(y)
-        q, r = jnp.linalg.qr(lower)
-        ratios = jnp.exp(jnp.minimum(pivots[None, :] - pivots[:, None], _UNDERFLOW))
-        ratios = jnp.triu(ratios * self.signs[:, None] * self.signs)
-        found = graded_svd(pivots, self.signs[:, None] * ((r * ratios) @ upper))
-        return _Spectrum(
-            q @ found.rotation.T, found.log_s, found.right, r, found.rotation, lower, pivots, upper
-        )
+        return Spectrum.of(lower, pivots, upper, self.signs)
 
     def _gradient(self, y: LDU) -> Float[Array, "m n"]:
         """The gradient at W, rows and columns in the order of the pivots."""
@@ -269,7 +265,7 @@ class LDUCoordinates(AbstractCoordinates):
 
     def _velocity(self, y: LDU) -> LDU:
         at, gradient = self._spectrum(y), self._gradient(y)
-        x, dl, du = _change(at, self.signs, self.depth, gradient)
+        x, dl, du = scaled_change(at, self.signs, self.depth, gradient)
         below, right = self._places
         lower = at.lower @ jnp.tril(x, -1) + dl
         upper = jnp.triu(x, 1) @ at.upper + du
@@ -277,11 +273,13 @@ class LDUCoordinates(AbstractCoordinates):
 
     def squared_gradient_norm(self, y: LDU) -> Float[Array, ""]:
         at, gradient = self._spectrum(y), self._gradient(y)
-        power, kappa, top = _weights(at.log_s, self.depth)
+        power, kappa, top = kernel_weights(at.log_s, self.depth)
         g = at.left.T @ gradient @ at.right
         rest = gradient @ at.right - at.left @ g, at.left.T @ gradient - g @ at.right.T
         weight = jnp.exp(power * at.log_s)
-        excess = sum(jnp.sum(h**2 * w) for h, w in zip(rest, (weight, weight[:, None]), strict=True))
+        excess = sum(
+            jnp.sum(h**2 * w) for h, w in zip(rest, (weight, weight[:, None]), strict=True)
+        )
         return jnp.sum(kappa * jnp.exp(power * top) * g**2) + excess
 
     def singular_values(self, y: LDU) -> Float[Array, " k"]:
@@ -300,6 +298,10 @@ class LDUCoordinates(AbstractCoordinates):
         speeds = jnp.concatenate([jnp.abs(v) for v in self._velocity(y)])
         return 1 / jnp.max(speeds)
 
+    def relative_change(self, before: LDU, after: LDU) -> Float[Array, ""]:
+        """That of the largest pivot: a product may be too small to be a number."""
+        return jnp.abs(jnp.max(after[1]) - jnp.max(before[1]))
+
     def with_tolerance(self, tolerance: Any) -> Self:
         del tolerance
         goal = jnp.log(expected_norm(self.fitted))
@@ -309,14 +311,33 @@ class LDUCoordinates(AbstractCoordinates):
         return growth_in_logarithms(self.goal, jnp.max(y[1]), self.depth)
 
     def near_singularity(self, y: LDU) -> Bool[Array, ""]:
-        """Whether pivots should change places."""
+        """Whether pivots should change places.
+
+        Or, at 2x2, whether coordinates that hold the residuals should go on.
+        """
         lower, pivots, upper = self._unpacked(y)
         large = (jnp.max(jnp.abs(lower)) > _LARGE) | (jnp.max(jnp.abs(upper)) > _LARGE)
         rise = pivots[None, :] - pivots[:, None]
-        return large | jnp.any(jnp.triu(rise, 1) > _ORDER)
+        return large | jnp.any(jnp.triu(rise, 1) > _ORDER) | self._grown(y)
+
+    def _grown(self, y: LDU) -> Bool[Array, ""]:
+        """Whether this is a 2x2 completion whose entries are as large as the observed ones."""
+        problem = self.fitted
+        if not isinstance(problem, MatrixCompletion) or problem.shape != (2, 2):
+            return jnp.asarray(False)
+        return jnp.max(jnp.abs(self.product(y))) > jnp.max(jnp.abs(problem.target))
 
     def switched(self, y: LDU) -> tuple[AbstractCoordinates, Any]:
-        """Other pivots, by an elimination of the very matrix that y stands for."""
+        """Other pivots, by an elimination of the very matrix that y stands for.
+
+        Or, at 2x2, entries beside the logarithm of the determinant, once they are large.
+        """
+        if bool(self._grown(y)):
+            problem: Any = self.fitted
+            w, (sign, log_abs_det) = self.product(y), self.slogdet(y)
+            pivot = choose_pivot(problem, w)
+            made = LogDetCoordinates(problem, sign, jnp.sign(w[pivot]), self.depth, pivot)
+            return made, made.at(w, log_abs_det)
         lower, pivots, upper = (np.asarray(x) for x in self._unpacked(y))
         middle = [exact_exp(float(x)) * int(s) for x, s in zip(pivots, self.signs, strict=True)]
         left, right = exactly(lower), exactly(upper)
@@ -332,78 +353,6 @@ class LDUCoordinates(AbstractCoordinates):
             rows=np.asarray(self.rows)[found.rows], columns=np.asarray(self.columns)[found.columns]
         )
         return self._of(self.fitted, self.depth, found)
-
-
-class _Spectrum(NamedTuple):
-    """W = left diag(exp(log_s)) right^T = L D U, rows and columns in order, and what led there."""
-
-    left: Array
-    log_s: Array
-    right: Array
-    r: Array
-    rotation: Array
-    lower: Array
-    pivots: Array
-    upper: Array
-
-
-def _weights(log_s: Array, depth: int) -> tuple[float, Array, Array]:
-    """2 - 2/N, and kappa and m: sum_j s_a^(2(N-j)/N) s_b^(2(j-1)/N) = kappa exp((2-2/N) m)."""
-    gap = jnp.abs(log_s[:, None] - log_s)
-    kappa = jnp.sum(jnp.exp(-2 / depth * np.arange(depth)[:, None, None] * gap), axis=0)
-    return 2 - 2 / depth, kappa, jnp.maximum(log_s[:, None], log_s)
-
-
-def _change(
-    at: _Spectrum, signs: Array, depth: int, gradient: Array
-) -> tuple[Array, Array, Array]:
-    """X, and what is added to dL in excess rows and to dU in excess columns."""
-    k, (m, n) = signs.size, gradient.shape
-    power, kappa, top = _weights(at.log_s, depth)
-    g = at.left.T @ gradient @ at.right
-    later = at.pivots[:, None] - at.log_s  # x_ia
-    low = jnp.minimum(later, 0.0)
-    l1, u1 = at.lower[:k], at.upper[:, :k]
-
-    def solve(matrix: Array, right: Array, **how: Any) -> Array:
-        return jax.scipy.linalg.solve_triangular(matrix, right, unit_diagonal=True, **how)
-
-    p = jnp.where(
-        later >= 0,
-        jax.scipy.linalg.solve_triangular(at.r, at.rotation.T),
-        signs[:, None] * (at.upper @ at.right),
-    )
-    c = jnp.where(
-        later >= 0,
-        solve(u1, at.right[:k], trans="T"),
-        ((at.rotation @ at.r) * signs).T,
-    )  # c_jb, transposed
-    below = np.tril(np.ones((k, k), bool), -1)
-    pivot = jnp.where(below, at.pivots, at.pivots[:, None])
-    sign = jnp.where(below, signs, signs[:, None])
-    exponents = (
-        low[:, None, :, None] + low[None, :, None, :] + power * top - pivot[:, :, None, None]
-    )
-    x = jnp.einsum("ia,jb,ab,ijab->ij", p, c, kappa * g, jnp.exp(exponents))
-    dl, du = jnp.zeros((m, k), p.dtype), jnp.zeros((k, n), p.dtype)
-    size = power * at.log_s
-    if n > k:
-        rest = at.left.T @ gradient - g @ at.right.T
-        first = solve(u1, rest[:, :k].T, trans="T").T
-        second = rest[:, k:] - first @ at.upper[:, k:]
-        by_row = jnp.exp(low + size - at.pivots[:, None])
-        by_column = jnp.exp(low[:, None, :] + size - pivot[:, :, None])
-        x = x + jnp.einsum("ia,ija,aj->ij", p, by_column, first)
-        du = du.at[:, k:].set(-signs[:, None] * ((p * by_row) @ second))
-    if m > k:
-        rest = gradient @ at.right - at.left @ g
-        first = solve(l1, rest[:k], lower=True)
-        second = rest[k:] - at.lower[k:] @ first
-        by_row = jnp.exp(low + size - at.pivots[:, None])
-        by_column = jnp.exp(low[None, :, :] + size - pivot[:, :, None])
-        x = x + jnp.einsum("ib,ijb,jb->ij", first, by_column, c)
-        dl = dl.at[k:].set(-((second @ (c * by_row).T) * signs))
-    return -sign * x, dl, du
 
 
 @jax.custom_jvp

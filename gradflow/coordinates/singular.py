@@ -93,10 +93,12 @@ class SingularCoordinates(AbstractCoordinates):
         d_u = -u @ (inverse * (g * s[None, :] + s[:, None] * g.T))
         d_v = -v @ (inverse * (s[:, None] * g + g.T * s[None, :]))
         root = s ** (1 - 2 / self.depth)
+        # Projected by (V^T V)^-1: frames that are orthonormal up to round-off only would drift
+        # apart exponentially without it.
         if u.shape[0] > u.shape[1]:
-            d_u = d_u - (gradient @ v - u @ g) * root
+            d_u = d_u - (gradient @ v - u @ jnp.linalg.solve(u.T @ u, g)) * root
         if v.shape[0] > v.shape[1]:
-            d_v = d_v - (gradient.T @ u - v @ g.T) * root
+            d_v = d_v - (gradient.T @ u - v @ jnp.linalg.solve(v.T @ v, g.T)) * root
         return d_log_s, d_u, d_v
 
     def product(self, y: Factors) -> Array:

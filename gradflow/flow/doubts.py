@@ -7,7 +7,7 @@ import numpy as np
 
 from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.coordinates.logdet import LogDetCoordinates
-from gradflow.flow.error_control import LEAST
+from gradflow.flow.error_control import LEAST, PAID
 from gradflow.flow.setup import PreparedFlow
 from gradflow.flow.stopping import Status
 
@@ -24,7 +24,7 @@ def doubts(flow: PreparedFlow, result: dict[str, Any], drift: float | None) -> l
     Args:
       flow: what was asked.
       result: what the driver gives.
-      drift: the largest relative change of the factorisation's invariants, where they are conserved.
+      drift: the largest relative change of the factorisation's invariants, if they are conserved.
     """
     found = [
         _margin(result["margin"], flow.coordinates),
@@ -68,14 +68,14 @@ def _unpaid(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> flo
 
 
 def times_are_lost(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> bool:
-    """Whether what is seen at a given time is uncertain by more than twice the tolerance.
+    """Whether what is seen at a given time is uncertain by far more than the tolerance.
 
     Args:
       flow: what was asked.
       coordinates: those at the end.
       y: the point at the end.
     """
-    return _unpaid(flow, coordinates, y) > 2
+    return _unpaid(flow, coordinates, y) > PAID
 
 
 def _times(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> str | None:

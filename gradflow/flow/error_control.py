@@ -18,6 +18,8 @@ from gradflow.ode.switching import StiffnessSwitch
 
 LEAST = 1e-15
 """The least tolerance of a step, which growing errors are held to: steps round off by as much."""
+PAID = 2.0
+"""How much more than the tolerance growing errors may come to before they are let grow."""
 _EVEN = 1e-5
 """The tolerance at which errors of stabilised steps are taken as they are."""
 _ROUNDING = 1e-12
@@ -29,7 +31,8 @@ class ErrorControl(diffrax.AbstractAdaptiveStepSizeController):
 
     The error is relative to all entries of y together or to each by itself, as the coordinates say,
     and counts as many times as these expect it to grow along the flow, as far as steps of float64
-    can pay for that. An error that is not finite
+    can pay for that; where they cannot, they count once: what is known at a given loss does not
+    depend on them, and what is known at a given time is lost. An error that is not finite
     rejects the step. What follows for the next step is left to `diffrax.PIDController`.
 
     Attributes:
@@ -107,7 +110,8 @@ class ErrorControl(diffrax.AbstractAdaptiveStepSizeController):
     def scaled(self, error: Any, y0: Any, y1: Any) -> Any:
         """The error in units of the tolerance; infinite where it is not finite."""
         payable = jnp.maximum(self.rtol / LEAST, 1.0)
-        weight = jnp.minimum(self.coordinates.amplification(y0), payable) * self.weight
+        growth = self.coordinates.amplification(y0)
+        weight = jnp.where(growth > PAID * payable, 1.0, jnp.minimum(growth, payable)) * self.weight
         common = jnp.maximum(_rms(y0), _rms(y1)) if self.coordinates.normwise else None
 
         def one(e: Array, a: Array, b: Array) -> Array:

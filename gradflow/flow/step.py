@@ -20,7 +20,6 @@ from gradflow.ode.interpolation import CubicThrough, standing
 from gradflow.ode.stabilized import AbstractStabilized
 from gradflow.ode.switching import StiffnessSwitch
 
-
 _FIRST = 1e-2
 """The first step on a logarithmic clock."""
 _SUDDEN = 1e4
@@ -308,10 +307,8 @@ class FlowStepper(eqx.Module):
 
     def sudden(self, before: Carry, landed: Carry) -> Bool[Array, ""]:
         """Whether a logarithmic clock has become too coarse for what happens now."""
-        w0, w1 = self.coordinates.product(before.y), self.coordinates.product(landed.y)
-        change = jnp.linalg.norm((w1 - w0).ravel())
-        unit = (landed.clock - before.clock) * jnp.linalg.norm(w1.ravel())
-        return change > _SUDDEN * unit
+        change = self.coordinates.relative_change(before.y, landed.y)
+        return change > _SUDDEN * (landed.clock - before.clock)
 
     def stiff(self, carry: Carry) -> Bool[Array, ""]:
         """Whether the next step is a stabilised one."""

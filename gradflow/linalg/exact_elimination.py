@@ -129,7 +129,7 @@ def eliminate(w: Exact) -> Elimination | None:
 
 
 def log_abs(x: Fraction) -> float:
-    """log |x|, of any size."""
+    """The natural logarithm of |x|, of any size."""
     power = x.numerator.bit_length() - x.denominator.bit_length()
     return power * math.log(2) + math.log(abs(x) / Fraction(2) ** power)
 
