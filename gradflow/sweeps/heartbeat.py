@@ -52,7 +52,7 @@ class Heartbeat:
             "worker": f"{socket.gethostname()}:{os.getpid()}",
         }
         try:
-            with self.lock, whole_file(self.path) as temporary:
+            with self.lock, whole_file(self.path, durable=False) as temporary:
                 temporary.write_text(json.dumps(note))
         except OSError:
             pass  # a note only; a disk that is really full is told when the cell is stored
