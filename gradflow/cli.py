@@ -6,12 +6,13 @@ must happen before JAX is imported.
 
 import difflib
 import importlib
+import io
 import os
 import sys
 import threading
 from typing import NoReturn
 
-from gradflow._util.misuse import Misuse
+from gradflow._util.misuse import Misuse, in_words
 from gradflow._util.stopping import Stopped, stoppable
 
 # One BLAS thread, before JAX starts: threads make the SVD of small matrices hundreds of times
@@ -40,6 +41,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     output cannot be written to, and 128 and the signal's number if a signal ended it.
     """
     words = sys.argv[1:] if arguments is None else arguments
+    _take_any_output()
     with stoppable() as taken:
         code, told = _code_of(words, taken)
     if told:
@@ -56,15 +58,13 @@ def _code_of(words: list[str], taken: threading.Event) -> tuple[int, str]:
         return 2, str(error)
     except Stopped as stop:
         taken.set()
-        return stop.code, stop.words
-    except KeyboardInterrupt:
-        return 130, "stopped; what was finished is kept."
+        return stop.code, f"stopped; {stop.words}"
     except BrokenPipeError:  # whoever read the output has seen enough, as `head` has
         _silence()
         return 128 + 13, ""
     except OSError as error:
         _silence()
-        return 2, f"{error}."
+        return 2, in_words(error)
     return code, ""
 
 
@@ -81,11 +81,17 @@ def _run(words: list[str]) -> int:
         near = difflib.get_close_matches(words[0], COMMANDS, n=1)
         hint = f"; did you mean {near[0]}?" if near else "."
         raise Misuse(f"there is no command {words[0]!r}{hint} `gradflow --help` shows all.")
-    from gradflow._util.terminal import write_anything
-
-    write_anything()
     module, _, function = COMMANDS[words[0]][0].partition(":")
     return getattr(importlib.import_module(module), function)(words[1:])
+
+
+def _take_any_output() -> None:
+    """An encoding that lacks a character gets its number; a closed output gets nothing."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _silence() -> None:

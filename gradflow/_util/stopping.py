@@ -3,13 +3,16 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _GRACE = 3.0  # seconds for compiled code to let go
 _ORDERLY = 30.0  # seconds to put away what was finished
+
+_KEPT = "what was finished is kept."
+_LAST_WORDS: list[Callable[[], str]] = []
 
 
 class Stopped(KeyboardInterrupt):
@@ -23,7 +26,25 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, number: int):
         super().__init__()
         self.code = 128 + number
-        self.words = "stopped; what was finished is kept."
+        self.words = _KEPT
+
+
+@contextmanager
+def last_words(function: Callable[[], str]) -> Iterator[None]:
+    """While the block runs, have what was finished kept by `function` if the process is stopped.
+
+    Args:
+      function: keeps it, and says in how far. Where compiled code does not let go, another thread
+        calls it.
+    """
+    _LAST_WORDS.append(function)
+    try:
+        yield
+    except Stopped as stop:
+        stop.words = function()
+        raise
+    finally:
+        _LAST_WORDS.remove(function)
 
 
 @contextmanager
@@ -31,7 +52,7 @@ def stoppable() -> Iterator[threading.Event]:
     """Turn both signals into `Stopped`, raised in this thread, which must be the main one.
 
     Compiled code is not interrupted by an exception. If it does not let go within a few seconds, a
-    second thread ends the process; its workers see that and end, too. A second signal does so at
+    second thread ends the process; its workers see that and end, too. A second signal ends it at
     once. What the process ignores (as under nohup), it goes on ignoring.
 
     Yields:
@@ -45,7 +66,7 @@ def stoppable() -> Iterator[threading.Event]:
 
     def stop(number: int, frame: Any) -> None:
         if asked:
-            _end(asked[0])
+            os._exit(128 + asked[0])
         asked.append(number)
         raise Stopped(number)
 
@@ -70,15 +91,10 @@ def stoppable() -> Iterator[threading.Event]:
         os.close(read)
 
 
-def _watch(
-    read: int, numbers: set[int], taken: threading.Event, over: threading.Event
-) -> None:  # fmt: skip
+def _watch(read: int, numbers: set[int], taken: threading.Event, over: threading.Event) -> None:
     while (byte := os.read(read, 1)) and byte[0] not in numbers:
         pass
     if byte and not over.wait(_GRACE) and not (taken.is_set() and over.wait(_ORDERLY)):
-        _end(byte[0])
-
-
-def _end(number: int) -> None:
-    os.write(2, b"gradflow: stopped.\n")
-    os._exit(128 + number)
+        kept = _LAST_WORDS[-1]() if _LAST_WORDS else _KEPT
+        os.write(2, f"gradflow: stopped; {kept}\n".encode())
+        os._exit(128 + byte[0])

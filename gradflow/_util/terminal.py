@@ -2,7 +2,6 @@
 
 import io
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -85,13 +84,6 @@ def see_seed(seed: int) -> None:
     """
     if not 0 <= seed < 2**63:
         raise Misuse(f"--seed must be from 0 to 2^63 - 1, but it is {seed}.")
-
-
-def write_anything() -> None:
-    """Let output in an encoding that lacks a character have its number instead of an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _real(path: Path) -> str:

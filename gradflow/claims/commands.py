@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from gradflow._util.misuse import Misuse
-from gradflow._util.stopping import Stopped
+from gradflow._util.misuse import Misuse, in_words
+from gradflow._util.stopping import last_words
 from gradflow._util.terminal import console as new_console
 from gradflow._util.terminal import parse, see_folder, see_outputs, see_seed
 from gradflow.claims.registry import load_file, load_papers, registered
@@ -107,7 +107,9 @@ def report(words: list[str]) -> int:
             command.html.parent.mkdir(parents=True, exist_ok=True)
         if command.summary is not None:
             page.see_summary(command.summary)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise Misuse(in_words(error)) from error
+    except ValueError as error:
         raise Misuse(str(error)) from error
     see_outputs(outputs, {"--ledger": command.ledger})
     import jax
@@ -158,30 +160,29 @@ def _verdicts(command: Check, chosen: "list[Claim]", console: "Console") -> "Che
 
     settings = Settings(full=command.full, seed=command.seed, quick=command.quick)
     done: list[Row] = []
-    try:
-        with Progress(
+    with (
+        last_words(lambda: _kept(done, chosen, command.json)),
+        Progress(
             TextColumn("checking claims"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             console=console,
             transient=True,
-        ) as bar:
-            task = bar.add_task("", total=len(chosen))
+        ) as bar,
+    ):
+        task = bar.add_task("", total=len(chosen))
 
-            def on_progress(row: dict[str, Any]) -> None:
-                done.append(row)
-                bar.advance(task)
-                bar.console.print(f"{row['id']}: {row['verdict']} ({row['seconds']:.1f} s)")
+        def on_progress(row: dict[str, Any]) -> None:
+            done.append(row)
+            bar.advance(task)
+            bar.console.print(f"{row['id']}: {row['verdict']} ({row['seconds']:.1f} s)")
 
-            draw = command.precision == "float64"
-            jobs = command.jobs or cores()
+        draw, jobs = command.precision == "float64", command.jobs or cores()
+        try:
             return check_all(chosen, settings, jobs, command.module, on_progress, draw)
-    except Stopped as stop:
-        stop.words = f"stopped; {_kept(done, chosen, command.json)}"
-        raise
-    except RuntimeError as error:
-        raise Misuse(f"{error} Before, {_kept(done, chosen, command.json)}") from error
+        except RuntimeError as error:
+            raise Misuse(f"{error} Before, {_kept(done, chosen, command.json)}") from error
 
 
 def _kept(done: "list[Row]", chosen: "list[Claim]", ledger: Path | None) -> str:

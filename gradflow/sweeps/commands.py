@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from gradflow._util.files import whole_file
-from gradflow._util.misuse import Misuse
+from gradflow._util.misuse import Misuse, in_words
 from gradflow._util.terminal import console as new_console
 from gradflow._util.terminal import parse, see_outputs
 
@@ -107,7 +107,7 @@ def run(words: list[str]) -> int:
     except (ValueError, RuntimeError) as error:
         raise Misuse(str(error)) from error
     except OSError as error:
-        raise Misuse(f"{error} What was finished is kept.") from error
+        raise Misuse(f"{in_words(error)} What was finished is kept.") from error
     for note in report.notes:
         console.print(f"Note: {note}", style="yellow")
     for label, text in report.failures.items():

@@ -95,9 +95,7 @@ def findings_table(findings: Iterable[Finding]) -> Table:
 def findings_markdown(findings: Iterable[Finding]) -> str:
     """The same as a table in Markdown."""
     rows = [_COLUMNS, ("---",) * len(_COLUMNS), *map(_cells, findings)]
-    return "".join(
-        f"| {' | '.join(map(in_a_cell, row))} |\n" for row in rows
-    )
+    return "".join(f"| {' | '.join(map(in_a_cell, row))} |\n" for row in rows)
 
 
 _COLUMNS = ("the paper", "printed", "ours", "ratio", "seen here", "evidence")

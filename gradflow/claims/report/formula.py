@@ -7,11 +7,12 @@ from xml.etree.ElementTree import Element
 from latex2mathml.converter import convert_to_element
 
 _LONGEST = 20_000  # characters; no printed statement has a tenth of that
-_TAGS = frozenset(
-    "math mrow mi mn mo mtext mspace ms mfrac msqrt mroot mstyle merror mpadded mphantom mfenced "
-    "menclose msub msup msubsup munder mover munderover mmultiscripts mprescripts none mtable mtr "
-    "mtd mlabeledtr".split()
-)
+_TAGS = frozenset((
+    "math", "mrow", "mi", "mn", "mo", "mtext", "mspace", "ms", "mfrac", "msqrt", "mroot", "mstyle",
+    "merror", "mpadded", "mphantom", "mfenced", "menclose", "msub", "msup", "msubsup", "munder",
+    "mover", "munderover", "mmultiscripts", "mprescripts", "none", "mtable", "mtr", "mtd",
+    "mlabeledtr",
+))  # fmt: skip
 _REFUSED = frozenset(("href", "style", "class", "id", "src", "xref"))
 
 

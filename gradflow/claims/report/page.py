@@ -111,9 +111,7 @@ def _e(text: Any) -> str:
 def _summary_html(rows: Sequence[Row]) -> str:
     head, *body = _counts(rows)
     cells = "".join(f"<th>{_e(name)}</th>" for name in head)
-    lines = "".join(
-        f"<tr>{''.join(f'<td>{_e(cell)}</td>' for cell in line)}</tr>" for line in body
-    )
+    lines = "".join(f"<tr>{''.join(f'<td>{_e(cell)}</td>' for cell in line)}</tr>" for line in body)
     return f'<table class="summary"><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table>'
 
 
