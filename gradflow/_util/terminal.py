@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -92,15 +93,16 @@ def _real(path: Path) -> str:
 
 def _line(told: str) -> str:
     """The message in tyro's box, and what it takes for meant."""
-    lines = [line.strip("│╭╮╰╯ ") for line in told.splitlines()]
     parts: list[list[str]] = [[]]
-    for line in lines[1:]:
-        if line and not line.strip("─"):
+    for line in re.sub(r"\x1b\[[0-9;]*m", "", told).splitlines()[1:]:  # the first is a title
+        inside = line.strip("│╭╮╰╯ ")
+        if inside.strip("─-"):
+            parts[-1].append(inside)
+        elif inside:
             parts.append([])
-        elif line:
-            parts[-1].append(line)
-    text = " ".join(parts[0]).rstrip(".")
-    for part in parts[1:]:
-        if part and part[0].startswith("Perhaps you meant") and len(part) > 1:
+    said, *more = [part for part in parts if part] or [["the words are not understood"]]
+    text = " ".join(said).rstrip(".")
+    for part in more:
+        if part[0].startswith("Perhaps you meant") and len(part) > 1:
             text += f"; perhaps you meant {part[1]}"
     return f"{text}."
