@@ -1,6 +1,7 @@
 """The commands on claims: `gradflow check` and `gradflow report`."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -128,7 +129,9 @@ def _load(module: Path | None) -> None:
         raise Misuse(str(error)) from error
 
 
-def _check(command: Check, chosen: "list[Claim]", console: "Console") -> "tuple[int, list[Row]]":
+def _check(
+    command: Check, chosen: "list[Claim]", console: "Console"
+) -> "tuple[int, Sequence[Row]]":
     from gradflow._util.processes import compile_quickly
     from gradflow.claims.report import page, pictures
     from gradflow.claims.report import terminal as report
@@ -220,7 +223,7 @@ def _report(command: Report, console: "Console") -> int:
     return status
 
 
-def _known(rows: "list[Row]") -> "list[Claim]":
+def _known(rows: "Sequence[Row]") -> "list[Claim]":
     """The claims of stored rows, as far as there still are such."""
     known = registered()
     return [known[row["id"]] for row in rows if row["id"] in known]

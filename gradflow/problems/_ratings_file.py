@@ -90,27 +90,37 @@ def _row(
     path: Path, number: int, line: str, separator: str, columns: tuple[int, ...]
 ) -> tuple[float, ...]:  # fmt: skip
     fields = _fields(line, separator)
+    try:
+        user, item, rating, timestamp = (float(fields[k]) for k in columns)
+    except (ValueError, IndexError):
+        raise _wrong(path, number, fields, columns) from None
+    whole = user % 1 == 0 and item % 1 == 0 and 1 <= user <= _MOST and 1 <= item <= _MOST
+    if not (whole and math.isfinite(rating) and abs(timestamp) <= _LATEST):
+        raise _wrong(path, number, fields, columns)
+    return user, item, rating, timestamp
+
+
+def _wrong(path: Path, number: int, fields: list[str], columns: tuple[int, ...]) -> ValueError:
+    """What is wrong with a line, and the remedy."""
     if len(fields) <= max(columns):
-        raise _refused(path, number, f"has {len(fields)} columns",
-                       "write user, item, rating and timestamp")  # fmt: skip
+        remedy = "write user, item, rating and timestamp"
+        return _refused(path, number, f"has {len(fields)} columns", remedy)
     words = [fields[k].strip() for k in columns]
     for name, word in zip(COLUMNS, words, strict=True):
         if not _is_number(word):
+            what = f"has {name.lower()} {word[:40]!r}, which is no number"
             header = ", or take the header away" if number == 1 else ""
-            raise _refused(path, number, f"has {name.lower()} {word[:40]!r}, which is no number",
-                           f"write a finite one{header}")  # fmt: skip
-    row = tuple(map(float, words))
-    for name, value in zip(COLUMNS, row[:2], strict=False):
+            return _refused(path, number, what, f"write a finite one{header}")
+    for name, value in zip(COLUMNS, map(float, words[:2]), strict=False):
         if not (1 <= value <= _MOST and value % 1 == 0):
-            raise _refused(path, number, f"has {name.lower()} {value:g}",
-                           "users and items must be numbered from 1, without gaps")  # fmt: skip
-    if abs(row[3]) > _LATEST:
-        raise _refused(path, number, f"has timestamp {row[3]:g}", "give seconds since 1970")
-    return row
+            remedy = "users and items must be numbered from 1, without gaps"
+            return _refused(path, number, f"has {name.lower()} {value:g}", remedy)
+    what = f"has timestamp {float(words[3]):g}"
+    return _refused(path, number, what, "give seconds since 1970")
 
 
 def _fields(line: str, separator: str) -> list[str]:
-    return line.split("\t") if separator == "\t" else next(csv.reader([line]))
+    return next(csv.reader([line])) if '"' in line and separator == "," else line.split(separator)
 
 
 def _is_number(word: str) -> bool:

@@ -87,16 +87,15 @@ def _checked(note: Any) -> dict[str, Any] | None:
     """A note as `Heartbeat` writes it, its texts without what would steer a terminal; or None."""
     if not isinstance(note, dict):
         return None
-    kinds = {"label": str, "iteration": int, "loss": float | int, "time": float | int}
-    kinds["worker"] = str
+    kinds = {"label": str, "iteration": int, "loss": (float, int), "time": (float, int)}
     found = {}
-    for name, kind in kinds.items():
+    for name, kind in (kinds | {"worker": str}).items():
         value = note.get(name)
         if not isinstance(value, kind) or isinstance(value, bool):
             return None
         if isinstance(value, str):
             value = "".join(c if c.isprintable() else "?" for c in value[:200])
-        elif abs(value) >= 1e300 and isinstance(value, int):
+        elif isinstance(value, int) and abs(value) >= 10**300:
             return None
         found[name] = value
     return found
