@@ -140,7 +140,8 @@ def _pour(temporary: Path, device: Path) -> None:
     """Write a file's content to a device, or a pipe that somebody reads."""
     try:
         number = os.open(device, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
-        os.set_blocking(number, True)
+        if hasattr(os, "O_NONBLOCK"):  # only opening must not wait for a reader
+            os.set_blocking(number, True)
         with os.fdopen(number, "wb") as target, temporary.open("rb") as source:
             shutil.copyfileobj(source, target)
     except OSError as error:

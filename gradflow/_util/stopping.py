@@ -72,7 +72,8 @@ def stoppable() -> Iterator[threading.Event]:
 
     before = {n: signal.getsignal(n) for n in _SIGNALS if signal.getsignal(n) != signal.SIG_IGN}
     read, write = os.pipe()
-    os.set_blocking(write, False)
+    if hasattr(os, "set_blocking"):  # Windows has it from Python 3.12 on, and needs it not
+        os.set_blocking(write, False)
     for number in before:
         signal.signal(number, stop)
     # Python's own handler runs between two bytecodes only; this is told of a signal at once.

@@ -76,7 +76,7 @@ def check(words: list[str]) -> int:
     if command.quick and command.full:
         raise Misuse("give --quick or --full, not both.")
     see_outputs({"--json": command.json, "--html": command.html}, {"--module": command.module})
-    see_folder("--pictures", command.pictures)
+    see_folder("--pictures", command.pictures or _beside(command.html or command.json))
     import jax
 
     from gradflow.claims.registry import select
