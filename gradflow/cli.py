@@ -4,12 +4,16 @@ Nothing but this file and the commands' names is read before the environment is 
 must happen before JAX is imported.
 """
 
+import difflib
 import importlib
+import io
 import os
 import sys
+import threading
 from typing import NoReturn
 
-from gradflow._util.misuse import Misuse
+from gradflow._util.misuse import Misuse, in_words
+from gradflow._util.stopping import Stopped, stoppable
 
 # One BLAS thread, before JAX starts: threads make the SVD of small matrices hundreds of times
 # slower. Compiled programs are kept for the next run.
@@ -31,28 +35,71 @@ COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 if all went well, 1 if something failed, 2 on misuse."""
+    """Run the command line and exit.
+
+    The code is 0 if all went well, 1 if something failed, 2 on misuse and where a file or the
+    output cannot be written to, and 128 and the signal's number if a signal ended it.
+    """
     words = sys.argv[1:] if arguments is None else arguments
+    _take_any_output()
+    with stoppable() as taken:
+        code, told = _code_of(words, taken)
+    if told:
+        print(f"gradflow: {' '.join(told.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _code_of(words: list[str], taken: threading.Event) -> tuple[int, str]:
+    """Run a command: the exit code, and what to say of a mistake or a signal."""
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+    except Misuse as error:
+        return 2, str(error)
+    except Stopped as stop:
+        taken.set()
+        return stop.code, f"stopped; {stop.words}"
+    except BrokenPipeError:  # whoever read the output has seen enough, as `head` has
+        _silence()
+        return 128 + 13, ""
+    except OSError as error:
+        _silence()
+        return 2, in_words(error)
+    return code, ""
+
+
+def _run(words: list[str]) -> int:
     if words[:1] == ["--version"]:
         from gradflow import __version__
 
         print(f"gradflow {__version__}")
-        sys.exit(0)
+        return 0
     if not words or words[0] in ("-h", "--help"):
         print(_help())
-        sys.exit(0 if words else 2)
+        return 0 if words else 2
     if words[0] not in COMMANDS:
-        print(f"gradflow: there is no command {words[0]!r}.\n\n{_help()}", file=sys.stderr)
-        sys.exit(2)
+        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        raise Misuse(f"there is no command {words[0]!r}{hint} `gradflow --help` shows all.")
     module, _, function = COMMANDS[words[0]][0].partition(":")
+    return getattr(importlib.import_module(module), function)(words[1:])
+
+
+def _take_any_output() -> None:
+    """An encoding that lacks a character gets its number; a closed output gets nothing."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _silence() -> None:
+    """Nothing more goes to an output that is closed or full: Python would try again as it ends."""
     try:
-        sys.exit(getattr(importlib.import_module(module), function)(words[1:]))
-    except Misuse as error:
-        print(f"gradflow: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("gradflow: stopped; what was finished is kept.", file=sys.stderr)
-        sys.exit(130)
+        sys.stdout.flush()
+    except OSError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
 def _help() -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from gradflow._util.misuse import Misuse
+from gradflow._util.terminal import console, parse
 from gradflow.sweeps.commands import OUT, all_experiments
 
 
@@ -24,14 +25,12 @@ class List:
 
 def list_all(words: list[str]) -> int:
     """List all experiments and claims."""
-    asked = tyro.cli(List, args=words, prog="gradflow list")
-    from rich.console import Console
-
-    console = Console()
+    asked = parse(List, words, "gradflow list")
+    out = console()
     if asked.what != "claims":
         from gradflow.sweeps.tables import experiments_table
 
-        console.print(experiments_table(all_experiments(asked.module), asked.out))
+        out.print(experiments_table(all_experiments(asked.module), asked.out))
     if asked.what != "experiments":
         from gradflow.claims.report.terminal import registered_listing
 
@@ -39,5 +38,5 @@ def list_all(words: list[str]) -> int:
             table = registered_listing(None if asked.what == "all" else asked.module)
         except ValueError as error:
             raise Misuse(str(error)) from error
-        console.print(table)
+        out.print(table)
     return 0

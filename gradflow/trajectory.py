@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradflow._util.files import whole_file
+from gradflow._util.netcdf import in_memory
+from gradflow._util.sealed import Damaged, see_seal, write_sealed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -155,7 +156,7 @@ class Trajectory:
         return xr.Dataset(data, coords={"time": self.times}, attrs=attributes)
 
     def save(self, path: str | Path) -> Path:
-        """Write a NetCDF file, whole or not at all.
+        """Write a NetCDF file, whole or not at all, with a checksum after its end.
 
         Args:
           path: where to; its folder must exist.
@@ -166,17 +167,16 @@ class Trajectory:
         Raises:
           FileNotFoundError: if the folder does not exist.
         """
-        with whole_file(path) as temporary:
-            self.to_xarray().to_netcdf(temporary, engine="h5netcdf")
+        write_sealed(path, in_memory(self.to_xarray()))
         return Path(path)
 
     @classmethod
     def load(cls, path: str | Path) -> "Trajectory":
-        """Read what `save` wrote.
+        """Read what `save` wrote; files of earlier versions have no checksum and are read, too.
 
         Raises:
           FileNotFoundError: if there is no such file.
-          ValueError: if the file is no stored trajectory.
+          ValueError: if the file is damaged or no stored trajectory.
         """
         import xarray as xr
 
@@ -184,6 +184,7 @@ class Trajectory:
         if not path.is_file():
             raise FileNotFoundError(f"There is no file {path}.")
         try:
+            see_seal(path)
             with xr.open_dataset(path, engine="h5netcdf") as data:
                 data = data.load()
             attributes = data.attrs
@@ -200,7 +201,9 @@ class Trajectory:
                 config=json.loads(attributes["config"]),
                 **stages,
             )
-        except (KeyError, OSError, ValueError) as error:
+        except Damaged as error:
+            raise ValueError(f"{path} is damaged ({error}); delete it and run again.") from error
+        except Exception as error:  # h5py raises many kinds on damaged files
             raise ValueError(
                 f"{path} is not a trajectory that gradflow stored ({error}); "
                 "delete it and run again."

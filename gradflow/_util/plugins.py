@@ -8,6 +8,7 @@ import pickle
 import pkgutil
 import re
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_args
@@ -34,10 +35,18 @@ def papers(kind: Kind) -> list[ModuleType]:
       The papers' packages, by year.
 
     Raises:
-      ValueError: if `GRADFLOW_PAPERS` names what is no folder of papers, or two papers have a name.
+      ValueError: if `GRADFLOW_PAPERS` names what is no folder of papers, two papers have a name, or
+        one raises an error.
     """
     parent = _folder(kind)
-    return [importlib.import_module(f"{parent.__name__}.{name}") for name in _names(parent)]
+    found = []
+    for name in _names(parent):
+        try:
+            found.append(importlib.import_module(f"{parent.__name__}.{name}"))
+        except (Exception, SystemExit) as error:
+            folder = _home(parent, name)
+            raise ValueError(f"{folder} cannot be run: {_described(error, folder)}") from error
+    return found
 
 
 def age(paper: str) -> tuple[int, str]:
@@ -54,14 +63,17 @@ def run_module(path: Path, name: str) -> None:
       name: under which it stays in `sys.modules`.
 
     Raises:
-      ValueError: if it does not exist or is not a Python file.
+      ValueError: if it does not exist, is not a Python file or raises an error.
     """
     path = Path(path)
     if name in sys.modules and sys.modules[name].__file__ == str(path.resolve()):
         return
     if not path.is_file():
         raise ValueError(f"there is no file {path}.")
-    _run(path.resolve(), name)
+    try:
+        _run(path.resolve(), name)
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"{path} cannot be run: {_described(error, path.parent)}") from error
 
 
 def unpickle(data: bytes) -> Any:
@@ -107,6 +119,24 @@ def _folder(kind: Kind) -> ModuleType:
         if more not in module.__path__ and Path(more).is_dir():
             module.__path__.append(more)
     return module
+
+
+def _home(parent: ModuleType, name: str) -> Path:
+    """The folder of a paper."""
+    return next(Path(folder) / name for folder in parent.__path__ if (Path(folder) / name).is_dir())
+
+
+def _described(error: BaseException, folder: Path) -> str:
+    """An error in one line, with the last line of a file below a folder that led to it."""
+    place = ""
+    if isinstance(error, SyntaxError) and error.lineno:
+        place = f"{Path(error.filename or '').name}, line {error.lineno}: "
+    else:
+        for frame in traceback.extract_tb(error.__traceback__):
+            if folder.resolve() in Path(frame.filename).parents:
+                place = f"{Path(frame.filename).name}, line {frame.lineno}: "
+    what = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{place}{type(error).__name__}: {' '.join(str(what).split())}"
 
 
 def _place(name: str) -> Path | None:

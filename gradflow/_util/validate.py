@@ -147,7 +147,7 @@ def positive(name: str, value: Any) -> float:
 
 
 def whole(name: str, value: Any) -> int:
-    """Check that a scalar is a whole number of at least 1."""
+    """Check that a scalar is a whole number of at least 1, and that 64 bits hold it."""
     try:
         number = int(value)
         good = number == value and number >= 1
@@ -155,6 +155,8 @@ def whole(name: str, value: Any) -> int:
         number, good = 0, False
     if not good:
         raise ValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
+    if number >= 2**63:
+        raise ValueError(f"{name} must be below 2^63, but it is {value!r}.")
     return number
 
 

@@ -1,19 +1,24 @@
 """The commands on claims: `gradflow check` and `gradflow report`."""
 
-import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from gradflow._util.misuse import Misuse
+from gradflow._util.misuse import Misuse, in_words
+from gradflow._util.stopping import last_words
+from gradflow._util.terminal import console as new_console
+from gradflow._util.terminal import parse, see_folder, see_outputs, see_seed
 from gradflow.claims.registry import load_file, load_papers, registered
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from gradflow.claims.definition import Claim
+    from gradflow.claims.pool import Checked
     from gradflow.claims.report.page import Row
 
 
@@ -64,33 +69,55 @@ def check(words: list[str]) -> int:
 
     The status is 0 if every verdict was reached, 1 if a check crashed or a control did not fail.
     """
-    command = tyro.cli(Check, args=words, prog="gradflow check")
+    command = parse(Check, words, "gradflow check")
+    see_seed(command.seed)
+    if command.jobs is not None and command.jobs < 1:
+        raise Misuse(f"--jobs must be at least 1, but it is {command.jobs}.")
+    if command.quick and command.full:
+        raise Misuse("give --quick or --full, not both.")
+    see_outputs({"--json": command.json, "--html": command.html}, {"--module": command.module})
+    see_folder("--pictures", command.pictures or _beside(command.html or command.json))
     import jax
 
     from gradflow.claims.registry import select
 
     jax.config.update("jax_enable_x64", command.precision == "float64")
     _load(command.module)
-    if command.quick and command.full:
-        raise Misuse("give --quick or --full, not both.")
-    for path in (command.json, command.html):
-        if path is not None and not path.resolve().parent.is_dir():
-            raise Misuse(f"the folder {path.parent} does not exist; create it first.")
     try:
         chosen = select(list(command.ids))
     except ValueError as error:
         raise Misuse(str(error)) from error
-    return _check(command, chosen, _console())
+    return _check(command, chosen, new_console())[0]
 
 
 def report(words: list[str]) -> int:
     """Write the ledger as one HTML page that works offline."""
-    command = tyro.cli(Report, args=words, prog="gradflow report")
+    from gradflow.claims.report import page
+
+    command = parse(Report, words, "gradflow report")
+    see_seed(command.seed)
+    if command.ledger is not None and not command.ledger.is_file():
+        raise Misuse(
+            f"there is no file {command.ledger}; `gradflow check --json {command.ledger}` makes it."
+        )
+    outputs = {"--html": command.html, "--summary": command.summary}
+    if command.ledger is None and _ordinary(command.html):
+        outputs["the ledger beside the page"] = command.html.with_suffix(".json")
+    try:
+        if not command.html.exists():
+            command.html.parent.mkdir(parents=True, exist_ok=True)
+        if command.summary is not None:
+            page.see_summary(command.summary)
+    except OSError as error:
+        raise Misuse(in_words(error)) from error
+    except ValueError as error:
+        raise Misuse(str(error)) from error
+    see_outputs(outputs, {"--ledger": command.ledger})
     import jax
 
     jax.config.update("jax_enable_x64", True)
     _load(None)
-    return _report(command, _console())
+    return _report(command, new_console())
 
 
 def _load(module: Path | None) -> None:
@@ -102,43 +129,16 @@ def _load(module: Path | None) -> None:
         raise Misuse(str(error)) from error
 
 
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console()
-
-
-def _check(command: Check, chosen: "list[Claim]", console: "Console") -> int:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from gradflow._util.processes import compile_quickly, cores
-    from gradflow.claims import pool as workers
-    from gradflow.claims.definition import Settings
+def _check(
+    command: Check, chosen: "list[Claim]", console: "Console"
+) -> "tuple[int, Sequence[Row]]":
+    from gradflow._util.processes import compile_quickly
     from gradflow.claims.report import page, pictures
     from gradflow.claims.report import terminal as report
 
-    settings = Settings(full=command.full, seed=command.seed, quick=command.quick)
     if not command.full:
         compile_quickly()
-    jobs = cores() if command.jobs is None else command.jobs
-    if jobs < 1:
-        raise Misuse(f"--jobs must be at least 1, but it is {jobs}.")
-    with Progress(
-        TextColumn("checking claims"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-    ) as bar:
-        task = bar.add_task("", total=len(chosen))
-
-        def on_progress(row: workers.Row) -> None:
-            bar.advance(task)
-            bar.console.print(f"{row['id']}: {row['verdict']} ({row['seconds']:.1f} s)")
-
-        draw = command.precision == "float64"
-        rows, drawn = workers.check_all(chosen, settings, jobs, command.module, on_progress, draw)
+    rows, drawn = _verdicts(command, chosen, console)
     console.print(report.table(rows))
     report.details(rows, console)
     if command.json is not None:
@@ -150,41 +150,89 @@ def _check(command: Check, chosen: "list[Claim]", console: "Console") -> int:
     if command.html is not None:
         page.write_page(rows, command.html, drawn)
         console.print(f"Report: {command.html}")
-    return 0 if all(report.sound(row) for row in rows) else 1
+    return (0 if all(report.sound(row) for row in rows) else 1), rows
+
+
+def _verdicts(command: Check, chosen: "list[Claim]", console: "Console") -> "Checked":
+    """Check claims under a bar; when that is stopped, keep what was finished."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from gradflow._util.processes import cores
+    from gradflow.claims.definition import Settings
+    from gradflow.claims.pool import check_all
+
+    settings = Settings(full=command.full, seed=command.seed, quick=command.quick)
+    done: list[Row] = []
+    with (
+        last_words(lambda: _kept(done, chosen, command.json)),
+        Progress(
+            TextColumn("checking claims"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        ) as bar,
+    ):
+        task = bar.add_task("", total=len(chosen))
+
+        def on_progress(row: dict[str, Any]) -> None:
+            done.append(row)
+            bar.advance(task)
+            bar.console.print(f"{row['id']}: {row['verdict']} ({row['seconds']:.1f} s)")
+
+        draw, jobs = command.precision == "float64", command.jobs or cores()
+        try:
+            return check_all(chosen, settings, jobs, command.module, on_progress, draw)
+        except RuntimeError as error:
+            raise Misuse(f"{error} Before, {_kept(done, chosen, command.json)}") from error
+
+
+def _kept(done: "list[Row]", chosen: "list[Claim]", ledger: Path | None) -> str:
+    """Keep the verdicts that were reached beside the ledger, whose place a part must not take."""
+    from gradflow.claims.report.terminal import write_json
+
+    text = f"{len(done)} of {len(chosen)} claims were checked"
+    if ledger is None or not done or not _ordinary(ledger):
+        return f"{text}."
+    place = ledger.with_name(f"{ledger.stem}.stopped.json")
+    order = {made.id: k for k, made in enumerate(chosen)}
+    write_json(sorted(done, key=lambda row: order[row["id"]]), place)
+    return f"{text}; their verdicts are in {place}."
 
 
 def _report(command: Report, console: "Console") -> int:
     from gradflow.claims.registry import select
     from gradflow.claims.report import page, pictures
+    from gradflow.claims.report.stored import read_ledger
 
-    status, ledger = 0, command.ledger
-    if ledger is not None and not ledger.is_file():
-        raise Misuse(f"there is no file {ledger}; `gradflow check --json {ledger}` makes it.")
-    if command.summary is not None and not command.summary.is_file():
-        raise Misuse(f"there is no file {command.summary}.")
-    command.html.resolve().parent.mkdir(parents=True, exist_ok=True)
-    if ledger is None:
-        ledger = command.html.with_suffix(".json")
+    status = 0
+    if command.ledger is None:
+        ledger = command.html.with_suffix(".json") if _ordinary(command.html) else None
         asked = Check(full=command.full, seed=command.seed, json=ledger, html=command.html)
-        status = _check(asked, select([]), console)
-        rows = json.loads(ledger.read_text(encoding="utf-8"))
+        status, rows = _check(asked, select([]), console)
     else:
         try:
-            rows = json.loads(ledger.read_text(encoding="utf-8"))
-            page.write_page(rows, command.html, pictures.draw(_known(rows)))
-        except (ValueError, KeyError, TypeError) as error:
-            raise Misuse(f"{ledger} is no ledger of `gradflow check --json`: {error!r}") from error
+            rows = read_ledger(command.ledger)
+        except ValueError as error:
+            raise Misuse(str(error)) from error
+        page.write_page(rows, command.html, pictures.draw(_known(rows)))
         console.print(f"Report: {command.html}")
     if command.summary is not None:
         page.write_summary(rows, command.summary)
     return status
 
 
-def _known(rows: "list[Row]") -> "list[Claim]":
+def _known(rows: "Sequence[Row]") -> "list[Claim]":
     """The claims of stored rows, as far as there still are such."""
     known = registered()
     return [known[row["id"]] for row in rows if row["id"] in known]
 
 
+def _ordinary(path: Path) -> bool:
+    """Whether a path is that of a file, and so has room beside it; not so a device."""
+    return path.is_file() or not os.path.lexists(path)
+
+
 def _beside(path: Path | None) -> Path:
-    return Path("results") if path is None else path.resolve().parent
+    return Path("results") if path is None or not _ordinary(path) else path.resolve().parent

@@ -84,7 +84,8 @@ def _plain(counterexample: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """What JSON can hold: numbers, lists and texts; all else, such as a fraction, as its text."""
     if not counterexample:
         return None
-    return json.loads(json.dumps(dict(counterexample), default=_as_plain))
+    text = json.dumps(dict(counterexample), default=_as_plain)
+    return json.loads(text, parse_constant=str)  # NaN and infinity, which are no numbers there
 
 
 def _as_plain(value: Any) -> Any:

@@ -1,12 +1,13 @@
 """Check claims in several processes: those of one module together, since they share flows."""
 
 import concurrent.futures
-import multiprocessing
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gradflow._util.processes import forget_programs, next_number, take_core
+from gradflow._util.processes import forget_programs
+from gradflow._util.workers import worker_pool
 from gradflow.claims.definition import Claim, Settings
 from gradflow.claims.ledger import check
 from gradflow.claims.registry import load_file, load_papers, select
@@ -44,6 +45,9 @@ def check_all(
       module: a file with claims of one's own, for the other processes to load.
       on_progress: called with each row as it is finished.
       draw: whether pictures are wanted.
+
+    Raises:
+      RuntimeError: if a process died.
     """
     groups: dict[str, list[str]] = {}
     for made in claims:
@@ -59,25 +63,25 @@ def check_all(
 
     done: dict[str, Row] = {}
     drawn: dict[str, bytes] = {}
-    count, context = min(jobs, len(groups)), multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(
-        count,
-        mp_context=context,
-        initializer=_begin,
-        initargs=(bool(jax.config.read("jax_enable_x64")), module, context.Value("i", 0), count),
-    ) as pool:
+    count = min(jobs, len(groups))
+    arguments = (bool(jax.config.read("jax_enable_x64")), module)
+    with worker_pool(count, _prepare, arguments) as pool:
         waiting = [pool.submit(_check_group, ids, settings, draw) for ids in groups.values()]
-        for finished in concurrent.futures.as_completed(waiting):
-            found = finished.result()
-            drawn |= found.pictures
-            for row in found.rows:
-                done[row["id"]] = row
-                on_progress(row)
+        try:
+            for finished in concurrent.futures.as_completed(waiting):
+                found = finished.result()
+                drawn |= found.pictures
+                for row in found.rows:
+                    done[row["id"]] = row
+                    on_progress(row)
+        except BrokenExecutor as error:
+            raise RuntimeError(
+                "A process that checked claims died; is memory short? Give fewer --jobs."
+            ) from error
     return Checked([done[made.id] for made in claims], drawn)
 
 
-def _begin(float64: bool, module: Path | None, counter: Any, of: int) -> None:
-    take_core(next_number(counter), of)
+def _prepare(float64: bool, module: Path | None) -> None:
     import jax
 
     jax.config.update("jax_enable_x64", float64)

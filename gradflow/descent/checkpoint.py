@@ -1,6 +1,7 @@
 """Long descents that survive a kill: their whole state in one file, now and then."""
 
 import hashlib
+import io
 import json
 import time
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import jax
 import numpy as np
 
 from gradflow._util.annotations import Checked
-from gradflow._util.files import whole_file
+from gradflow._util.sealed import see_seal, write_sealed
 from gradflow._util.validate import positive
 
 
@@ -88,11 +89,11 @@ class Keeper:
         arrays = map(np.asarray, jax.tree.leaves(state))
         leaves: dict[str, Any] = {f"leaf_{k}": array for k, array in enumerate(arrays)}
         about = json.dumps({"key": self.digest.hexdigest(), "leaves": len(leaves), **plain})
-        with (
-            whole_file(self.checkpoint.path) as temporary,
-            temporary.open("wb") as file,
-        ):
-            np.savez(file, about=np.array(about), **leaves)
+        content = io.BytesIO()
+        np.savez(content, about=np.array(about), **leaves)
+        # Someone may have cleared the folder away in the meantime.
+        Path(self.checkpoint.path).parent.mkdir(parents=True, exist_ok=True)
+        write_sealed(self.checkpoint.path, content.getvalue())
         self.written = time.monotonic()
 
     def read(self) -> tuple[list[np.ndarray], dict[str, Any]] | None:
@@ -105,6 +106,7 @@ class Keeper:
             return None
         path = self.checkpoint.path
         try:
+            see_seal(path)
             with np.load(path, allow_pickle=False) as file:
                 plain = json.loads(str(file["about"]))
                 leaves = [file[f"leaf_{k}"] for k in range(plain.pop("leaves"))]

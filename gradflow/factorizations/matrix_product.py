@@ -33,9 +33,7 @@ class MatrixProduct(AbstractFactorization):
     sizes: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(self, sizes: Checked[Sequence[int]]):
-        self.sizes = shape_of("sizes", sizes)
-        if len(self.sizes) < 2:
-            raise ValueError(f"sizes must hold (d_0, ..., d_N) with N >= 1, but it is {sizes}.")
+        self.sizes = starts.sizes_of(sizes)
 
     @classmethod
     def of(

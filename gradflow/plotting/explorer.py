@@ -9,6 +9,7 @@ import gzip
 import html
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -190,17 +191,20 @@ def _fits(name: str, values: np.ndarray) -> bool:
 
 
 def _title(run: Trajectory) -> str:
-    """What ran, as far as the configuration tells."""
-    config, objective = run.config, run.config.get("objective", {})
+    """What ran, as far as the configuration tells, which may come from anybody's file."""
+    config = run.config
+    found = config.get("objective")
+    objective = found if isinstance(found, Mapping) else {}
     parts = ["Gradient flow"]
     if config.get("kind") == "descent":
         rate = config.get("learning_rate")
         parts = [f"Descent by {config.get('optimizer', 'an optimiser')}"]
-        parts += [] if rate is None else [f"learning rate {rate:g}"]
-    if "factor_shapes" in objective:
-        parts.append(f"depth {len(objective['factor_shapes'])}")
-    if "shape" in objective:
-        parts.append(" × ".join(map(str, objective["shape"])))
+        shown = f"{rate:g}" if isinstance(rate, int | float) else str(rate)
+        parts += [] if rate is None else [f"learning rate {shown}"]
+    if isinstance(shapes := objective.get("factor_shapes"), list):
+        parts.append(f"depth {len(shapes)}")
+    if isinstance(shape := objective.get("shape"), list):
+        parts.append(" × ".join(map(str, shape)))
     return ", ".join(parts)
 
 

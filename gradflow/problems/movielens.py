@@ -1,6 +1,5 @@
 """Real data: the MovieLens 100K ratings, read from where the user has them, never copied."""
 
-import csv
 import hashlib
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -9,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from gradflow._util.annotations import Checked
+from gradflow.problems._ratings_file import read_rows
 from gradflow.problems.base import LossConvention
 from gradflow.problems.completion import MatrixCompletion
 
 _PACKAGE_FILE = "data/movielens100k.csv"
+_LARGEST = 10**9
 _SHA256 = "4cee70466ec9b2c39ff51e15853e12e481a31c92977db7e7e614b40a1ef31cc8"
 
 
@@ -40,7 +41,16 @@ class Ratings:
     def completion(
         self, rows: np.ndarray | slice = slice(None), *, loss: LossConvention = "half_sum"
     ) -> MatrixCompletion:
-        """The completion problem with these rows observed (all, or a split's training rows)."""
+        """The completion problem with these rows observed (all, or a split's training rows).
+
+        Raises:
+          ValueError: if the matrix would have more than a thousand million entries.
+        """
+        if self.shape[0] * self.shape[1] > _LARGEST:
+            raise ValueError(
+                f"A matrix of shape {self.shape} has {self.shape[0] * self.shape[1]:.1e} entries, "
+                "each of which is stored; number users and items without gaps, or take fewer."
+            )
         indices = np.stack([self.users[rows], self.items[rows]], axis=1)
         return MatrixCompletion(self.shape, indices, self.ratings[rows].astype(float), loss=loss)
 
@@ -87,7 +97,8 @@ def movielens_100k(path: str | Path | None = None) -> Ratings:
 
     Raises:
       FileNotFoundError: if there is neither a path nor the package; it says how to get either.
-      ValueError: if the package's file is not the one expected, or a line cannot be read.
+      ValueError: if the package's file is not the one expected, or a line cannot be read; it names
+        the line and the remedy.
 
     References:
       Harper and Konstan 2015, The MovieLens Datasets: History and Context.
@@ -112,23 +123,7 @@ def movielens_100k(path: str | Path | None = None) -> Ratings:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file; pass the path of a u.data file.")
-    text = path.read_text(encoding="utf-8").splitlines()
-    tabs = "\t" in text[0] if text else False
-    rows = [row for row in csv.reader(text, delimiter="\t" if tabs else ",") if row]
-    columns = (0, 1, 2, 3)
-    try:
-        if not tabs:
-            header, rows = rows[0], rows[1:]
-            columns = tuple(header.index(name) for name in ("User", "Item", "Rating", "Timestamp"))
-        table = np.array([[float(row[c]) for c in columns] for row in rows]).reshape(-1, 4)
-    except (ValueError, IndexError) as error:
-        raise ValueError(
-            f"{path} does not hold user, item, rating, timestamp rows: {error}"
-        ) from error
-    bad = np.flatnonzero(np.any((table[:, :2] < 1) | (table[:, :2] % 1 != 0), axis=1))
-    if bad.size or not len(table):
-        what = f"has user and item {table[bad[0], :2].tolist()}" if bad.size else "has no rating"
-        raise ValueError(f"{path} {what}; users and items must be numbered from 1.")
+    table = read_rows(path)
     return Ratings(
         users=table[:, 0].astype(int) - 1,
         items=table[:, 1].astype(int) - 1,

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from gradflow._util.misuse import Misuse
+from gradflow._util.files import whole_file
+from gradflow._util.misuse import Misuse, in_words
+from gradflow._util.terminal import console as new_console
+from gradflow._util.terminal import parse, see_outputs
 
 if TYPE_CHECKING:
     from gradflow.sweeps.experiment import Experiment
@@ -81,11 +84,11 @@ class Status:
 def run(words: list[str]) -> int:
     """Run an experiment: only what is missing."""
     asked, experiment, grid = _parse(Run, words)
-    from rich.console import Console
-
     from gradflow.sweeps import runner
 
-    console = Console(soft_wrap=True)
+    console = new_console(soft_wrap=True)
+    if asked.out.is_dir():
+        see_outputs({f"the picture {file}": file for file in _picture_files(asked)}, {})
     try:
         report = runner.run(
             asked.id,
@@ -104,7 +107,7 @@ def run(words: list[str]) -> int:
     except (ValueError, RuntimeError) as error:
         raise Misuse(str(error)) from error
     except OSError as error:
-        raise Misuse(f"{error} What was finished is kept.") from error
+        raise Misuse(f"{in_words(error)} What was finished is kept.") from error
     for note in report.notes:
         console.print(f"Note: {note}", style="yellow")
     for label, text in report.failures.items():
@@ -124,13 +127,11 @@ def run(words: list[str]) -> int:
 def plot(words: list[str]) -> int:
     """Draw an experiment's picture from the cells that have been run."""
     asked, experiment, grid = _parse(Plot, words)
+    if asked.file is not None and asked.file.suffix.lower() not in (".pdf", ".svg", ".png"):
+        raise Misuse(f"--file must end in .pdf, .svg or .png, but it is {asked.file}.")
+    see_outputs({"--file": asked.file}, {"--module": asked.module})
     results = _results(asked, experiment, grid)
     files = [asked.file] if asked.file else _picture_files(asked)
-    for file in files:
-        if not file.resolve().parent.is_dir():
-            raise Misuse(f"the folder {file.parent} does not exist; create it first.")
-        if file.suffix not in (".pdf", ".svg", ".png"):
-            raise Misuse(f"--file must end in .pdf, .svg or .png, but it is {file}.")
     _draw(results, files)
     return 0
 
@@ -138,31 +139,27 @@ def plot(words: list[str]) -> int:
 def compare(words: list[str]) -> int:
     """Put the paper's statements and numbers beside ours."""
     asked, experiment, grid = _parse(Compare, words)
-    from rich.console import Console
-
-    for file in (asked.csv, asked.markdown):
-        if file is not None and not file.resolve().parent.is_dir():
-            raise Misuse(f"the folder {file.parent} does not exist; create it first.")
+    see_outputs({"--csv": asked.csv, "--markdown": asked.markdown}, {"--module": asked.module})
     results = _results(asked, experiment, grid)
     if asked.csv is not None:
-        results.table.to_csv(asked.csv, index=False)
+        with whole_file(asked.csv) as temporary:
+            results.table.to_csv(temporary, index=False)
     if asked.markdown is not None:
         from gradflow.sweeps.tables import findings_markdown
 
         text = findings_markdown(results.experiment.compare(results))
-        asked.markdown.write_text(text, encoding="utf-8")
-    _print_findings(results, Console())
+        with whole_file(asked.markdown) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    _print_findings(results, new_console())
     return 0
 
 
 def status(words: list[str]) -> int:
     """Show how far experiments are, and what is running now."""
-    asked = tyro.cli(Status, args=words, prog="gradflow status", config=_CONF)
-    from rich.console import Console
-
+    asked = parse(Status, words, "gradflow status", config=_CONF)
     from gradflow.sweeps.tables import progress_table, running_table
 
-    console = Console()
+    console = new_console()
     console.print(progress_table(all_experiments(asked.module), asked.out, asked.ids))
     console.print(running_table(all_experiments(asked.module), asked.out))
     return 0
@@ -194,10 +191,10 @@ def _parse(kind: Any, words: list[str]) -> tuple[Any, "Experiment", Any]:
     named = [word for word in words if not word.startswith("-")]
     plain = [word for word in words if word not in ("-h", "--help")]
     if helps and not named:
-        tyro.cli(kind, args=["--help"], prog=prog, config=_CONF)
-    asked, rest = tyro.cli(kind, args=plain, prog=prog, config=_CONF, return_unknown_args=True)
+        parse(kind, ["--help"], prog, config=_CONF)
+    asked, rest = parse(kind, plain, prog, config=_CONF, return_unknown_args=True)
     from gradflow.sweeps.registry import find
-    from gradflow.sweeps.results import grid_of
+    from gradflow.sweeps.results import grid_of, see_whole_numbers
 
     try:
         experiment = find(asked.id, asked.module)
@@ -209,15 +206,16 @@ def _parse(kind: Any, words: list[str]) -> tuple[Any, "Experiment", Any]:
             f"the grid of {asked.id} has fields named as options of the commands, which would take "
             f"their place: {', '.join(clash)}; rename the fields."
         )
-    grid = tyro.cli(
+    grid = parse(
         type(default),
-        args=[*rest, *helps],
+        [*rest, *helps],
+        f"{prog} {asked.id}",
         default=default,
-        prog=f"{prog} {asked.id}",
         description=f"{experiment.title}. The grid's fields; `{prog} --help` shows the rest.",
         config=_CONF,
     )
     try:
+        see_whole_numbers(grid)
         experiment.cells(grid)
     except ValueError as error:
         raise Misuse(str(error)) from error

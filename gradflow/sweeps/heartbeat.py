@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 _HEARTBEAT = 0.5  # seconds between two notes of a run in flight
+_LARGEST = 100_000  # bytes of a note that is looked at
 _RENEWED = 20.0  # seconds after which a note is renewed though nothing was told
 
 
@@ -52,7 +53,7 @@ class Heartbeat:
             "worker": f"{socket.gethostname()}:{os.getpid()}",
         }
         try:
-            with self.lock, whole_file(self.path) as temporary:
+            with self.lock, whole_file(self.path, durable=False) as temporary:
                 temporary.write_text(json.dumps(note))
         except OSError:
             pass  # a note only; a disk that is really full is told when the cell is stored
@@ -69,13 +70,32 @@ class Heartbeat:
 
 
 def in_flight(folder: Path, fresh: float = 60.0) -> list[dict[str, Any]]:
-    """The notes of runs that are alive, by label."""
+    """The notes of runs that are alive, by label; what is no such note is passed over."""
     notes = []
     for path in (folder / "live").glob("*.json"):
         try:
-            note = json.loads(path.read_text())
-        except (OSError, ValueError):
+            with path.open("rb") as file:
+                note = _checked(json.loads(file.read(_LARGEST)))
+        except (OSError, ValueError, RecursionError):
             continue
-        if time.time() - note["time"] < fresh:
+        if note is not None and time.time() - note["time"] < fresh:
             notes.append(note)
     return sorted(notes, key=lambda note: note["label"])
+
+
+def _checked(note: Any) -> dict[str, Any] | None:
+    """A note as `Heartbeat` writes it, its texts without what would steer a terminal; or None."""
+    if not isinstance(note, dict):
+        return None
+    kinds = {"label": str, "iteration": int, "loss": (float, int), "time": (float, int)}
+    found = {}
+    for name, kind in (kinds | {"worker": str}).items():
+        value = note.get(name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            return None
+        if isinstance(value, str):
+            value = "".join(c if c.isprintable() else "?" for c in value[:200])
+        elif isinstance(value, int) and abs(value) >= 10**300:
+            return None
+        found[name] = value
+    return found

@@ -4,11 +4,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from gradflow._util.terminal import console
 from gradflow.sweeps.heartbeat import in_flight
 
 _PLAIN = 10.0  # seconds between two lines where the output is no terminal
@@ -27,7 +28,7 @@ class Display:
 
     def __init__(self, title: str, total: int, there: int, folder: Path, show: bool):
         self.title, self.total, self.there, self.folder = title, total, there, folder
-        self.console = Console()
+        self.console = console()
         self.show, self.rich = show, show and self.console.is_terminal
         self.began = self.told = time.monotonic()
         self.live: Any = None

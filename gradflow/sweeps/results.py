@@ -155,7 +155,7 @@ def grid_of(
     """The grid of a scale and protocol, with some fields changed.
 
     Raises:
-      ValueError: if the experiment lacks the protocol or a field.
+      ValueError: if the experiment lacks the protocol or a field, or a number is out of range.
     """
     if protocol not in experiment.protocols:
         raise ValueError(
@@ -171,7 +171,23 @@ def grid_of(
             raise ValueError(
                 f"The grid of {experiment.id} has no field {name!r}; it has {', '.join(known)}."
             )
-    return dataclasses.replace(grid, **fields)
+    grid = dataclasses.replace(grid, **fields)
+    see_whole_numbers(grid)
+    return grid
+
+
+def see_whole_numbers(grid: Any) -> None:
+    """See that whole numbers fit into 64 bits, and seeds are none below 0.
+
+    Raises:
+      ValueError: if not; it names the field.
+    """
+    for name, value in flat(grid).items():
+        for number in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(number, int) and not -(2**63) <= number < 2**63:
+                raise ValueError(f"{name} must be below 2^63, but one is {number}.")
+            if name in ("seed", "seeds") and isinstance(number, int) and number < 0:
+                raise ValueError(f"{name} must not be below 0, but one is {number}.")
 
 
 def _row(item: Item, data: xr.Dataset) -> dict[str, Any]:

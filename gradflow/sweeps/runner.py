@@ -3,7 +3,6 @@
 import concurrent.futures
 import gc
 import json
-import multiprocessing
 import pickle
 import sys
 import time
@@ -16,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from gradflow._util.processes import cores, processor_name
+from gradflow._util.workers import worker_pool
 from gradflow.sweeps.experiment import Experiment, Item, Precision, Protocol, Scale, flat, items_of
 from gradflow.sweeps.progress import Display
 from gradflow.sweeps.registry import find
 from gradflow.sweeps.results import OUT, grid_of
 from gradflow.sweeps.store import Corrupt, NoSpace, Store
-from gradflow.sweeps.worker import Device, Done, Task, begin, do, present
+from gradflow.sweeps.worker import Device, Done, Task, do, present
 
 _ATTEMPTS = 3  # how often a task is tried whose worker dies
 _REACH = 15.0  # seconds to reach a cluster's scheduler
@@ -283,19 +283,9 @@ def _pool(device: Device, jobs: int | None, cluster: str | None) -> Iterator[tup
             yield pool, sys.maxsize
         return
     count = (jobs or cores()) if device == "cpu" else 1
-    context = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(
-        count, mp_context=context, initializer=begin, initargs=(context.Value("i", 0), count)
-    )
-    try:
+    with worker_pool(count) as pool:
         _see_device(pool, device)
         yield pool, count
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _see_device(pool: Any, device: Device) -> None:

@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import io
 import json
 import os
 import time
@@ -12,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from xarray.backends import H5NetCDFStore
-from xarray.backends.locks import HDF5_LOCK
 
-from gradflow._util.files import whole_file
+from gradflow._util.netcdf import in_memory
+from gradflow._util.sealed import Damaged, see_seal, write_sealed
 
 _STALE = 600.0  # seconds after which an unfinished file is nobody's any more
 
@@ -117,14 +115,10 @@ class Store:
         attributes = {key: json.dumps(value, sort_keys=True) for key, value in about.items()}
         data = data.assign_attrs(content_sha256=digest(data), **attributes)
         data.attrs["labels_sha256"] = digest_of_labels(data)
-        # In memory first: on a full disk HDF5 may end the process.
         content = in_memory(data)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with whole_file(self.path(name)) as temporary, temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            write_sealed(self.path(name), content)
         except OSError as error:
             raise _explained(error, self.folder) from error
 
@@ -139,10 +133,13 @@ class Store:
         if not path.is_file():
             raise FileNotFoundError(f"There is no file {path}.")
         try:
+            see_seal(path)
             with xr.open_dataset(path, engine="h5netcdf") as file:
                 data = file.load()
             whole = data.attrs["content_sha256"] == digest(data)
             whole &= data.attrs["labels_sha256"] == digest_of_labels(data)
+        except Damaged as error:
+            raise Corrupt(f"{path} is damaged ({error}); delete it and run again.") from error
         except Exception as error:  # h5py raises many kinds on damaged files
             raise Corrupt(f"{path} cannot be read ({error}); delete it and run again.") from error
         if not whole:
@@ -157,16 +154,6 @@ class Store:
         aside = path.with_suffix(".corrupt")
         os.replace(path, aside)
         return aside
-
-
-def in_memory(data: xr.Dataset) -> bytes:
-    """A dataset as the content of a NetCDF file."""
-    content = io.BytesIO()
-    # As to_netcdf does, but without its lock, which a worker of dask asks the whole cluster for.
-    file = H5NetCDFStore.open(content, mode="w", lock=HDF5_LOCK)
-    data.dump_to_store(file)
-    file.close()
-    return content.getvalue()
 
 
 def digest(data: xr.Dataset) -> str:

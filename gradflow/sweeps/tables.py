@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.table import Table
 
 from gradflow._util.processes import cores
+from gradflow._util.tables import in_a_cell
 from gradflow.sweeps.experiment import Experiment, Finding, items_of
 from gradflow.sweeps.heartbeat import in_flight
 from gradflow.sweeps.progress import span
@@ -94,9 +95,7 @@ def findings_table(findings: Iterable[Finding]) -> Table:
 def findings_markdown(findings: Iterable[Finding]) -> str:
     """The same as a table in Markdown."""
     rows = [_COLUMNS, ("---",) * len(_COLUMNS), *map(_cells, findings)]
-    return "".join(
-        f"| {' | '.join(c.replace('|', chr(92) + '|') for c in row)} |\n" for row in rows
-    )
+    return "".join(f"| {' | '.join(map(in_a_cell, row))} |\n" for row in rows)
 
 
 _COLUMNS = ("the paper", "printed", "ours", "ratio", "seen here", "evidence")

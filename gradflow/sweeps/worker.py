@@ -5,11 +5,8 @@ accelerator: as one batch), and writes each into the store as soon as it is ther
 """
 
 import datetime
-import multiprocessing
 import os
 import platform
-import signal
-import threading
 import time
 import traceback
 from dataclasses import dataclass
@@ -83,30 +80,6 @@ def set_up(device: Device) -> None:
             f"There is no {device} here that JAX can use ({str(error).splitlines()[0]}); "
             "choose another --device, or install the JAX that belongs to it."
         ) from None
-
-
-def begin(counter: Any, of: int) -> None:
-    """Take a core, and end once the parent is gone, so that a killed sweep leaves no workers.
-
-    An interrupt from the keyboard is left to the parent.
-
-    Args:
-      counter: shared by the processes of the pool.
-      of: how many they are.
-    """
-    from gradflow._util.processes import next_number, take_core
-
-    take_core(next_number(counter), of)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Known from the moment of the start on, unlike the id that getppid() gives.
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def present(device: Device) -> str | None:

@@ -192,12 +192,10 @@ def test_storing_replaces_what_was_there(flow, descent, tmp_path):
 def test_a_failure_leaves_what_was_there_and_nothing_else(flow, descent, tmp_path, monkeypatch):
     path = flow.save(tmp_path / "run.nc")
 
-    def broken(self, target, **keywords):
-        with open(target, "wb") as file:
-            file.write(b"half a file")
+    def broken(number):
         raise OSError("disk full")
 
-    monkeypatch.setattr(xr.Dataset, "to_netcdf", broken)
+    monkeypatch.setattr("gradflow._util.files.os.fsync", broken)
     with pytest.raises(OSError, match="disk full"):
         descent.save(path)
     monkeypatch.undo()

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latex2mathml.converter import convert
-
-from gradflow._util.files import replace_between, whole_file
+from gradflow._util.files import around, replace_between, whole_file
+from gradflow._util.tables import in_a_cell
 from gradflow.claims.definition import Verdict
 from gradflow.claims.registry import load_papers
+from gradflow.claims.report.formula import formula
 
 VERDICTS = [*(str(verdict) for verdict in Verdict), "crashed"]
 BEGIN, END = "<!-- verdicts: begin -->", "<!-- verdicts: end -->"
@@ -34,8 +34,8 @@ def write_page(rows: Sequence[Row], path: Path, pictures: Mapping[str, bytes]) -
     verdicts = [v for v in VERDICTS if any(row["verdict"] == v for row in rows)]
     text = _PAGE.format(
         summary=_summary_html(rows),
-        papers="".join(f'<option value="{p}">{authors(p)}</option>' for p in papers),
-        verdicts="".join(f"<option>{v}</option>" for v in verdicts),
+        papers="".join(f'<option value="{_e(p)}">{_e(authors(p))}</option>' for p in papers),
+        verdicts="".join(f"<option>{_e(v)}</option>" for v in verdicts),
         rows="\n".join(_row(row) for row in rows),
         sections="\n".join(_section(row, pictures) for row in rows),
     )
@@ -51,8 +51,21 @@ def write_summary(rows: Sequence[Row], page: Path) -> None:
     """
     head, *body = _counts(rows)
     rule = [":--", *["--:"] * (len(head) - 1)]
-    lines = [f"| {' | '.join(cells)} |" for cells in (head, rule, *body)]
+    lines = [f"| {' | '.join(map(in_a_cell, cells))} |" for cells in (head, rule, *body)]
     replace_between(page, BEGIN, END, "\n".join(lines))
+
+
+def see_summary(page: Path) -> None:
+    """See that a Markdown page has the marks between which the table goes.
+
+    Raises:
+      ValueError: if it lacks one.
+      OSError: if there is no such page.
+    """
+    try:
+        around(page, BEGIN, END)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{page} is no text in UTF-8 ({error}).") from error
 
 
 def margin(row: Row) -> str:
@@ -76,11 +89,6 @@ def authors(paper: str) -> str:
     return known[paper].authors if paper in known else paper
 
 
-def formula(statement: str) -> str:
-    """A LaTeX formula as MathML, which browsers draw without any script or network."""
-    return f'<div class="formula">{convert(statement, display="block")}</div>'
-
-
 def _counts(rows: Sequence[Row]) -> list[list[str]]:
     """A head and a line a paper: how many printed claims have which verdict; corrected ones."""
     printed = [row for row in rows if not row.get("corrects")]
@@ -95,60 +103,63 @@ def _counts(rows: Sequence[Row]) -> list[list[str]]:
     return table
 
 
+def _e(text: Any) -> str:
+    """As text in HTML, or in a quoted attribute."""
+    return html.escape(str(text))
+
+
 def _summary_html(rows: Sequence[Row]) -> str:
     head, *body = _counts(rows)
-    cells = "".join(f"<th>{name}</th>" for name in head)
-    lines = "".join(
-        f"<tr><td>{html.escape(row[0])}</td>" + "".join(f"<td>{n}</td>" for n in row[1:]) + "</tr>"
-        for row in body
-    )
+    cells = "".join(f"<th>{_e(name)}</th>" for name in head)
+    lines = "".join(f"<tr>{''.join(f'<td>{_e(cell)}</td>' for cell in line)}</tr>" for line in body)
     return f'<table class="summary"><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table>'
 
 
 def _row(row: Row) -> str:
     return (
-        f'<tr data-paper="{paper_of(row)}" data-verdict="{row["verdict"]}">'
-        f'<td><a href="#{row["id"]}">{row["id"]}</a></td>'
-        f'<td class="{row["verdict"]}">{row["verdict"]}</td>'
-        f"<td>{html.escape(margin(row))}</td><td>{row['cases']}</td>"
-        f"<td>{row['control']}</td><td>{row['seconds']:.1f} s</td></tr>"
+        f'<tr data-paper="{_e(paper_of(row))}" data-verdict="{_e(row["verdict"])}">'
+        f"<td>{_link(row['id'])}</td>"
+        f'<td class="{_e(row["verdict"])}">{_e(row["verdict"])}</td>'
+        f"<td>{_e(margin(row))}</td><td>{_e(row['cases'])}</td>"
+        f"<td>{_e(row['control'])}</td><td>{row['seconds']:.1f} s</td></tr>"
     )
 
 
 def _section(row: Row, pictures: Mapping[str, bytes]) -> str:
-    id, verdict = row["id"], row["verdict"]
+    id, verdict = _e(row["id"]), _e(row["verdict"])
     parts = [
-        f'<section id="{id}" data-paper="{paper_of(row)}" data-verdict="{verdict}">'
+        f'<section id="{id}" data-paper="{_e(paper_of(row))}" data-verdict="{verdict}">'
         f'<h2>{id} <span class="{verdict}">{verdict}</span></h2>'
-        f"<p>{html.escape(row['where'])}. Kind: {row['kind']}.</p>",
+        f"<p>{_e(row['where'])}. Kind: {_e(row['kind'])}.</p>",
         formula(row["statement"]),
     ]
     if row.get("corrects"):
         parts.append(f"<p>Corrects {_link(row['corrects'])}.</p>")
-    if verdict == Verdict.FAILS and row.get("flaw"):
-        parts.append(f"<p>Where the argument breaks: {html.escape(row['flaw'])}</p>")
+    if row["verdict"] == Verdict.FAILS and row.get("flaw"):
+        parts.append(f"<p>Where the argument breaks: {_e(row['flaw'])}</p>")
     if row.get("corrected"):
         parts.append(f"<p>What is true instead: {_link(row['corrected'])}.</p>")
-    parts.append(f"<p>{html.escape(_sentence(row['reason']))}</p>")
+    parts.append(f"<p>{_e(_sentence(row['reason']))}</p>")
     if row["counterexample"]:
         lines = "\n".join(f"{k}: {v}" for k, v in row["counterexample"].items())
-        parts.append(f"<p>Counterexample</p><pre>{html.escape(lines)}</pre>")
+        parts.append(f"<p>Counterexample</p><pre>{_e(lines)}</pre>")
     parts.append(
-        f"<p>Margin: {html.escape(margin(row))}. Negative control "
-        f"({html.escape(row['control_text'])}): {row['control']}{_judged_on(row)}.</p>"
+        f"<p>Margin: {_e(margin(row))}. Negative control "
+        f"({_e(row['control_text'])}): {_e(row['control'])}{_e(_judged_on(row))}.</p>"
     )
     if row["hypotheses"]:
-        items = "".join(f"<li>{html.escape(text)}</li>" for text in row["hypotheses"])
-        head = "Hypotheses" if verdict == Verdict.UNREACHABLE else "Hypotheses, met on every case"
+        items = "".join(f"<li>{_e(text)}</li>" for text in row["hypotheses"])
+        unmet = row["verdict"] == Verdict.UNREACHABLE
+        head = "Hypotheses" if unmet else "Hypotheses, met on every case"
         parts.append(f"<p>{head}:</p><ul>{items}</ul>")
     if row["notes"]:
-        items = "".join(f"<li>{html.escape(note)}</li>" for note in row["notes"])
+        items = "".join(f"<li>{_e(note)}</li>" for note in row["notes"])
         parts.append(
-            f"<details><summary>{row['cases']} cases, {row['points']} numbers</summary>"
+            f"<details><summary>{_e(row['cases'])} cases, {_e(row['points'])} numbers</summary>"
             f"<ul>{items}</ul></details>"
         )
-    if id in pictures:
-        data = base64.b64encode(pictures[id]).decode()
+    if row["id"] in pictures:
+        data = base64.b64encode(pictures[row["id"]]).decode()
         parts.append(f'<img alt="picture of {id}" src="data:image/png;base64,{data}">')
     parts.append(f"<p>Run again: <code>gradflow check {id}</code></p></section>")
     return "\n".join(parts)
@@ -164,7 +175,7 @@ def _judged_on(row: Row) -> str:
 
 
 def _link(id: str) -> str:
-    return f'<a href="#{id}">{id}</a>'
+    return f'<a href="#{_e(id)}">{_e(id)}</a>'
 
 
 def _sentence(text: str) -> str:
@@ -174,6 +185,8 @@ def _sentence(text: str) -> str:
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none';
+ script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:">
 <title>Theorems against simulation</title>
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }}

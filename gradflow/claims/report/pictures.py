@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from gradflow._util.files import whole_file
 from gradflow.claims.definition import Claim
 
 BLUE, ORANGE, RED, PINK, BLACK = "#0072B2", "#E69F00", "#D55E00", "#CC79A7", "#000000"
@@ -33,7 +34,8 @@ def save(pictures: dict[str, bytes], folder: Path) -> list[Path]:
     for id, data in pictures.items():
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{'.'.join(id.split('.')[:2])}.png"
-        file.write_bytes(data)
+        with whole_file(file) as temporary:
+            temporary.write_bytes(data)
         files.append(file)
     return files
 

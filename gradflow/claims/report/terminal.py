@@ -54,10 +54,10 @@ def details(rows: Sequence[Row], console: Console) -> None:
     for row in rows:
         id = row["id"]
         if row["error"]:
-            console.print(f"\n[bold red]{id} crashed[/]", highlight=False)
+            console.print(Text(f"\n{id} crashed", style="bold red"))
             console.print(Text(row["error"]))
         if row["counterexample"]:
-            console.print(f"\n[bold]{id}: counterexample[/]")
+            console.print(Text(f"\n{id}: counterexample", style="bold"))
             for name, value in row["counterexample"].items():
                 console.print(Text(f"  {name}: {value}"))
         if row["verdict"] == "inconclusive":

@@ -3,6 +3,8 @@ import numpy as np
 
 from gradflow.claims import Case, Claim, Confirmation, Settings, check, registered
 from gradflow.claims.registry import load_papers
+from gradflow.claims.report.stored import read_ledger
+from gradflow.claims.report.terminal import write_json
 
 
 def made(function, control=None):
@@ -40,6 +42,24 @@ def test_a_false_claim_fails_with_an_exact_counterexample():
     assert entry.verdict == "fails"
     assert entry.finding.counterexample["x"] == -3.0
     assert entry.finding.counterexample["confirmed"] is True
+
+
+def test_a_counterexample_that_is_not_finite_can_be_stored(tmp_path):
+    def cases(settings, sign=1.0):
+        yield Case(
+            "ends",
+            slack=-sign * np.ones(1),
+            floor=1e-15,
+            hypotheses={"real": bool(np.isreal(sign))},
+            witness=lambda k: {"x": np.array([np.nan, -np.inf, 1.0]), "y": float("inf")},
+            confirm=lambda k: Confirmation(True, "-1 < 0"),
+        )
+
+    row = check(made(cases)).as_json()
+    assert row["counterexample"]["x"] == ["NaN", "-Infinity", 1.0]
+    assert row["counterexample"]["y"] == "Infinity"
+    write_json([row], tmp_path / "a.json")
+    assert read_ledger(tmp_path / "a.json") == [row]
 
 
 def test_a_control_that_does_not_fail_discredits_the_check():

@@ -103,6 +103,16 @@ REFUSED = {
         lambda: factorizations.random_balanced(jax.random.key(0), (3, 2, 3), 1.0), "rank 3",
             "larger hidden"),
     "identity": (lambda: factorizations.identity_factors((2, 2), -0.5), "-0.5", "above 0"),
+    "identity, no factor": (
+        lambda: factorizations.identity_factors((2,), 1.0),
+        "(2,)",
+        "N >= 1",
+    ),
+    "random, no factor": (
+        lambda: factorizations.random_balanced(jax.random.key(0), (2,), 1.0),
+        "(2,)",
+        "N >= 1",
+    ),
     "identity, no number": (lambda: factorizations.identity_factors((2, 2), "half"), "'half'",
         "above 0"),
     "shrinking factors": (

@@ -49,6 +49,7 @@ REFUSED = {
     "rtol": (refused(rtol=0), "rtol", "above 0, but it is 0"),
     "atol": (refused(atol=-1e-9), "atol", "above 0, but it is -1e-09"),
     "max_steps": (refused(max_steps=0), "max_steps", "at least 1, but it is 0"),
+    "more steps than can be counted": (refused(max_steps=10**30), "max_steps", "below 2^63"),
     "half a step": (refused(max_steps=1.5), "max_steps", "whole number"),
     "steps as text": (refused(max_steps="many"), "max_steps", "'many'"),
     "times falling": (refused(record=[2.0, 1.0]), "[2.0, 1.0]", "rising"),

@@ -165,6 +165,22 @@ def test_many_kills_change_no_bit(often, undisturbed, tmp_path):
     assert disturb(tmp_path / "out", often, LONG, undisturbed(LONG), kills=20, pause=4.0) > 3
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_and_says_so(number, often, tmp_path):
+    process = begin(tmp_path / "out", often, LONG)
+    try:
+        store = Store(tmp_path / "out" / "own.sweep")
+        wait_until(lambda: in_flight(store.folder, 5.0), "cells")
+        os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+        told, _ = process.communicate(timeout=30)
+        assert process.returncode == 128 + number
+        assert told.decode().splitlines()[-1] == "gradflow: stopped; what was finished is kept."
+        wait_until(lambda: session(process.pid) == [], "workers to end")
+    finally:
+        end(process)
+
+
 def kill_first_worker(folder):
     """In a thread: kill the process of the first cell in flight that is not ours."""
 

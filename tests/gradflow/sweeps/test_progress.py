@@ -38,7 +38,7 @@ def test_output_that_is_no_terminal_has_plain_lines(copy, capsys, monkeypatch):
 def test_a_terminal_has_a_bar(tmp_path, monkeypatch):
     terminal = io.StringIO()
     monkeypatch.setattr(
-        live, "Console", functools.partial(Console, file=terminal, force_terminal=True, width=100)
+        live, "console", functools.partial(Console, file=terminal, force_terminal=True, width=100)
     )
     beat = heartbeat.Heartbeat(tmp_path, "a1", "rate 0.1")
     with live.Display("own.sweep", 4, 1, tmp_path, True) as display:

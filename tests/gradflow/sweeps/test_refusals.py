@@ -10,9 +10,9 @@ import jax
 import pytest
 
 from gradflow import sweeps
+from gradflow._util import sealed
 from gradflow.sweeps import commands
 from gradflow.sweeps import registry as catalogue
-from gradflow.sweeps import store as stores
 from gradflow.sweeps.registry import known
 from gradflow.sweeps.store import NoSpace, Store, Unwritable
 from tests.gradflow.sweeps.own import OWN, QUICK, command, names_of, own_experiment, status
@@ -110,14 +110,14 @@ def test_an_output_folder_without_permission(tmp_path, capsys):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_disk_that_fills_up_stops_the_run_and_costs_nothing(tmp_path, capsys, monkeypatch):
-    whole, saved = stores.whole_file, []
+    whole, saved = sealed.whole_file, []
 
     def fills_up(path):
         saved.append(path)
         return whole(path) if len(saved) <= 2 else full_disk(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stores, "whole_file", fills_up)
+        patch.setattr(sealed, "whole_file", fills_up)
         assert command("run", tmp_path, "--jobs", 1) == 2
     told = capsys.readouterr().err
     assert "is full; free some space and run again. What was finished is kept." in told

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from gradflow._util import sealed
 from gradflow.sweeps import experiment as engine
 from gradflow.sweeps import store as stores
 from gradflow.sweeps.experiment import Item
@@ -119,7 +120,7 @@ def full_disk(path):
 def test_a_full_disk_is_named_and_costs_nothing(store, data, monkeypatch):
     name = save(store, data)
     with monkeypatch.context() as patch:
-        patch.setattr(stores, "whole_file", full_disk)
+        patch.setattr(sealed, "whole_file", full_disk)
         with pytest.raises(NoSpace, match=r"The disk of .*own\.sweep is full; free some space"):
             save(store, data.assign(loss=2 * data["loss"]))
     assert bits(store.load(name)) == bits(data)
