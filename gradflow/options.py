@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax
+import numpy as np
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
@@ -11,6 +13,10 @@ from gradflow.observables import Observe
 
 Progress = bool | Callable[[int, float], None]
 """Whether to show progress, or a function that is called now and then with step and loss."""
+
+
+_STEPS = 10**15
+"""More steps than any machine does: at a microsecond each, thirty years of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,4 +51,5 @@ class RunOptions:
         for name in ("stop_loss", "stop_gradient"):
             if getattr(self, name) is not None:
                 positive(name, getattr(self, name))
-        whole("max_steps", self.max_steps)
+        steps = jax.dtypes.canonicalize_dtype(np.int64)  # int32 where 64 bits are switched off
+        whole("max_steps", self.max_steps, most=min(_STEPS, int(np.iinfo(steps).max)))

@@ -117,7 +117,10 @@ def _check(command: Check, chosen: "list[Claim]", console: "Console") -> int:
     from gradflow.claims.report import page, pictures
     from gradflow.claims.report import terminal as report
 
-    settings = Settings(full=command.full, seed=command.seed, quick=command.quick)
+    try:
+        settings = Settings(full=command.full, seed=command.seed, quick=command.quick)
+    except ValueError as error:
+        raise Misuse(str(error)) from error
     if not command.full:
         compile_quickly()
     jobs = cores() if command.jobs is None else command.jobs

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from gradflow._util.validate import seed_of
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -40,13 +42,19 @@ class Settings:
 
     Attributes:
       full: larger and more cases.
-      seed: for every random choice.
+      seed: for every random choice, from 0 to 2^31 - 1.
       quick: without the cases that take minutes.
+
+    Raises:
+      ValueError: if the seed is out of range.
     """
 
     full: bool = False
     seed: int = 0
     quick: bool = False
+
+    def __post_init__(self) -> None:
+        seed_of("seed", self.seed)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
-from gradflow._util.validate import shape_of, whole
+from gradflow._util.validate import shape_of, sizes_of, whole
 from gradflow.factorizations import balance, starts
 from gradflow.factorizations.base import AbstractFactorization, Factors
 
@@ -33,9 +33,7 @@ class MatrixProduct(AbstractFactorization):
     sizes: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(self, sizes: Checked[Sequence[int]]):
-        self.sizes = shape_of("sizes", sizes)
-        if len(self.sizes) < 2:
-            raise ValueError(f"sizes must hold (d_0, ..., d_N) with N >= 1, but it is {sizes}.")
+        self.sizes = sizes_of(sizes)
 
     @classmethod
     def of(

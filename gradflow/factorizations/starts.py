@@ -13,7 +13,7 @@ from jaxtyping import PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
-from gradflow._util.validate import finite_array, positive, shape_of
+from gradflow._util.validate import finite_array, positive, sizes_of
 from gradflow.factorizations.base import Factors
 
 
@@ -46,7 +46,7 @@ def balanced_factors(
       Arora, Cohen, Golowich and Hu 2018, Procedure 1; razin2020, Appendix F.2.1.
     """
     w = jnp.asarray(finite_array("w", w, ndim=2))
-    sizes = shape_of("sizes", sizes)
+    sizes = sizes_of(sizes)
     if (sizes[-1], sizes[0]) != w.shape:
         raise ValueError(
             f"w has shape {w.shape} but sizes {sizes} make a product of shape "
@@ -94,7 +94,7 @@ def random_balanced(
     References:
       razin2020, Appendix F.2.1.
     """
-    sizes = shape_of("sizes", sizes)
+    sizes = sizes_of(sizes)
     product = positive("std", std) * jax.random.normal(key, (sizes[-1], sizes[0]))
     return balanced_factors(product, sizes)
 
@@ -129,7 +129,7 @@ def gaussian_factors(
     References:
       razin2020, Appendix F.2.1 (with a); zhao2022, Appendix A.1 (with s).
     """
-    sizes = shape_of("sizes", sizes)
+    sizes = sizes_of(sizes)
     depth = len(sizes) - 1
     if (std is None) == (product_std is None):
         raise ValueError(
@@ -160,7 +160,7 @@ def identity_factors(sizes: Checked[Sequence[int]], scale: Checked[float]) -> Fa
       >>> identity_factors((2, 2, 2), 0.25)[0].tolist()
       [[0.5, 0.0], [0.0, 0.5]]
     """
-    sizes = shape_of("sizes", sizes)
+    sizes = sizes_of(sizes)
     depth = len(sizes) - 1
     root = positive("scale", scale) ** (1 / depth)
     return tuple(root * jnp.eye(sizes[j + 1], sizes[j]) for j in range(depth))

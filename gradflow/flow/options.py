@@ -13,6 +13,10 @@ from gradflow.dynamics.gradient import GradientFlow
 from gradflow.options import RunOptions
 
 _GRADIENT = GradientFlow()
+RESOLVED, ROUGHEST = 1e-14, 0.1
+"""The range of rtol. Below, 45 roundings, error estimates are rounding; the result does not improve
+from about 1e-13 on. Above, not one digit would be right, and singular values of the size of the
+largest would count as zero where a penalty has a kink."""
 CoordinatesName = Literal["auto", "factors", "product", "singular", "logdet"]
 
 
@@ -34,7 +38,7 @@ class FlowOptions(RunOptions):
         are interpolated and given ones are landed on. Explicit steps always land.
       solver: any diffrax solver with an error estimate, or "auto": by the number and kind of the
         coordinates. The stats name the choice and its reason.
-      rtol: relative tolerance of a step: of the root mean square of all coordinates ("factors",
+      rtol: relative tolerance of a step, from 1e-14 to 0.1: of the root mean square of all coordinates ("factors",
         "product"), or entry by entry. While the product rises from a small start at depth 3 or
         more, steps are more accurate than that, because the rise amplifies their errors. So the
         product's relative error is of the order of rtol: 0.08 to 7 times rtol on 20 random
@@ -63,6 +67,15 @@ class FlowOptions(RunOptions):
         for name in ("horizon", "rtol", "atol"):
             if getattr(self, name) is not None:
                 positive(name, getattr(self, name))
+        if not RESOLVED <= float(self.rtol) <= ROUGHEST:
+            raise ValueError(
+                f"rtol must be between {RESOLVED} and {ROUGHEST}, but it is {self.rtol!r}: "
+                + (
+                    "below, steps are measured by their rounding; give 1e-12 or more."
+                    if self.rtol < RESOLVED
+                    else "above, no digit of the result is asked for; leave it away for 1e-8."
+                )
+            )
         if not isinstance(self.dynamics, AbstractDynamics):
             raise ValueError(
                 f"dynamics must be one of gradflow.dynamics, such as gradflow.GradientFlow(), but "

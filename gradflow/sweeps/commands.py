@@ -196,6 +196,7 @@ def _parse(kind: Any, words: list[str]) -> tuple[Any, "Experiment", Any]:
     if helps and not named:
         tyro.cli(kind, args=["--help"], prog=prog, config=_CONF)
     asked, rest = tyro.cli(kind, args=plain, prog=prog, config=_CONF, return_unknown_args=True)
+    from gradflow.sweeps.experiment import cells_of
     from gradflow.sweeps.registry import find
     from gradflow.sweeps.results import grid_of
 
@@ -218,7 +219,7 @@ def _parse(kind: Any, words: list[str]) -> tuple[Any, "Experiment", Any]:
         config=_CONF,
     )
     try:
-        experiment.cells(grid)
+        cells_of(experiment, grid)
     except ValueError as error:
         raise Misuse(str(error)) from error
     return asked, experiment, grid
