@@ -38,10 +38,10 @@ class FlowOptions(RunOptions):
         are interpolated and given ones are landed on. Explicit steps always land.
       solver: any diffrax solver with an error estimate, or "auto": by the number and kind of the
         coordinates. The stats name the choice and its reason.
-      rtol: relative tolerance of a step, from 1e-14 to 0.1: of the root mean square of all coordinates ("factors",
-        "product"), or entry by entry. While the product rises from a small start at depth 3 or
-        more, steps are more accurate than that, because the rise amplifies their errors. So the
-        product's relative error is of the order of rtol: 0.08 to 7 times rtol on 20 random
+      rtol: relative tolerance of a step, from 1e-14 to 0.1: of the root mean square of all
+        coordinates ("factors", "product"), or entry by entry. While the product rises from a small
+        start at depth 3 or more, steps are more accurate than that, because the rise amplifies
+        their errors. So the product's relative error is of the order of rtol: 0.08 to 7 times rtol on 20 random
         completion problems of depths 1 to 5. It is also how small a singular value may be, next to
         the largest, to count as zero where the penalty has a kink at zero: there the flow ends, as
         having lost its gradient. Balanced factors have no kink there, and go on; singular values

@@ -80,8 +80,8 @@ class MatrixCompletion(_AbstractQuadraticCompletion):
 
     Args:
       shape: (d, d').
-      indices: (n, 2) integers, counted from 0, none repeated; or a tuple of arrays, one an axis, as
-        `numpy.nonzero` gives it.
+      indices: (n, 2) integers, counted from 0, none repeated; or a tuple of arrays, one an
+        axis, as `numpy.nonzero` gives it.
       values: n finite numbers b_ij; those that a `numpy.ma` array masks are not observed.
       loss: the convention c; see the module's docstring.
       truth: the (d, d') matrix to recover, if it is known.
@@ -127,8 +127,8 @@ class TensorCompletion(_AbstractQuadraticCompletion):
 
     Args:
       shape: the lengths of the axes.
-      indices: (n, order) integers, counted from 0, none repeated; or a tuple of arrays, one an axis, as
-        `numpy.nonzero` gives it.
+      indices: (n, order) integers, counted from 0, none repeated; or a tuple of arrays, one an
+        axis, as `numpy.nonzero` gives it.
       values: n finite numbers, masked ones as for `MatrixCompletion`.
       loss: the convention c; see the module's docstring.
       truth: the tensor to recover, if it is known.

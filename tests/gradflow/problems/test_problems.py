@@ -151,7 +151,7 @@ def test_masked_values_are_not_observed(kind):
 
 
 def test_a_masked_label_of_a_sensing_problem_is_refused():
-    with pytest.raises(ValueError, match="labels has 1 masked entries.*leave these out"):
+    with pytest.raises(ValueError, match=r"labels has 1 masked entries.*leave these out"):
         gf.MatrixSensing(A[:2], np.ma.array([1.0, 2.0], mask=[False, True]))
 
 
