@@ -25,7 +25,9 @@ class RunOptions:
 
     Attributes:
       record: when to record, rising: times of a flow, iterations of a descent. By default at
-        logarithmic distances. The start and the end are always recorded.
+        logarithmic distances. The start and the end are always recorded. The last of them ends a
+        flow only if nothing else was given to end it: with a `stop_loss`, a flow ends there,
+        whether that comes before or after the last of them.
       observe: what to record: names from `gradflow.observables`, or a dictionary of functions of a
         `State`.
       stop_loss: stop where the loss (without penalty) has fallen to this value.

@@ -32,7 +32,8 @@ class FlowOptions(RunOptions):
         (balanced 2x2 completion; the determinant's sign is kept and its logarithm followed), or
         "auto": "logdet" where it is possible, else "factors". Or an own class of coordinates.
       horizon: the last time; without it, 1e10 times the start's time scale (1e22 in "logdet"
-        coordinates) or, if nothing else stops the flow, the last time to record.
+        coordinates) or, if nothing else stops the flow, the last time to record. Also where the
+        flow ends if it never comes to what stops it.
       interpolate: let stabilised steps pass recording times, and record from their cubic
         interpolants, whose error is of the order of the steps' own. By default the default times
         are interpolated and given ones are landed on. Explicit steps always land.
