@@ -63,6 +63,10 @@ class MatrixProduct(AbstractFactorization):
     def factor_shapes(self) -> tuple[tuple[int, ...], ...]:
         return tuple((self.sizes[j + 1], self.sizes[j]) for j in range(self.depth))
 
+    @property
+    def highest_rank(self) -> int:
+        return min(self.sizes)
+
     def product(self, factors: Factors) -> Array:
         return self.forward(factors)[0]
 
