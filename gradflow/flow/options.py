@@ -43,10 +43,10 @@ class FlowOptions(RunOptions):
         coordinates ("factors", "product"), or entry by entry. While the product rises from a small
         start at depth 3 or more, steps are more accurate than that, because the rise amplifies
         their errors. So the product's relative error is of the order of rtol: 0.08 to 7 times rtol
-        on 20 random completion problems of depths 1 to 5. It is also how small a singular value may be, next to
-        the largest, to count as zero where the penalty has a kink at zero: there the flow ends, as
-        having lost its gradient. Balanced factors have no kink there, and go on; singular values
-        below rtol are then only known to be so, as the penalty fades out for them.
+        on 20 random completion problems of depths 1 to 5. It is also how small a singular value may
+        be, next to the largest, to count as zero where the penalty has a kink at zero: there the
+        flow ends, as having lost its gradient. Balanced factors have no kink there, and go on;
+        singular values below rtol are then only known to be so, as the penalty fades out for them.
       atol: absolute tolerance; by default 1e-3 rtol times the root mean square of the start
         ("factors", "product"), rtol times that ("singular"), or 1e-2 rtol ("logdet").
     """

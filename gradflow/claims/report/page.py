@@ -141,6 +141,9 @@ def _section(row: Row, pictures: Mapping[str, bytes]) -> str:
         items = "".join(f"<li>{html.escape(text)}</li>" for text in row["hypotheses"])
         head = "Hypotheses" if verdict == Verdict.UNREACHABLE else "Hypotheses, met on every case"
         parts.append(f"<p>{head}:</p><ul>{items}</ul>")
+    if row.get("conventions"):
+        items = "".join(f"<li>{html.escape(text)}</li>" for text in row["conventions"])
+        parts.append(f"<p>Floors by convention, not measured:</p><ul>{items}</ul>")
     if row["notes"]:
         items = "".join(f"<li>{html.escape(note)}</li>" for note in row["notes"])
         parts.append(
