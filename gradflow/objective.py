@@ -114,7 +114,9 @@ class Objective(eqx.Module):
 
         if self.penalty is None:
             return loss, pullback(gradient)
-        return loss, self.penalty.add_gradient(gradient, w, arrays, pullback, kink_width)
+        return loss, self.penalty.add_gradient(
+            gradient, w, arrays, pullback, kink_width, self.factorization.highest_rank
+        )
 
     def gradient(self, factors: FactorsLike, kink_width: Any = None) -> Factors:
         """The gradient of the whole value in each factor, in closed form."""

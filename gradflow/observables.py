@@ -242,6 +242,11 @@ def _check_name(name: Any, function: Any) -> None:
             f"The observable {name!r} cannot be stored, for the {bad[0]!r} in its name; choose "
             "another."
         )
+    if name == "." or name.startswith("_nc4_non_coord_"):
+        raise ValueError(
+            f"The observable {name!r} cannot be stored: files have a meaning of their own for that "
+            "name; choose another."
+        )
     if name == "time" or (name == "loss" and function is not loss):
         raise ValueError(
             f"{name!r} is always recorded, and an observable of your own cannot have its name; "
@@ -251,6 +256,29 @@ def _check_name(name: Any, function: Any) -> None:
         raise ValueError(
             f"The observable {name!r} must be a function of a State, not {function!r}."
         )
+
+
+def check_entries(pairs: Sequence[tuple[str, Observable]], state: State) -> None:
+    """See that the entries of a tuple, which get numbers, do not take another observable's name.
+
+    Args:
+      pairs: names and functions.
+      state: one that they will see. Nothing is evaluated.
+
+    Raises:
+      ValueError: if they do; it names both.
+    """
+    names = {name for name, _ in pairs}
+    for name, function in pairs:
+        if not any(other.startswith(f"{name}_") for other in names):
+            continue
+        shapes = eqx.filter_eval_shape(function, state)
+        count = len(shapes) if isinstance(shapes, tuple) else 0
+        if taken := sorted(names & {f"{name}_{k}" for k in range(1, count + 1)}):
+            raise ValueError(
+                f"Two observables are called {taken[0]!r}: an entry of {name!r} and another one; "
+                "rename one of them."
+            )
 
 
 def default_observables(problem: AbstractProblem) -> tuple[str, ...]:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax
+import numpy as np
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
@@ -13,13 +15,19 @@ Progress = bool | Callable[[int, float], None]
 """Whether to show progress, or a function that is called now and then with step and loss."""
 
 
+_STEPS = 10**15
+"""More steps than any machine does: at a microsecond each, thirty years of them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """What a flow and a descent can both be asked.
 
     Attributes:
       record: when to record, rising: times of a flow, iterations of a descent. By default at
-        logarithmic distances. The start and the end are always recorded.
+        logarithmic distances. The start and the end are always recorded. The last of them ends a
+        flow only if nothing else was given to end it: with a `stop_loss`, a flow ends there,
+        whether that comes before or after the last of them.
       observe: what to record: names from `gradflow.observables`, or a dictionary of functions of a
         `State`.
       stop_loss: stop where the loss (without penalty) has fallen to this value.
@@ -45,4 +53,5 @@ class RunOptions:
         for name in ("stop_loss", "stop_gradient"):
             if getattr(self, name) is not None:
                 positive(name, getattr(self, name))
-        whole("max_steps", self.max_steps)
+        steps = jax.dtypes.canonicalize_dtype(np.int64)  # int32 where 64 bits are switched off
+        whole("max_steps", self.max_steps, most=min(_STEPS, int(np.iinfo(steps).max)))

@@ -3,7 +3,10 @@
 import dataclasses
 import functools
 import hashlib
+import inspect
 import platform
+import re
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -24,12 +27,74 @@ def fingerprint(tree: Any) -> str:
 
 
 def describe_function(function: Any) -> str:
-    """A function's name; of a `functools.partial`, with the arguments it fixes."""
-    if isinstance(function, functools.partial):
-        fixed = [repr(value) for value in function.args]
-        fixed += [f"{name}={value!r}" for name, value in function.keywords.items()]
-        return f"{describe_function(function.func)}({', '.join(fixed)})"
-    return getattr(function, "__qualname__", type(function).__name__)
+    """A function's name, with what it holds on to: arguments of a partial, variables of a closure.
+
+    An optax transformation is described by its update, and so as what it was made from: two that
+    differ in a number, a schedule or a link of their chain have other descriptions. So have two
+    lambdas that do.
+    """
+    return _told(function, ())
+
+
+def _told(value: Any, above: tuple[int, ...]) -> str:
+    """A value inside a description: of a function its description, of the rest its `plain` form."""
+    if id(value) in above:
+        return "..."  # a function that knows itself
+    above = (*above, id(value))
+    if isinstance(value, functools.partial):
+        fixed = [_told(part, above) for part in value.args]
+        fixed += [f"{name}={_told(part, above)}" for name, part in value.keywords.items()]
+        return f"{_told(value.func, above)}({', '.join(fixed)})"
+    if isinstance(value, tuple) and hasattr(value, "update") and hasattr(value, "init"):
+        return _told_transformation(value.update, value.init, above)
+    if isinstance(value, Mapping):
+        pairs = [f"{_told(k, above)}: {_told(v, above)}" for k, v in value.items()]
+        return "{" + ", ".join(pairs) + "}"
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(_told(part, above) for part in value) + "]"
+    if not callable(value) or isinstance(value, eqx.Module):
+        return str(plain(value)) if eqx.is_array(value) else repr(plain(value))
+    name = getattr(value, "__qualname__", type(value).__name__)
+    if name.endswith((".<locals>.update", ".<locals>.update_fn")):
+        return _told_transformation(value, None, above)
+    body = inspect.unwrap(value)
+    if name.endswith("<lambda>") and hasattr(body, "__code__"):
+        name += f" {hashlib.sha256(_coded(body.__code__)).hexdigest()[:8]}"
+    held = [f"{key}={_told(part, above)}" for key, part in _held(body)]
+    return f"{name}({', '.join(held)})" if held else name
+
+
+def _told_transformation(update: Any, init: Any, above: tuple[int, ...]) -> str:
+    """A transformation: the function that made it, and what this gave to update and start."""
+    name = getattr(update, "__qualname__", type(update).__name__).split(".<locals>")[0]
+    held = _held(inspect.unwrap(update))
+    if name in ("chain", "with_extra_args_support") and len(held) == 1:
+        inner = _told(held[0][1], above)  # of links, or of what the wrapper adds nothing to
+        return f"chain({inner[1:-1]})" if name == "chain" else inner
+    known = {key for key, _ in held}
+    if init is not None:
+        began = _held(inspect.unwrap(init))
+        held += [pair for pair in began if pair[0] not in known and not callable(pair[1])]
+    told = ", ".join(f"{key}={_told(part, above)}" for key, part in held)
+    return f"{name}({told})"
+
+
+def _held(function: Any) -> list[tuple[str, Any]]:
+    """The variables that a closure holds."""
+    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    held = []
+    for name, cell in zip(names, getattr(function, "__closure__", None) or (), strict=False):
+        try:
+            held.append((name, cell.cell_contents))
+        except ValueError:  # not set yet
+            continue
+    return held
+
+
+def _coded(code: Any) -> bytes:
+    """The program of a function, with its constants."""
+    parts = [_coded(c) if hasattr(c, "co_code") else repr(c).encode() for c in code.co_consts]
+    return code.co_code + repr(code.co_names).encode() + b"".join(parts)
 
 
 def plain(value: Any) -> Any:
@@ -46,7 +111,9 @@ def plain(value: Any) -> Any:
         return [plain(part) for part in value]
     if eqx.is_array_like(value):
         return float(value) if np.ndim(value) == 0 else fingerprint(value)
-    return describe_function(value) if callable(value) else repr(value)
+    if callable(value):
+        return describe_function(value)
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))  # where it lay in memory says nothing
 
 
 def static_fields(module: eqx.Module) -> dict[str, Any]:

@@ -46,6 +46,11 @@ def finite_array(name: str, value: Any, ndim: int | None = None) -> np.ndarray:
 
 
 def _as_array(name: str, value: Any) -> np.ndarray:
+    if np.ma.is_masked(value):
+        raise ValueError(
+            f"{name} has {np.ma.count_masked(value)} masked entries, and a number is wanted at each"
+            " place; leave these out, or give them numbers with filled(...)."
+        )
     try:
         return np.asarray(value)
     except ValueError as error:
@@ -65,11 +70,61 @@ def _no_number(raw: np.ndarray) -> Any:
     return entries[0] if entries else None
 
 
+def observed_values(
+    indices: Checked[Any], values: Checked[Any], order: int
+) -> tuple[Any, np.ndarray]:
+    """Positions and observed values: masked values are unobserved, and left out with their indices.
+
+    Args:
+      indices: n positions, as `entry_indices` takes them.
+      values: n numbers; or a `numpy.ma.MaskedArray` of them.
+      order: the number of axes of the problem.
+
+    Returns:
+      The indices, and the values as floating-point numbers; those that are not masked.
+
+    Raises:
+      ValueError: if an unmasked value is no finite number, or numbers differ.
+    """
+    hidden = np.ma.getmaskarray(values) if np.ma.is_masked(values) else None
+    if hidden is None or hidden.ndim != 1:
+        return indices, finite_array("values", values, ndim=1)
+    where = _rows(indices, order, hidden.size)
+    if where.shape[:1] != hidden.shape:
+        raise ValueError(
+            f"There are {len(where)} indices but {hidden.size} values; give one value per index."
+        )
+    return where[~hidden], finite_array("values", np.ma.getdata(values)[~hidden], ndim=1)
+
+
+def _rows(indices: Checked[Any], order: int, count: int) -> np.ndarray:
+    """Indices as rows of positions; a tuple of arrays is what `numpy.nonzero` gives."""
+    parts = list(indices) if isinstance(indices, tuple | list) else []
+    arrays = len(parts) == order > 1 and all(
+        hasattr(part, "dtype") and np.ndim(part) == 1 for part in parts
+    )
+    if arrays and isinstance(indices, tuple):
+        columns = [_as_array("indices", part) for part in parts]
+        if len({column.size for column in columns}) > 1:
+            raise ValueError(
+                f"indices has arrays of {[column.size for column in columns]} positions; give one "
+                "position per value and axis."
+            )
+        return np.stack(columns, axis=1)
+    if arrays and count == order and len(parts[0]) == order:
+        raise ValueError(
+            f"indices is a list of {order} arrays of {order}, which may be rows or columns; give "
+            "rows as one array, numpy.stack(indices), or columns as a tuple."
+        )
+    return _as_array("indices", indices)
+
+
 def entry_indices(indices: Checked[Any], shape: Sequence[int], count: int) -> np.ndarray:
     """Check observed positions: integers, in range, none repeated, as many as there are values.
 
     Args:
-      indices: (n, len(shape)) integers, counted from 0.
+      indices: (n, len(shape)) integers, counted from 0; or, as `numpy.nonzero` gives them, a tuple
+        of len(shape) arrays of n.
       shape: the shape of the matrix or tensor that they point into.
       count: the number of observed values.
 
@@ -79,7 +134,7 @@ def entry_indices(indices: Checked[Any], shape: Sequence[int], count: int) -> np
     Raises:
       ValueError: on a wrong shape, a fraction, an index out of range or a repetition.
     """
-    raw = _as_array("indices", indices)
+    raw = _rows(indices, len(shape), count)
     if raw.size == 0 or count == 0:
         raise ValueError(
             f"There is no observation at all ({raw.shape[0] if raw.ndim else 0} indices, {count} "
@@ -88,7 +143,8 @@ def entry_indices(indices: Checked[Any], shape: Sequence[int], count: int) -> np
     if raw.ndim != 2 or raw.shape[1] != len(shape):
         raise ValueError(
             f"indices must have shape (n, {len(shape)}) for a problem of shape {tuple(shape)}, "
-            f"but its shape is {raw.shape}; give one row of {len(shape)} positions per value."
+            f"but its shape is {raw.shape}; give one row of {len(shape)} positions per value"
+            + (", its transpose." if raw.shape == (len(shape), count) else ".")
         )
     if raw.shape[0] != count:
         raise ValueError(
@@ -121,43 +177,78 @@ def entry_indices(indices: Checked[Any], shape: Sequence[int], count: int) -> np
     return raw.astype(np.int64)
 
 
+MOST = 2**31 - 1
+"""The largest length of an axis, and seed; larger ones do not fit where they are needed."""
+
+
 def shape_of(name: str, shape: Checked[Sequence[int]], axes: int | None = None) -> tuple[int, ...]:
     """Check that `shape` holds positive integers, `axes` of them if given."""
     try:
-        result = tuple(int(n) for n in shape)
-        good = all(n >= 1 and n == m for n, m in zip(result, shape, strict=True))
-    except (TypeError, ValueError, OverflowError):
+        result = tuple(_whole(n) for n in shape)
+        good = all(n is not None and 1 <= n <= MOST for n in result)
+    except TypeError:
         result, good = (), False
     if not good:
         raise ValueError(f"{name} must hold positive integers, but it is {shape!r}.")
     if axes is not None and len(result) != axes:
         raise ValueError(f"{name} must have {axes} entries, but it is {result}.")
+    return tuple(n for n in result if n is not None)
+
+
+def sizes_of(sizes: Checked[Sequence[int]]) -> tuple[int, ...]:
+    """Check the sizes (d_0, ..., d_N) of a product of N matrices, N at least 1."""
+    result = shape_of("sizes", sizes)
+    if len(result) < 2:
+        raise ValueError(f"sizes must hold (d_0, ..., d_N) with N >= 1, but it is {result}.")
     return result
+
+
+def real(value: Any) -> float:
+    """A scalar as a float; NaN for what is none: a text, a truth value, an array with axes."""
+    if isinstance(value, str | bytes | bytearray | bool | np.bool_) or np.ma.is_masked(value):
+        return np.nan
+    if hasattr(value, "dtype") and (
+        np.ndim(value) != 0
+        or not (
+            jnp.issubdtype(value.dtype, jnp.integer) or jnp.issubdtype(value.dtype, jnp.floating)
+        )
+    ):
+        return np.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return np.nan
 
 
 def positive(name: str, value: Any) -> float:
     """Check that a scalar is a finite number above zero."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = np.nan
+    number = real(value)
     if not np.isfinite(number) or number <= 0:
         raise ValueError(f"{name} must be a finite number above 0, but it is {value!r}.")
     return number
 
 
-def whole(name: str, value: Any) -> int:
-    """Check that a scalar is a whole number of at least 1, and that 64 bits hold it."""
-    try:
-        number = int(value)
-        good = number == value and number >= 1
-    except (TypeError, ValueError, OverflowError):
-        number, good = 0, False
-    if not good:
-        raise ValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
-    if number >= 2**63:
-        raise ValueError(f"{name} must be below 2^63, but it is {value!r}.")
+def whole(name: str, value: Any, least: int = 1, most: int = 2**63 - 1) -> int:
+    """Check that a scalar is a whole number between two others; the default `most` fits 64 bits."""
+    number = _whole(value)
+    if number is None or number < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, but it is {value!r}.")
+    if number > most:
+        raise ValueError(f"{name} must be a whole number of at most {most}, but it is {value!r}.")
     return number
+
+
+def seed_of(name: str, value: Any) -> int:
+    """Check that a scalar is a seed: JAX and NumPy both take whole numbers from 0 to 2^31 - 1."""
+    return whole(name, value, 0, MOST)
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number as an int, or None for what is none."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value  # at whatever size
+    number = real(value)
+    return int(number) if np.isfinite(number) and number == np.floor(number) else None
 
 
 def same_float_dtype(**named: Any) -> jnp.dtype:

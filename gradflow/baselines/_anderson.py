@@ -21,8 +21,11 @@ class AbstractOperator(eqx.Module):
     """An averaged operator whose fixed points solve a convex problem."""
 
     @abc.abstractmethod
-    def advance(self, z: Array) -> Array:
-        """T(z)."""
+    def advance(self, z: Array) -> tuple[Array, Float[Array, ""]]:
+        """T(z), and a number that T never raises, the same for all z where none is known.
+
+        The numbers of z and of T(z) are those before and after a plain step.
+        """
 
     @abc.abstractmethod
     def optimality(self, z: Array) -> Float[Array, ""]:
@@ -38,6 +41,7 @@ class _State(eqx.Module):
     gram: Array  # inner products of the changes
     filled: Int[Array, ""]  # points since the last restart, less one
     limit: Float[Array, ""]  # what the residual at z may be
+    height: Float[Array, ""]  # what the number that T never raises may be at z
     first: Float[Array, ""]
     accelerated: Int[Array, ""]
     iterations: Int[Array, ""]
@@ -55,9 +59,12 @@ def find_fixed_point(
     To be called in a compiled function.
 
     Each step minimises || g - sum_j theta_j (g_{j+1} - g_j) || over theta, g = T(z) - z, and takes
-    the same combination of the T(z). An extrapolated point whose residual is too large (twice the
-    one before, or above a summable bound) is dropped for the plain step: the iteration then
-    converges wherever the plain one does.
+    the same combination of the T(z). An extrapolated point is dropped for the plain step if its
+    residual is too large (twice the one before, or above a summable bound), if it lies further from
+    the plain step than a summable bound, or if a number grew that T never raises. The iteration
+    then converges wherever the plain one does: it is the plain one with errors whose sum is finite,
+    which keeps them near the fixed points. The number keeps them near in practice: where residuals
+    are small far away, the sum alone lets points go a long way that takes as long to come back.
 
     Args:
       operator: T and the measure of optimality.
@@ -84,6 +91,7 @@ def find_fixed_point(
         gram=jnp.zeros((_MEMORY, _MEMORY), kind),
         filled=zero - 1,
         limit=infinite,
+        height=infinite,
         first=infinite,
         accelerated=zero,
         iterations=zero,
@@ -106,10 +114,10 @@ def find_fixed_point(
 
 
 def _step(operator: AbstractOperator, state: _State) -> _State:
-    after = operator.advance(state.z)
+    after, height = operator.advance(state.z)
     residual = after - state.z
     size = jnp.linalg.norm(residual.ravel())
-    dropped = ~(size <= state.limit)  # NaN too
+    dropped = ~((size <= state.limit) & (height <= state.height))  # NaN too
     filled = jnp.where(dropped, -1, state.filled + 1)
     # What is written where nothing counts yet is overwritten before it does.
     slot = jnp.maximum(filled - 1, 0) % _MEMORY
@@ -123,8 +131,11 @@ def _step(operator: AbstractOperator, state: _State) -> _State:
     first = jnp.where(state.iterations == 0, size, state.first)
     accelerated = state.accelerated + (filled >= 1)
     bound = _SLACK * first * (1.0 + accelerated) ** -1.1
+    leap = jnp.tensordot(theta, moves, 1)
+    leap = jnp.where(jnp.linalg.norm(leap.ravel()) <= bound, leap, 0)  # NaN too
+    rounding = 16 * jnp.finfo(size.dtype).eps * jnp.abs(height)
     return _State(
-        z=jnp.where(dropped, state.before, after - jnp.tensordot(theta, moves, 1)),
+        z=jnp.where(dropped, state.before, after - leap),
         before=after,
         residual=residual,
         moves=moves,
@@ -134,6 +145,7 @@ def _step(operator: AbstractOperator, state: _State) -> _State:
         limit=jnp.where(filled >= 1, jnp.minimum(_GROWTH * size, bound), jnp.inf).astype(
             size.dtype
         ),
+        height=jnp.where(filled >= 1, height + rounding, jnp.inf).astype(size.dtype),
         first=first,
         accelerated=accelerated,
         iterations=state.iterations + 1,

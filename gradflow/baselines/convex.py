@@ -155,9 +155,10 @@ class _DouglasRachford(AbstractOperator):
     def solution(self, z: Array) -> Array:
         return self.constraint.project(z)
 
-    def advance(self, z: Array) -> Array:
+    def advance(self, z: Array) -> tuple[Array, Array]:
         feasible = self.solution(z)
-        return z + _shrink(2 * feasible - z, self.shrinkage)[0] - feasible
+        moved = z + _shrink(2 * feasible - z, self.shrinkage)[0] - feasible
+        return moved, jnp.zeros((), z.dtype)
 
     def optimality(self, z: Array) -> Array:
         feasible = self.solution(z)
@@ -227,9 +228,10 @@ def soft_impute(
     r"""SoftImpute: min 1/2 sum_observed (W_ij - b_ij)^2 + weight ||W||_*.
 
     Each iteration fills the unobserved entries from W and shrinks all singular values by the
-    weight, with Anderson acceleration on top. The residual D = b - W on the observed entries,
-    scaled to ||D||_2 <= weight, bounds the minimum from below by <D, b> - ||D||_F^2 / 2. The number
-    of iterations grows as the weight falls; the limit of weight 0 is `minimum_nuclear_norm`.
+    weight, with Anderson acceleration on top, where that does not raise the objective. The residual
+    D = b - W on the observed entries, scaled to ||D||_2 <= weight, bounds the minimum from below by
+    <D, b> - ||D||_F^2 / 2. The number of iterations grows as the weight falls; the limit of weight
+    0 is `minimum_nuclear_norm`.
 
     Args:
       problem: the completion problem; its loss convention does not matter, the factor is 1/2.
@@ -339,11 +341,14 @@ class _SoftImpute(AbstractOperator):
     target: Float[Array, "d d_prime"]
     weight: Float[Array, ""]
 
-    def advance(self, z: Array) -> Array:
-        return _shrink(jnp.where(self.mask != 0, self.target, z), self.weight)[0]
+    def advance(self, z: Array) -> tuple[Array, Array]:
+        """The next W, and the objective there."""
+        w, values = _shrink(jnp.where(self.mask != 0, self.target, z), self.weight)
+        misfit = jnp.sum((self.mask * (self.target - w)) ** 2)
+        return w, 0.5 * misfit + self.weight * jnp.sum(values)
 
     def solution(self, z: Array) -> Array:
-        return self.advance(z)
+        return self.advance(z)[0]
 
     def optimality(self, z: Array) -> Array:
         w, values = _shrink(jnp.where(self.mask != 0, self.target, z), self.weight)

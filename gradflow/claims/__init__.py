@@ -1,13 +1,17 @@
 """Theorems checked against exact simulation: claims, cases, verdicts, the ledger."""
 
 from gradflow.claims.definition import (
+    FIFTY_DIGITS,
+    ByConstruction,
     Case,
     Claim,
     Confirmation,
+    Convention,
     Corrected,
     Settings,
     Verdict,
     claim,
+    roundings,
 )
 from gradflow.claims.judging import Finding
 from gradflow.claims.ledger import Entry, check
@@ -15,9 +19,12 @@ from gradflow.claims.paper import Paper
 from gradflow.claims.registry import registered, select
 
 __all__ = [
+    "FIFTY_DIGITS",
+    "ByConstruction",
     "Case",
     "Claim",
     "Confirmation",
+    "Convention",
     "Corrected",
     "Entry",
     "Finding",
@@ -27,5 +34,6 @@ __all__ = [
     "check",
     "claim",
     "registered",
+    "roundings",
     "select",
 ]

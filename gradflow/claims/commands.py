@@ -133,12 +133,17 @@ def _check(
     command: Check, chosen: "list[Claim]", console: "Console"
 ) -> "tuple[int, Sequence[Row]]":
     from gradflow._util.processes import compile_quickly
+    from gradflow.claims.definition import Settings
     from gradflow.claims.report import page, pictures
     from gradflow.claims.report import terminal as report
 
+    try:
+        settings = Settings(full=command.full, seed=command.seed, quick=command.quick)
+    except ValueError as error:
+        raise Misuse(str(error)) from error
     if not command.full:
         compile_quickly()
-    rows, drawn = _verdicts(command, chosen, console)
+    rows, drawn = _verdicts(command, chosen, settings, console)
     console.print(report.table(rows))
     report.details(rows, console)
     if command.json is not None:
@@ -153,15 +158,15 @@ def _check(
     return (0 if all(report.sound(row) for row in rows) else 1), rows
 
 
-def _verdicts(command: Check, chosen: "list[Claim]", console: "Console") -> "Checked":
+def _verdicts(
+    command: Check, chosen: "list[Claim]", settings: "Settings", console: "Console"
+) -> "Checked":
     """Check claims under a bar; when that is stopped, keep what was finished."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from gradflow._util.processes import cores
-    from gradflow.claims.definition import Settings
     from gradflow.claims.pool import check_all
 
-    settings = Settings(full=command.full, seed=command.seed, quick=command.quick)
     done: list[Row] = []
     with (
         last_words(lambda: _kept(done, chosen, command.json)),

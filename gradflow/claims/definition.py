@@ -1,9 +1,10 @@
 r"""What a claim is: cases that meet its hypotheses, a statement, a negative control.
 
-A claim is a function that yields cases. Each case proves that the printed hypotheses are met, and
-gives a residual (identity: should be 0) or a slack (inequality: should not be negative), each with
-its numerical floor: how far the number itself may be off, found by recomputing more accurately. How
-that becomes a verdict is in `judging`. The negative control is the same function with
+A claim is a function that yields cases. Each case shows that the printed hypotheses are met
+(measured on it, or `ByConstruction`), and gives a residual (identity: should be 0) or a slack
+(inequality: should not be negative), each with its numerical floor: how far the number itself may
+be off, found by recomputing more accurately or by an error model, or a `Convention` that says so.
+How that becomes a verdict is in `judging`. The negative control is the same function with
 a constant, sign or exponent broken; it must come out as fails. Where the printed statement fails,
 the same function also yields the cases of what is true instead (`Corrected`).
 """
@@ -14,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+from gradflow._util.validate import seed_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,13 +43,19 @@ class Settings:
 
     Attributes:
       full: larger and more cases.
-      seed: for every random choice.
+      seed: for every random choice, from 0 to 2^31 - 1.
       quick: without the cases that take minutes.
+
+    Raises:
+      ValueError: if the seed is out of range.
     """
 
     full: bool = False
     seed: int = 0
     quick: bool = False
+
+    def __post_init__(self) -> None:
+        seed_of("seed", self.seed)
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,39 @@ class Confirmation:
 
 
 @dataclass(frozen=True)
+class ByConstruction:
+    """A hypothesis that a case meets because of how it is made; nothing is measured.
+
+    Attributes:
+      reason: how it is made.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Convention:
+    """A floor that nobody measured: what the arithmetic loses, with a margin.
+
+    Attributes:
+      value: the floor, or one for each number.
+      reason: what it allows for.
+    """
+
+    value: Any
+    reason: str
+
+
+FIFTY_DIGITS = Convention(1e-40, "arithmetic of 50 digits, ten of them left for what is lost")
+
+
+def roundings(value: float, of: str = "") -> Convention:
+    """A floor of so many roundings of float64, of the size of the relative number compared."""
+    count = value / float(np.finfo(float).eps)
+    return Convention(value, f"{count:.2g} roundings of float64" + (f" ({of})" if of else ""))
+
+
+@dataclass(frozen=True)
 class Case:
     """One case of a claim, over any number of times or instances.
 
@@ -73,8 +115,10 @@ class Case:
       name: what the case is.
       residual: |left - right| of an identity, or the distance from a limit.
       slack: the larger minus the smaller side of an inequality.
-      floor: the uncertainty of each number, a scalar or one for each.
-      hypotheses: each printed hypothesis and whether this case was found to meet it.
+      floor: the uncertainty of each number, a scalar or one for each, as measured; or a
+        `Convention`.
+      hypotheses: each printed hypothesis and whether this case was found to meet it; or
+        `ByConstruction`.
       size: what "smallest counterexample" compares, for instance the number of matrix entries.
       witness: from an index into the values to plain numbers that show the case there.
       confirm: from an index to a recomputation with at least 50 digits, or exactly.
@@ -88,7 +132,7 @@ class Case:
     residual: Any = None
     slack: Any = None
     floor: Any = 0.0
-    hypotheses: Mapping[str, bool | np.bool_] = field(default_factory=dict)
+    hypotheses: Mapping[str, bool | np.bool_ | ByConstruction] = field(default_factory=dict)
     size: float = 0.0
     witness: Callable[[int], Mapping[str, Any]] | None = None
     confirm: Callable[[int], Confirmation] | None = None
@@ -115,7 +159,17 @@ class Case:
     @property
     def floors(self) -> np.ndarray:
         """The floor of each number."""
-        return np.broadcast_to(np.asarray(self.floor, float), self.violation.shape)
+        floor = self.floor.value if isinstance(self.floor, Convention) else self.floor
+        return np.broadcast_to(np.asarray(floor, float), self.violation.shape)
+
+    @property
+    def conditions(self) -> dict[str, bool]:
+        """The hypotheses as a report says them, and whether each is met."""
+        return {
+            f"{name} (by construction: {met.reason})" if isinstance(met, ByConstruction) else name:
+            isinstance(met, ByConstruction) or bool(met)
+            for name, met in self.hypotheses.items()
+        }  # fmt: skip
 
 
 CheckFunction = Callable[..., Iterator[Case]]

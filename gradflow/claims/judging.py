@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from gradflow.claims.definition import Case, Kind, Verdict
+from gradflow.claims.definition import Case, Convention, Kind, Verdict
 
 FAR = 100.0
 """How many floors a violation must exceed to refute."""
@@ -44,6 +44,7 @@ class Finding:
       counterexample: for a violation, plain numbers and the confirmation.
       notes: the cases' notes.
       hypotheses: all hypotheses that were checked.
+      conventions: what floors that nobody measured allow for.
     """
 
     verdict: Verdict
@@ -56,6 +57,7 @@ class Finding:
     counterexample: Mapping[str, Any] | None
     notes: tuple[str, ...]
     hypotheses: tuple[str, ...]
+    conventions: tuple[str, ...] = ()
 
 
 def judge(
@@ -83,7 +85,7 @@ def judge(
     """
     everything = cases
     for case in cases:
-        unmet = [name for name, met in case.hypotheses.items() if not met]
+        unmet = [name for name, met in case.conditions.items() if not met]
         if unmet and not case.unreachable:
             raise ValueError(f"Case {case.name!r} does not meet its hypothesis {unmet[0]!r}.")
     cases = [case for case in everything if case.counts and not case.unreachable]
@@ -129,7 +131,8 @@ def judge(
         reason=reason,
         counterexample=counterexample,
         notes=_notes(everything),
-        hypotheses=tuple(dict.fromkeys(name for case in cases for name in case.hypotheses)),
+        hypotheses=tuple(dict.fromkeys(name for case in cases for name in case.conditions)),
+        conventions=_conventions(cases),
     )
 
 
@@ -173,8 +176,18 @@ def _out_of_reach(cases: list[Case]) -> Finding:
         reason="; ".join(reasons),
         counterexample=None,
         notes=_notes(cases),
-        hypotheses=tuple(dict.fromkeys(name for case in cases for name in case.hypotheses)),
+        hypotheses=tuple(dict.fromkeys(name for case in cases for name in case.conditions)),
     )
+
+
+def _conventions(cases: list[Case]) -> tuple[str, ...]:
+    """The floors that are conventions, each once, with the number of cases that have it."""
+    found = [
+        f"{np.max(case.floor.value):.0e}: {case.floor.reason}"
+        for case in cases
+        if isinstance(case.floor, Convention)
+    ]
+    return tuple(f"{text}; {found.count(text)} cases" for text in dict.fromkeys(found))
 
 
 def _notes(cases: list[Case]) -> tuple[str, ...]:

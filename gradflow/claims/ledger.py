@@ -66,6 +66,7 @@ class Entry:
             "slack": _finite(found.slack) if found else None,
             "reason": found.reason if found else (self.error or "").strip().split("\n")[-1],
             "hypotheses": list(found.hypotheses) if found else [],
+            "conventions": list(found.conventions) if found else [],
             "notes": list(found.notes) if found else [],
             "counterexample": _plain(found.counterexample) if found else None,
             "control": self.control_verdict,

@@ -127,8 +127,10 @@ class AbstractCoordinates(AbstractView):
 
         That is how long the product would take to change by its own size at its first speed.
         """
-        w, speed = jax.jvp(self.product, (y,), (self.velocity(y),))
-        return jnp.linalg.norm(w.ravel()) / jnp.linalg.norm(speed.ravel())
+        w, speed = (
+            jnp.linalg.norm(x.ravel()) for x in jax.jvp(self.product, (y,), (self.velocity(y),))
+        )
+        return jnp.where(speed > 0, w / jnp.where(speed > 0, speed, 1.0), 1.0)
 
     def relative_change(self, before: Any, after: Any) -> Float[Array, ""]:
         """How far the product went from one y to another, in units of its size."""

@@ -32,8 +32,9 @@ from gradflow.descent.loop import (
 from gradflow.descent.options import DescentOptions
 from gradflow.factorizations.base import Factors
 from gradflow.objective import Objective
-from gradflow.observables import default_observables, resolve
+from gradflow.observables import check_entries, default_observables, resolve
 from gradflow.start import Start, as_factors
+from gradflow.state import FactorsView, State
 from gradflow.trajectory import Outcome, Trajectory, named_factors, named_observables
 
 _OUTCOMES = {
@@ -141,6 +142,7 @@ def _run(
     _check_optimizer(optimizer, rates)
     observe, steps = options.observe, int(options.max_steps)
     pairs = resolve(default_observables(objectives[0].problem) if observe is None else observe)
+    check_entries(pairs, State(FactorsView(objectives[0]), checked[0]))
     marks = _marks(options.record, steps)
     configs = [
         {

@@ -70,6 +70,14 @@ class AbstractFactorization(eqx.Module):
         """
         return len(self.factor_shapes)
 
+    @property
+    def highest_rank(self) -> int:
+        """What the rank of a matrix W cannot exceed, whatever the factors: min(d, d') by default.
+
+        Singular values beyond it are rounding, and penalties leave them out of gradients.
+        """
+        return min(self.shape)
+
     def forward(self, factors: Factors) -> tuple[Array, Any]:
         """The product, and what `pullback` can use again."""
         return jax.vjp(self.product, factors)

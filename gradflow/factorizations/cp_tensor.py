@@ -49,6 +49,10 @@ class CPTensor(AbstractFactorization):
     def factor_shapes(self) -> tuple[tuple[int, ...], ...]:
         return tuple((n, self.rank) for n in self.tensor_shape)
 
+    @property
+    def highest_rank(self) -> int:
+        return min(self.rank, *self.tensor_shape)
+
     def invariants(self, factors: Factors) -> tuple[Array, ...]:
         """The differences of squared norms of w_r^(n+1) and w_r^(n), for each r and n."""
         squares = [jnp.sum(factor**2, axis=0) for factor in factors]

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
-from gradflow._util.validate import shape_of, whole
+from gradflow._util.validate import shape_of, sizes_of, whole
 from gradflow.factorizations import balance, starts
 from gradflow.factorizations.base import AbstractFactorization, Factors
 
@@ -33,7 +33,7 @@ class MatrixProduct(AbstractFactorization):
     sizes: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(self, sizes: Checked[Sequence[int]]):
-        self.sizes = starts.sizes_of(sizes)
+        self.sizes = sizes_of(sizes)
 
     @classmethod
     def of(
@@ -62,6 +62,10 @@ class MatrixProduct(AbstractFactorization):
     @property
     def factor_shapes(self) -> tuple[tuple[int, ...], ...]:
         return tuple((self.sizes[j + 1], self.sizes[j]) for j in range(self.depth))
+
+    @property
+    def highest_rank(self) -> int:
+        return min(self.sizes)
 
     def product(self, factors: Factors) -> Array:
         return self.forward(factors)[0]

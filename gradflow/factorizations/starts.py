@@ -13,16 +13,8 @@ from jaxtyping import PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
-from gradflow._util.validate import finite_array, positive, shape_of
+from gradflow._util.validate import finite_array, positive, sizes_of
 from gradflow.factorizations.base import Factors
-
-
-def sizes_of(sizes: Checked[Sequence[int]]) -> tuple[int, ...]:
-    """Check the sizes (d_0, ..., d_N) of N factors; there must be one at least."""
-    found = shape_of("sizes", sizes)
-    if len(found) < 2:
-        raise ValueError(f"sizes must hold (d_0, ..., d_N) with N >= 1, but it is {sizes}.")
-    return found
 
 
 def balanced_factors(

@@ -46,6 +46,10 @@ class SymmetricProduct(AbstractFactorization):
         return ((self.size, self.rank),)
 
     @property
+    def highest_rank(self) -> int:
+        return min(self.size, self.rank)
+
+    @property
     def degree(self) -> int:
         return 2
 

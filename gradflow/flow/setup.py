@@ -23,10 +23,11 @@ from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
 from gradflow.flow.options import FlowOptions
 from gradflow.objective import Objective
-from gradflow.observables import Observable, default_observables, resolve
+from gradflow.observables import Observable, check_entries, default_observables, resolve
 from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
 from gradflow.ode.switching import StiffnessSwitch
 from gradflow.start import LogScaled, as_factors
+from gradflow.state import State
 
 COORDINATES: dict[str, type[AbstractCoordinates]] = {
     kind.name: kind
@@ -98,6 +99,7 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
     pairs = resolve(
         default_observables(objective.problem) if options.observe is None else options.observe
     )
+    check_entries(pairs, State(coordinates, y))
     if not bool(coordinates.smooth(y, options.rtol)):
         raise ValueError(
             f"{type(objective.penalty).__name__} has no gradient at the start: singular values of "

@@ -54,6 +54,7 @@ def spectral_map(
     degree: int,
     null: float | Array,
     ramp: bool = False,
+    rank: int | None = None,
 ) -> Float[Array, "d d_prime"]:
     r"""The matrix U diag(f) V^T with f_i = sum_k c_k(s) s_i^(e_k), W = U diag(s) V^T.
 
@@ -78,6 +79,7 @@ def spectral_map(
       degree: the k in f(a s) = a^k f(s), a > 0, by which f is taken at s / s_1.
       null: the share of the largest singular value up to which one is null, below 1.
       ramp: whether to go through null values on a straight line.
+      rank: how many singular values count; the others are null. All by default.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -89,23 +91,28 @@ def spectral_map(
     References:
       Daleckii and Krein 1965, for eigenvalues; Noferini 2017, for singular values.
     """
-    return _spectral_map(terms_of, w, degree, null, ramp)
+    return _spectral_map(terms_of, w, degree, null, ramp, rank)
 
 
 @eqx.filter_custom_jvp
 def _spectral_map(
-    terms_of: Callable[[Array], Terms], w: AnyArray, degree: int, null: float | Array, ramp: bool
+    terms_of: Callable[[Array], Terms],
+    w: AnyArray,
+    degree: int,
+    null: float | Array,
+    ramp: bool,
+    rank: int | None,
 ) -> Array:
     u, s, vt = jnp.linalg.svd(w, full_matrices=False)
-    s, scale = _relative(s, null, ramp)
+    s, scale = _relative(s, null, ramp, rank)
     return (u * (scale**degree * _bent(terms_of(s), s, null, ramp))) @ vt
 
 
 @_spectral_map.def_jvp
 def _derivative(primals: tuple, tangents: tuple) -> tuple[Array, Array | None]:
-    terms_of, w, degree, null, ramp = primals
+    terms_of, w, degree, null, ramp, rank = primals
     u, s, vt = jnp.linalg.svd(w, full_matrices=False)
-    s, scale = _relative(s, null, ramp)
+    s, scale = _relative(s, null, ramp, rank)
     terms = terms_of(s)
     f = _bent(terms, s, null, ramp)
     image = (u * (scale**degree * f)) @ vt
@@ -128,11 +135,13 @@ def _derivative(primals: tuple, tangents: tuple) -> tuple[Array, Array | None]:
     return image, scale**degree * moved
 
 
-def _relative(s: Array, null: float | Array, ramp: bool) -> tuple[Array, Array]:
+def _relative(s: Array, null: float | Array, ramp: bool, rank: int | None) -> tuple[Array, Array]:
     """Singular values next to the largest, and the largest (or 1); without a ramp, null ones 0."""
     largest = jnp.max(s)
     scale = jnp.where(largest > 0, largest, 1.0)
     s = s / scale
+    if rank is not None:
+        s = jnp.where(jnp.arange(s.size) < rank, s, 0.0)
     return s if ramp else jnp.where(s > null, s, 0.0), scale
 
 

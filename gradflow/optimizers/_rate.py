@@ -1,6 +1,5 @@
 """What all optimisers share: a rate in the parameters' precision, and checked options."""
 
-import math
 from typing import Any
 
 import jax
@@ -10,7 +9,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from gradflow._util.annotations import Checked
-from gradflow._util.validate import positive
+from gradflow._util.validate import positive, real
 
 Rate = float | Float[Array, ""] | optax.Schedule
 
@@ -40,10 +39,7 @@ def in_range(below: float, **options: Any) -> list[float]:
     """The options as Python's floats, which promote no array, if all are in [0, below)."""
     found = []
     for name, value in options.items():
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
+        number = real(value)
         if not 0 <= number < below:
             words = "at least 0 and below 1" if below == 1 else "a finite number of at least 0"
             raise ValueError(

@@ -56,6 +56,7 @@ class AbstractRegularizer(eqx.Module):
         factors: Factors,
         pullback: Callable[[Array], Factors],
         kink_width: Any = None,
+        rank: int | None = None,
     ) -> Factors:
         """The gradient of loss + penalty in the factors.
 
@@ -65,6 +66,7 @@ class AbstractRegularizer(eqx.Module):
           factors: W_1, ..., W_N.
           pullback: from a gradient in W to that in the factors.
           kink_width: see `AbstractSpectralPenalty.gradient`; for those with a kink.
+          rank: the highest that W can have, as its factorisation says.
         """
 
     def smooth_at(
@@ -117,9 +119,10 @@ class AbstractPenalty(AbstractRegularizer):
         factors: Factors,
         pullback: Callable[[Array], Factors],
         kink_width: Any = None,
+        rank: int | None = None,
     ) -> Factors:
         """The pullback of the sum of both gradients in W."""
-        del factors, kink_width
+        del factors, kink_width, rank
         return pullback(gradient + self.gradient(w))
 
 
@@ -156,9 +159,10 @@ class AbstractParameterPenalty(AbstractRegularizer):
         factors: Factors,
         pullback: Callable[[Array], Factors],
         kink_width: Any = None,
+        rank: int | None = None,
     ) -> Factors:
         """The sum of the pulled back gradient of the loss and the penalty's own."""
-        del w, kink_width
+        del w, kink_width, rank
         return jax.tree.map(jnp.add, pullback(gradient), self.gradient(factors))
 
 

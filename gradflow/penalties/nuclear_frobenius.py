@@ -76,11 +76,13 @@ class NuclearFrobeniusRatio(AbstractSpectralPenalty):
     def terms(self, s: Array) -> Terms:
         return _ratio_terms(s, 1.0, 2.0)
 
-    def gradient(self, w: AnyArray, kink_width: float | Array | None = None) -> Array:
+    def gradient(
+        self, w: AnyArray, kink_width: float | Array | None = None, rank: int | None = None
+    ) -> Array:
         """As in every spectral penalty; with a kink width always from the SVD."""
         by_svd = self.polar == "svd" or (self.polar == "auto" and w.dtype != jnp.float32)
         if kink_width is not None or by_svd:
-            return super().gradient(w, kink_width)
+            return super().gradient(w, kink_width, rank)
         factor = polar_by_iteration(w, rational={"rational": 2, "polynomial": 0}.get(self.polar))
         return self.weight * ratio_gradient(w, factor)
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import AnyArray, Checked
-from gradflow._util.validate import entry_indices, finite_array, shape_of
+from gradflow._util.validate import entry_indices, observed_values, shape_of
 from gradflow.problems.base import (
     AbstractProblem,
     AbstractQuadraticProblem,
@@ -52,7 +52,7 @@ class AbstractCompletion(AbstractProblem):
         truth: Checked[ArrayLike | None],
     ) -> None:
         shape = shape_of("shape", shape, axes)
-        observed = finite_array("values", values, ndim=1)
+        indices, observed = observed_values(indices, values, len(shape))
         where = entry_indices(indices, shape, observed.shape[0])
         mask = np.zeros(shape, observed.dtype)
         target = np.zeros(shape, observed.dtype)
@@ -80,8 +80,9 @@ class MatrixCompletion(_AbstractQuadraticCompletion):
 
     Args:
       shape: (d, d').
-      indices: (n, 2) integers, counted from 0, none repeated.
-      values: n finite numbers b_ij.
+      indices: (n, 2) integers, counted from 0, none repeated; or a tuple of arrays, one an
+        axis, as `numpy.nonzero` gives it.
+      values: n finite numbers b_ij; those that a `numpy.ma` array masks are not observed.
       loss: the convention c; see the module's docstring.
       truth: the (d, d') matrix to recover, if it is known.
 
@@ -126,8 +127,9 @@ class TensorCompletion(_AbstractQuadraticCompletion):
 
     Args:
       shape: the lengths of the axes.
-      indices: (n, order) integers, counted from 0, none repeated.
-      values: n finite numbers.
+      indices: (n, order) integers, counted from 0, none repeated; or a tuple of arrays, one an
+        axis, as `numpy.nonzero` gives it.
+      values: n finite numbers, masked ones as for `MatrixCompletion`.
       loss: the convention c; see the module's docstring.
       truth: the tensor to recover, if it is known.
 

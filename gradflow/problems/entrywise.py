@@ -60,7 +60,8 @@ class HuberCompletion(AbstractEntrywiseCompletion):
 
     Args:
       shape: the lengths of the axes, two or more.
-      indices: (n, order) integers, counted from 0, none repeated.
+      indices: (n, order) integers, counted from 0, none repeated; or a tuple of arrays, one an
+        axis, as `numpy.nonzero` gives it.
       values: n finite numbers b_i.
       delta: where the loss turns from quadratic to linear, above 0.
       loss: "sum" (c = 1; the default, since for a large delta it is the default loss of
@@ -129,7 +130,8 @@ class LogisticCompletion(AbstractEntrywiseCompletion):
 
     Args:
       shape: the lengths of the axes, two or more.
-      indices: (n, order) integers, counted from 0, none repeated.
+      indices: (n, order) integers, counted from 0, none repeated; or a tuple of arrays, one an
+        axis, as `numpy.nonzero` gives it.
       signs: n numbers -1 or +1, what is observed of W_i.
       scale: the width of the logistic function, above 0.
       loss: "sum" (c = 1, the negative log-likelihood and so the default) or "mean" (c = 1/n).

@@ -193,6 +193,7 @@ def _parse(kind: Any, words: list[str]) -> tuple[Any, "Experiment", Any]:
     if helps and not named:
         parse(kind, ["--help"], prog, config=_CONF)
     asked, rest = parse(kind, plain, prog, config=_CONF, return_unknown_args=True)
+    from gradflow.sweeps.experiment import cells_of
     from gradflow.sweeps.registry import find
     from gradflow.sweeps.results import grid_of, see_whole_numbers
 
@@ -216,7 +217,7 @@ def _parse(kind: Any, words: list[str]) -> tuple[Any, "Experiment", Any]:
     )
     try:
         see_whole_numbers(grid)
-        experiment.cells(grid)
+        cells_of(experiment, grid)
     except ValueError as error:
         raise Misuse(str(error)) from error
     return asked, experiment, grid

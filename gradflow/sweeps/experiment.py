@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from gradflow._util.validate import seed_of
 from gradflow.sweeps.store import name_of
 from gradflow.trajectory import Trajectory
 
@@ -157,11 +158,25 @@ class Experiment(abc.ABC):
         return json.dumps(described, sort_keys=True)
 
 
+def cells_of(experiment: Experiment, grid: Any) -> list[Any]:
+    """An experiment's cells on a grid, their seeds checked.
+
+    Raises:
+      ValueError: on a value out of range; it names the value and the remedy.
+    """
+    cells = list(experiment.cells(grid))
+    for cell in cells:
+        for name, value in flat(cell).items():
+            if name == "seed" or name.endswith("_seed"):
+                seed_of(name, value)
+    return cells
+
+
 def items_of(
     experiment: Experiment, grid: Any, precision: Precision, with_flow: bool = False
 ) -> list[Item]:
     """All that an experiment does on a grid, in order, each once."""
-    items = [Item(cell, "own", precision) for cell in experiment.cells(grid)]
+    items = [Item(cell, "own", precision) for cell in cells_of(experiment, grid)]
     if with_flow:
         items += [Item(item.cell, "flow", "float64") for item in items if has_flow(item.cell)]
     return list(dict.fromkeys(items))

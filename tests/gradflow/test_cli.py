@@ -115,3 +115,9 @@ def test_a_report_from_a_stored_ledger_is_the_same_page(tmp_path, capsys):
     assert status("report", "--ledger", ledger, "--html", second) == 2
     assert status("report", "--ledger", tmp_path / "none.json") == 2
     assert "gradflow check --json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["check", "report"])
+def test_a_seed_out_of_range_is_refused_in_a_line(command, capsys):
+    assert status(command, "--seed", -1) == 2
+    assert "seed must be a whole number of at least 0, but it is -1" in capsys.readouterr().err

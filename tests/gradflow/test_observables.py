@@ -239,6 +239,12 @@ NAMES_REFUSED = {
     "time": ({"time": lambda state: 0.0}, "'time' is always recorded", "own time"),
     "colon": ({"a:b": lambda state: 0.0}, "'a:b'", "choose another"),
     "slash": ({"a/b": lambda state: 0.0}, "'a/b'", "choose another"),
+    "a folder": ({".": lambda state: 0.0}, "'.'", "choose another"),
+    "netCDF's own": (
+        {"_nc4_non_coord_time": lambda state: 0.0},
+        "'_nc4_non_coord_time'",
+        "choose another",
+    ),
     "no name": ({" ": lambda state: 0.0}, "' '", "must be a word"),
     "no function": ({"a": 1.0}, "'a' must be a function", "1.0"),
 }
@@ -255,6 +261,26 @@ def test_names_that_hide_something_or_cannot_be_stored_are_refused(case):
 
 def test_the_loss_may_be_named_and_tuples_do_not_take_names_of_others():
     assert resolve({"loss": observables.loss}) == (("loss", observables.loss),)
-    flow = {"factors": observables.factors, "factors_1": lambda state: state.product}
+
+
+@pytest.mark.parametrize("engine", ["flow", "descent"])
+def test_entries_that_take_the_name_of_another_are_refused_before_the_run(engine, monkeypatch):
+    observe = {"factors": observables.factors, "factors_1": lambda state: state.product}
+    monkeypatch.setattr("gradflow.flow.solve.run", None)
+    monkeypatch.setattr("gradflow.descent.run.Batch", None)
     with pytest.raises(ValueError, match="Two observables are called 'factors_1'"):
-        gf.solve_flow(OBJECTIVE, FACTORS, horizon=0.1, observe=flow)
+        if engine == "flow":
+            gf.solve_flow(OBJECTIVE, FACTORS, horizon=0.1, observe=observe)
+        else:
+            gf.run_descent(OBJECTIVE, FACTORS, gf.optimizers.gd(0.1), max_steps=1, observe=observe)
+
+
+def test_names_alike_that_no_entry_takes_are_kept():
+    observe = {
+        "norm": lambda state: state.product[0, 0],
+        "norm_1": lambda state: state.product[0, 1],
+        "factors": observables.factors,
+        "factors_9": lambda state: state.product[0, 0],
+    }
+    run = gf.run_descent(OBJECTIVE, FACTORS, gf.optimizers.gd(0.1), max_steps=1, observe=observe)
+    assert {"norm", "norm_1", "factors_1", "factors_9"} <= set(run.observables)

@@ -154,7 +154,9 @@ def lemma2_hypotheses(found: Frames) -> dict[str, bool]:
     first = np.sort(np.abs(np.linalg.svd(np.asarray(found.flow["product"][0]), compute_uv=False)))
     return {
         "balanced start": runs.balanced_start(found.flow),
-        "singular values distinct at the start": bool(np.all(np.diff(first) > 1e-6 * first[-1])),
+        "squares of the singular values distinct at the start": bool(
+            np.all(np.diff(first) > 1e-6 * first[-1])  # of their sizes, whatever the signs
+        ),
         "singular values not zero at the start": bool(first[0] > 1e-6 * first[-1]),
-        "distinct and not zero at the times looked at": bool(np.max(found.spread) < 1e5),
+        "squares distinct and not zero at the times looked at": bool(np.max(found.spread) < 1e5),
     }

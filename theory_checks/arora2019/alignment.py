@@ -15,7 +15,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
+from gradflow.claims import Case, Confirmation, Corrected, Settings, claim, roundings
 
 from ._frames import Frames, flows, lemma2_hypotheses
 from .lemma2 import Formula, vector_case
@@ -74,7 +74,7 @@ def eq39(settings: Settings, corrected: bool, root: float = 1.0) -> Iterator[Cas
     yield Case(
         name="sigma = (2, 1), N = 2",
         residual=[abs(product - matrix_f(s, 2, corrected, root)).max()],
-        floor=1e-15,
+        floor=roundings(1e-15),
         hypotheses={"distinct squares": len(set(s**2)) == 2},
         size=2,
         witness=lambda at: {"sigma": s.tolist(), "N": 2},

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.stats import ortho_group
 
-from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
+from gradflow.claims import Case, Confirmation, Corrected, Settings, claim, roundings
 
 TIMES = np.array([0.1, 0.3, 1.0, 3.0, 10.0, 30.0])
 
@@ -219,7 +219,7 @@ def eq17(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[Case]:
     yield Case(
         name="1x1, A = 1, y = 1/8, alpha = 1/2, N = 3",
         residual=[abs(float(1 - right))],
-        floor=1e-15,
+        floor=roundings(1e-15),
         hypotheses={"the start fits, so W = 1/8 and nu = 0": alpha**3 - Fraction(1, 8) == 0},
         size=1,
         witness=lambda at: {"left": 1, "right": str(right)},

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import sympy
 
-from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
+from gradflow.claims import Case, Confirmation, Corrected, Settings, claim, roundings
 
 from ._frames import Frames, crossing, flows, lemma2_hypotheses
 
@@ -167,7 +167,7 @@ def _exact_right(formula: Formula) -> Case:
     return Case(
         name="2x3, depth 2, rational",
         residual=[float(gap.norm() / true.norm())],
-        floor=1e-15,
+        floor=roundings(1e-15),
         hypotheses={
             "balanced": balanced,
             "U and V have orthonormal columns": u.T * u == v.T * v == sympy.eye(2),
@@ -199,6 +199,7 @@ _RIGHT = (
     r" - (I_{d'} - VV^\top)\nabla\ell^\top "
 )
 _F = r",\ F_{rr'} = ((\sigma_{r'}^2)^{1/N} - (\sigma_r^2)^{1/N})^{-1}"
+_DISTINCT = r"\sigma_r^2\ne\sigma_{r'}^2,\ \sigma_r\ne0 \Rightarrow "
 _TURN = "the sign of the term with F turned"
 
 
@@ -212,8 +213,9 @@ _TURN = "the sign of the term with F turned"
     flaw="The last step of the proof takes (S^2)^(1-1/N) S^-1 for (S^2)^(1/2-1/N), which is true "
     "of positive singular values only; at N = 1, which the lemma includes, they can change sign.",
     corrected=Corrected(
-        where="Lemma 2, Equation (8), with a last power that knows the sign of the singular values",
-        statement=_LEFT + _SIGNED + _F,
+        where="Lemma 2, Equation (8), with a last power that knows the sign of the singular "
+        "values, whose squares are distinct and not 0",
+        statement=_DISTINCT + _LEFT + _SIGNED + _F,
     ),
 )
 def eq8(settings: Settings, corrected: bool, turn: float = 1.0) -> Iterator[Case]:
@@ -232,8 +234,9 @@ def eq8(settings: Settings, corrected: bool, turn: float = 1.0) -> Iterator[Case
     flaw="The last term has U^T where Equation (34) of the proof has U; for d > d' the printed "
     "product does not even exist. It also shares the fault of Equation (8) for negative values.",
     corrected=Corrected(
-        where="Lemma 2, Equation (9), with U for U^T and a last power that knows the sign",
-        statement=_RIGHT + "U " + _SIGNED + _F,
+        where="Lemma 2, Equation (9), with U for U^T and a last power that knows the sign; squares "
+        "of the singular values distinct and not 0",
+        statement=_DISTINCT + _RIGHT + "U " + _SIGNED + _F,
     ),
 )
 def eq9(settings: Settings, corrected: bool, turn: float = 1.0) -> Iterator[Case]:

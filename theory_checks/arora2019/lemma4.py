@@ -17,7 +17,7 @@ import numpy as np
 import sympy
 from scipy.integrate import solve_ivp
 
-from gradflow.claims import Case, Settings, claim
+from gradflow.claims import ByConstruction, Case, Convention, Settings, claim, roundings
 
 KNOTS = 6
 """How many values, at t = 0, 1, 2, ..., a piecewise linear g goes through."""
@@ -95,8 +95,11 @@ def lem4(settings: Settings, turn: float = 1.0) -> Iterator[Case]:
         yield Case(
             name=f"symbolic, alpha {'= 1/2' if alpha_half else '> 1/2'}",
             residual=[0.0 if x == 0 else 1.0 for x in left],
-            floor=1e-15,
-            hypotheses={"alpha >= 1/2": True, "g is any real value, s_0 not 0": True},
+            floor=roundings(1e-15),
+            hypotheses={
+                "alpha >= 1/2": ByConstruction("alpha is 1/2, or a symbol above it"),
+                "g is any real value, s_0 not 0": ByConstruction("both are symbols"),
+            },
             size=1,
             witness=lambda k, left=left: {"left over": str(left[k])},
         )
@@ -126,7 +129,12 @@ def lem4(settings: Settings, turn: float = 1.0) -> Iterator[Case]:
             floor = 10 * np.abs(tight - coarse) / scale + 2e-11
             yield Case(name=f"{name}, value", residual=gap, floor=floor, **common)
             if s0 == 0:
-                yield Case(name=f"{name}, sign", residual=np.abs(tight), floor=1e-300, **common)
+                yield Case(
+                    name=f"{name}, sign",
+                    residual=np.abs(tight),
+                    floor=Convention(1e-300, "what underflows"),
+                    **common,
+                )
             else:
                 sign = np.sign(tight) * np.sign(s0)
-                yield Case(name=f"{name}, sign", slack=sign, floor=1e-12, **common)
+                yield Case(name=f"{name}, sign", slack=sign, floor=roundings(1e-12), **common)

@@ -28,7 +28,7 @@ import numpy as np
 import sympy
 from scipy.stats import ortho_group
 
-from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims import Case, Confirmation, Settings, claim, roundings
 
 from .commuting import TIMES, commuting_hypotheses, follow
 
@@ -333,7 +333,7 @@ def prop1(settings: Settings, shift: int = 0) -> Iterator[Case]:
         yield Case(
             name=f"{d}x{d}: 2 - ||W_e||_p^p over e^2",
             slack=slack,
-            floor=1e-12,
+            floor=roundings(1e-12),
             hypotheses=hypotheses
             | {
                 "the neighbour fits": bool(np.all(fits == 0)),

@@ -22,7 +22,15 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.stats import ortho_group
 
-from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
+from gradflow.claims import (
+    ByConstruction,
+    Case,
+    Confirmation,
+    Corrected,
+    Settings,
+    claim,
+    roundings,
+)
 from gradflow.claims.oracles.high_precision import DIGITS
 
 from .alignment import product_velocity
@@ -205,7 +213,7 @@ def _asymptote_case(
     return Case(
         name=name,
         slack=slack,
-        floor=1e-14,
+        floor=roundings(1e-14),
         hypotheses={"0 < a < 1": bool(0 < a < 1), "values above 0": first > 0 and second > 0},
         size=size,
         witness=lambda k: {
@@ -320,7 +328,7 @@ def _large_label_cases(turn: int) -> Iterator[Case]:
             ),
             floor=1e-7 + 10 * max(errors) / limit,
             hypotheses={
-                "0 < a < 1": True,
+                "0 < a < 1": ByConstruction("a = 1/2"),
                 "sigma_2 grows": bool(np.all(np.diff(seconds) > 0)),
                 "Equation (11) holds at the ends": bool(np.allclose(ends, predicted, rtol=1e-5)),
             },

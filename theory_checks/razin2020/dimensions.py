@@ -8,7 +8,7 @@ import mpmath
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Settings, claim
+from gradflow.claims import Case, Settings, claim, roundings
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles import taylor
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
@@ -180,7 +180,7 @@ def app_e(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
             settings,
             hypotheses=lambda x: {
                 "loss < 1/2": bool(np.all(np.linalg.norm(x[:, :-1], axis=1) < 1)),
-                "det W = exp(last coordinate) > 0": True,
+                "det W = exp(last coordinate) > 0": bool(np.all(np.exp(x[:, -1]) > 0)),
             },
             size=d * d,
             samples=1000,
@@ -205,15 +205,19 @@ def _solution_cases() -> Iterator[Case]:
             p = np.array([pair, 1 / pair, *[1.0] * (d - 2)])
             p /= p.sum()
             eranks.append(float(np.exp(-np.sum(p * np.log(p)))))
-        hypotheses = {"zero loss": True}
+        problem = gf.synthetic.norm_blowup(shape=(d, columns))
+        fits = [float(problem.loss(jnp.asarray(solution(d, columns, x)))) == 0 for x in corner]
+        hypotheses = {"zero loss": all(fits)}
         yield Case(
-            name=f"singular values of the solutions, {d}x{columns}", residual=gaps, floor=1e-14,
+            name=f"singular values of the solutions, {d}x{columns}",
+            residual=gaps,
+            floor=roundings(1e-14),
             hypotheses=hypotheses,
-        )  # fmt: skip
+        )
         yield Case(
             name=f"effective rank of the solutions falls from {d} towards 1, {d}x{columns}",
             slack=[d - eranks[0], *(-np.diff(eranks)), 1 + 1e-3 - eranks[-1]],
-            floor=1e-14,
+            floor=roundings(1e-14),
             hypotheses=hypotheses,
         )
         if d == columns:
@@ -221,7 +225,7 @@ def _solution_cases() -> Iterator[Case]:
             yield Case(
                 name=f"determinant -1, {d}x{d}",
                 residual=[abs(v + 1) for v in exact],
-                floor=1e-9,
+                floor=roundings(1e-9),
                 hypotheses=hypotheses,
             )
 

@@ -6,7 +6,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
+from gradflow.claims import Case, Confirmation, Corrected, Settings, claim, roundings
 from gradflow.claims.oracles.high_precision import DIGITS, precise
 
 _INTEGER_CASES = (((3, 1), (2, 1), 1, 2, 0), ((1, 1), (2, 3), 1, 2, 0), ((5, 2), (2, 1), 3, 2, 0))
@@ -67,11 +67,12 @@ def eq51(settings: Settings, corrected: bool, distance: float = 1.0) -> Iterator
         }
         size = 4 + float(np.sum(np.abs(w))) / 100 if name != "random" else 100.0
         yield Case(
-            name=name, residual=[(gap - s) / (gap + s)], floor=1e-14, hypotheses=hypotheses,
-            size=size, confirm=confirm, witness=lambda k, w=w: {"W": w.tolist()},
+            name=name, residual=[(gap - s) / (gap + s)], floor=roundings(1e-14),
+            hypotheses=hypotheses, size=size, confirm=confirm,
+            witness=lambda k, w=w: {"W": w.tolist()},
         )  # fmt: skip
         gaps = np.linalg.svd(w, compute_uv=False) - np.linalg.svd(onto, compute_uv=False)
         yield Case(
-            name=f"{name}, singular values", slack=(gap - np.abs(gaps)) / gap, floor=1e-14,
-            hypotheses=hypotheses, size=size,
+            name=f"{name}, singular values", slack=(gap - np.abs(gaps)) / gap,
+            floor=roundings(1e-14), hypotheses=hypotheses, size=size,
         )  # fmt: skip

@@ -9,7 +9,7 @@ import mpmath
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims import Case, Confirmation, Settings, claim, roundings
 from gradflow.claims.oracles import differences
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.high_precision import DIGITS, precise, product_velocity, show
@@ -60,7 +60,7 @@ def eq39(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
                 [w[:, 0, 0], np.diff(w[:, 0, 0]) / w[1:, 0, 0], w[:, 0, 1], 1 - w[:, 0, 1],
                  w[:, 1, 1], 1 - w[:, 1, 1]]
             ),
-            floor=1e-9,
+            floor=roundings(1e-9),
             hypotheses=hypotheses,
         )  # fmt: skip
 

@@ -7,7 +7,7 @@ import mpmath
 import numpy as np
 from scipy.integrate import quad
 
-from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims import ByConstruction, Case, Confirmation, Convention, Settings, claim
 from gradflow.claims.oracles.high_precision import DIGITS
 
 
@@ -78,18 +78,22 @@ def lem16(settings: Settings, rate: float = 1.0) -> Iterator[Case]:
             + (" (an equality)" if gamma == 1 else ", sharp as a tends to 0"),
         )
     checked = range(6)
-    slack = []
+    slack, drawn = [], []
     with mpmath.workdps(DIGITS):
         for _ in checked:
             a, b, start = (mpmath.mpf(float(v)) for v in 10 ** rng.uniform(-1, 1, 3))
             gamma = mpmath.mpf(float(rng.uniform(1.05, 4)))
             spent: Any = mpmath.quad(lambda u, a=a, b=b, g=gamma: 1 / (a + b * u**g), [0, start])
+            drawn.append((a, b, gamma))
             slack.append(float(-_lemma16(a, b, gamma, start, rate * spent) / start))
     yield Case(
         name="down to 0, in 50 digits",
         slack=slack,
-        floor=1e-25,
-        hypotheses={"a, b > 0 and gamma > 1, g(T) = 0": True},
+        floor=Convention(1e-25, "arithmetic of 50 digits, quadrature and series included"),
+        hypotheses={
+            "a, b > 0 and gamma > 1": all(a > 0 and b > 0 and g > 1 for a, b, g in drawn),
+            "g(T) = 0": ByConstruction("T - t_0 is the time that g takes to fall to 0"),
+        },
         size=5,
     )
 

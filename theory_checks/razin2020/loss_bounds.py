@@ -12,7 +12,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims import Case, Confirmation, Settings, claim, roundings
 from gradflow.claims.oracles.high_precision import DIGITS, Real, singular_values_2x2
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
 
@@ -220,7 +220,7 @@ def lem18(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     yield Case(
         name="the printed equality",
         residual=((1 - s) ** 2 / s - (1 / s - 2 + s)) * s,
-        floor=1e-15,
+        floor=roundings(1e-15),
         hypotheses={"0 < s <= 1": bool(np.all((s > 0) & (s <= 1)))},
     )
 

@@ -7,7 +7,7 @@ import mpmath
 import numpy as np
 
 from gradflow._util.annotations import Reals
-from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims import Case, Confirmation, Settings, claim, roundings
 from gradflow.claims.oracles.high_precision import DIGITS
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
 
@@ -211,7 +211,7 @@ def lem8(settings: Settings, shift: int = 0) -> Iterator[Case]:
         name="whole numbers, W_1 = [[39, 52], [0, 0]], W_2 = [[25, 0], [60, 0]]",
         residual=[float(np.sum(both**2) - (65**2) ** (2 + shift)) / 65.0**4],
         hypotheses={"balanced": bool(np.all(second.T @ second == first @ first.T))},
-        floor=1e-15,
+        floor=roundings(1e-15),
         size=4,
         notes="sigma_1(W_2 W_1)^2 = 65^4, the second value is 0",
     )
@@ -256,7 +256,8 @@ def lem9(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
 
     hypotheses = {"0 <= p <= 1": bool(np.all((p >= 0) & (p <= 1)))}
     yield Case(
-        name="2 sqrt(p)", slack=factor * np.sqrt(p) - h, floor=2e-16, hypotheses=hypotheses, size=1,
+        name="2 sqrt(p)", slack=factor * np.sqrt(p) - h, floor=roundings(2e-16),
+        hypotheses=hypotheses, size=1,
         witness=lambda k: {"p": float(p[k])}, confirm=confirm,
         notes=f"numerical evidence: the constant 2 could be {top:.6f}, reached at p = "
         f"{sharpest:.4f}",
@@ -265,7 +266,7 @@ def lem9(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
     yield Case(
         name="2 sqrt(p (1 - p)), from the proof",
         slack=factor * np.sqrt(p[small] * (1 - p[small])) - h[small],
-        floor=2e-16,
+        floor=roundings(2e-16),
         hypotheses=hypotheses,
         size=1,
         notes="there the constant 2 could be 2 ln 2 = 1.386, reached at p = 1/2",

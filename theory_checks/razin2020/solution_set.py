@@ -11,7 +11,15 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims import (
+    FIFTY_DIGITS,
+    ByConstruction,
+    Case,
+    Confirmation,
+    Settings,
+    claim,
+    roundings,
+)
 from gradflow.claims.oracles.high_precision import DIGITS
 from gradflow.claims.oracles.norms import NORMS, SCHATTEN, Norm
 
@@ -72,7 +80,7 @@ def prop1(settings: Settings, centre: float = 0.0) -> Iterator[Case]:
             yield Case(
                 name=f"{name}, epsilon = {eps:g}",
                 slack=np.append((values[outside] - least - eps) / values[outside], 1.0),
-                floor=1e-12,
+                floor=roundings(1e-12),
                 hypotheses={
                     "a (quasi-)norm": norm.c >= 1,
                     "the interval is bounded": bool(np.isfinite(bound)),
@@ -109,7 +117,7 @@ def _schatten_case(norm: Norm, x: np.ndarray, centre: float) -> Case:
     return Case(
         name=f"{norm.name}, {'positive' if x[0] > 0 else 'negative'} x",
         slack=slack + rises,
-        floor=1e-40,
+        floor=FIFTY_DIGITS,
         hypotheses={"x is not 0": bool(np.all(x != 0))},
         size=4,
         confirm=confirm,
@@ -118,6 +126,13 @@ def _schatten_case(norm: Norm, x: np.ndarray, centre: float) -> Case:
         if norm is SCHATTEN[0] and x[0] > 0
         else "",
     )
+
+
+def _on_solution_set(x: np.ndarray) -> bool:
+    """Whether the matrices W_x fit the three observed entries exactly."""
+    w = solution(x)
+    wanted = np.array([1.0, 1.0, 0.0])
+    return bool(np.all(w[..., (0, 1, 1), (1, 0, 1)] == wanted))
 
 
 @claim(
@@ -150,9 +165,9 @@ def prop2(settings: Settings, centre: float = 0.0) -> Iterator[Case]:
             yield Case(
                 name=f"{name}, {'x > 0' if sign > 0 else 'x < 0'}",
                 slack=falls + below,
-                floor=1e-40,
+                floor=FIFTY_DIGITS,
                 hypotheses={
-                    "W_x in S": True,
+                    "W_x in S": _on_solution_set(x),
                     "x falls from 0 to 1e12": bool(np.all(np.diff(x) > 0)),
                 },
                 size=4,
@@ -165,7 +180,7 @@ def prop2(settings: Settings, centre: float = 0.0) -> Iterator[Case]:
                         float(1 / mpmath.mpf(a) - v) * a
                         for a, v in zip(x[1:], values[1:], strict=True)
                     ],
-                    floor=1e-15,
+                    floor=roundings(1e-15),
                     hypotheses={"x is not 0": bool(np.all(x[1:] > 0))},
                     notes="s_2 <= 1/|x|, so that the infimal rank is at most 1; it is not 0, for "
                     "||W|| >= 1 on S",
@@ -175,8 +190,8 @@ def prop2(settings: Settings, centre: float = 0.0) -> Iterator[Case]:
     yield Case(
         name="singular values by Equation (29)",
         residual=np.abs(numerical[:, 0] - s[x < 1e6, 0]) / s[x < 1e6, 0],
-        floor=1e-14,
-        hypotheses={"W_x in S": True},
+        floor=roundings(1e-14),
+        hypotheses={"W_x in S": _on_solution_set(x)},
     )
     yield Case(
         name="the ends of the range",
@@ -184,7 +199,7 @@ def prop2(settings: Settings, centre: float = 0.0) -> Iterator[Case]:
             float(entropy_rank(s[0, 0], s[0, 1])) - 1,
             float(entropy_rank(s[-1, 0], s[-1, 1])),
         ],
-        floor=1e-10,
+        floor=roundings(1e-10),
         hypotheses={"x = 0 and x = 1e12": x[0] == 0 and x[-1] > 9e11},
     )
 
@@ -283,7 +298,11 @@ def prop3(settings: Settings, symmetric: bool = True) -> Iterator[Case]:
             name=f"a product of {depth}, one factor fair",
             residual=np.abs(above),
             floor=gate,
-            hypotheses={"independent factors with densities": True},
+            hypotheses={
+                "independent factors with densities": ByConstruction(
+                    "drawn from generators of their own, each entry with a density"
+                )
+            },
             size=4 * depth,
             notes="with a density. A law without atoms that lives on singular matrices, such as "
             "W = diag(g, 0), would make the second statement false: the product is 0 always. The "
@@ -305,7 +324,11 @@ def _sign_patterns(settings: Settings) -> Iterator[Case]:
         yield Case(
             name=f"all {len(signs)} sign patterns of {sizes.tolist()}",
             residual=[difference / len(signs)],
-            floor=1e-15,
-            hypotheses={"symmetric: every sign pattern is equally likely": True},
+            floor=roundings(1e-15),
+            hypotheses={
+                "symmetric: every sign pattern is equally likely": bool(
+                    len(np.unique(signs.reshape(len(signs), -1), axis=0)) == 2 ** (d * d)
+                )
+            },
             size=d * d,
         )

@@ -15,7 +15,7 @@ import mpmath
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
+from gradflow.claims import Case, Confirmation, Corrected, Settings, claim, roundings
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.high_precision import DIGITS, precise
 from gradflow.claims.oracles.norms import NORMS, Norm
@@ -251,7 +251,7 @@ def _exact_norm_case(unit: Callable[[Norm, tuple[int, int]], float], power: floa
     return Case(
         name="weighted maximum norm, unobserved (2,2), W = [[0.01, 1], [1, 1010]]",
         slack=[slack],
-        floor=1e-14,
+        floor=roundings(1e-14),
         hypotheses={
             "i = j and det W(0) has the sign of z z'": bool(np.linalg.det(w) > 0),
             "a norm (c = 1)": norm.c == 1,
@@ -324,7 +324,7 @@ def _infimum_case() -> Case:
     return Case(
         name="the infimum over the solutions is 1",
         residual=values,
-        floor=1e-13,
+        floor=roundings(1e-13),
         hypotheses={"z and z' are not 0": all(z * z2 != 0 for z, z2, _ in FIXED)},
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 import gradflow as gf
-from gradflow.claims import Case, Settings, claim
+from gradflow.claims import ByConstruction, Case, Settings, claim, roundings
 from gradflow.claims.oracles.search import largest_ratio
 
 
@@ -170,8 +170,10 @@ def prop5(settings: Settings, rate: float = 1.0) -> Iterator[Case]:
         yield Case(
             name=f"the Hessian at 2x2, depth {depth}",
             slack=[1 - value],
-            floor=1e-10,
-            hypotheses={"any point, any observed values": True},
+            floor=roundings(1e-10),
+            hypotheses={
+                "any point, any observed values": ByConstruction("the search is not restricted")
+            },
             size=4 * depth,
             counts=False,
             notes="numerical evidence for the best constant: -lambda_min(Hessian) is at most "

@@ -12,7 +12,15 @@ import mpmath
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
+from gradflow.claims import (
+    ByConstruction,
+    Case,
+    Confirmation,
+    Convention,
+    Corrected,
+    Settings,
+    claim,
+)
 from gradflow.claims.oracles import taylor
 from gradflow.claims.oracles.high_precision import (
     DIGITS,
@@ -24,6 +32,8 @@ from gradflow.claims.oracles.high_precision import (
 )
 from gradflow.claims.oracles.norms import SCHATTEN, Norm
 from gradflow.claims.oracles.singular_values import large_cases, small_cases
+from gradflow.factorizations.balance import relative_unbalancedness
+from gradflow.factorizations.starts import balanced_factors
 
 from ..arora2019 import product_flow as arora2019
 from ..razin2020 import theorem1 as razin2020
@@ -85,10 +95,12 @@ def _free_cases(bound: Bound, text: str, name: str) -> Iterator[Case]:
             yield Case(
                 name=f"{label}, {name}",
                 slack=[float((larger - smaller) / (abs(larger) + abs(smaller)))],
-                floor=1e-25,
+                floor=Convention(1e-25, "arithmetic of 50 digits, quadrature and series included"),
                 hypotheses={
-                    "det W(0) = det I > 0": True,
-                    "gradient flow of (7) for (9) over a factorisation (8)": True,
+                    "det W(0) > 0": bool(mpmath.det(mpmath.eye(2)) > 0),
+                    "gradient flow of (7) for (9) over a factorisation (8)": ByConstruction(
+                        "a Taylor series of its equations, or its closed form at depth 1"
+                    ),
                 },
                 size=size,
                 confirm=confirm,
@@ -97,8 +109,8 @@ def _free_cases(bound: Bound, text: str, name: str) -> Iterator[Case]:
 
 _FLAW = (
     "Theorem 1 asks neither for depth at least 2 nor for a balanced start, but its proof keeps "
-    "det W > 0 by Lemma 5, which needs both: at depth 1, or from W_1 = 4 I, W_2 = I/4, the "
-    "determinant changes its sign and the flow ends at a finite solution."
+    "det W > 0 by Lemma 5, which asks for the first and needs both: at depth 1, or from "
+    "W_1 = 4 I, W_2 = I/4, the determinant changes its sign and the flow ends at a finite solution."
 )
 _BALANCED = r"L \ge 2,\ \text{balanced start},\ \det W(0) > 0 \Rightarrow "
 
@@ -150,8 +162,8 @@ def thm1_norm(settings: Settings, corrected: bool, power: float = 0.5) -> Iterat
     flaw=_FLAW,
     corrected=Corrected(
         _BALANCED + r"\mathrm{erank}(W(t)) \le 1 + \tfrac{2\sqrt{12}}{\ln 2}\sqrt{\ell(t)}",
-        control={"power": 4.0},
-        control_text="loss^4 instead of sqrt(loss)",
+        control={"power": 1.75},
+        control_text="loss^(7/4) instead of sqrt(loss)",
     ),
 )
 def thm1_erank(settings: Settings, corrected: bool, power: float = 0.5) -> Iterator[Case]:
@@ -182,8 +194,8 @@ def thm1_erank(settings: Settings, corrected: bool, power: float = 0.5) -> Itera
     flaw=_FLAW,
     corrected=Corrected(
         _BALANCED + r"D(W(t), \mathcal M_1) \le 3\sqrt2\,\sqrt{\ell(t)}",
-        control={"power": 4.0},
-        control_text="loss^4 instead of sqrt(loss)",
+        control={"power": 1.5},
+        control_text="loss^(3/2) instead of sqrt(loss)",
     ),
 )
 def thm1_irank(settings: Settings, corrected: bool, power: float = 0.5) -> Iterator[Case]:
@@ -237,6 +249,41 @@ def lem4(settings: Settings, shift: float = 0.0) -> Iterator[Case]:
         yield from large_cases(settings, "half_sum", power, 1.0, (2, 3))
 
 
+def _unbalanced_determinant() -> Case:
+    """Lemma 5's first half from W_1 = 4 I, W_2 = I/4."""
+    with mpmath.workprec(taylor.BITS):
+        end = unbalanced_end(1e-14)
+        whole = abs(end.product[0, 0] * end.product[1, 1]) + abs(
+            end.product[0, 1] * end.product[1, 0]
+        )
+        slack = float(end.det / whole)
+        entries = [mpmath.nstr(v, 12) for v in end.product]
+
+    return Case(
+        name="depth 2, W_1 = 4 I, W_2 = I/4 (not balanced), the determinant",
+        slack=[slack],
+        floor=Convention(1e-25, "Taylor series in 66 digits"),
+        hypotheses={
+            "L >= 2": ByConstruction("L = 2"),
+            "det W(0) > 0": np.linalg.det(np.eye(2)) > 0,
+        },
+        size=5,
+        confirm=lambda _: Confirmation(
+            bool(end.det < 0),
+            f"W_1 = 4 I, W_2 = I/4, det W(0) = 1 > 0: at t = {mpmath.nstr(end.time, 8)} W = "
+            f"{entries} (row by row), det {mpmath.nstr(end.det, 8)}",
+        ),
+    )
+
+
+def _off(sides: Callable[[], list[tuple[Any, Any, Any]]], digits: int) -> list[float]:
+    """How far two sides are apart, relative to the largest, in so many digits."""
+    with mpmath.workdps(digits):
+        found = sides()
+        scale = max(abs(rate) for _, rate, _ in found)
+        return [float(abs(rate - formula) / scale) for _, rate, formula in found]
+
+
 _DIAGONAL = np.diag([9.0, 4.0])
 """W_1 = W_2 = diag(3, 2): at (9) its second value moves at the rate -32, exactly."""
 
@@ -245,17 +292,19 @@ _DIAGONAL = np.diag([9.0, 4.0])
     "wang2024.lem5",
     kind="identity",
     where="Section 7, Lemma 5 and its proof",
-    statement=r"\det W(0) > 0 \Rightarrow \det W(t) > 0;\quad "
+    statement=r"L \ge 2,\ d = d',\ \det W(0) > 0 \Rightarrow \det W(t) > 0;\quad "
     r"\dot\sigma_j = g\,\sigma_j^{2\alpha},\ \alpha = 2(1 - 1/L),\ "
     r"g = -L\langle\nabla\ell(W), u_jv_j^\top\rangle",
     control={"stretch": 1.5},
     control_text="sigma^(3 alpha)",
-    flaw="(sigma^2)^(1 - 1/L) is sigma^alpha with alpha = 2 (1 - 1/L), not sigma^(2 alpha); so 2 "
-    "alpha should read alpha in the equation, in sigma^(1 - 2 alpha) and in the solution. The "
-    "lemma itself and its argument are not affected: the case alpha = 1 is printed correctly.",
+    flaw="Two things. (sigma^2)^(1 - 1/L) is sigma^alpha with alpha = 2 (1 - 1/L), not "
+    "sigma^(2 alpha), so 2 alpha should read alpha in the equation, in sigma^(1 - 2 alpha) and in "
+    "the solution: a misprint, for the case alpha = 1 is printed correctly and the argument is the "
+    "same. But (16), from which it starts, is that of balanced factors, and the lemma does "
+    "not ask for them: from W_1 = 4 I, W_2 = I/4 the determinant changes its sign.",
     corrected=Corrected(
-        r"\det W(0) > 0 \Rightarrow \det W(t) > 0;\quad "
-        r"\dot\sigma_j = g\,\sigma_j^\alpha,\ \alpha = 2(1 - 1/L)",
+        r"L \ge 2,\ d = d',\ \text{balanced start},\ \det W(0) > 0 \Rightarrow \det W(t) > 0;"
+        r"\quad \dot\sigma_j = g\,\sigma_j^\alpha,\ \alpha = 2(1 - 1/L)",
         control={"stretch": 1.1},
         control_text="sigma^(1.1 alpha)",
         resolution=1e-2,
@@ -264,8 +313,11 @@ _DIAGONAL = np.diag([9.0, 4.0])
 def lem5(settings: Settings, corrected: bool, stretch: float = 1.0) -> Iterator[Case]:
     """The chain rule's d sigma/dt against g sigma^(2 alpha), or sigma^alpha; `stretch` times that.
 
-    Corrected also the determinant in 66 digits, as for razin2020's Lemma 6.
+    Also the determinant: as printed from a start that is not balanced, corrected in 66 digits as
+    for razin2020's Lemma 6.
     """
+    if not corrected:
+        yield _unbalanced_determinant()
     factor = stretch * (1 if corrected else 2)
     rng = np.random.default_rng(settings.seed)
     starts = [_DIAGONAL]
@@ -285,10 +337,9 @@ def lem5(settings: Settings, corrected: bool, stretch: float = 1.0) -> Iterator[
                 power = factor * 2 * (1 - mpmath.mpf(1) / depth)
                 return [(s[r], moved[r, r], -depth * along[r, r] * s[r] ** power) for r in range(2)]
 
-            with mpmath.workdps(DIGITS):
-                found = sides()
-                scale = max(abs(rate) for _, rate, _ in found)
-                residual = [float(abs(rate - formula) / scale) for _, rate, formula in found]
+            residual, again = (_off(sides, digits) for digits in (DIGITS, DIGITS + 20))
+            moved = [2 * abs(a - b) for a, b in zip(residual, again, strict=True)]
+            factors = balanced_factors(w, (2,) * (depth + 1))
 
             def confirm(k: int, sides: Any = sides, w: Any = w, depth: int = depth) -> Confirmation:
                 with mpmath.workdps(DIGITS):
@@ -303,8 +354,13 @@ def lem5(settings: Settings, corrected: bool, stretch: float = 1.0) -> Iterator[
             yield Case(
                 name=f"L = {depth}, W = {show(w, 6)}",
                 residual=residual,
-                floor=1e-40,
-                hypotheses={"L >= 2": depth >= 2, "det W > 0": float(np.linalg.det(w)) > 0},
+                floor=np.maximum(moved, 10.0 ** (3 - DIGITS)),
+                hypotheses={
+                    "L >= 2": depth >= 2,
+                    "d = d'": w.shape[0] == w.shape[1],
+                    "balanced": bool(relative_unbalancedness(factors) < 1e-14),
+                    "det W > 0": float(np.linalg.det(w)) > 0,
+                },
                 size=4 + index + depth / 10,
                 confirm=confirm,
             )

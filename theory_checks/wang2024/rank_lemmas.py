@@ -7,7 +7,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
+from gradflow.claims import FIFTY_DIGITS, Case, Confirmation, Corrected, Settings, claim, roundings
 from gradflow.claims.oracles.high_precision import DIGITS, singular_values_2x2
 from gradflow.claims.oracles.search import Inequality, searched_case
 
@@ -59,7 +59,7 @@ def eq20(settings: Settings, factor: float = 1.0, share: float = 1.0) -> Iterato
     yield Case(
         name="the equality in (20)",
         residual=((1 - s) ** 2 / s - (1 / s - 2 + s)) * s,
-        floor=1e-15,
+        floor=roundings(1e-15),
         hypotheses={"0 < sqrt(2 loss) <= 1": bool(np.all((s > 0) & (s <= 1)))},
     )
 
@@ -115,8 +115,8 @@ def lem6(settings: Settings, share: float = 1.0) -> Iterator[Case]:
     yield Case(
         name="the sum of squares",
         residual=(np.sum(values(x), axis=1) - total) / total,
-        floor=1e-14,
-        hypotheses={"2x2 matrices": True},
+        floor=roundings(1e-14),
+        hypotheses={"2x2 matrices": x.shape[1] == 4},
     )
 
 
@@ -166,7 +166,7 @@ def entropy_step(settings: Settings, corrected: bool, factor: float = 1.0) -> It
             )
 
         yield Case(
-            name=f"epsilon = {e}", slack=[slack], floor=1e-40,
+            name=f"epsilon = {e}", slack=[slack], floor=FIFTY_DIGITS,
             hypotheses={f"0 < epsilon <= {top}": 0 < e <= top}, size=e.denominator,
             confirm=confirm, notes=f"H / epsilon = {mpmath.nstr(h / small, 8)}",
         )  # fmt: skip
@@ -186,8 +186,10 @@ def _interval_cases(settings: Settings, bound_at: Callable[[Any], Any]) -> Itera
             slack.append(float((bound_at(e) - _entropy(e)) / bound_at(e)))
             second.append(float(1 - e * (1 - mpmath.log(e)) / (2 * mpmath.sqrt(e))))
     hypotheses = {"0 < epsilon <= 1": bool(np.all((points > 0) & (points <= 1)))}
-    yield Case(name="H", slack=slack, floor=1e-40, hypotheses=hypotheses, size=1)
-    yield Case(name="2 sqrt(epsilon)", slack=second, floor=1e-40, hypotheses=hypotheses, size=1)
+    yield Case(name="H", slack=slack, floor=FIFTY_DIGITS, hypotheses=hypotheses, size=1)
+    yield Case(
+        name="2 sqrt(epsilon)", slack=second, floor=FIFTY_DIGITS, hypotheses=hypotheses, size=1
+    )
 
 
 _CLOSE = 0.1
@@ -216,7 +218,8 @@ def _distance_cases(first: float) -> Iterator[Case]:
         hypotheses = {"a > 0 and a >= 1000 max(|b|, |c|, |d|)": a >= 1000 * max(rest, 1)}
         yield Case(
             name=f"A = [[{a}, {b}], [{c}, {d}]], distance at most {_CLOSE}",
-            slack=[_CLOSE - gap], floor=1e-14, hypotheses=hypotheses, size=rest + a / 1e9,
+            slack=[_CLOSE - gap], floor=roundings(1e-14), hypotheses=hypotheses,
+            size=rest + a / 1e9,
             confirm=confirm,
         )  # fmt: skip
         yield Case(

@@ -11,7 +11,17 @@ import mpmath
 import numpy as np
 import sympy
 
-from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
+from gradflow.claims import (
+    FIFTY_DIGITS,
+    ByConstruction,
+    Case,
+    Confirmation,
+    Convention,
+    Corrected,
+    Settings,
+    claim,
+    roundings,
+)
 from gradflow.claims.oracles.high_precision import DIGITS
 
 TIMES = (0.1, 1.0, 3.0)
@@ -127,8 +137,12 @@ def _flow_cases(settings: Settings, any_start: bool, with_start: bool, rate: int
             name=f"X {x.shape[0]}x{x.shape[1]} of rank {np.linalg.matrix_rank(x)}, "
             f"beta_0 = {begin.tolist()}",
             residual=residual,
-            floor=1e-40,
-            hypotheses={"the flow of |y - X beta|^2": True},
+            floor=FIFTY_DIGITS,
+            hypotheses={
+                "the flow of |y - X beta|^2": ByConstruction(
+                    "its solution by eigenvectors of X^T X"
+                )
+            },
             size=float(x.size),
             confirm=confirm,
         )
@@ -207,8 +221,12 @@ def min_norm(settings: Settings, corrected: bool, scale: float = 1.0) -> Iterato
                 name=f"X {x.shape[0]}x{x.shape[1]} of rank {np.linalg.matrix_rank(x)}, "
                 f"beta_0 = {begin.tolist()}",
                 residual=[gap],
-                floor=1e-35,
-                hypotheses={"the flow of |y - X beta|^2": True},
+                floor=Convention(1e-35, "a limit in 50 digits, taken at a late time"),
+                hypotheses={
+                    "the flow of |y - X beta|^2": ByConstruction(
+                        "its solution by eigenvectors of X^T X"
+                    )
+                },
                 size=float(x.size),
                 confirm=confirm,
             )
@@ -244,8 +262,10 @@ def _near_one_cases(settings: Settings, size: int) -> Iterator[Case]:
         yield Case(
             name=f"d = {d}",
             residual=[float(value - 1)],
-            floor=1e-15,
-            hypotheses={"W = size E_11 + I_d": True},
+            floor=roundings(1e-15),
+            hypotheses={
+                "W = size E_11 + I_d": ByConstruction("its singular values are written down")
+            },
             size=d,
             confirm=confirm,
             notes=f"effective rank {mpmath.nstr(value, 7)}{by_svd}",
@@ -256,7 +276,8 @@ def _bound_cases(factor: float) -> Iterator[Case]:
     """Sizes and dimensions over many decades."""
     for d in (2, 3, 10, 100, 1000):
         slack, bounds = [], []
-        for size in (1, 10, 1000, 10**6, 10**9, 10**12):
+        sizes = (1, 10, 1000, 10**6, 10**9, 10**12)
+        for size in sizes:
             with mpmath.workdps(DIGITS):
                 total = mpmath.mpf(size) + d
                 bound = mpmath.exp(factor * (d - 1) / total * (1 + mpmath.log(total)))
@@ -265,8 +286,8 @@ def _bound_cases(factor: float) -> Iterator[Case]:
         yield Case(
             name=f"d = {d}",
             slack=slack,
-            floor=1e-40,
-            hypotheses={"M > 0": True},
+            floor=FIFTY_DIGITS,
+            hypotheses={"M > 0": min(sizes) > 0},
             size=d,
             notes=f"bounds at M = 1, 10, 1e3, 1e6, 1e9, 1e12: {', '.join(bounds)}",
         )
@@ -325,7 +346,9 @@ def irank_example(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     note = "printed for a >= 0; at a = 0 there is no u, and 1/a has to be read as infinite"
     hypotheses = {"a > 0": bool(np.all(sizes > 0))}
     yield Case(
-        name="D <= 1/a", slack=slack, floor=1e-40, hypotheses=hypotheses, size=4,
+        name="D <= 1/a", slack=slack, floor=FIFTY_DIGITS, hypotheses=hypotheses, size=4,
         notes=f"{note}; a D tends to 1 as a grows",
     )  # fmt: skip
-    yield Case(name="the decomposition", residual=residual, floor=1e-40, hypotheses=hypotheses)
+    yield Case(
+        name="the decomposition", residual=residual, floor=FIFTY_DIGITS, hypotheses=hypotheses
+    )

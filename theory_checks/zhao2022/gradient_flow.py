@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims import ByConstruction, Case, Confirmation, Settings, claim
 from gradflow.claims.oracles import differences
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.singular_values import large_cases, small_cases
@@ -172,7 +172,7 @@ def eq4(settings: Settings, exchanged: bool = False) -> Iterator[Case]:
     yield Case(
         name="the prose after (4) at N = 1",
         residual=2.0,
-        hypotheses={"depth 1": True},
+        hypotheses={"depth 1": ByConstruction("the prose is about N = 1")},
         counts=False,
         notes="Sections 3.2 and 3.4 say that the dynamics reduce to u^T (gradient) v at N = 1, "
         "without the minus sign that (24) has: at W = 2 with the loss (W - 1)^2 the value falls at "

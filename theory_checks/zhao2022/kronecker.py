@@ -14,9 +14,20 @@ from math import isqrt
 
 import numpy as np
 
-from gradflow.claims import Case, Corrected, Settings, claim
+from gradflow.claims import ByConstruction, Case, Corrected, Settings, claim
 
-from ._rational import Instance, exact, exact_case, eye, instances, orthogonal, plain, unit, vec
+from ._rational import (
+    Instance,
+    equal,
+    exact,
+    exact_case,
+    eye,
+    instances,
+    orthogonal,
+    plain,
+    unit,
+    vec,
+)
 
 
 @claim(
@@ -148,7 +159,7 @@ def eq16_exponent(settings: Settings, corrected: bool, factor: int = 1) -> Itera
         yield Case(
             name="the aside on (1 + eta^2)^(-1/2)",
             residual=2.0,
-            hypotheses={"s^2 > 0": True},
+            hypotheses={"s^2 > 0": ByConstruction("s = 4")},
             counts=False,
             notes="at g = -3, s = 4 Equation (15) gives +3/5 and -(1 + eta^2)^(-1/2) = -3/5: the "
             "sign of g is missing",
@@ -168,8 +179,9 @@ def eq16_exponent(settings: Settings, corrected: bool, factor: int = 1) -> Itera
     "layers are not square, L and S_j do not even have the same shape.",
     corrected=Corrected(
         where="Appendix A.4.2, fifth equality of the derivation of (18), corrected",
-        statement=r"\mathrm{vec}(ALB\odot S_j) = "
-        r"\mathrm{diag}(\mathrm{vec}\,S_j)\,(B^\top\otimes A)\,\mathrm{vec}(L)",
+        statement=r"\mathrm{vec}(ALB\odot S_j) = \mathrm{diag}(s)\,K\,\mathrm{vec}(L),\quad "
+        r"K = B^\top\otimes A,\ s = \mathrm{vec}\,S_j;\quad \text{the printed one holds for every }"
+        r"L \iff s_p = s_q \text{ wherever } K_{pq}\ne0",
         control={"corrected": False},
         control_text="S_j on the gradient in W, as printed",
     ),
@@ -178,7 +190,10 @@ def hadamard(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Cas
     """S_j on the gradient L in W, as printed, or on the layer's gradient A L B, as in Adam.
 
     Only square factors: elsewhere L and S_j have different shapes and L .* S_j is not defined.
+    Corrected also when the two are the same for every L, each L a column of the identity.
     """
+    if corrected:
+        yield from _commuting_cases(settings)
     flip, name = eye(2)[[1, 0]], "A = 1, L = [1, 0], B exchanges the columns, S = [1, 3/5]"
     g, deviation, scaling = exact([[0, 1]]), exact([["1", "4/3"]]), exact([["1", "3/5"]])
     met = {
@@ -195,7 +210,11 @@ def hadamard(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Cas
                 made.gradient,
                 made.below(j).T,
                 made.scalings[j - 1],
-                made.scaled() | {"L and S_j have the same shape": True},
+                made.scaled()
+                | {
+                    "L and S_j have the same shape": made.gradient.shape
+                    == made.scalings[j - 1].shape
+                },
                 made.w.size,
             ))  # fmt: skip
     for name, a, l, b, s, hypotheses, size in found:
@@ -207,6 +226,40 @@ def hadamard(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Cas
             hypotheses,
             f"A = {plain(a)}, L = {plain(l)}, B = {plain(b)}, S = {plain(s)}",
             size,
+        )
+
+
+def _commuting_cases(settings: Settings) -> Iterator[Case]:
+    """Whether S_j passes through K for every L, against equal entries of S_j where K has one."""
+    made = [x for x in instances(settings, square=True) if x.depth > 1]
+    rng, found = np.random.default_rng(settings.seed), []
+    for x in made:
+        a, b, s = x.above(1).T, x.below(1).T, x.scalings[0]
+        found += [(x.name, a, b, s), (f"{x.name}, S_1 constant", a, b, 0 * s + Fraction(1, 3))]
+    for n in (2, 3):
+        s = 1 / exact(rng.integers(1, 9, size=(n, n)))
+        a, b = (np.diag(exact(rng.integers(1, 5, size=n))) for _ in range(2))
+        mixed = eye(n)
+        mixed[0, 1] = Fraction(1)
+        rows = exact(np.ones((n, 1), int)) @ s[:1]
+        found += [
+            (f"A, B diagonal, {n}x{n}", a, b, s),
+            (f"A mixes two rows, {n}x{n}", mixed, b, s),
+            (f"A mixes two rows where S has equal ones, {n}x{n}", mixed, b, rows),
+        ]
+    for name, a, b, s in found:
+        k, entries = np.kron(b.T, a), vec(s)
+        # Column q of either side is what it gives for the q-th unit matrix L.
+        passes = equal(entries[:, None] * k, k * entries)
+        alike = bool(np.all((k == 0) | (entries[:, None] == entries)))
+        yield exact_case(
+            f"for every L, {name}",
+            Fraction(int(passes)),
+            Fraction(int(alike)),
+            {"A, B and S fit": k.shape == (entries.size, entries.size)},
+            f"A = {plain(a)}, B = {plain(b)}, S = {plain(s)}",
+            entries.size,
+            notes=f"for every L, {name}: {'the same' if passes else 'not the same'}",
         )
 
 
@@ -304,7 +357,7 @@ def kron_order(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[
             f"vec(ABC), {n}x{n}",
             vec(a @ b @ c),
             (np.kron(c.T, a) if corrected else np.kron(a.T, c)) @ vec(b),
-            {"the shapes fit": True},
+            {"the shapes fit": a.shape[1] == b.shape[0] and b.shape[1] == c.shape[0]},
             f"A = {plain(a)}, B = {plain(b)}, C = {plain(c)}",
             n * n + 0.5,
         )

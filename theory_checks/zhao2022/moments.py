@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 import gradflow as gf
-from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
+from gradflow.claims import ByConstruction, Case, Confirmation, Corrected, Settings, claim
 
 from ._rational import exact, exact_case, plain
 
@@ -102,7 +102,10 @@ def adam_moments(
             residual=np.max(np.abs(steps - float(factor) * m / np.sqrt(v)), axis=1) / scale,
             # Exact recursion against optax's: 1 - beta^t loses eps/(1 - beta) in float64.
             floor=16 * np.finfo(float).eps / (1 - max(b1, b2)),
-            hypotheses={"beta in (0, 1)": True, "epsilon = 0": True},
+            hypotheses={
+                "beta in (0, 1)": all(0 < b < 1 for b in exactly),
+                "epsilon = 0": ByConstruction("optax.adam is given eps = 0"),
+            },
             size=g.size,
         )
 

@@ -5,9 +5,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
+from gradflow.claims import ByConstruction, Case, Confirmation, Corrected, Settings, claim
 
-from ._rational import Instance, exact, exact_case, eye, instances, plain, vec
+from ._rational import Instance, equal, exact, exact_case, eye, instances, plain, vec
 
 
 def printed_preconditioner(made: Instance) -> np.ndarray:
@@ -27,25 +27,61 @@ def corrected_preconditioner(made: Instance) -> np.ndarray:
     return total
 
 
-def _psd_counterexample(corrected: bool) -> tuple[np.ndarray, np.ndarray, str]:
+def _psd_instance(
+    x: np.ndarray, gradient: np.ndarray, order: str
+) -> tuple[np.ndarray, np.ndarray, str]:
     """P_{W,G} and a direction in which the printed one is negative: the gradient itself.
 
-    W_1 = W_2 = X = [[1, 1], [1, 2]] is balanced and W = X^2 its own (W W^T)^(1/2). Full batches,
-    s = 0, so that S_j = 1/|g_j| with g_1 = X L and g_2 = L X.
+    W_1 = W_2 = X is symmetric, so balanced, and W = X^2 its own (W W^T)^(1/2). Full batches, s = 0,
+    so that S_j = 1/|g_j| with g_1 = X L and g_2 = L X.
+
+    Args:
+      x: the symmetric X, positive definite.
+      gradient: L.
+      order: "theorem" for (6), "appendix" for the step before (18), which gives layer j the
+        exponents of layer N + 1 - j; or "corrected".
     """
-    x, gradient = exact([[1, 1], [1, 2]]), exact([[1, -2], [-2, 3]])
     w = x @ x
     s1, s2 = 1 / abs(x @ gradient), 1 / abs(gradient @ x)
-    if corrected:
+    if order == "corrected":
         first, second = np.kron(eye(2), x), np.kron(x, eye(2))
         p = first * vec(s1) @ first.T + second * vec(s2) @ second.T
     else:
-        p = np.kron(eye(2), w) * vec(s1) + np.kron(w, eye(2)) * vec(s2)
+        one, two = np.kron(eye(2), w), np.kron(w, eye(2))
+        if order == "appendix":
+            one, two = two, one
+        p = one * vec(s1) + two * vec(s2)
     text = (
         f"W_1 = W_2 = {plain(x)}, W = {plain(w)} = (W W^T)^(1/2), gradient L = {plain(gradient)}, "
         f"s = 0, S_1 = {plain(s1)}, S_2 = {plain(s2)}, P = {plain(p)}"
     )
     return p, vec(gradient), text
+
+
+def _along_the_gradient(
+    x: np.ndarray, gradient: np.ndarray, order: str, sign: int, size: float
+) -> Case:
+    """The quadratic form of P_{W,G} at the gradient, exactly."""
+    p, at, text = _psd_instance(x, gradient, order)
+    form = sign * (at @ p @ at)
+
+    def confirm(_: int) -> Confirmation:
+        return Confirmation(
+            bool(form < 0), f"{text}; vec(L)^T P vec(L) = {form}, so the loss rises"
+        )
+
+    return Case(
+        name=f"W_1 = W_2 = {plain(x)}, along the gradient {plain(gradient)}"
+        + (", the order of the step before (18)" if order == "appendix" else ""),
+        slack=float(form / np.trace(p)),
+        hypotheses={
+            "balanced factors": equal(x.T @ x, x @ x.T),
+            "s_j^2 >= 0": ByConstruction("s = 0: full batches"),
+        },
+        size=size,
+        confirm=confirm,
+        notes=f"vec(L)^T P vec(L) = {form}",
+    )
 
 
 @claim(
@@ -70,26 +106,18 @@ def _psd_counterexample(corrected: bool) -> tuple[np.ndarray, np.ndarray, str]:
 def thm1_psd(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Case]:
     """x^T P x >= 0: exactly along some x, and for all x by the smallest eigenvalue of (P + P^T)/2.
 
-    Relative to the trace of P. At depth 1 the printed P is G and positive; the corrected one is
-    symmetric exactly, a sum of squares, and defined for rectangular and unequal hidden sizes too.
+    The order of the factors matters: at the first instance the form is negative in Theorem 1's
+    order alone, at the second in that of the step before (18) too; for symmetric W these are all
+    orders there are. Relative to the trace of P. At depth 1 the printed P is G and positive; the
+    corrected one is symmetric exactly, a sum of squares, and defined for rectangular and unequal
+    hidden sizes too.
     """
     formula = corrected_preconditioner if corrected else printed_preconditioner
-    p, x, text = _psd_counterexample(corrected)
-    form = sign * (x @ p @ x)
-
-    def confirm(_: int) -> Confirmation:
-        return Confirmation(
-            bool(form < 0), f"{text}; vec(L)^T P vec(L) = {form}, so the loss rises"
-        )
-
-    yield Case(
-        name="W_1 = W_2 = [[1, 1], [1, 2]], along the gradient",
-        slack=float(form / np.trace(p)),
-        hypotheses={"balanced factors": True, "s_j^2 >= 0": True},
-        size=4,
-        confirm=confirm,
-        notes=f"vec(L)^T P vec(L) = {form}",
-    )
+    first = exact([[1, 1], [1, 2]]), exact([[1, -2], [-2, 3]])
+    both = exact([[3, -2], [-2, 3]]), exact([[2, 1], [1, 1]])
+    for order in ("corrected",) if corrected else ("theorem", "appendix"):
+        for size, instance in ((4, first), (4.5, both)):
+            yield _along_the_gradient(*instance, order, sign, size)
     for made in instances(settings, square=not corrected):
         p = sign * formula(made)
         found = np.array((p + p.T) / 2, float)
@@ -175,7 +203,7 @@ def depth1_eq27(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[
     yield Case(
         name="eigenvalues at depth 1",
         residual=float(abs(root - Fraction(1, 5))),
-        hypotheses={"s^2 > 0": True},
+        hypotheses={"s^2 > 0": ByConstruction("s = 4")},
         counts=False,
         notes="the text on the implications of P_{W,G} gives its eigenvalues as "
         "(1 + s^2/g^2)^(-1/2); at g = 3, s = 4 that is 3/5, and G is 1/5: a factor 1/|g| is "

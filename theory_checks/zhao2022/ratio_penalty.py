@@ -15,7 +15,7 @@ from fractions import Fraction
 import mpmath
 import numpy as np
 
-from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
+from gradflow.claims import ByConstruction, Case, Confirmation, Corrected, Settings, claim
 from gradflow.claims.oracles import differences
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.high_precision import DIGITS
@@ -238,7 +238,10 @@ def _still_case() -> Case:
     return Case(
         name="1x1, W = 2, fitted",
         residual=1.0,
-        hypotheses={"the loss gradient vanishes": True, "lambda >= 0": True},
+        hypotheses={
+            "the loss gradient vanishes": ByConstruction("W is observed and fits: the loss is 0"),
+            "lambda >= 0": ByConstruction("lambda = 1"),
+        },
         size=1,
         confirm=confirm,
     )
@@ -310,7 +313,10 @@ def _fitted_case(depth: int, sign: int = 1) -> Case:
     return Case(
         name=f"W = diag(4, 3), fitted, depth {depth}",
         residual=float(gap / largest),
-        hypotheses={"the loss gradient vanishes": True, "lambda >= 0": True},
+        hypotheses={
+            "the loss gradient vanishes": ByConstruction("W is observed and fits: the loss is 0"),
+            "lambda >= 0": ByConstruction("lambda = 1"),
+        },
         size=4 + (depth == 1),
         confirm=confirm,
     )

@@ -152,6 +152,9 @@ def _section(row: Row, pictures: Mapping[str, bytes]) -> str:
         unmet = row["verdict"] == Verdict.UNREACHABLE
         head = "Hypotheses" if unmet else "Hypotheses, met on every case"
         parts.append(f"<p>{head}:</p><ul>{items}</ul>")
+    if row.get("conventions"):
+        items = "".join(f"<li>{html.escape(text)}</li>" for text in row["conventions"])
+        parts.append(f"<p>Floors by convention, not measured:</p><ul>{items}</ul>")
     if row["notes"]:
         items = "".join(f"<li>{_e(note)}</li>" for note in row["notes"])
         parts.append(

@@ -1,10 +1,12 @@
 """SoftImpute: conditions of its minimum, other solvers, limits."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import gradflow as gf
+from gradflow import synthetic
 from gradflow.baselines.convex import (
     BaselineOutcome,
     minimum_nuclear_norm,
@@ -64,6 +66,32 @@ def test_soft_impute_agrees_with_the_plain_iteration_in_numpy():
     assert result.iterations < 1000
     started = soft_impute(problem, weight=0.5, start=w)
     assert started.iterations == 10  # the first look
+
+
+@pytest.mark.parametrize("seed, norm", [(1, 4.093669), (3, 2.380813), (7, 2.474415)])
+def test_the_acceleration_does_not_run_away(seed, norm):
+    """The plain iteration converges from 0 for every weight; here residuals are small far away."""
+    shape, count = ((5, 5), 12) if seed == 7 else ((8, 6), 30)
+    problem = synthetic.matrix_completion(jax.random.key(seed), shape, rank=1, observations=count)
+    mask, b, weight = np.asarray(problem.mask), np.asarray(problem.target), 1e-2
+    w = np.zeros(shape)
+    for _ in range(9000):
+        u, s, vt = np.linalg.svd(b + (1 - mask) * w, full_matrices=False)
+        w = (u * np.maximum(s - weight, 0)) @ vt
+    assert abs(np.linalg.norm(w) - norm) < 1e-6
+    result = soft_impute(problem, weight=weight)
+    assert result.outcome is CONVERGED
+    assert result.iterations <= 100
+    np.testing.assert_allclose(result.product, w, atol=1e-6)
+
+
+@pytest.mark.parametrize("weight", [1e-3, 1e-4])
+def test_small_weights_are_solved_too(weight):
+    problem = synthetic.matrix_completion(jax.random.key(1), (8, 6), rank=1, observations=30)
+    result = soft_impute(problem, weight=weight)
+    assert result.outcome is CONVERGED
+    least = minimum_nuclear_norm(problem).product
+    assert np.linalg.norm(result.product - least) < 2 * weight * np.linalg.norm(least)
 
 
 def test_soft_impute_agrees_with_a_conic_solver():

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from gradflow.claims import check
+from gradflow.claims import ByConstruction, Convention, check, roundings
 from gradflow.claims.definition import Case, Confirmation, Corrected, Settings, Verdict, claim
 from gradflow.claims.judging import judge
 from gradflow.claims.registry import registered, select
@@ -46,6 +46,32 @@ def test_a_high_floor_below_a_larger_slack_does_not_matter():
 def test_a_slack_below_a_high_floor_is_inconclusive():
     case = Case("x", slack=[5e-4], floor=1e-3, hypotheses=MET)
     assert verdict(case, kind="inequality").verdict == Verdict.INCONCLUSIVE
+
+
+def test_what_holds_by_construction_and_what_is_a_convention_says_so():
+    cases = [
+        Case(
+            f"{k}",
+            residual=[1e-16, 0.0],
+            floor=roundings(1e-15),
+            hypotheses=MET | {"depth 1": ByConstruction("there is one factor")},
+        )
+        for k in range(2)
+    ]
+    measured = Case("measured", residual=[0.0], floor=1e-12, hypotheses=MET)
+    found = verdict(*cases, measured)
+    assert found.verdict == Verdict.HOLDS
+    assert found.hypotheses == (
+        "a hypothesis", "depth 1 (by construction: there is one factor)"
+    )  # fmt: skip
+    assert found.conventions == ("1e-15: 4.5 roundings of float64; 2 cases",)
+    assert cases[0].floors.tolist() == [1e-15, 1e-15]
+
+
+def test_a_convention_judges_as_its_value():
+    case = Case("x", residual=[1e-5], floor=Convention(1e-9, "a margin"), hypotheses=MET)
+    assert verdict(case, must_confirm=False).verdict == Verdict.FAILS
+    assert verdict(case, kind="approximation").verdict == Verdict.APPROXIMATES
 
 
 def test_violation_is_no_refutation_until_it_is_confirmed():

@@ -115,6 +115,11 @@ REFUSED = {
     ),
     "identity, no number": (lambda: factorizations.identity_factors((2, 2), "half"), "'half'",
         "above 0"),
+    "identity of no matrix": (
+        lambda: factorizations.identity_factors((2,), 1.0), "(2,)", "N >= 1"),
+    "Gaussian factors of no matrix": (
+        lambda: factorizations.gaussian_factors(jax.random.key(0), (2,), std=1.0), "(2,)",
+        "N >= 1"),
     "shrinking factors": (
         lambda: factorizations.nearest_balanced((jnp.ones((3, 3)), jnp.ones((2, 3)))),
         "W_2 has shape (2, 3)", "square"),

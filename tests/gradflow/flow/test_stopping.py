@@ -1,6 +1,7 @@
 """How a flow stops, and that it does so in time."""
 
 import numpy as np
+import pytest
 
 import gradflow as gf
 from gradflow import synthetic
@@ -23,6 +24,39 @@ def test_it_stops_at_the_loss_exactly_and_at_the_right_time(reference):
     wanted = by_scipy(*oracle, start, np.array([50.0]), crossing)
     np.testing.assert_allclose(flow.times[-1], wanted, rtol=1e-7)
     assert flow.stats["end"] == flow.times[-1]
+
+
+@pytest.mark.parametrize("coordinates", ["factors", "logdet"])
+@pytest.mark.parametrize("times", [[1.0, 2.0], [1.0, 1e6]], ids=["before", "behind"])
+def test_times_to_record_do_not_keep_it_from_its_loss(coordinates, times):
+    objective = gf.Objective(synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    start, asked = objective.factorization.identity(0.1), {"coordinates": coordinates}
+    alone = gf.solve_flow(objective, start, stop_loss=0.1, **asked)
+    assert 2 < alone.times[-1] < 1e6
+    flow = gf.solve_flow(objective, start, stop_loss=0.1, record=times, **asked)
+    assert flow.outcome is Outcome.REACHED_LOSS
+    np.testing.assert_allclose(flow.times[-1], alone.times[-1], rtol=1e-6)
+    assert flow.times[:-1].tolist() == [0.0, *(t for t in times if t < flow.times[-1])]
+
+
+def test_times_to_record_end_it_where_nothing_else_does_and_the_horizon_before_its_loss():
+    objective = gf.Objective(synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    start = objective.factorization.identity(0.1)
+    flow = gf.solve_flow(objective, start, record=[1.0, 2.0])
+    assert (flow.outcome, flow.times.tolist()) == (Outcome.REACHED_HORIZON, [0.0, 1.0, 2.0])
+    flow = gf.solve_flow(objective, start, record=[1.0, 2.0], stop_loss=0.1, horizon=3.0)
+    assert (flow.outcome, flow.times.tolist()) == (Outcome.REACHED_HORIZON, [0.0, 1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("record", [[1, 2], [1, 900]], ids=["before", "behind"])
+def test_iterations_to_record_do_not_keep_a_descent_from_its_loss(record):
+    objective = gf.Objective(synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    start, rule = objective.factorization.identity(0.1), gf.optimizers.gd(0.1)
+    alone = gf.run_descent(objective, start, rule, max_steps=1000, stop_loss=0.2)
+    run = gf.run_descent(objective, start, rule, max_steps=1000, stop_loss=0.2, record=record)
+    assert run.outcome is alone.outcome is Outcome.REACHED_LOSS
+    assert 2 < run.times[-1] == alone.times[-1] < 900
+    assert run.times[:-1].tolist() == [0, *(n for n in record if n < run.times[-1])]
 
 
 def test_it_stops_at_once_where_the_start_is_below_the_loss(reference):

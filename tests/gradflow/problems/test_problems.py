@@ -139,6 +139,22 @@ def test_completion_keeps_what_was_given():
     np.testing.assert_array_equal(np.asarray(problem.target)[tuple(ENTRIES.T)], values)
 
 
+@pytest.mark.parametrize(
+    "kind", [gf.MatrixCompletion, gf.TensorCompletion, gf.problems.HuberCompletion]
+)
+def test_masked_values_are_not_observed(kind):
+    given = np.ma.array([1.0, 9.0, -1.0], mask=[False, True, False])
+    problem = kind((3, 4), np.nonzero(np.eye(3, 4)), given)
+    assert problem.indices.tolist() == [[0, 0], [2, 2]]
+    assert problem.target[1, 1] == problem.mask[1, 1] == 0
+    assert problem.loss(np.diag([1.0, 5.0, -1.0, 0.0])[:3]) == 0
+
+
+def test_a_masked_label_of_a_sensing_problem_is_refused():
+    with pytest.raises(ValueError, match=r"labels has 1 masked entries.*leave these out"):
+        gf.MatrixSensing(A[:2], np.ma.array([1.0, 2.0], mask=[False, True]))
+
+
 def test_a_single_observation_of_a_single_entry():
     problem = gf.MatrixCompletion((1, 1), [[0, 0]], [3.0], loss="mean")
     assert problem.loss(jnp.ones((1, 1))) == 4.0

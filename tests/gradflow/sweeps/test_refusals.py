@@ -28,6 +28,12 @@ def keep_environment(monkeypatch):
 
 MISUSE = [
     (("--rates", -1), {"rates": (-1.0,)}, "rates must be above 0, but one is -1.0"),
+    (
+        ("--seeds", 99999999999999999999999),
+        {"seeds": (99999999999999999999999,)},
+        "seed must be a whole number of at most 2147483647, but it is 99999999999999999999999",
+    ),
+    (("--seeds", -1), {"seeds": (-1,)}, "seed must be a whole number of at least 0, but it is -1"),
     (("--jobs", 0), {"jobs": 0}, "jobs must be at least 1, but it is 0"),
     (("--batch", 0), {"batch": 0}, "batch must be at least 1, but it is 0"),
     (
