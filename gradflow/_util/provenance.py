@@ -46,7 +46,8 @@ def _told(value: Any, above: tuple[int, ...]) -> str:
         fixed += [f"{name}={_told(part, above)}" for name, part in value.keywords.items()]
         return f"{_told(value.func, above)}({', '.join(fixed)})"
     if isinstance(value, tuple) and hasattr(value, "update") and hasattr(value, "init"):
-        return _told_transformation(value.update, value.init, above)
+        made: Any = value
+        return _told_transformation(made.update, made.init, above)
     if isinstance(value, Mapping):
         pairs = [f"{_told(k, above)}: {_told(v, above)}" for k, v in value.items()]
         return "{" + ", ".join(pairs) + "}"

@@ -17,7 +17,7 @@ from gradflow.claims.registry import load_file, load_papers, registered
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gradflow.claims.definition import Claim
+    from gradflow.claims.definition import Claim, Settings
     from gradflow.claims.pool import Checked
     from gradflow.claims.report.page import Row
 

@@ -22,6 +22,7 @@ from gradflow.coordinates.base import AbstractCoordinates, expected_norm, growth
 from gradflow.coordinates.graded import Spectrum, kernel_weights, scaled_change
 from gradflow.coordinates.logdet import LogDetCoordinates, choose_pivot
 from gradflow.coordinates.product import depth_of, refusal_of_product
+from gradflow.coordinates.singular import signs_change
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
 from gradflow.linalg.exact_elimination import (
@@ -50,8 +51,8 @@ _TINY = float(np.log(1e-6))
 """Of a start's share of the expected norm, the logarithm from which factors of depth 3 and more
 lose the small singular values."""
 _SINGULAR = (
-    "coordinates='ldu' needs a start of full rank, and this one's is smaller; use 'factors', where "
-    "what is zero stays zero up to rounding."
+    "coordinates='ldu' needs a start of full rank, and this one's is smaller, or full by round-off "
+    "alone; use 'factors', where what is zero stays zero up to rounding."
 )
 _DIFFERENCE = 1e-6
 """Relative step of the central differences that stand for derivatives of the velocity."""
@@ -106,8 +107,8 @@ class LDUCoordinates(AbstractCoordinates):
         if reason is not None:
             return reason
         if len(factors) < 2:
-            return signsscaled_change(len(factors), cls.name)
-        if eliminate(exact_product([np.asarray(f) for f in factors])) is None:
+            return signs_change(len(factors), cls.name)
+        if not _determined(factors):
             return _SINGULAR
         return None
 
@@ -119,7 +120,7 @@ class LDUCoordinates(AbstractCoordinates):
         if reason is not None:
             return reason
         if (depth := depth_of(objective, dynamics)) < 2:
-            return signsscaled_change(depth, cls.name)
+            return signs_change(depth, cls.name)
         return None if eliminate(exactly(w)) is not None else _SINGULAR
 
     @classmethod
@@ -131,21 +132,9 @@ class LDUCoordinates(AbstractCoordinates):
                 f"coordinates='ldu' are dear for {unknowns} unknowns, more than {DENSE}; ask for "
                 "them where the smallest singular value matters."
             )
-        noise = 1 + _NOISE * np.random.default_rng(0).choice([-1.0, 1.0], size=(len(factors), 400))
-        ends = [
-            eliminate(
-                exact_product([np.asarray(f) * n[: f.size].reshape(f.shape) for f, n in pair])
-            )
-            for pair in (zip(factors, np.ones_like(noise)), zip(factors, noise))  # noqa: B905
-        ]
-        before, after = (np.inf if e is None else e.log_pivots[-1] for e in ends)
-        if not abs(after - before) < _DETERMINED:
-            return (
-                "the smallest singular value of the start is round-off of its factors: nothing "
-                "tells its sign."
-            )
-        largest = 0.0 if ends[0] is None else float(ends[0].log_pivots[0])
-        tiny = largest < float(jnp.log(expected_norm(objective.problem))) + _TINY
+        largest = eliminate(exact_product([np.asarray(f) for f in factors]))
+        goal = float(jnp.log(expected_norm(objective.problem)))
+        tiny = largest is not None and float(largest.log_pivots[0]) < goal + _TINY
         if len(factors) > 2 and not tiny:
             return (
                 f"at depth {len(factors)} singular values fall like powers of time, which the "
@@ -353,6 +342,18 @@ class LDUCoordinates(AbstractCoordinates):
             rows=np.asarray(self.rows)[found.rows], columns=np.asarray(self.columns)[found.columns]
         )
         return self._of(self.fitted, self.depth, found)
+
+
+def _determined(factors: Factors) -> bool:
+    """Whether the last pivot of the product is more than round-off of the factors."""
+    rng = np.random.default_rng(0)
+    arrays = [np.asarray(f) for f in factors]
+    moved = [f * (1 + _NOISE * rng.choice([-1.0, 1.0], size=f.shape)) for f in arrays]
+    ends = [eliminate(exact_product(each)) for each in (arrays, moved)]
+    if any(end is None for end in ends):
+        return False
+    before, after = (end.log_pivots[-1] for end in ends if end is not None)
+    return bool(abs(after - before) < _DETERMINED)
 
 
 @jax.custom_jvp
