@@ -45,15 +45,15 @@ class FlowOptions(RunOptions):
         their errors. So the product's relative error at a given time is of the order of rtol. On
         106 random completion problems of 2x2 to 8x8, "factors", rtol 1e-4 to 1e-8, it was up to
         0.13 times rtol at depth 1, 1.9 at depth 2, 3.9, 6.8 and 5.9 at depths 3, 4 and 5; but for
-        one of depth 4, where a second singular value rises late and multiplies the error of the
-        first: 199, 73 and 16 times rtol at 1e-4, 1e-6 and 1e-8. The time of a stopping loss does
-        not follow rtol where the loss falls slowly: at 2x2 ("logdet") that of a loss of 1e-8 was
-        off by 9e-8, 4e-7 and 9e-7 at depths 2, 3 and 4 with any rtol from 1e-4 to 1e-8, and by up
-        to 5e-9 at 1e-10, while the product there was right to 2e-10. Rtol is also how small a
-        singular value may be, next to the largest, to count as zero where the penalty has a kink at
-        zero: there the flow ends, as having lost its gradient. Balanced factors have no kink there,
-        and go on; singular values below rtol are then only known to be so, as the penalty fades out
-        for them.
+        one of depth 4, where a fourth singular value rises late out of the errors so far: 200 to
+        540 times rtol at 1e-4, by where it records, 80 at 1e-6 and 16 at 1e-8. The time of a
+        stopping loss does not follow rtol where the loss falls slowly: at 2x2 ("logdet") that of a
+        loss of 1e-8 was off by 9e-8, 4e-7 and 9e-7 at depths 2, 3 and 4 with any rtol from 1e-4 to
+        1e-8, and by up to 5e-9 at 1e-10, while the product there was right to 2e-10. Rtol is also
+        how small a singular value may be, next to the largest, to count as zero where the penalty
+        has a kink at zero: there the flow ends, as having lost its gradient. Balanced factors have
+        no kink there, and go on; singular values below rtol are then only known to be so, as the
+        penalty fades out for them.
       atol: absolute tolerance; by default 1e-3 rtol times the root mean square of the start
         ("factors", "product"), rtol times that ("singular"), or 1e-2 rtol ("logdet").
     """
