@@ -81,7 +81,7 @@ def own_claims():
     before = set(definition._REGISTRY)
     yield
     for id in set(definition._REGISTRY) - before:
-        if "theory_checks" not in str(definition._REGISTRY[id].function.__module__):
+        if "theory_checks" not in (definition._REGISTRY[id].function.__module__ or ""):
             del definition._REGISTRY[id]
 
 

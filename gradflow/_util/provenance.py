@@ -45,9 +45,9 @@ def _told(value: Any, above: tuple[int, ...]) -> str:
         fixed = [_told(part, above) for part in value.args]
         fixed += [f"{name}={_told(part, above)}" for name, part in value.keywords.items()]
         return f"{_told(value.func, above)}({', '.join(fixed)})"
-    if isinstance(value, tuple) and hasattr(value, "update") and hasattr(value, "init"):
-        made: Any = value
-        return _told_transformation(made.update, made.init, above)
+    update, init = (getattr(value, name, None) for name in ("update", "init"))
+    if isinstance(value, tuple) and callable(update) and callable(init):
+        return _told_transformation(update, init, above)
     if isinstance(value, Mapping):
         pairs = [f"{_told(k, above)}: {_told(v, above)}" for k, v in value.items()]
         return "{" + ", ".join(pairs) + "}"

@@ -17,7 +17,7 @@ RESOLVED, ROUGHEST = 1e-14, 0.1
 """The range of rtol. Below, 45 roundings, error estimates are rounding; the result does not improve
 from about 1e-13 on. Above, not one digit would be right, and singular values of the size of the
 largest would count as zero where a penalty has a kink."""
-CoordinatesName = Literal["auto", "factors", "product", "singular", "logdet"]
+CoordinatesName = Literal["auto", "factors", "product", "singular", "logdet", "ldu"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +29,12 @@ class FlowOptions(RunOptions):
         an own `AbstractDynamics`.
       coordinates: "factors" (any start and dynamics), "product" (balanced; the matrix alone),
         "singular" (balanced; log singular values and vectors, distinct and not zero), "logdet"
-        (balanced 2x2 completion; the determinant's sign is kept and its logarithm followed), or
-        "auto": "logdet" where it is possible, else "factors". Or an own class of coordinates.
+        (balanced 2x2 completion; the determinant's sign is kept and its logarithm followed), "ldu"
+        (balanced, full rank, depth 2 or more; every singular value keeps its sign and relative
+        accuracy), or "auto": "logdet" where it is possible, "ldu" where up to 48 unknowns are
+        balanced at depth 2 or start tiny, else "factors". Or an own class of coordinates.
       horizon: the last time; without it, 1e10 times the start's time scale (1e22 in "logdet"
-        coordinates) or, if nothing else stops the flow, the last time to record. Also where the
+        and "ldu" coordinates) or, if nothing else stops the flow, the last time to record. Also where the
         flow ends if it never comes to what stops it.
       interpolate: let stabilised steps pass recording times, and record from their cubic
         interpolants, whose error is of the order of the steps' own. By default the default times
@@ -45,17 +47,17 @@ class FlowOptions(RunOptions):
         their errors. So the product's relative error at a given time is of the order of rtol. On
         106 random completion problems of 2x2 to 8x8, "factors", rtol 1e-4 to 1e-8, it was up to
         0.13 times rtol at depth 1, 1.9 at depth 2, 3.9, 6.8 and 5.9 at depths 3, 4 and 5; but for
-        one of depth 4, where a second singular value rises late and multiplies the error of the
-        first: 199, 73 and 16 times rtol at 1e-4, 1e-6 and 1e-8. The time of a stopping loss does
-        not follow rtol where the loss falls slowly: at 2x2 ("logdet") that of a loss of 1e-8 was
-        off by 9e-8, 4e-7 and 9e-7 at depths 2, 3 and 4 with any rtol from 1e-4 to 1e-8, and by up
-        to 5e-9 at 1e-10, while the product there was right to 2e-10. Rtol is also how small a
-        singular value may be, next to the largest, to count as zero where the penalty has a kink at
-        zero: there the flow ends, as having lost its gradient. Balanced factors have no kink there,
-        and go on; singular values below rtol are then only known to be so, as the penalty fades out
-        for them.
+        one of depth 4, where a fourth singular value rises late out of the errors so far: 200 to
+        540 times rtol at 1e-4, by where it records, 80 at 1e-6 and 16 at 1e-8. The time of a
+        stopping loss does not follow rtol where the loss falls slowly: at 2x2 ("logdet") that of a
+        loss of 1e-8 was off by 9e-8, 4e-7 and 9e-7 at depths 2, 3 and 4 with any rtol from 1e-4 to
+        1e-8, and by up to 5e-9 at 1e-10, while the product there was right to 2e-10. Rtol is also
+        how small a singular value may be, next to the largest, to count as zero where the penalty
+        has a kink at zero: there the flow ends, as having lost its gradient. Balanced factors have
+        no kink there, and go on; singular values below rtol are then only known to be so, as the
+        penalty fades out for them.
       atol: absolute tolerance; by default 1e-3 rtol times the root mean square of the start
-        ("factors", "product"), rtol times that ("singular"), or 1e-2 rtol ("logdet").
+        ("factors", "product"), rtol times that ("singular"), or 1e-2 rtol ("logdet", "ldu").
     """
 
     max_steps: Checked[int] = 10_000_000

@@ -211,10 +211,7 @@ def hadamard(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Cas
                 made.below(j).T,
                 made.scalings[j - 1],
                 made.scaled()
-                | {
-                    "L and S_j have the same shape": made.gradient.shape
-                    == made.scalings[j - 1].shape
-                },
+                | {"L, S_j of one shape": made.gradient.shape == made.scalings[j - 1].shape},
                 made.w.size,
             ))  # fmt: skip
     for name, a, l, b, s, hypotheses, size in found:
@@ -231,9 +228,8 @@ def hadamard(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Cas
 
 def _commuting_cases(settings: Settings) -> Iterator[Case]:
     """Whether S_j passes through K for every L, against equal entries of S_j where K has one."""
-    made = [x for x in instances(settings, square=True) if x.depth > 1]
     rng, found = np.random.default_rng(settings.seed), []
-    for x in made:
+    for x in (x for x in instances(settings, square=True) if x.depth > 1):
         a, b, s = x.above(1).T, x.below(1).T, x.scalings[0]
         found += [(x.name, a, b, s), (f"{x.name}, S_1 constant", a, b, 0 * s + Fraction(1, 3))]
     for n in (2, 3):
@@ -242,11 +238,9 @@ def _commuting_cases(settings: Settings) -> Iterator[Case]:
         mixed = eye(n)
         mixed[0, 1] = Fraction(1)
         rows = exact(np.ones((n, 1), int)) @ s[:1]
-        found += [
-            (f"A, B diagonal, {n}x{n}", a, b, s),
-            (f"A mixes two rows, {n}x{n}", mixed, b, s),
-            (f"A mixes two rows where S has equal ones, {n}x{n}", mixed, b, rows),
-        ]
+        found.append((f"A, B diagonal, {n}x{n}", a, b, s))
+        found.append((f"A mixes two rows, {n}x{n}", mixed, b, s))
+        found.append((f"A mixes two rows where S has equal ones, {n}x{n}", mixed, b, rows))
     for name, a, b, s in found:
         k, entries = np.kron(b.T, a), vec(s)
         # Column q of either side is what it gives for the q-th unit matrix L.
