@@ -164,6 +164,21 @@ class AbstractCoordinates(AbstractView):
         del tolerance
         return self
 
+    def sizes(self, y0: Any, y1: Any) -> Any:
+        """What errors of a step from y0 to y1 are relative to, a number for each entry of y.
+
+        That is the root mean square of all or, where `normwise` is false, the entry itself.
+        """
+        if self.normwise:
+            common = jnp.maximum(_rms(y0), _rms(y1))
+            return jax.tree.map(lambda a: jnp.full_like(a, common), y0)
+        return jax.tree.map(lambda a, b: jnp.maximum(jnp.abs(a), jnp.abs(b)), y0, y1)
+
+    def leaps(self, before: Any, after: Any) -> Bool[Array, ""]:
+        """Whether a step may have gone past something that none of its stages could see."""
+        del before, after
+        return jnp.asarray(False)
+
     def margin(self, y: Any) -> Float[Array, ""] | None:
         """How far y is from where round-off decides.
 
@@ -187,6 +202,12 @@ class AbstractCoordinates(AbstractView):
     def switched(self, y: Any) -> tuple["AbstractCoordinates", Any]:
         """Coordinates that are not near a singularity at the same point, and y in them."""
         return self, y
+
+
+def _rms(y: Any) -> Array:
+    leaves = jax.tree.leaves(y)
+    total = jnp.sum(jnp.stack([jnp.sum(leaf**2) for leaf in leaves]))
+    return jnp.sqrt(total / sum(leaf.size for leaf in leaves))
 
 
 def expected_norm(problem: AbstractProblem) -> Float[Array, ""]:

@@ -44,6 +44,8 @@ _ORDER = float(np.log(4))
 """How much larger a later pivot's logarithm may be."""
 DENSE = 48
 """Unknowns up to which a dense Jacobian is cheap."""
+_LEAP = 40.0
+"""By how much the logarithm of the largest pivot may rise in a step that ends near the goal."""
 _NOISE = 2.0**-52
 _DETERMINED = 0.1
 """How much the logarithm of the last pivot may depend on the rounding of a start's factors."""
@@ -286,6 +288,21 @@ class LDUCoordinates(AbstractCoordinates):
         """That of the fastest coordinate: a product may be too small to be a number."""
         speeds = jnp.concatenate([jnp.abs(v) for v in self._velocity(y)])
         return 1 / jnp.max(speeds)
+
+    def leaps(self, before: LDU, after: LDU) -> Bool[Array, ""]:
+        """Whether a product of no weight became one of the expected size within a step.
+
+        Up to the last stage, a seventh before the end, nothing would tell of it.
+        """
+        if self.goal is None:
+            return jnp.asarray(False)
+        low, high = jnp.max(before[1]), jnp.max(after[1])
+        return (high > self.goal - _LEAP) & (high - low > _LEAP)
+
+    def sizes(self, y0: LDU, y1: LDU) -> LDU:
+        """Logarithms of pivots count from the largest: that one is to be right to rtol itself."""
+        lower, _, upper = super().sizes(y0, y1)
+        return lower, jnp.maximum(jnp.max(y0[1]) - y0[1], jnp.max(y1[1]) - y1[1]), upper
 
     def relative_change(self, before: LDU, after: LDU) -> Float[Array, ""]:
         """That of the largest pivot: a product may be too small to be a number."""

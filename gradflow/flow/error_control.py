@@ -112,14 +112,12 @@ class ErrorControl(diffrax.AbstractAdaptiveStepSizeController):
         payable = jnp.maximum(self.rtol / LEAST, 1.0)
         growth = self.coordinates.amplification(y0)
         weight = jnp.where(growth > PAID * payable, 1.0, jnp.minimum(growth, payable)) * self.weight
-        common = jnp.maximum(_rms(y0), _rms(y1)) if self.coordinates.normwise else None
 
-        def one(e: Array, a: Array, b: Array) -> Array:
-            size = jnp.maximum(jnp.abs(a), jnp.abs(b)) if common is None else common
+        def one(e: Array, size: Array) -> Array:
             e = weight * (e / (self.atol + self.rtol * size))
             return jnp.where(jnp.isfinite(e), e, jnp.inf)
 
-        return jax.tree.map(one, error, y0, y1)
+        return jax.tree.map(one, error, self.coordinates.sizes(y0, y1))
 
 
 def across_kink(
@@ -172,9 +170,3 @@ def with_tolerances(
                 lambda f, name=name: getattr(f, name), finder, value, is_leaf=lambda x: x is unset
             )
     return eqx.tree_at(lambda s: s.root_finder, solver, finder)
-
-
-def _rms(y: Any) -> Array:
-    leaves = jax.tree.leaves(y)
-    total = jnp.sum(jnp.stack([jnp.sum(leaf**2) for leaf in leaves]))
-    return jnp.sqrt(total / sum(leaf.size for leaf in leaves))

@@ -34,8 +34,8 @@ class FlowOptions(RunOptions):
         accuracy), or "auto": "logdet" where it is possible, "ldu" where up to 48 unknowns are
         balanced at depth 2 or start tiny, else "factors". Or an own class of coordinates.
       horizon: the last time; without it, 1e10 times the start's time scale (1e22 in "logdet"
-        and "ldu" coordinates) or, if nothing else stops the flow, the last time to record. Also where the
-        flow ends if it never comes to what stops it.
+        and "ldu" coordinates) or, if nothing else stops the flow, the last time to record. Also
+        where the flow ends if it never comes to what stops it.
       interpolate: let stabilised steps pass recording times, and record from their cubic
         interpolants, whose error is of the order of the steps' own. By default the default times
         are interpolated and given ones are landed on. Explicit steps always land.

@@ -220,7 +220,8 @@ class FlowStepper(eqx.Module):
             clock, target, carry.y, attempt.y1, None, attempt.error, order, carry.controller_state
         )
         across = keep & across_kink(self.field, (clock, target), (carry.y, attempt.y1), self.rtol)
-        invalid = across | (keep & ~jnp.isfinite(loss))
+        leap = keep & self.coordinates.leaps(carry.y, attempt.y1)
+        invalid = across | leap | (keep & ~jnp.isfinite(loss))
         keep = keep & ~invalid
         below = keep & self.stop.passed(loss)
         # Where records are interpolated, so is the end; else the step is tried again, shorter.

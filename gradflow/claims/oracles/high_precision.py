@@ -55,12 +55,11 @@ def product(matrices: Sequence[Matrix], size: int) -> Matrix:
 
 def product_velocity(w: Matrix, gradient: Matrix, depth: int) -> Matrix:
     """dW/dt by the chain rule alone: each balanced factor moves down its own gradient."""
-    n = w.rows
     factors = balanced_factors(w, depth)
-    total = mpmath.zeros(n)
+    total = mpmath.zeros(w.rows, w.cols)
     for j in range(depth):
-        above = product(list(reversed(factors[j + 1 :])), n)
-        below = product(list(reversed(factors[:j])), n)
+        above = product(list(reversed(factors[j + 1 :])), w.rows)
+        below = product(list(reversed(factors[:j])), factors[j - 1].rows if j else w.cols)
         total += above * (-(above.T * gradient * below.T)) * below
     return total
 
