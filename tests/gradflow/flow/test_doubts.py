@@ -1,0 +1,85 @@
+"""A flow whose numbers may be wrong says so, in its trajectory."""
+
+import jax
+import numpy as np
+import pytest
+
+import gradflow as gf
+
+pytestmark = pytest.mark.filterwarnings("ignore:In this flow")
+
+
+def blowup_flow(shape, coordinates, **asked):
+    problem = gf.synthetic.norm_blowup(shape=shape)
+    model = gf.MatrixProduct.of(shape, 2)
+    start = model.random_balanced(jax.random.key(4), 0.1)
+    asked = {"observe": ("det_sign",), **asked}
+    return gf.solve_flow(gf.Objective(problem, model), start, coordinates=coordinates, **asked)
+
+
+def test_a_determinant_that_changes_its_sign_is_told():
+    flow = blowup_flow((3, 3), "factors", horizon=80.0)
+    assert len(np.unique(flow["det_sign"])) == 2
+    (warning,) = flow.warnings
+    assert "changed its sign" in warning and "coordinates='ldu'" in warning
+    assert warning in repr(flow)
+
+
+def test_a_product_that_loses_its_smallest_singular_value_is_told():
+    flow = blowup_flow((3, 3), "product", horizon=80.0)
+    (warning,) = flow.warnings
+    assert "coordinates='ldu'" in warning
+
+
+def test_structural_coordinates_have_nothing_to_tell():
+    flow = blowup_flow((3, 3), "auto", horizon=80.0)
+    assert flow.stats["coordinates"] == "ldu" and flow.warnings == ()
+    assert len(np.unique(flow["det_sign"])) == 1
+
+
+def test_a_python_warning_is_given_too():
+    with pytest.warns(RuntimeWarning, match="changed its sign"):
+        blowup_flow((3, 3), "factors", horizon=80.0)
+
+
+def test_warnings_are_stored_with_the_trajectory(tmp_path):
+    flow = blowup_flow((3, 3), "factors", horizon=80.0)
+    assert gf.Trajectory.load(flow.save(tmp_path / "flow.nc")).warnings == flow.warnings
+
+
+def test_a_small_singular_value_that_the_coordinates_lose_is_told():
+    # Fully observed: each singular value rises by itself, and the last one is far behind.
+    shape = (3, 3)
+    problem = gf.MatrixCompletion(shape, list(np.ndindex(shape)), np.diag([3.0, 2, 1]).ravel())
+    objective = gf.Objective(problem, gf.MatrixProduct.of(shape, 2))
+    start = objective.factorization.identity(1e-16)
+    lost = gf.solve_flow(objective, start, coordinates="factors", horizon=14.0)
+    assert any("smallest singular value" in warning for warning in lost.warnings)
+    kept = gf.solve_flow(objective, start, horizon=14.0, observe=["singular_values"])
+    assert kept.warnings == () and kept.stats["coordinates"] == "ldu"
+    # d log s/dt = 2 (b - s): logistic curves, with the half-sum loss.
+    b = np.array([3.0, 2, 1])
+    exact = b / (1 + (b / 1e-16 - 1) * np.exp(-2 * b * 14.0))
+    np.testing.assert_allclose(kept["singular_values"][-1], exact, rtol=1e-7)
+
+
+def completion_flow(stop_loss, depth=2, coordinates="factors", **asked):
+    problem = gf.synthetic.matrix_completion(jax.random.key(1), (8, 6), 1, 30)
+    objective = gf.Objective(problem, gf.MatrixProduct.of((8, 6), depth))
+    start = objective.factorization.random_balanced(jax.random.key(2), 1e-2)
+    return gf.solve_flow(
+        objective, start, stop_loss=stop_loss, coordinates=coordinates, max_steps=3000, **asked
+    )
+
+
+@pytest.mark.parametrize("coordinates", ["factors", "product"])
+def test_a_stop_near_round_off_is_reached_as_nearly_as_can_be(coordinates):
+    flow = completion_flow(1e-20, coordinates=coordinates)
+    assert flow.outcome is gf.Outcome.REACHED_LOSS
+    assert flow["loss"][-1] == pytest.approx(1e-20, rel=1e-5)
+
+
+def test_a_stop_below_round_off_ends_for_want_of_progress():
+    flow = completion_flow(1e-34)
+    assert flow.outcome is gf.Outcome.STALLED and flow.stats["steps"] < 3000
+    assert any("loss" in warning for warning in flow.warnings)
