@@ -2,6 +2,7 @@
 
 from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.coordinates.factors import AbstractFactorCoordinates, FactorCoordinates
+from gradflow.coordinates.ldu import LDUCoordinates
 from gradflow.coordinates.logdet import LogDetCoordinates
 from gradflow.coordinates.product import ProductCoordinates
 from gradflow.coordinates.singular import SingularCoordinates
@@ -10,6 +11,7 @@ __all__ = [
     "AbstractCoordinates",
     "AbstractFactorCoordinates",
     "FactorCoordinates",
+    "LDUCoordinates",
     "LogDetCoordinates",
     "ProductCoordinates",
     "SingularCoordinates",

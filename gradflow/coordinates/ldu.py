@@ -20,7 +20,6 @@ from jaxtyping import Array, Bool, Float, Int
 from gradflow._util.validate import finite_array
 from gradflow.coordinates.base import AbstractCoordinates, expected_norm, growth_in_logarithms
 from gradflow.coordinates.graded import Spectrum, kernel_weights, scaled_change
-from gradflow.coordinates.logdet import LogDetCoordinates, choose_pivot
 from gradflow.coordinates.product import depth_of, refusal_of_product
 from gradflow.coordinates.singular import signs_change
 from gradflow.dynamics.base import AbstractDynamics
@@ -302,11 +301,15 @@ class LDUCoordinates(AbstractCoordinates):
     def sizes(self, y0: LDU, y1: LDU) -> LDU:
         """Logarithms of pivots count from the largest: that one is to be right to rtol itself."""
         lower, _, upper = super().sizes(y0, y1)
-        return lower, jnp.maximum(jnp.max(y0[1]) - y0[1], jnp.max(y1[1]) - y1[1]), upper
+        below = (jnp.max(y[1]) - y[1] for y in (y0, y1))
+        return lower, jnp.maximum(jnp.maximum(*below), 1.0), upper
 
     def relative_change(self, before: LDU, after: LDU) -> Float[Array, ""]:
-        """That of the largest pivot: a product may be too small to be a number."""
-        return jnp.abs(jnp.max(after[1]) - jnp.max(before[1]))
+        """Or that of the largest pivot: a product may be too small to be a number."""
+        w0, w1 = self.product(before), self.product(after)
+        size = jnp.linalg.norm(w1)
+        seen = jnp.linalg.norm(w1 - w0) / jnp.where(size > 0, size, 1.0)
+        return jnp.maximum(seen, jnp.abs(jnp.max(after[1]) - jnp.max(before[1])))
 
     def with_tolerance(self, tolerance: Any) -> Self:
         del tolerance
@@ -319,31 +322,25 @@ class LDUCoordinates(AbstractCoordinates):
     def near_singularity(self, y: LDU) -> Bool[Array, ""]:
         """Whether pivots should change places.
 
-        Or, at 2x2, whether coordinates that hold the residuals should go on.
+        Or whether others should go on; see `outgrown`.
         """
         lower, pivots, upper = self._unpacked(y)
         large = (jnp.max(jnp.abs(lower)) > _LARGE) | (jnp.max(jnp.abs(upper)) > _LARGE)
         rise = pivots[None, :] - pivots[:, None]
-        return large | jnp.any(jnp.triu(rise, 1) > _ORDER) | self._grown(y)
+        return large | jnp.any(jnp.triu(rise, 1) > _ORDER) | self.outgrown(y)
 
-    def _grown(self, y: LDU) -> Bool[Array, ""]:
-        """Whether this is a 2x2 completion whose entries are as large as the observed ones."""
+    def outgrown(self, y: LDU) -> Bool[Array, ""]:
+        """Whether "logdet" coordinates, which hold residuals, should go on.
+
+        That is in 2x2 completions with entries as large as the observed ones.
+        """
         problem = self.fitted
         if not isinstance(problem, MatrixCompletion) or problem.shape != (2, 2):
             return jnp.asarray(False)
         return jnp.max(jnp.abs(self.product(y))) > jnp.max(jnp.abs(problem.target))
 
     def switched(self, y: LDU) -> tuple[AbstractCoordinates, Any]:
-        """Other pivots, by an elimination of the very matrix that y stands for.
-
-        Or, at 2x2, entries beside the logarithm of the determinant, once they are large.
-        """
-        if bool(self._grown(y)):
-            problem: Any = self.fitted
-            w, (sign, log_abs_det) = self.product(y), self.slogdet(y)
-            pivot = choose_pivot(problem, w)
-            made = LogDetCoordinates(problem, sign, jnp.sign(w[pivot]), self.depth, pivot)
-            return made, made.at(w, log_abs_det)
+        """Other pivots, by an elimination of the very matrix that y stands for."""
         lower, pivots, upper = (np.asarray(x) for x in self._unpacked(y))
         middle = [exact_exp(float(x)) * int(s) for x, s in zip(pivots, self.signs, strict=True)]
         left, right = exactly(lower), exactly(upper)

@@ -160,9 +160,17 @@ class LogDetCoordinates(AbstractCoordinates):
         return growth_in_logarithms(self.goal, size, self.depth)
 
     def near_singularity(self, y: Float[Array, " 4"]) -> Bool[Array, ""]:
-        """Whether the pivot has become so small that another one should take its place."""
+        """Whether the pivot has become so small that another one should take its place.
+
+        Or all entries have; see `shrunk`.
+        """
         w, _ = self._entries(y)
-        return jnp.abs(w[0, 0]) < _SMALL_PIVOT * jnp.max(jnp.abs(w))
+        return (jnp.abs(w[0, 0]) < _SMALL_PIVOT * jnp.max(jnp.abs(w))) | self.shrunk(y)
+
+    def shrunk(self, y: Float[Array, " 4"]) -> Bool[Array, ""]:
+        """Whether entries are too small to be held as differences from the observed values."""
+        largest = jnp.max(jnp.abs(self._entries(y)[0]))
+        return largest < _SMALL_START * jnp.max(jnp.abs(self.completion.target))
 
     def switched(self, y: Float[Array, " 4"]) -> tuple["LogDetCoordinates", Float[Array, " 4"]]:
         """Coordinates whose pivot is the largest entry now, and the same point in it."""

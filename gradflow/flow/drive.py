@@ -10,6 +10,7 @@ import numpy as np
 
 from gradflow._util.progress import FlowProgress
 from gradflow.coordinates.base import AbstractCoordinates
+from gradflow.coordinates.handover import handed_over
 from gradflow.flow.clock import Clock
 from gradflow.flow.loop import Status, integrate
 from gradflow.flow.recording import Records
@@ -38,7 +39,7 @@ def run(flow: PreparedFlow, begun: dict[str, Any] | None = None) -> dict[str, An
     with FlowProgress(flow.options.progress, flow.options.stop_loss) as bar:
         while not parts or (status in _GO_ON and len(parts) < _PARTS):
             if status is Status.NEAR_SINGULARITY:
-                coordinates, y = coordinates.switched(y)
+                coordinates, y = handed_over(coordinates, y)
                 charts += 1
             elif status is Status.CLOCK:
                 base, scale = t, time_scale(coordinates, y)

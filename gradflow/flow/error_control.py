@@ -20,6 +20,8 @@ LEAST = 1e-15
 """The least tolerance of a step, which growing errors are held to: steps round off by as much."""
 PAID = 2.0
 """How much more than the tolerance growing errors may come to before they are let grow."""
+_ROUNDINGS = 4.0
+"""Of an entry that is controlled by itself, the roundings that a step may always make."""
 _EVEN = 1e-5
 """The tolerance at which errors of stabilised steps are taken as they are."""
 _ROUNDING = 1e-12
@@ -113,11 +115,14 @@ class ErrorControl(diffrax.AbstractAdaptiveStepSizeController):
         growth = self.coordinates.amplification(y0)
         weight = jnp.where(growth > PAID * payable, 1.0, jnp.minimum(growth, payable)) * self.weight
 
-        def one(e: Array, size: Array) -> Array:
-            e = weight * (e / (self.atol + self.rtol * size))
+        roundings = _ROUNDINGS * jnp.finfo(weight.dtype).eps * (not self.coordinates.normwise)
+
+        def one(e: Array, size: Array, y: Array) -> Array:
+            asked = (self.atol + self.rtol * size) / weight
+            e = e / jnp.maximum(asked, roundings * jnp.abs(y))
             return jnp.where(jnp.isfinite(e), e, jnp.inf)
 
-        return jax.tree.map(one, error, self.coordinates.sizes(y0, y1))
+        return jax.tree.map(one, error, self.coordinates.sizes(y0, y1), y1)
 
 
 def across_kink(
