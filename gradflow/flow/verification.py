@@ -22,7 +22,7 @@ class Witness:
 
     Attributes:
       what: "tighter" (or "rougher") tolerances, or "other coordinates".
-      coordinates: where it ended in.
+      coordinates: what it started in.
       rtol: its relative tolerance.
       outcome: how it ended.
       warnings: what speaks against its numbers.
@@ -42,11 +42,12 @@ class Witness:
     end: float
 
     @classmethod
-    def of(cls, what: str, flow: Trajectory, other: Trajectory) -> "Witness":
+    def of(cls, what: str, coordinates: str, flow: Trajectory, other: Trajectory) -> "Witness":
         """Compare two runs of one flow.
 
         Args:
           what: the second is.
+          coordinates: what the second started in.
           flow: the first.
           other: the second, recorded at the same times.
         """
@@ -64,7 +65,7 @@ class Witness:
         }
         return cls(
             what=what,
-            coordinates=other.stats["coordinates"],
+            coordinates=coordinates,
             rtol=other.config["rtol"],
             outcome=other.outcome,
             warnings=other.warnings,

@@ -4,12 +4,12 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from gradflow._util.options import takes_options
 from gradflow.coordinates.ldu import DENSE, LDUCoordinates
 from gradflow.flow.options import FlowOptions
-from gradflow.flow.setup import COORDINATES, STRUCTURAL, PreparedFlow, prepare_flow
+from gradflow.flow.setup import STRUCTURAL, PreparedFlow, prepare_flow
 from gradflow.flow.solve import solve_flow
 from gradflow.flow.verification import Verification, Witness
 from gradflow.objective import Objective
@@ -57,7 +57,7 @@ def verify(objective: Objective, start: Start, options: FlowOptions) -> Verifica
       ...     objective, start, stop_loss=1e-3, record=[1.0, 3.0], observe=["loss", "log_abs_det"]
       ... )
       >>> [witness.coordinates for witness in found.witnesses]
-      ['logdet', 'factors']
+      ['logdet', 'ldu']
       >>> min(found.digits.values()) >= 7
       True
     """
@@ -65,12 +65,25 @@ def verify(objective: Objective, start: Start, options: FlowOptions) -> Verifica
     options = flow.options
     asked = solve_flow(objective, start, **_words(options))
     alike = _as_asked(options, asked)
-    others = [_tolerance(alike, start), *_elsewhere(flow, alike, start)]
+    others = [_tolerance(flow, alike, start), *_elsewhere(flow, alike, start)]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "In this flow", RuntimeWarning)  # they are in the result
-        runs = [solve_flow(objective, begun, **_words(each)) for _, each, begun in others]
-    witnesses = (Witness.of(what, asked, run) for (what, *_), run in zip(others, runs, strict=True))
+        witnesses = [
+            Witness.of(one.what, one.coordinates, asked, one.run(objective)) for one in others
+        ]
     return Verification(asked, tuple(witnesses))
+
+
+class _Other(NamedTuple):
+    """Another run of a flow, to be made."""
+
+    what: str
+    coordinates: str
+    start: Start
+    options: FlowOptions
+
+    def run(self, objective: Objective) -> Trajectory:
+        return solve_flow(objective, self.start, **_words(self.options))
 
 
 def _words(options: FlowOptions) -> dict[str, Any]:
@@ -91,19 +104,17 @@ def _as_asked(options: FlowOptions, asked: Trajectory) -> FlowOptions:
     )
 
 
-def _tolerance(alike: FlowOptions, start: Start) -> tuple[str, FlowOptions, Start]:
+def _tolerance(flow: PreparedFlow, alike: FlowOptions, start: Start) -> _Other:
     """With other tolerances."""
     rtol = float(alike.rtol)
     tighter = rtol >= 10 * _LEAST
     other = max(rtol / _TIGHTER, _LEAST) if tighter else rtol * _TIGHTER
     atol = None if alike.atol is None else alike.atol * (other / rtol)
     options = dataclasses.replace(alike, rtol=other, atol=atol)
-    return "tighter" if tighter else "rougher", options, start
+    return _Other("tighter" if tighter else "rougher", flow.coordinates.name, start, options)
 
 
-def _elsewhere(
-    flow: PreparedFlow, alike: FlowOptions, start: Start
-) -> list[tuple[str, FlowOptions, Start]]:
+def _elsewhere(flow: PreparedFlow, alike: FlowOptions, start: Start) -> list[_Other]:
     """In the first other coordinates that can hold the start, if there are any.
 
     With the solver of these coordinates, and an absolute tolerance in their units.
@@ -111,18 +122,16 @@ def _elsewhere(
     begun = _portable(flow.objective, start)
     if begun is None:
         return []
+    dear = math.prod(flow.objective.problem.shape) > DENSE
     for name in _ORDER:
-        dear = (
-            COORDINATES[name] is LDUCoordinates and math.prod(flow.objective.problem.shape) > DENSE
-        )
-        if name == flow.coordinates.name or dear:
+        if name == flow.coordinates.name or (name == LDUCoordinates.name and dear):
             continue
         options = dataclasses.replace(alike, coordinates=name, solver="auto", atol=None)
         try:
             prepare_flow(flow.objective, begun, options)
         except ValueError:  # they cannot hold the start, or do not know an observable
             continue
-        return [("other coordinates", options, begun)]
+        return [_Other("other coordinates", name, begun, options)]
     return []
 
 
