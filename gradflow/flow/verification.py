@@ -16,7 +16,7 @@ _SAME_TIME = 1e-12
 _REACHED = (Outcome.REACHED_LOSS, Outcome.REACHED_GRADIENT_NORM)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Witness:
     """Another run of the same flow, and how far it is from the first.
 
@@ -78,7 +78,7 @@ class Witness:
         return f"{self.what} ({self.coordinates}, rtol {self.rtol:.0e})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Verification:
     """A flow as asked, beside other runs of it; print it.
 
