@@ -51,8 +51,10 @@ class Witness:
           flow: the first.
           other: the second, recorded at the same times.
         """
-        same = np.isclose(flow.times[:-1, None], other.times[None, :-1], rtol=_SAME_TIME, atol=0)
-        here, there = same.any(axis=1).nonzero()[0], same.argmax(axis=1)[same.any(axis=1)]
+        inner, theirs = flow.times[:-1, None], other.times[None, :-1]
+        same = np.abs(inner - theirs) <= _SAME_TIME * np.abs(inner)
+        here = np.flatnonzero(same.any(axis=1)) if same.size else np.array([], int)
+        there = np.argmax(same[here], axis=1) if same.size else here
         here, there = np.append(here, len(flow) - 1), np.append(there, len(other) - 1)
         differences = {
             name: np.array(
