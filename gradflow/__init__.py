@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         dynamics,
         exact,
         factorizations,
+        flow,
         linalg,
         observables,
         ode,
@@ -63,8 +64,9 @@ _NAMES = {
     "trajectory": "Outcome Trajectory",
 }
 _MODULES = (
-    "baselines", "claims", "coordinates", "dynamics", "exact", "factorizations", "linalg",
-    "observables", "ode", "optimizers", "penalties", "plotting", "problems", "sweeps", "synthetic",
+    "baselines", "claims", "coordinates", "dynamics", "exact", "factorizations", "flow",
+    "linalg", "observables", "ode", "optimizers", "penalties", "plotting", "problems", "sweeps",
+    "synthetic",
 )  # fmt: skip
 _WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
 _OLD = {

@@ -307,9 +307,13 @@ class FlowStepper(eqx.Module):
         return jax.lax.cond(taken, now, lambda: before)
 
     def sudden(self, before: Carry, landed: Carry) -> Bool[Array, ""]:
-        """Whether a logarithmic clock has become too coarse for what happens now."""
+        """Whether a logarithmic clock has become too coarse for what happens now.
+
+        Never after a step that was not taken: compiled, two products of one y may round otherwise.
+        """
         change = self.coordinates.relative_change(before.y, landed.y)
-        return change > _SUDDEN * (landed.clock - before.clock)
+        moved = landed.clock - before.clock
+        return (moved > 0) & (change > _SUDDEN * moved)
 
     def stiff(self, carry: Carry) -> Bool[Array, ""]:
         """Whether the next step is a stabilised one."""
