@@ -22,6 +22,8 @@ from gradflow.ode.switching import StiffnessSwitch
 
 _FIRST = 1e-2
 """The first step on a logarithmic clock."""
+_NOTHING = 1e-10
+"""A change of the product that may be rounding."""
 _SUDDEN = 1e4
 """By how many times its size the product may change in a unit of a logarithmic clock."""
 
@@ -313,7 +315,7 @@ class FlowStepper(eqx.Module):
         """
         change = self.coordinates.relative_change(before.y, landed.y)
         moved = landed.clock - before.clock
-        return (moved > 0) & (change > _SUDDEN * moved)
+        return (moved > 0) & (change > jnp.maximum(_SUDDEN * moved, _NOTHING))
 
     def stiff(self, carry: Carry) -> Bool[Array, ""]:
         """Whether the next step is a stabilised one."""
