@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from gradflow._util.annotations import AnyArray
 from gradflow._util.validate import finite_array
 from gradflow.coordinates.base import AbstractCoordinates, expected_norm, growth_in_logarithms
 from gradflow.coordinates.graded import Spectrum, kernel_weights, scaled_change
@@ -122,7 +123,7 @@ class LDUCoordinates(AbstractCoordinates):
             return reason
         if (depth := depth_of(objective, dynamics)) < 2:
             return signs_change(depth, cls.name)
-        return None if eliminate(exactly(w)) is not None else _SINGULAR
+        return None if _determined((np.asarray(w),)) else _SINGULAR
 
     @classmethod
     def drawback(
@@ -358,7 +359,7 @@ class LDUCoordinates(AbstractCoordinates):
         return self._of(self.fitted, self.depth, found)
 
 
-def _determined(factors: Factors) -> bool:
+def _determined(factors: tuple[AnyArray, ...]) -> bool:
     """Whether the last pivot of the product is more than round-off of the factors."""
     rng = np.random.default_rng(0)
     arrays = [np.asarray(f) for f in factors]

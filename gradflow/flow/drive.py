@@ -35,7 +35,7 @@ def run(flow: PreparedFlow, begun: dict[str, Any] | None = None) -> dict[str, An
     parts: list[Any] = []
     t, accepted, rejected, status, work, charts = 0.0, 0, 0, Status.RUNNING, None, 1
     margin = None
-    base, scale = 0.0, flow.scale
+    base, scale, done = 0.0, flow.scale, np.zeros(flow.grid.size, bool)
     with FlowProgress(flow.options.progress, flow.options.stop_loss) as bar:
         while not parts or (status in _GO_ON and len(parts) < _PARTS):
             if status is Status.NEAR_SINGULARITY:
@@ -46,11 +46,14 @@ def run(flow: PreparedFlow, begun: dict[str, Any] | None = None) -> dict[str, An
             if begun is None:
                 spent = accepted + rejected
                 clock = _clock(coordinates, scale, base)
-                arguments = _arguments(flow, t, spent, bar.handle, coordinates, y, clock)
+                arguments = _arguments(flow, t, spent, bar.handle, coordinates, y, clock, done)
                 part = integrate(*arguments, bar.handle >= 0)
             else:
                 part, begun = begun, None
-            recorded = (part["times"], part["observables"])
+            recorded, done = (
+                (part["times"], part["observables"]),
+                done | np.asarray(part["reached"]),
+            )
             kept = np.asarray(part["valid"])
             parts.append(jax.tree.map(lambda x, kept=kept: np.asarray(x)[kept], recorded))
             y, t, status = part["y"], float(part["t"]), Status(int(part["status"]))
@@ -105,7 +108,14 @@ def _clock(coordinates: AbstractCoordinates, scale: float, base: float) -> Clock
 
 
 def _arguments(
-    flow: PreparedFlow, t: float, spent: int, handle: int, coordinates: Any, y: Any, clock: Clock
+    flow: PreparedFlow,
+    t: float,
+    spent: int,
+    handle: int,
+    coordinates: Any,
+    y: Any,
+    clock: Clock,
+    done: Any = False,
 ) -> tuple:
     """The arrays and trees that `integrate` takes, from a point on."""
     options, number = flow.options, jnp.float64
@@ -119,7 +129,12 @@ def _arguments(
         y,
         jnp.asarray(t, number),
         clock,
-        Records(jnp.asarray(flow.grid, number), flow.pairs, jnp.asarray(flow.interpolate)),
+        Records(
+            jnp.asarray(flow.grid, number),
+            flow.pairs,
+            jnp.asarray(flow.interpolate),
+            jnp.full(flow.grid.shape, done),
+        ),
         flow.solver,
         jnp.asarray(options.rtol, number),
         jnp.asarray(flow.atol, number),

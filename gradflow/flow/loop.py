@@ -44,7 +44,7 @@ def integrate(
     Args:
       coordinates: those of the flow, which also say whether the clock is logarithmic.
       y0: the point to start from.
-      t0: its time; times to record up to it are left out, but 0 is recorded at a start at 0.
+      t0: its time.
       clock: in whose readings steps are taken.
       records: what to record, and when.
       solver: a diffrax solver with an error estimate.
@@ -55,12 +55,11 @@ def integrate(
       progress: whether to report to it.
 
     Returns:
-      valid, times and observables (one a recording time), y, t, status, accepted, rejected, the
-      solver's work where it counts it, and the least margin where it is watched.
+      valid, times, observables and whether it was reached (one a recording time), y, t, status,
+      accepted, rejected, the solver's work where it counts it, and the least margin where it is watched.
     """
     stepper, marks = _set_up(coordinates, clock, records, solver, rtol, atol, stop)
     start = stepper.begin(y0, t0)
-    due = records.fresh() & ((marks > start.clock) | (t0 == 0))
 
     def to_mark(carry: Carry, marked: tuple[Array, Array, Array]) -> tuple[Carry, Any]:
         carry = jax.lax.while_loop(
@@ -68,16 +67,18 @@ def integrate(
             lambda c: stepper.advance(c, marked[0]),
             carry,
         )
-        carry, record = _record(stepper, records, carry, *marked)
+        carry, record, reached = _record(stepper, records, carry, *marked)
         if progress:
             report(handle, stepper.time(carry), carry.loss, carry.accepted, record[0])
-        return carry, record
+        return carry, (*record, reached)
 
-    end, (valid, times, seen) = jax.lax.scan(to_mark, start, (marks, records.grid, due))
+    marked = (marks, records.grid, records.due())
+    end, (valid, times, seen, reached) = jax.lax.scan(to_mark, start, marked)
     return {
         "valid": valid,
         "times": times,
         "observables": seen,
+        "reached": reached,
         "y": end.y,
         "t": stepper.time(end),
         "status": jnp.where(end.status == Status.RUNNING, Status.HORIZON, end.status),
@@ -115,11 +116,11 @@ def _set_up(
 
 def _record(
     stepper: FlowStepper, records: Records, carry: Carry, mark: Array, time: Array, due: Array
-) -> tuple[Carry, tuple[Array, Array, Any]]:
+) -> tuple[Carry, tuple[Array, Array, Any], Array]:
     """Valid or not, time and observables at a mark, or at the end if the flow ended before it."""
     reached = mark <= carry.clock
     goes_on = (carry.status == Status.NEAR_SINGULARITY) | (carry.status == Status.CLOCK)
-    valid = due & (reached | ~carry.ended) & ~goes_on
+    valid = due & (reached | ~(carry.ended | goes_on))
 
     def y() -> Any:
         last = carry.last
@@ -130,4 +131,4 @@ def _record(
     seen = observe_if(valid, records.pairs, stepper.coordinates, y)
     when = jnp.where(reached, time, stepper.time(carry))
     ended = carry.ended | ((carry.status != Status.RUNNING) & (mark >= carry.clock))
-    return eqx.tree_at(lambda c: c.ended, carry, ended), (valid, when, seen)
+    return eqx.tree_at(lambda c: c.ended, carry, ended), (valid, when, seen), reached

@@ -21,15 +21,17 @@ class Records(eqx.Module):
       pairs: observables by name.
       interpolate: let stabilised steps pass recording times, and record from their cubic
         interpolants, which are as accurate as they are.
+      done: which times were reached before the flow came to its present coordinates and clock.
     """
 
     grid: Float[Array, " r"]
     pairs: tuple[tuple[str, Observable], ...]
     interpolate: Bool[Array, ""]
+    done: Bool[Array, " r"]
 
-    def fresh(self) -> Bool[Array, " r"]:
-        """Which times of the grid are not there already."""
-        return jnp.diff(self.grid, prepend=-1.0) > 0
+    def due(self) -> Bool[Array, " r"]:
+        """Which times of the grid are to be recorded: those that are new, and not done."""
+        return (jnp.diff(self.grid, prepend=-1.0) > 0) & ~self.done
 
 
 def observe_if(

@@ -20,7 +20,9 @@ def test_a_clock_is_not_too_coarse_for_a_step_that_was_not_taken(monkeypatch, dt
     objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
     flow = prepare_flow(objective, objective.factorization.identity(0.1), FlowOptions(horizon=1.0))
     clock = Clock(True, jnp.asarray(flow.scale), jnp.asarray(0.0))
-    records = Records(jnp.asarray(flow.grid), flow.pairs, jnp.asarray(False))
+    records = Records(
+        jnp.asarray(flow.grid), flow.pairs, jnp.asarray(False), jnp.zeros(flow.grid.size, bool)
+    )
     stop = Stop(None, None, jnp.asarray(10))
     stepper, _ = _set_up(
         flow.coordinates, clock, records, flow.solver, jnp.asarray(1e-8), jnp.asarray(1e-10), stop

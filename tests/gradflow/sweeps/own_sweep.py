@@ -115,7 +115,7 @@ class Sweep(Experiment):
             rate=cell.rate,
             steps=cell.steps,
             stop_loss=cell.stop_loss,
-            observe=("loss", "singular_values"),
+            observe=("loss", "singular_values", "product"),
             keep=("final",),
         )
 
@@ -123,7 +123,7 @@ class Sweep(Experiment):
         time.sleep(cell.pause)
         if cell.fault == "error":
             raise RuntimeError(f"the cell of seed {cell.seed} fails")
-        product = run.final["W_2"] @ run.final["W_1"]
+        product = run["product"][-1]
         truth = np.asarray(objective("float64").problem.truth)
         return {"completion_error": float(np.linalg.norm(product - truth))}
 
