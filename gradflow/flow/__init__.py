@@ -3,6 +3,6 @@
 from gradflow.flow.options import FlowOptions
 from gradflow.flow.solve import solve_flow, solve_flows
 from gradflow.flow.verification import Verification, Witness
-from gradflow.flow.verify import verify
+from gradflow.flow.witnesses import verify
 
 __all__ = ["FlowOptions", "Verification", "Witness", "solve_flow", "solve_flows", "verify"]

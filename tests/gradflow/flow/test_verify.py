@@ -11,7 +11,7 @@ import gradflow as gf
 from gradflow.flow import FlowOptions, Verification, Witness
 from gradflow.flow.setup import prepare_flow
 from gradflow.flow.verification import END, relative_difference
-from gradflow.flow.verify import _portable, _tolerance
+from gradflow.flow.witnesses import _portable, _tolerance
 from gradflow.trajectory import Outcome, Trajectory
 
 OBJECTIVE = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
