@@ -21,7 +21,7 @@ from gradflow.problems.base import AbstractProblem
 from gradflow.state import AbstractView
 
 _LOG_LARGEST = 690.0
-_STEEPEST = 1e6
+_STEEPEST = 1e15
 """The largest rise that steps prepare for; a start at zero would rise without end."""
 
 

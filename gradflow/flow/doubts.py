@@ -64,7 +64,8 @@ def _unpaid(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> flo
         float(at.with_tolerance(rtol).amplification(point))
         for at, point in ((flow.coordinates, flow.y), (coordinates, y))
     )
-    return before / max(after, 1.0) / max(float(rtol) / LEAST, 1.0)
+    payable = max(float(rtol) / LEAST[flow.coordinates.normwise], 1.0)
+    return before / max(after, 1.0) / payable
 
 
 def times_are_lost(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> bool:

@@ -16,8 +16,9 @@ from gradflow.flow.clock import FlowField
 from gradflow.ode.stabilized import AbstractStabilized
 from gradflow.ode.switching import StiffnessSwitch
 
-LEAST = 1e-15
-"""The least tolerance of a step, which growing errors are held to: steps round off by as much."""
+LEAST = {False: 1e-15, True: 1e-13}
+"""The least tolerance of a step, which growing errors are held to: steps round off by as much.
+Of entries that are controlled one by one, and of all together."""
 PAID = 2.0
 """How much more than the tolerance growing errors may come to before they are let grow."""
 _ROUNDINGS = 4.0
@@ -111,7 +112,7 @@ class ErrorControl(diffrax.AbstractAdaptiveStepSizeController):
 
     def scaled(self, error: Any, y0: Any, y1: Any) -> Any:
         """The error in units of the tolerance; infinite where it is not finite."""
-        payable = jnp.maximum(self.rtol / LEAST, 1.0)
+        payable = jnp.maximum(self.rtol / LEAST[self.coordinates.normwise], 1.0)
         growth = self.coordinates.amplification(y0)
         weight = jnp.where(growth > PAID * payable, 1.0, jnp.minimum(growth, payable)) * self.weight
 

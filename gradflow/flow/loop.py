@@ -56,7 +56,8 @@ def integrate(
 
     Returns:
       valid, times, observables and whether it was reached (one a recording time), y, t, status,
-      accepted, rejected, the solver's work where it counts it, and the least margin where it is watched.
+      accepted, rejected, the solver's work where it counts it, and the least margin where that is
+      watched.
     """
     stepper, marks = _set_up(coordinates, clock, records, solver, rtol, atol, stop)
     start = stepper.begin(y0, t0)
