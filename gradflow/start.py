@@ -23,7 +23,7 @@ class LogScaled(NamedTuple):
       >>> objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth=2))
       >>> flow = gf.solve_flow(objective, gf.LogScaled(np.eye(2), -5000.0), stop_loss=0.1)
       >>> round(float(flow["unobserved_entries"][-1, 0]), 2), round(flow.stats["end"])
-      (1.83, 2506)
+      (1.83, 2504)
     """
 
     w: np.ndarray

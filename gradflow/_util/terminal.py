@@ -83,8 +83,12 @@ def see_seed(seed: int) -> None:
     Raises:
       Misuse: if not.
     """
-    if not 0 <= seed < 2**63:
-        raise Misuse(f"--seed must be from 0 to 2^63 - 1, but it is {seed}.")
+    from gradflow._util.validate import seed_of  # imports JAX
+
+    try:
+        seed_of("--seed", seed)
+    except ValueError as error:
+        raise Misuse(str(error)) from error
 
 
 def _real(path: Path) -> str:

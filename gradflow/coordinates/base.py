@@ -21,7 +21,7 @@ from gradflow.problems.base import AbstractProblem
 from gradflow.state import AbstractView
 
 _LOG_LARGEST = 690.0
-_STEEPEST = 1e15
+_STEEPEST = 1e6
 """The largest rise that steps prepare for; a start at zero would rise without end."""
 
 
@@ -194,6 +194,10 @@ class AbstractCoordinates(AbstractView):
         del y
         return jnp.asarray(1.0)
 
+    def growth(self, y: Any) -> Float[Array, ""]:
+        """The same without a limit to what steps prepare for."""
+        return self.amplification(y)
+
     def near_singularity(self, y: Any) -> Bool[Array, ""]:
         """Whether y lies where these coordinates are about to fail, so that others must go on."""
         del y
@@ -224,7 +228,9 @@ def expected_norm(problem: AbstractProblem) -> Float[Array, ""]:
     return jnp.where((curvature > 0) & jnp.isfinite(norm), norm, 0.0)
 
 
-def growth_of_errors(goal: Array | None, product: Array, depth: int) -> Float[Array, ""]:
+def growth_of_errors(
+    goal: Array | None, product: Array, depth: int, steepest: float = _STEEPEST
+) -> Float[Array, ""]:
     """How many times relative errors grow while a product rises to the norm `goal`.
 
     In the rise d|W|/dt is proportional to |W|^(2-2/N), so an error is a shift in time, and relative
@@ -234,11 +240,12 @@ def growth_of_errors(goal: Array | None, product: Array, depth: int) -> Float[Ar
       goal: the expected norm; None where there is none.
       product: W.
       depth: N.
+      steepest: the largest rise that counts.
     """
     if goal is None or depth <= 2:
         return jnp.asarray(1.0)
     size = jnp.linalg.norm(product.ravel())
-    rise = jnp.clip(goal / jnp.where(goal > 0, size, 1.0), 1.0, _STEEPEST)
+    rise = jnp.clip(goal / jnp.where(goal > 0, size, 1.0), 1.0, steepest)
     return rise ** (1 - 2 / depth)
 
 

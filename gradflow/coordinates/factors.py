@@ -172,6 +172,12 @@ class FactorCoordinates(AbstractFactorCoordinates):
         degree = self.objective.factorization.degree
         return growth_of_errors(self.goal, self.product(y), degree)
 
+    def growth(self, y: DynamicState) -> Float[Array, ""]:
+        if not self.dynamics.conserves_balance:
+            return jnp.asarray(1.0)
+        degree = self.objective.factorization.degree
+        return growth_of_errors(self.goal, self.product(y), degree, jnp.inf)
+
 
 def kink_width_for(objective: Objective, tolerance: Any) -> Any:
     """The tolerance, if the objective's penalty has a kink to be smoothed at this scale.

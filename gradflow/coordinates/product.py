@@ -96,6 +96,9 @@ class ProductCoordinates(AbstractCoordinates):
     def amplification(self, y: Float[Array, "*shape"]) -> Float[Array, ""]:
         return growth_of_errors(self.goal, y, self.depth)
 
+    def growth(self, y: Float[Array, "*shape"]) -> Float[Array, ""]:
+        return growth_of_errors(self.goal, y, self.depth, jnp.inf)
+
     def margin(self, y: Float[Array, "*shape"]) -> Float[Array, ""] | None:
         return None if self.sign is None else self.sign * signed_share(self, y)
 

@@ -14,6 +14,7 @@ from gradflow.flow.stopping import Status
 _RESOLVED = {True: 1e-6, False: 1e-10}
 """Of the smallest singular value as a share of the largest: what a product, and what factors, hold
 to about a hundred times the tolerance."""
+_DIGITS = 1e-3
 _DRIFT = 100.0
 """Multiples of the tolerance by which conserved quantities may move."""
 
@@ -58,14 +59,15 @@ def _margin(margin: float | None, coordinates: AbstractCoordinates) -> str | Non
 
 
 def _unpaid(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> float:
-    """How many times errors have grown since the start, as a multiple of what rtol pays for."""
-    rtol = jnp.asarray(flow.options.rtol)
-    before, after = (
-        float(at.with_tolerance(rtol).amplification(point))
-        for at, point in ((flow.coordinates, flow.y), (coordinates, y))
-    )
-    payable = max(float(rtol) / LEAST[flow.coordinates.normwise], 1.0)
-    return before / max(after, 1.0) / payable
+    """How many times errors have grown since the start, as a multiple of what steps paid for."""
+    rtol = flow.options.rtol
+    first, last = (at.with_tolerance(jnp.asarray(rtol)) for at in (flow.coordinates, coordinates))
+    before, after = float(first.growth(flow.y)), float(last.growth(y))
+    if not np.isfinite(before):
+        return 0.0  # a product that is zero tells nothing
+    payable = rtol / LEAST[first.normwise]
+    paid = min(float(first.amplification(flow.y)), payable)
+    return before / max(after, 1.0) / max(paid, 1.0)
 
 
 def times_are_lost(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> bool:
@@ -76,7 +78,9 @@ def times_are_lost(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any)
       coordinates: those at the end.
       y: the point at the end.
     """
-    return _unpaid(flow, coordinates, y) > PAID
+    # Steps in factors and products pay for usual starts only; there the first digits must be lost.
+    lost = max(_DIGITS / flow.options.rtol, PAID) if flow.coordinates.normwise else PAID
+    return _unpaid(flow, coordinates, y) > lost
 
 
 def _times(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> str | None:

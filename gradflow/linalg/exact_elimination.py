@@ -84,7 +84,7 @@ def eliminate(w: Exact) -> Elimination | None:
       >>> import numpy as np
       >>> found = eliminate(exactly(np.array([[1.0, 2.0], [3.0, 4.0]])))
       >>> found.rows.tolist(), found.columns.tolist(), found.signs.tolist()
-      ([1, 0], [1, 0], [1.0, 1.0])
+      ([1, 0], [1, 0], [1.0, -1.0])
       >>> np.exp(found.log_pivots).round(6).tolist()
       [4.0, 0.5]
     """

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from gradflow._util.validate import seed_of
 from gradflow.sweeps.experiment import (
     Experiment,
     Finding,
@@ -177,17 +178,17 @@ def grid_of(
 
 
 def see_whole_numbers(grid: Any) -> None:
-    """See that whole numbers fit into 64 bits, and seeds are none below 0.
+    """See that whole numbers fit into 64 bits, and that seeds are seeds.
 
     Raises:
       ValueError: if not; it names the field.
     """
     for name, value in flat(grid).items():
         for number in value if isinstance(value, tuple | list) else (value,):
+            if name in ("seed", "seeds"):
+                seed_of("seed", number)
             if isinstance(number, int) and not -(2**63) <= number < 2**63:
                 raise ValueError(f"{name} must be below 2^63, but one is {number}.")
-            if name in ("seed", "seeds") and isinstance(number, int) and number < 0:
-                raise ValueError(f"{name} must not be below 0, but one is {number}.")
 
 
 def _row(item: Item, data: xr.Dataset) -> dict[str, Any]:

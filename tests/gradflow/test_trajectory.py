@@ -115,7 +115,7 @@ def test_configuration_becomes_plain_values():
 
 
 def test_every_outcome_is_different():
-    assert len({outcome.value for outcome in Outcome}) == len(Outcome) == 7
+    assert len({outcome.value for outcome in Outcome}) == len(Outcome) == 9
 
 
 # As a data set
