@@ -89,7 +89,7 @@ class AbstractCoordinates(AbstractView):
     def drawback(
         cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
     ) -> str | None:
-        """Why "auto" should not take these coordinates for a start that they can hold.
+        """Why "auto" should not take these coordinates for a start, even if they can hold it.
 
         Args:
           objective: the problem, its factorisation and its penalty.

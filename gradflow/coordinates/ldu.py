@@ -42,6 +42,8 @@ _LARGE = 2.0
 """Entries of L and U from which on other pivots should take over."""
 _ORDER = float(np.log(4))
 """How much larger a later pivot's logarithm may be."""
+_MOST = 32
+"""Singular values up to which an exact elimination takes no time to speak of."""
 DENSE = 48
 """Unknowns up to which a dense Jacobian is cheap."""
 _LEAP = 40.0
@@ -49,9 +51,9 @@ _LEAP = 40.0
 _NOISE = 2.0**-52
 _DETERMINED = 0.1
 """How much the logarithm of the last pivot may depend on the rounding of a start's factors."""
-_TINY = float(np.log(1e-6))
-"""Of a start's share of the expected norm, the logarithm from which factors of depth 3 and more
-lose the small singular values."""
+_TINY = 1e-6
+"""Of the expected norm, the share of a start from which factors of depth 3 and more lose the small
+singular values."""
 _SINGULAR = (
     "coordinates='ldu' needs a start of full rank, and this one's is smaller, or full by round-off "
     "alone; use 'factors', where what is zero stays zero up to rounding."
@@ -110,6 +112,11 @@ class LDUCoordinates(AbstractCoordinates):
             return reason
         if len(factors) < 2:
             return signs_change(len(factors), cls.name)
+        if min(objective.problem.shape) > _MOST:
+            return (
+                f"coordinates='ldu' hold up to {_MOST} singular values, but the problem's shape is "
+                f"{objective.problem.shape}; use 'factors'."
+            )
         if not _determined(factors):
             return _SINGULAR
         return None
@@ -123,6 +130,8 @@ class LDUCoordinates(AbstractCoordinates):
             return reason
         if (depth := depth_of(objective, dynamics)) < 2:
             return signs_change(depth, cls.name)
+        if min(w.shape) > _MOST:
+            return cls.refusal(objective, dynamics, objective.factorization.balanced(w))
         return None if _determined((np.asarray(w),)) else _SINGULAR
 
     @classmethod
@@ -134,9 +143,8 @@ class LDUCoordinates(AbstractCoordinates):
                 f"coordinates='ldu' are dear for {unknowns} unknowns, more than {DENSE}; ask for "
                 "them where the smallest singular value matters."
             )
-        largest = eliminate(exact_product([np.asarray(f) for f in factors]))
-        goal = float(jnp.log(expected_norm(objective.problem)))
-        tiny = largest is not None and float(largest.log_pivots[0]) < goal + _TINY
+        goal = expected_norm(objective.problem)
+        tiny = bool(jnp.max(jnp.abs(objective.product(factors))) < _TINY * goal)
         if len(factors) > 2 and not tiny:
             return (
                 f"at depth {len(factors)} singular values fall like powers of time, which the "

@@ -256,9 +256,9 @@ def choose_coordinates(
     """
     reason = None
     for kind in STRUCTURAL:
-        reason = _refusal(kind, objective, dynamics, factors, matrix)
+        reason = kind.drawback(objective, dynamics, factors)  # in no time; a refusal may take some
         if reason is None:
-            reason = kind.drawback(objective, dynamics, factors)
+            reason = _refusal(kind, objective, dynamics, factors, matrix)
         if reason is None:
             return Choice(kind, kind.virtue)
     return Choice(FactorCoordinates, f"no structural coordinates: {reason}")
