@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from gradflow._util.annotations import AnyArray
 from gradflow._util.validate import finite_array
 from gradflow.coordinates.base import AbstractCoordinates, expected_norm, growth_in_logarithms
 from gradflow.coordinates.graded import Spectrum, kernel_weights, scaled_change
@@ -32,6 +31,7 @@ from gradflow.linalg.exact_elimination import (
     exact_exp,
     exact_product,
     exactly,
+    full_rank_by_entries,
     permutation_sign,
 )
 from gradflow.objective import Objective
@@ -48,9 +48,6 @@ DENSE = 48
 """Unknowns up to which a dense Jacobian is cheap."""
 _LEAP = 40.0
 """By how much the logarithm of the largest pivot may rise in a step that ends near the goal."""
-_NOISE = 2.0**-52
-_DETERMINED = 0.1
-"""How much the logarithm of the last pivot may depend on the rounding of a start's factors."""
 _TINY = 1e-6
 """Of the expected norm, the share of a start from which factors of depth 3 and more lose the small
 singular values."""
@@ -117,7 +114,7 @@ class LDUCoordinates(AbstractCoordinates):
                 f"coordinates='ldu' hold up to {_MOST} singular values, but the problem's shape is "
                 f"{objective.problem.shape}; use 'factors'."
             )
-        if not _determined(factors):
+        if not full_rank_by_entries([np.asarray(f) for f in factors]):
             return _SINGULAR
         return None
 
@@ -132,7 +129,7 @@ class LDUCoordinates(AbstractCoordinates):
             return signs_change(depth, cls.name)
         if min(w.shape) > _MOST:
             return cls.refusal(objective, dynamics, objective.factorization.balanced(w))
-        return None if _determined((np.asarray(w),)) else _SINGULAR
+        return None if full_rank_by_entries([np.asarray(w)]) else _SINGULAR
 
     @classmethod
     def drawback(
@@ -365,18 +362,6 @@ class LDUCoordinates(AbstractCoordinates):
             rows=np.asarray(self.rows)[found.rows], columns=np.asarray(self.columns)[found.columns]
         )
         return self._of(self.fitted, self.depth, found)
-
-
-def _determined(factors: tuple[AnyArray, ...]) -> bool:
-    """Whether the last pivot of the product is more than round-off of the factors."""
-    rng = np.random.default_rng(0)
-    arrays = [np.asarray(f) for f in factors]
-    moved = [f * (1 + _NOISE * rng.choice([-1.0, 1.0], size=f.shape)) for f in arrays]
-    ends = [eliminate(exact_product(each)) for each in (arrays, moved)]
-    if any(end is None for end in ends):
-        return False
-    before, after = (end.log_pivots[-1] for end in ends if end is not None)
-    return bool(abs(after - before) < _DETERMINED)
 
 
 @jax.custom_jvp

@@ -10,6 +10,9 @@ import numpy as np
 Exact = list[list[Fraction]]
 """A matrix of rational numbers, as rows."""
 
+_ROUNDING = 2.0**-52
+_DETERMINED = 0.1
+"""How much the logarithm of the last pivot may depend on the rounding of entries."""
 _LOG2_HIGH = 0.693147180369123816490
 """log 2 to 32 bits, so that its products with integers up to 2^20 are exact, ..."""
 _LOG2_LOW = 1.90821492927058770002e-10
@@ -126,6 +129,29 @@ def eliminate(w: Exact) -> Elimination | None:
         np.array(rows),
         np.array(columns),
     )
+
+
+def full_rank_by_entries(factors: Sequence[np.ndarray]) -> bool:
+    """Whether the last pivot of W_N ... W_1 is more than round-off of the factors' entries.
+
+    Each entry is moved by a rounding, so zeros stay zeros: diag(1, 1e-20) is of full rank.
+
+    Args:
+      factors: float64 matrices W_1, ..., W_N.
+
+    Example:
+      >>> import numpy as np
+      >>> full_rank_by_entries([np.diag([1.0, 1e-20])])
+      True
+      >>> full_rank_by_entries([np.array([[0.1, 0.3], [0.2, 0.6]])])
+      False
+    """
+    rng = np.random.default_rng(0)
+    moved = [f * (1 + _ROUNDING * rng.choice([-1.0, 1.0], size=f.shape)) for f in factors]
+    before, after = (eliminate(exact_product(each)) for each in (factors, moved))
+    if before is None or after is None:
+        return False
+    return bool(abs(after.log_pivots[-1] - before.log_pivots[-1]) < _DETERMINED)
 
 
 def log_abs(x: Fraction) -> float:
