@@ -35,7 +35,7 @@ def random_problem(rng, shape):
         a = rng.normal(size=(int(rng.integers(1, 2 * shape[0] + 1)), *shape))
         return gf.MatrixSensing(a, rng.normal(size=len(a)), loss="mean")
     if kind == "regression":
-        x, y = (rng.normal(size=(shape[1] + 2, n)) for n in (shape[1], shape[0]))
+        x, y = (rng.normal(size=(shape[0] + 2, n)) for n in shape)
         return gf.LeastSquares(x, y, loss="mean")
     if kind == "huber":
         return gf.problems.HuberCompletion(shape, cells, values)
