@@ -75,6 +75,14 @@ def no_figures():
         sys.modules["matplotlib.pyplot"].close("all")
 
 
+@pytest.fixture
+def keep_environment(monkeypatch):
+    """Undo what a command does to this process: flags of XLA, JAX's precision."""
+    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
+    yield
+    jax.config.update("jax_enable_x64", True)
+
+
 @pytest.fixture(autouse=True)
 def own_claims():
     """Forget the claims that a test defines: other tests look at all of them."""

@@ -47,6 +47,11 @@ def as_factors(objective: Objective, start: Any) -> Factors:
       ValueError: if shapes do not fit, a number is not finite, or W has no balanced factors.
     """
     model = objective.factorization
+    if isinstance(start, LogScaled):
+        raise ValueError(
+            f"A LogScaled start (log_scale {start.log_scale}) has no factors; start a flow "
+            "from it, or give factors."
+        )
     if isinstance(start, Mapping):
         names = [f"W_{k}" for k in range(1, len(model.factor_shapes) + 1)]
         if sorted(start) != names:

@@ -1,9 +1,11 @@
 """Oracles that several tests share: differences, digits, matrices, charts; batches watched."""
 
 import dataclasses
+import time
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import mpmath
@@ -54,6 +56,35 @@ def with_singular_values(rng: np.random.Generator, shape: tuple[int, int], s: An
     """A matrix with these singular values and random singular vectors."""
     k = len(s)
     return orthonormal(rng, shape[0], k) @ np.diag(s) @ orthonormal(rng, shape[1], k).T
+
+
+@eqx.filter_jit
+def _gradient(objective: gf.Objective, factors: Any) -> Any:
+    return objective.gradient(factors)
+
+
+def product_by_scipy(
+    objective: gf.Objective, start: Any, horizon: float, rtol: float = 1e-12, seconds: float = 1e9
+) -> np.ndarray | None:
+    """The product at a time, by SciPy's DOP853 on the factors; None if it does not get there."""
+    shapes, cuts = [f.shape for f in start], np.cumsum([f.size for f in start])[:-1]
+    first, began = np.concatenate([np.ravel(f) for f in start]), time.monotonic()
+
+    def factors(y: np.ndarray) -> Any:
+        return tuple(p.reshape(s) for p, s in zip(np.split(y, cuts), shapes, strict=True))
+
+    def field(_: float, y: np.ndarray) -> np.ndarray:
+        if time.monotonic() - began > seconds:
+            raise TimeoutError
+        return -np.concatenate([np.ravel(g) for g in _gradient(objective, factors(y))])
+
+    atol = 1e-3 * rtol * np.abs(first).max()
+    try:
+        solution = solve_ivp(field, (0, horizon), first, "DOP853", rtol=rtol, atol=atol)
+    except TimeoutError:
+        return None
+    last = tuple(map(jnp.asarray, factors(solution.y[:, -1])))
+    return np.asarray(objective.product(last)) if solution.success else None
 
 
 def chain(factors: Any) -> np.ndarray:

@@ -137,10 +137,7 @@ def _check(
     from gradflow.claims.report import page, pictures
     from gradflow.claims.report import terminal as report
 
-    try:
-        settings = Settings(full=command.full, seed=command.seed, quick=command.quick)
-    except ValueError as error:
-        raise Misuse(str(error)) from error
+    settings = Settings(full=command.full, seed=command.seed, quick=command.quick)
     if not command.full:
         compile_quickly()
     rows, drawn = _verdicts(command, chosen, settings, console)

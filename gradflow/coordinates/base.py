@@ -38,12 +38,17 @@ class AbstractCoordinates(AbstractView):
       normwise: whether a step's error is measured in all entries together, not one by one.
       real_rates: whether the Jacobian of the velocity of a gradient flow has real eigenvalues.
       virtue: why "auto" takes these coordinates where it does.
+      resolution: singular values below this share of the largest are known to less than about a
+        hundred times the tolerance; 0 where each keeps its digits.
+      holds_residuals: whether the loss has digits that rounding the product would take.
     """
 
     logarithmic_clock: ClassVar[bool] = False
     normwise: ClassVar[bool] = True
     real_rates: ClassVar[bool] = True
     virtue: ClassVar[str] = ""
+    resolution: ClassVar[float] = 0.0
+    holds_residuals: ClassVar[bool] = False
 
     @classmethod
     @abc.abstractmethod
@@ -170,7 +175,7 @@ class AbstractCoordinates(AbstractView):
         That is the root mean square of all or, where `normwise` is false, the entry itself.
         """
         if self.normwise:
-            common = jnp.maximum(_rms(y0), _rms(y1))
+            common = jnp.maximum(root_mean_square(y0), root_mean_square(y1))
             return jax.tree.map(lambda a: jnp.full_like(a, common), y0)
         return jax.tree.map(lambda a, b: jnp.maximum(jnp.abs(a), jnp.abs(b)), y0, y1)
 
@@ -208,7 +213,8 @@ class AbstractCoordinates(AbstractView):
         return self, y
 
 
-def _rms(y: Any) -> Array:
+def root_mean_square(y: Any) -> Float[Array, ""]:
+    """Of all entries of a tree together."""
     leaves = jax.tree.leaves(y)
     total = jnp.sum(jnp.stack([jnp.sum(leaf**2) for leaf in leaves]))
     return jnp.sqrt(total / sum(leaf.size for leaf in leaves))

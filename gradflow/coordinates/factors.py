@@ -113,6 +113,7 @@ class FactorCoordinates(AbstractFactorCoordinates):
     goal: Float[Array, ""] | None = None
     sign: Float[Array, ""] | None = None
     name: ClassVar[str] = "factors"
+    resolution: ClassVar[float] = 1e-10
 
     @classmethod
     def encode(

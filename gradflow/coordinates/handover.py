@@ -47,7 +47,6 @@ def _of_any_size(coordinates: LogDetCoordinates, y: Any) -> tuple[LDUCoordinates
         jnp.asarray([first, parity * float(sign) * first]),
         jnp.asarray([i, 1 - i]),
         jnp.asarray([j, 1 - j]),
-        jnp.asarray(parity),
     )
     lower, upper = (jnp.asarray([x / pivot]) for x in (w[1 - i, j], w[i, 1 - j]))
     return made, (lower, jnp.stack([jnp.asarray(log_pivot), log_abs_det - log_pivot]), upper)

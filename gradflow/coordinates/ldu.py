@@ -20,8 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 from gradflow._util.validate import finite_array
 from gradflow.coordinates.base import AbstractCoordinates, expected_norm, growth_in_logarithms
 from gradflow.coordinates.graded import Spectrum, kernel_weights, scaled_change
-from gradflow.coordinates.product import depth_of, refusal_of_product
-from gradflow.coordinates.singular import signs_change
+from gradflow.coordinates.product import depth_of, refusal_of_signs
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
 from gradflow.linalg.exact_elimination import (
@@ -32,7 +31,6 @@ from gradflow.linalg.exact_elimination import (
     exact_product,
     exactly,
     full_rank_by_entries,
-    permutation_sign,
 )
 from gradflow.objective import Objective
 from gradflow.problems.base import AbstractProblem
@@ -56,7 +54,8 @@ _SINGULAR = (
     "alone; use 'factors', where what is zero stays zero up to rounding."
 )
 _DIFFERENCE = 1e-6
-"""Relative step of the central differences that stand for derivatives of the velocity."""
+"""Length of the central differences that stand for derivatives of the velocity; entries of y are of
+order one, or logarithms on which the velocity depends where they are."""
 
 LDU = tuple[Float[Array, " l"], Float[Array, " k"], Float[Array, " u"]]
 
@@ -78,7 +77,6 @@ class LDUCoordinates(AbstractCoordinates):
       signs: (k,) the pivots' signs.
       rows: (m,) the order of the rows.
       columns: (n,) the order of the columns.
-      parity: +1 or -1, of the two orders together.
       goal: None, or the logarithm of the expected norm of the product at the end.
     """
 
@@ -87,7 +85,6 @@ class LDUCoordinates(AbstractCoordinates):
     signs: Float[Array, " k"]
     rows: Int[Array, " m"]
     columns: Int[Array, " n"]
-    parity: Float[Array, ""]
     goal: Float[Array, ""] | None = None
     name: ClassVar[str] = "ldu"
     logarithmic_clock: ClassVar[bool] = True
@@ -104,32 +101,15 @@ class LDUCoordinates(AbstractCoordinates):
     def refusal(
         cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
     ) -> str | None:
-        reason = refusal_of_product(objective, dynamics, factors)
-        if reason is not None:
-            return reason
-        if len(factors) < 2:
-            return signs_change(len(factors), cls.name)
-        if min(objective.problem.shape) > _MOST:
-            return (
-                f"coordinates='ldu' hold up to {_MOST} singular values, but the problem's shape is "
-                f"{objective.problem.shape}; use 'factors'."
-            )
-        if not full_rank_by_entries([np.asarray(f) for f in factors]):
-            return _SINGULAR
-        return None
+        reason = refusal_of_signs(objective, dynamics, factors, cls.name)
+        return reason or _refusal([np.asarray(f) for f in factors], objective)
 
     @classmethod
     def refusal_of_matrix(
         cls, objective: Objective, dynamics: AbstractDynamics, w: Any
     ) -> str | None:
-        reason = refusal_of_product(objective, dynamics, None)
-        if reason is not None:
-            return reason
-        if (depth := depth_of(objective, dynamics)) < 2:
-            return signs_change(depth, cls.name)
-        if min(w.shape) > _MOST:
-            return cls.refusal(objective, dynamics, objective.factorization.balanced(w))
-        return None if full_rank_by_entries([np.asarray(w)]) else _SINGULAR
+        reason = refusal_of_signs(objective, dynamics, None, cls.name)
+        return reason or _refusal([np.asarray(w)], objective)
 
     @classmethod
     def drawback(
@@ -196,14 +176,12 @@ class LDUCoordinates(AbstractCoordinates):
 
     @classmethod
     def _of(cls, problem: AbstractProblem, depth: int, found: Elimination) -> tuple[Self, LDU]:
-        parity = permutation_sign(found.rows) * permutation_sign(found.columns)
         made = cls(
             problem,
             depth,
             jnp.asarray(found.signs),
             jnp.asarray(found.rows),
             jnp.asarray(found.columns),
-            jnp.asarray(float(parity)),
         )
         below, right = made._places
         lower, upper = jnp.asarray(found.lower[below]), jnp.asarray(found.upper[right])
@@ -287,7 +265,9 @@ class LDUCoordinates(AbstractCoordinates):
     def slogdet(self, y: LDU) -> tuple[Array, Array]:
         if self.rows.size != self.columns.size:
             return super().slogdet(y)
-        return self.parity * jnp.prod(self.signs), jnp.sum(y[1])
+        turned = (jnp.eye(order.size)[order] for order in (self.rows, self.columns))
+        parity = jnp.prod(jnp.stack([jnp.linalg.slogdet(x)[0] for x in turned]))
+        return parity * jnp.prod(self.signs), jnp.sum(y[1])
 
     def time_scale(self, y: LDU) -> Float[Array, ""]:
         """That of the fastest coordinate: a product may be too small to be a number."""
@@ -362,6 +342,16 @@ class LDUCoordinates(AbstractCoordinates):
             rows=np.asarray(self.rows)[found.rows], columns=np.asarray(self.columns)[found.columns]
         )
         return self._of(self.fitted, self.depth, found)
+
+
+def _refusal(factors: list[np.ndarray], objective: Objective) -> str | None:
+    """Why pivots cannot tell the product of these; None if they can."""
+    if min(objective.problem.shape) > _MOST:
+        return (
+            f"coordinates='ldu' hold up to {_MOST} singular values, but the problem's shape is "
+            f"{objective.problem.shape}; use 'factors'."
+        )
+    return None if full_rank_by_entries(factors) else _SINGULAR
 
 
 @jax.custom_jvp

@@ -18,8 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 from gradflow._util.annotations import AnyArray
 from gradflow._util.validate import finite_array
 from gradflow.coordinates.base import AbstractCoordinates, expected_norm, growth_in_logarithms
-from gradflow.coordinates.product import depth_of, refusal_of_product
-from gradflow.coordinates.singular import signs_change
+from gradflow.coordinates.product import depth_of, refusal_of_signs
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
 from gradflow.linalg.spectrum import log_singular_values_2x2
@@ -63,6 +62,7 @@ class LogDetCoordinates(AbstractCoordinates):
     name: ClassVar[str] = "logdet"
     logarithmic_clock: ClassVar[bool] = True
     normwise: ClassVar[bool] = False
+    holds_residuals: ClassVar[bool] = True
     virtue: ClassVar[str] = "a balanced 2x2 start: the determinant's sign is kept by construction"
 
     def __init__(
@@ -93,11 +93,9 @@ class LogDetCoordinates(AbstractCoordinates):
                 f"coordinates='logdet' is for 2x2 matrix completion, but the problem is a "
                 f"{type(problem).__name__} of shape {problem.shape}; use 'singular' or 'product'."
             )
-        reason = refusal_of_product(objective, dynamics, factors)
+        reason = refusal_of_signs(objective, dynamics, factors, cls.name)
         if reason is not None:
             return reason
-        if len(factors) < 2:
-            return signs_change(len(factors), cls.name)
         if float(FactorsView(objective).slogdet(factors)[0]) == 0:
             return "coordinates='logdet' needs a start of non-zero determinant; use 'product'."
         largest = float(jnp.max(jnp.abs(objective.product(factors))))

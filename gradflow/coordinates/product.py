@@ -45,6 +45,7 @@ class ProductCoordinates(AbstractCoordinates):
     goal: Float[Array, ""] | None = None
     sign: Float[Array, ""] | None = None
     name: ClassVar[str] = "product"
+    resolution: ClassVar[float] = 1e-6
 
     @property
     def problem(self) -> AbstractProblem:
@@ -178,6 +179,26 @@ def signed_share(view: AbstractView, y: Any) -> Float[Array, ""]:
     rows, columns = view.problem.shape
     sign = view.slogdet(y)[0] if rows == columns else 1.0
     return sign * s[-1] / jnp.where(s[0] > 0, s[0], 1.0)
+
+
+def refusal_of_signs(
+    objective: Objective, dynamics: AbstractDynamics, factors: Factors | None, name: str
+) -> str | None:
+    """Why coordinates that keep singular values' signs cannot follow a flow; None if they can.
+
+    Args:
+      objective: the problem, its factorisation and its penalty.
+      dynamics: what the parameters obey.
+      factors: the start; None to leave its balance out.
+      name: of the coordinates.
+    """
+    reason = refusal_of_product(objective, dynamics, factors)
+    if reason is None and (depth := depth_of(objective, dynamics)) < 2:
+        return (
+            f"At depth {depth} singular values do change sign, so coordinates={name!r} cannot "
+            "follow the flow; use coordinates='factors'."
+        )
+    return reason
 
 
 def depth_of(objective: Objective, dynamics: AbstractDynamics) -> int:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from gradflow._util.validate import finite_array
 from gradflow.coordinates.base import AbstractCoordinates
-from gradflow.coordinates.product import depth_of, refusal_of_product
+from gradflow.coordinates.product import depth_of, refusal_of_signs
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.preconditioners import end_to_end
@@ -47,11 +47,9 @@ class SingularCoordinates(AbstractCoordinates):
     def refusal(
         cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
     ) -> str | None:
-        reason = refusal_of_product(objective, dynamics, factors)
+        reason = refusal_of_signs(objective, dynamics, factors, cls.name)
         if reason is not None:
             return reason
-        if len(factors) < 2:
-            return signs_change(len(factors), cls.name)
         s = np.linalg.svd(np.asarray(objective.product(factors)), compute_uv=False)
         if s[-1] == 0 or clusters(s, 1e-10):
             return (
@@ -117,11 +115,3 @@ class SingularCoordinates(AbstractCoordinates):
         log_s, u, v = y
         sign = jnp.linalg.slogdet(u)[0] * jnp.linalg.slogdet(v)[0]
         return sign, jnp.sum(log_s)
-
-
-def signs_change(depth: int, name: str) -> str:
-    """Why coordinates that keep the singular values' signs cannot follow a shallow flow."""
-    return (
-        f"At depth {depth} singular values do change sign, so coordinates={name!r} cannot follow "
-        "the flow; use coordinates='factors'."
-    )

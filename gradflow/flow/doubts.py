@@ -6,15 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradflow.coordinates.base import AbstractCoordinates
-from gradflow.coordinates.logdet import LogDetCoordinates
-from gradflow.flow.error_control import LEAST, PAID
+from gradflow.flow.error_control import UNPAID, paid
 from gradflow.flow.setup import PreparedFlow
 from gradflow.flow.stopping import Status
 
-_RESOLVED = {True: 1e-6, False: 1e-10}
-"""Of the smallest singular value as a share of the largest: what a product, and what factors, hold
-to about a hundred times the tolerance."""
 _DIGITS = 1e-3
+"""The error from which on a time counts as lost in factors and products."""
 _DRIFT = 100.0
 """Multiples of the tolerance by which conserved quantities may move."""
 
@@ -50,7 +47,7 @@ def _margin(margin: float | None, coordinates: AbstractCoordinates) -> str | Non
             "the determinant changed its sign, which the exact flow forbids: from there on round-"
             f"off decides what is seen; {remedy}"
         )
-    if margin < _RESOLVED[coordinates.name == "product"]:
+    if margin < coordinates.resolution:
         return (
             f"the smallest singular value fell to {margin:.1e} of the largest, where coordinates "
             f"{coordinates.name!r} know it roughly at best: what hangs on it is uncertain; {remedy}"
@@ -65,9 +62,7 @@ def _unpaid(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> flo
     before, after = float(first.growth(flow.y)), float(last.growth(y))
     if not np.isfinite(before):
         return 0.0  # a product that is zero tells nothing
-    payable = rtol / LEAST[first.normwise]
-    paid = min(float(first.amplification(flow.y)), payable)
-    return before / max(after, 1.0) / max(paid, 1.0)
+    return before / max(after, 1.0) / float(paid(first, flow.y, rtol))
 
 
 def times_are_lost(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> bool:
@@ -79,7 +74,7 @@ def times_are_lost(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any)
       y: the point at the end.
     """
     # Steps in factors and products pay for usual starts only; there the first digits must be lost.
-    lost = max(_DIGITS / flow.options.rtol, PAID) if flow.coordinates.normwise else PAID
+    lost = max(_DIGITS / flow.options.rtol, UNPAID) if flow.coordinates.normwise else UNPAID
     return _unpaid(flow, coordinates, y) > lost
 
 
@@ -88,16 +83,16 @@ def _times(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> str 
         return None
     share = _unpaid(flow, coordinates, y)
     return (
-        f"errors grow {share:.1e} times more in the rise from this start than steps of float64 can "
-        "pay for: the times of what follows are uncertain by that multiple of rtol in units of its "
-        "own time scale, and so is what is seen at a given time; values at a given loss are not"
+        f"errors grow {share:.1e} times in the rise from this start, beyond what steps of float64 "
+        "can pay for: the times of what follows are uncertain by that multiple of rtol in units of "
+        "its own time scale, and so is what is seen at a given time; values at a given loss are not"
     )
 
 
 def _rounding(coordinates: AbstractCoordinates, y: Any, status: Status) -> str | None:
     """A loss that is nothing but round-off of the product's entries."""
-    if isinstance(coordinates, LogDetCoordinates) or status is Status.DIVERGED:
-        return None  # these hold the residuals themselves
+    if coordinates.holds_residuals or status is Status.DIVERGED:
+        return None
     w = np.asarray(coordinates.product(y))
     signs = np.random.default_rng(0).choice([-1.0, 1.0], w.shape)
     change = jnp.asarray(np.finfo(float).eps * w * signs)

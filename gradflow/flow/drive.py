@@ -34,7 +34,7 @@ def run(flow: PreparedFlow, begun: dict[str, Any] | None = None) -> dict[str, An
     coordinates, y, began = flow.coordinates, flow.y, time.perf_counter()
     parts: list[Any] = []
     t, accepted, rejected, status, work, charts = 0.0, 0, 0, Status.RUNNING, None, 1
-    margin = None
+    margins: list[float] = []
     base, scale, done = 0.0, flow.scale, np.zeros(flow.grid.size, bool)
     with FlowProgress(flow.options.progress, flow.options.stop_loss) as bar:
         while not parts or (status in _GO_ON and len(parts) < _PARTS):
@@ -59,7 +59,8 @@ def run(flow: PreparedFlow, begun: dict[str, Any] | None = None) -> dict[str, An
             y, t, status = part["y"], float(part["t"]), Status(int(part["status"]))
             accepted += int(part["accepted"])
             rejected += int(part["rejected"])
-            work, margin = part["work"], part["margin"]
+            work = part["work"]
+            margins += [] if part["margin"] is None else [float(part["margin"])]
     times, observables = jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
     return {
         "times": times,
@@ -72,7 +73,7 @@ def run(flow: PreparedFlow, begun: dict[str, Any] | None = None) -> dict[str, An
         "rejected": rejected,
         "charts": charts,
         "work": work,
-        "margin": None if margin is None else float(margin),
+        "margin": min(margins, default=None),
         "seconds": time.perf_counter() - began,
     }
 

@@ -16,10 +16,10 @@ from gradflow.flow.clock import FlowField
 from gradflow.ode.stabilized import AbstractStabilized
 from gradflow.ode.switching import StiffnessSwitch
 
-LEAST = {False: 1e-15, True: 1e-13}
+_LEAST = {False: 1e-15, True: 1e-13}
 """The least tolerance of a step, which growing errors are held to: steps round off by as much.
 Of entries that are controlled one by one, and of all together."""
-PAID = 2.0
+UNPAID = 2.0
 """How much more than the tolerance growing errors may come to before they are let grow."""
 _ROUNDINGS = 4.0
 """Of an entry that is controlled by itself, the roundings that a step may always make."""
@@ -112,10 +112,7 @@ class ErrorControl(diffrax.AbstractAdaptiveStepSizeController):
 
     def scaled(self, error: Any, y0: Any, y1: Any) -> Any:
         """The error in units of the tolerance; infinite where it is not finite."""
-        payable = jnp.maximum(self.rtol / LEAST[self.coordinates.normwise], 1.0)
-        growth = self.coordinates.amplification(y0)
-        weight = jnp.where(growth > PAID * payable, 1.0, jnp.minimum(growth, payable)) * self.weight
-
+        weight = paid(self.coordinates, y0, self.rtol) * self.weight
         roundings = _ROUNDINGS * jnp.finfo(weight.dtype).eps * (not self.coordinates.normwise)
 
         def one(e: Array, size: Array, y: Array) -> Array:
@@ -124,6 +121,21 @@ class ErrorControl(diffrax.AbstractAdaptiveStepSizeController):
             return jnp.where(jnp.isfinite(e), e, jnp.inf)
 
         return jax.tree.map(one, error, self.coordinates.sizes(y0, y1), y1)
+
+
+def paid(coordinates: AbstractCoordinates, y: Any, rtol: Any) -> Float[Array, ""]:
+    """How many times more accurate than rtol steps from y are, because their errors will grow.
+
+    As often as they grow, as far as float64 can pay for that; once where it cannot.
+
+    Args:
+      coordinates: those of the flow.
+      y: where a step starts.
+      rtol: relative tolerance of a step.
+    """
+    payable = jnp.maximum(rtol / _LEAST[coordinates.normwise], 1.0)
+    growth = coordinates.amplification(y)
+    return jnp.where(growth > UNPAID * payable, 1.0, jnp.minimum(growth, payable))
 
 
 def across_kink(

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array
 
 from gradflow._util.validate import finite_array, same_float_dtype
-from gradflow.coordinates.base import AbstractCoordinates
+from gradflow.coordinates.base import AbstractCoordinates, root_mean_square
 from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.coordinates.ldu import DENSE, LDUCoordinates
 from gradflow.coordinates.logdet import LogDetCoordinates
@@ -112,7 +112,11 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
         solver, because = choose_solver(coordinates, dynamics, y)
     logarithmic, atol = coordinates.logarithmic_clock, options.atol
     if atol is None:
-        relative = 1e-2 if logarithmic else _rms(y) * (1e-3 if coordinates.normwise else 1)
+        relative = (
+            1e-2
+            if logarithmic
+            else (float(root_mean_square(y)) or 1.0) * (1e-3 if coordinates.normwise else 1)
+        )
         atol = options.rtol * relative
     scale = time_scale(coordinates, y)
     interpolate = options.record is None if options.interpolate is None else options.interpolate
@@ -295,13 +299,6 @@ def choose_solver(coordinates: AbstractCoordinates, dynamics: AbstractDynamics, 
         StiffnessSwitch(),
         f"{unknowns} unknowns, above {DENSE}: explicit in the rises, stabilised in the tails",
     )
-
-
-def _rms(y: Any) -> float:
-    leaves = jax.tree.leaves(y)
-    total = sum(float(jnp.sum(leaf**2)) for leaf in leaves)
-    value = (total / sum(leaf.size for leaf in leaves)) ** 0.5
-    return value if value > 0 else 1.0
 
 
 @eqx.filter_jit

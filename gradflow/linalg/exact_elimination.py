@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
+import mpmath
 import numpy as np
 
 Exact = list[list[Fraction]]
@@ -13,10 +14,8 @@ Exact = list[list[Fraction]]
 _ROUNDING = 2.0**-52
 _DETERMINED = 0.1
 """How much the logarithm of the last pivot may depend on the rounding of entries."""
-_LOG2_HIGH = 0.693147180369123816490
-"""log 2 to 32 bits, so that its products with integers up to 2^20 are exact, ..."""
-_LOG2_LOW = 1.90821492927058770002e-10
-"""... and what it lacks."""
+_BITS = 120
+"""Of logarithms and exponentials: float64 has 53."""
 
 
 class Elimination(NamedTuple):
@@ -156,29 +155,12 @@ def full_rank_by_entries(factors: Sequence[np.ndarray]) -> bool:
 
 def log_abs(x: Fraction) -> float:
     """The natural logarithm of |x|, of any size."""
-    power = x.numerator.bit_length() - x.denominator.bit_length()
-    return power * math.log(2) + math.log(abs(x) / Fraction(2) ** power)
+    with mpmath.workprec(_BITS):
+        return float(mpmath.log(abs(mpmath.mpf(x.numerator) / x.denominator)))
 
 
 def exact_exp(x: float) -> Fraction:
-    """exp(x) to the precision of x, of any size."""
-    power = math.floor(x / math.log(2))
-    rest = (x - power * _LOG2_HIGH) - power * _LOG2_LOW
-    return Fraction(math.exp(rest)) * Fraction(2) ** power
-
-
-def permutation_sign(order: np.ndarray) -> int:
-    """+1 or -1: the parity of a permutation of 0, 1, ....
-
-    Example:
-      >>> import numpy as np
-      >>> permutation_sign(np.array([1, 0, 2])), permutation_sign(np.array([1, 2, 0]))
-      (-1, 1)
-    """
-    left, sign = list(order), 1
-    for k in range(len(left)):
-        while left[k] != k:
-            other = left[k]
-            left[k], left[other] = left[other], left[k]
-            sign = -sign
-    return sign
+    """exp(x) of any size, to more digits than x has."""
+    with mpmath.workprec(_BITS):
+        _, mantissa, power, _ = mpmath.exp(x)._mpf_
+    return Fraction(int(mantissa)) * Fraction(2) ** int(power)

@@ -36,13 +36,15 @@ def as_trajectory(run: Any) -> Trajectory:
         final={},
         initial={},
         outcome=Outcome[run.attrs["outcome"]],
-        stats={},
+        stats=json.loads(run.attrs.get("stats", "{}")),
         config=json.loads(run.attrs["config"]),
     )
 
 
 def arrange(runs: Any) -> tuple[list[tuple[Trajectory, np.ndarray, dict[str, Any]]], str]:
     """Runs with their times or iterations and style; and what the clock is called.
+
+    The labels of runs whose numbers are in doubt say so.
 
     Raises:
       ValueError: if something is no run, or a descent has no clock in common with a flow.
@@ -53,7 +55,8 @@ def arrange(runs: Any) -> tuple[list[tuple[Trajectory, np.ndarray, dict[str, Any
         raise ValueError(
             "Give a Trajectory, or a dictionary label -> Trajectory, not an empty one."
         )
-    pairs = [(label, as_trajectory(run)) for label, run in pairs]
+    read = [(label, as_trajectory(run)) for label, run in pairs]
+    pairs = [(_doubted(label, run), run) for label, run in read]
     kinds = {run.config.get("kind") for _, run in pairs}
     if len(kinds) == 1 or "descent" not in kinds:
         name = "iteration" if "descent" in kinds else "time $t$"
@@ -67,6 +70,12 @@ def arrange(runs: Any) -> tuple[list[tuple[Trajectory, np.ndarray, dict[str, Any
                 raise ValueError(f"Draw {label!r} apart: it is not optax.sgd with learning_rate=.")
         drawn.append((run, run.times * rate, {"label": label, "linestyle": dash}))
     return drawn, r"time $t$ (descent: learning rate $\times$ iteration)"
+
+
+def _doubted(label: str | None, run: Trajectory) -> str | None:
+    if not run.warnings:
+        return label
+    return "with warnings" if label is None else f"{label}, with warnings"
 
 
 def recorded(run: Trajectory, name: str, component: Any = ...) -> np.ndarray:

@@ -125,7 +125,7 @@ def explore(
     goal = _truth(run, truth) if truth is not None else None
     page: dict[str, Any] = {
         "title": title or _title(run),
-        "subtitle": f"{records}; the run {run.outcome.value}",
+        "subtitle": "; but ".join([f"{records}; the run {run.outcome.value}", *run.warnings]),
         "clock": "iteration" if run.config.get("kind") == "descent" else "t",
         "colours": COLOURS,
         "times": run.times[kept].tolist(),

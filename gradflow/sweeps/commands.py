@@ -195,7 +195,7 @@ def _parse(kind: Any, words: list[str]) -> tuple[Any, "Experiment", Any]:
     asked, rest = parse(kind, plain, prog, config=_CONF, return_unknown_args=True)
     from gradflow.sweeps.experiment import cells_of
     from gradflow.sweeps.registry import find
-    from gradflow.sweeps.results import grid_of, see_whole_numbers
+    from gradflow.sweeps.results import grid_of
 
     try:
         experiment = find(asked.id, asked.module)
@@ -216,7 +216,6 @@ def _parse(kind: Any, words: list[str]) -> tuple[Any, "Experiment", Any]:
         config=_CONF,
     )
     try:
-        see_whole_numbers(grid)
         cells_of(experiment, grid)
     except ValueError as error:
         raise Misuse(str(error)) from error

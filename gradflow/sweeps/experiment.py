@@ -159,17 +159,19 @@ class Experiment(abc.ABC):
 
 
 def cells_of(experiment: Experiment, grid: Any) -> list[Any]:
-    """An experiment's cells on a grid, their seeds checked.
+    """An experiment's cells on a grid whose seeds are seeds, and whose whole numbers fit 64 bits.
 
     Raises:
-      ValueError: on a value out of range; it names the value and the remedy.
+      ValueError: on a number out of range; it names the value and the remedy.
     """
-    cells = list(experiment.cells(grid))
-    for cell in cells:
-        for name, value in flat(cell).items():
-            if name == "seed" or name.endswith("_seed"):
-                seed_of(name, value)
-    return cells
+    for name, value in flat(grid).items():
+        for number in value if isinstance(value, tuple | list) else (value,):
+            singular = name.removesuffix("s")
+            if singular == "seed" or singular.endswith("_seed"):
+                seed_of(singular, number)
+            elif isinstance(number, int) and not -(2**63) <= number < 2**63:
+                raise ValueError(f"{name} must be below 2^63, but one is {number}.")
+    return list(experiment.cells(grid))
 
 
 def items_of(

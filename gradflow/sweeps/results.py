@@ -1,6 +1,7 @@
 """Stored cells as one table, and each cell as a dataset."""
 
 import dataclasses
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from gradflow._util.validate import seed_of
 from gradflow.sweeps.experiment import (
     Experiment,
     Finding,
@@ -172,23 +172,7 @@ def grid_of(
             raise ValueError(
                 f"The grid of {experiment.id} has no field {name!r}; it has {', '.join(known)}."
             )
-    grid = dataclasses.replace(grid, **fields)
-    see_whole_numbers(grid)
-    return grid
-
-
-def see_whole_numbers(grid: Any) -> None:
-    """See that whole numbers fit into 64 bits, and that seeds are seeds.
-
-    Raises:
-      ValueError: if not; it names the field.
-    """
-    for name, value in flat(grid).items():
-        for number in value if isinstance(value, tuple | list) else (value,):
-            if name in ("seed", "seeds"):
-                seed_of("seed", number)
-            if isinstance(number, int) and not -(2**63) <= number < 2**63:
-                raise ValueError(f"{name} must be below 2^63, but one is {number}.")
+    return dataclasses.replace(grid, **fields)
 
 
 def _row(item: Item, data: xr.Dataset) -> dict[str, Any]:
@@ -198,6 +182,7 @@ def _row(item: Item, data: xr.Dataset) -> dict[str, Any]:
         "method": item.method,
         "precision": item.precision,
         "outcome": data.attrs.get("outcome", ""),
+        "warnings": "; ".join(json.loads(data.attrs.get("stats", "{}")).get("warnings", ())),
         **numbers,
         "seconds": float(data.attrs.get("seconds", np.nan)),
     }

@@ -2,11 +2,9 @@
 
 import io
 import json
-import os
 import sys
 from pathlib import Path
 
-import jax
 import pytest
 
 from gradflow.cli import main
@@ -129,11 +127,7 @@ BAD = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def keep_environment(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
-    yield
-    jax.config.update("jax_enable_x64", True)
+pytestmark = pytest.mark.usefixtures("keep_environment")
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.processes import session, wait_until
+
 ROOT = Path(__file__).resolve().parents[3]
-PATIENCE = 200.0  # seconds, for a machine that does much else
 # One claim ends at once, the next never does: in Python, or in compiled code, which no exception
 # interrupts.
 ENDLESS = """
@@ -39,26 +39,6 @@ WORK = {
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 
 
-def session(leader):
-    """The living processes of a session."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, _, of = path.read_text().rpartition(")")[2].split()[:4]
-        except (OSError, ValueError):
-            continue
-        if int(of) == leader and state != "Z":
-            found.append(int(path.parent.name))
-    return found
-
-
-def until(condition, seconds=PATIENCE):
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def begin(tmp_path):
     """Start a check in a session of its own, and wait until its endless claim runs."""
@@ -74,7 +54,7 @@ def begin(tmp_path):
             stderr=(tmp_path / "err").open("wb"),
         )  # fmt: skip
         begun.append(process)
-        until(lambda: "has begun" in (tmp_path / "out").read_text())
+        wait_until(lambda: "has begun" in (tmp_path / "out").read_text(), "a claim to begin")
         return process
 
     yield start
@@ -87,7 +67,7 @@ def begin(tmp_path):
 def ended(process, code, folder):
     """What a stopped check says, once it and its workers have ended."""
     assert process.wait(20) == code
-    until(lambda: session(process.pid) == [], 20)
+    wait_until(lambda: session(process.pid) == [], "all processes to end", 20)
     assert (folder / "a.json").read_text() == "before"
     (line,) = (folder / "err").read_text().splitlines()
     return line
@@ -118,7 +98,7 @@ def test_a_check_in_this_process(work, number, begin, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_check_in_two_processes(number, begin, tmp_path):
     process = begin("compiled", 2, "razin2020.prop4")
-    until(lambda: "prop4: holds" in (tmp_path / "out").read_text())
+    wait_until(lambda: "prop4: holds" in (tmp_path / "out").read_text(), "a verdict")
     if number == signal.SIGINT:  # as a terminal does, which tells all processes
         os.killpg(process.pid, number)
     else:
@@ -134,4 +114,4 @@ def test_workers_end_with_a_check_that_is_killed(begin, tmp_path):
     assert len(session(process.pid)) >= 3
     process.kill()
     assert process.wait(20) == -signal.SIGKILL
-    until(lambda: session(process.pid) == [], 20)
+    wait_until(lambda: session(process.pid) == [], "all processes to end", 20)

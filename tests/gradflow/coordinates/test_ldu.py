@@ -67,9 +67,7 @@ def test_velocity_is_that_of_the_factors_in_60_digits(shape, depth, grade):
             [float(unit * mpmath.log(a / b)) for a, b in zip(da, db, strict=True)],
             np.array((unit * (ua - ub)).tolist(), float).reshape(k, n),
         )
-    made = LDUCoordinates(
-        problem, depth, *map(jnp.asarray, (signs, np.arange(m), np.arange(n), 1.0))
-    )
+    made = LDUCoordinates(problem, depth, *map(jnp.asarray, (signs, np.arange(m), np.arange(n))))
     below, right = made._places
     y = tuple(jnp.asarray(x) for x in (lower[below], logs, upper[right]))
     found = jax.jit(lambda at: made.velocity(at))(y)
@@ -164,6 +162,27 @@ def test_a_state_can_be_taken_up_again():
     assert rest["loss"][-1] == pytest.approx(reference.loss, rel=1e-6)
 
 
+def test_a_batch_has_pivots_of_its_own_for_each_flow():
+    problem = gf.synthetic.norm_blowup(shape=(3, 3))
+    objective = objective_of(problem, 2)
+    starts = [REFERENCES[name].start for name in ("3x3", "3x3, flips as factors")]
+    starts.append(1e-200 * starts[0][::-1])
+    asked = {"stop_loss": 0.02, "observe": ("log_abs_det", "det_sign")}
+    batch = gf.solve_flows(objective, starts, **asked)
+    for start, flow in zip(starts, batch, strict=True):
+        alone = gf.solve_flow(objective, start, **asked)
+        assert flow.stats["coordinates"] == "ldu" and flow.outcome is alone.outcome
+        assert flow["log_abs_det"][-1] == pytest.approx(float(alone["log_abs_det"][-1]), rel=1e-8)
+        assert np.unique(flow["det_sign"]).tolist() == [np.sign(np.linalg.slogdet(start)[0])]
+
+
+def test_a_start_without_factors_is_told_from_factors():
+    objective = objective_of(gf.synthetic.norm_blowup(), 2)
+    start = gf.LogScaled(np.eye(2), -5000.0)
+    with pytest.raises(ValueError, match="has no factors; start a flow from it"):
+        gf.run_descent(objective, start, gf.optimizers.gd, learning_rate=0.1, max_steps=2)
+
+
 def test_zeros_of_a_start_stay_zeros():
     flow = followed(REFERENCES["3x5, no excess columns"], horizon=5.0)
     assert np.all(flow["product"][-1][:, 3:] == 0)
@@ -173,6 +192,7 @@ def test_singular_coordinates_do_not_drift_apart_on_rectangles():
     reference = REFERENCES["3x5, no excess columns"]
     flow = followed(reference, horizon=reference.time / 2, coordinates="singular")
     exact = followed(reference, horizon=reference.time / 2)
+    # Entry by entry, "singular" coordinates are right to some tens of rtol; apart, to nothing.
     logs = (np.log(found["singular_values"][-1]) for found in (flow, exact))
     np.testing.assert_allclose(*logs, rtol=1e-7, atol=1e-6)
 

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.integrate import solve_ivp
 
 import gradflow as gf
 from gradflow.factorizations import nearest_balanced
 from gradflow.flow.setup import COORDINATES
+from tests.helpers import product_by_scipy
 
 HORIZON, RTOL = 6.0, 1e-8
 PROBLEM = gf.synthetic.norm_blowup()
@@ -53,27 +53,10 @@ def other_starts():
     }  # fmt: skip
 
 
-def by_scipy(objective, start):
-    """The product at the horizon, by DOP853 on the factors."""
-    shapes = [f.shape for f in start]
-    cuts = np.cumsum([f.size for f in start])[:-1]
-    gradient = jax.jit(lambda factors: objective.gradient(factors))
-
-    def factors(y):
-        return tuple(p.reshape(s) for p, s in zip(np.split(y, cuts), shapes, strict=True))
-
-    def field(_, y):
-        return -np.concatenate([np.ravel(g) for g in gradient(factors(y))])
-
-    first = np.concatenate([np.ravel(f) for f in start])
-    solution = solve_ivp(field, (0, HORIZON), first, "DOP853", rtol=1e-12, atol=1e-15)
-    return np.asarray(objective.product(tuple(map(jnp.asarray, factors(solution.y[:, -1])))))
-
-
 def assert_right(name, objective, start, **asked):
     flow = gf.solve_flow(objective, start, horizon=HORIZON, rtol=RTOL, observe=["product"], **asked)
     assert flow.outcome is gf.Outcome.REACHED_HORIZON, (name, flow.outcome, dict(flow.stats))
-    wanted = by_scipy(objective, start)
+    wanted = product_by_scipy(objective, start, HORIZON)
     error = np.linalg.norm(flow["product"][-1] - wanted) / np.linalg.norm(wanted)
     assert error < 100 * RTOL, (name, error, dict(flow.stats))
     return flow

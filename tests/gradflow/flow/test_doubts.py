@@ -1,5 +1,7 @@
 """A flow whose numbers may be wrong says so, in its trajectory."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -45,6 +47,23 @@ def test_a_python_warning_is_given_too():
 def test_warnings_are_stored_with_the_trajectory(tmp_path):
     flow = blowup_flow((3, 3), "factors", horizon=80.0)
     assert gf.Trajectory.load(flow.save(tmp_path / "flow.nc")).warnings == flow.warnings
+
+
+def test_a_picture_names_the_runs_in_doubt():
+    runs = {"factors": blowup_flow((3, 3), "factors", horizon=80.0)}
+    runs["auto"] = blowup_flow((3, 3), "auto", horizon=80.0)
+    ax = gf.plotting.plot_loss(runs)
+    assert [line.get_label() for line in ax.lines] == ["factors, with warnings", "auto"]
+    (again,) = gf.plotting.plot_loss(runs["factors"].to_xarray()).lines
+    assert again.get_label() == "with warnings"
+
+
+def test_growth_beyond_what_steps_pay_for_is_told_in_full():
+    # At depth 3 errors in the rise grow like (goal / size)^(1/3): from 1e-30, 1e10 times.
+    objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2, 2)))
+    flow = gf.solve_flow(objective, 1e-30 * np.eye(2), stop_loss=0.1)
+    grown = float(re.search("errors grow (.*?) times", flow.warnings[0]).group(1))
+    assert 1e9 < grown < 1e11
 
 
 def test_a_small_singular_value_that_the_coordinates_lose_is_told():

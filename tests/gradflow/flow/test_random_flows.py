@@ -4,25 +4,22 @@
 """
 
 import os
-import time
 import warnings
 from collections import Counter
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.integrate import solve_ivp
 
 import gradflow as gf
+from tests.helpers import product_by_scipy
 
 COUNT = int(os.environ.get("GRADFLOW_RANDOM_FLOWS", "1000"))
 SEED = int(os.environ.get("GRADFLOW_RANDOM_SEED", "0"))
 EACH = int(os.environ.get("GRADFLOW_RANDOM_EACH", "20"))
 """Flows of one structure, which share their programs."""
 RTOL = 1e-8
-PATIENCE = 60.0
+PATIENCE = 20.0
 """Seconds for a reference."""
 
 
@@ -66,36 +63,6 @@ def random_start(rng, model):
     return model.gaussian(key, product_std=scale)
 
 
-@eqx.filter_jit
-def gradient(objective, factors):
-    return objective.gradient(factors)
-
-
-def by_scipy(objective, start, horizon, rtol):
-    """The product at the horizon, by DOP853 on the factors; None if it takes too long."""
-    shapes, cuts = [f.shape for f in start], np.cumsum([f.size for f in start])[:-1]
-    began = time.monotonic()
-
-    def factors(y):
-        return tuple(p.reshape(s) for p, s in zip(np.split(y, cuts), shapes, strict=True))
-
-    def field(_, y):
-        if time.monotonic() - began > PATIENCE:
-            raise TimeoutError
-        return -np.concatenate([np.ravel(g) for g in gradient(objective, factors(y))])
-
-    first = np.concatenate([np.ravel(f) for f in start])
-    try:
-        solution = solve_ivp(
-            field, (0, horizon), first, "DOP853", rtol=rtol, atol=1e-3 * rtol * np.abs(first).max()
-        )
-    except TimeoutError:
-        return None
-    if not solution.success:
-        return None
-    return np.asarray(objective.product(tuple(map(jnp.asarray, factors(solution.y[:, -1])))))
-
-
 def what_became(objective, start, steps):
     """A word for what a flow gave, and a sentence for one that is wrong.
 
@@ -111,7 +78,9 @@ def what_became(objective, start, steps):
         return "refused", ""
     if flow.warnings or flow.outcome is not gf.Outcome.REACHED_HORIZON:
         return "announced", ""
-    tight, loose = (by_scipy(objective, start, horizon, r) for r in (1e-13, 1e-11))
+    tight, loose = (
+        product_by_scipy(objective, start, horizon, r, PATIENCE) for r in (1e-13, 1e-11)
+    )
     if tight is None or loose is None:
         return "no reference", ""
     size = np.linalg.norm(tight) or 1.0

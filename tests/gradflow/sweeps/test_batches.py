@@ -7,7 +7,6 @@ import pickle
 import subprocess
 import sys
 
-import jax
 import numpy as np
 import pytest
 
@@ -20,12 +19,7 @@ from gradflow.sweeps.worker import Task
 from tests.gradflow.sweeps.own import OWN, QUICK, RATES, names_of, own_experiment
 from tests.gradflow.sweeps.test_store import contents
 
-
-@pytest.fixture(autouse=True)
-def keep_environment(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
-    yield
-    jax.config.update("jax_enable_x64", True)
+pytestmark = pytest.mark.usefixtures("keep_environment")
 
 
 @pytest.fixture

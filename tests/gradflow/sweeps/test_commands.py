@@ -1,8 +1,5 @@
 """The commands on experiments, and what they show."""
 
-import os
-
-import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -11,12 +8,7 @@ from gradflow import sweeps
 from gradflow.sweeps.store import Store
 from tests.gradflow.sweeps.own import OWN, QUICK, RATES, SEEDS, command, names_of, status
 
-
-@pytest.fixture(autouse=True)
-def keep_environment(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
-    yield
-    jax.config.update("jax_enable_x64", True)
+pytestmark = pytest.mark.usefixtures("keep_environment")
 
 
 def test_flows_stand_beside_descents_in_one_table(done):

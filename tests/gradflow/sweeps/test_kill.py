@@ -15,10 +15,10 @@ from gradflow import sweeps
 from gradflow.sweeps.heartbeat import in_flight
 from gradflow.sweeps.store import Store
 from tests.gradflow.sweeps.test_store import contents
+from tests.processes import PATIENCE, session, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 OWN = Path(__file__).with_name("own_sweep.py")
-PATIENCE = 300.0  # seconds, for a machine that does much else
 # A cell takes a second or two, and keeps its state every 0.2 s instead of every 30.
 OFTEN = f"""
 import functools
@@ -75,28 +75,6 @@ def begin(out, module, grid):
          "--out", out, "--jobs", "2", *words],
         cwd=ROOT, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-
-
-def session(leader):
-    """The living processes of a session."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, _, of = path.read_text().rpartition(")")[2].split()[:4]
-        except (OSError, ValueError):
-            continue
-        if int(of) == leader and state != "Z":
-            found.append(int(path.parent.name))
-    return found
-
-
-def wait_until(condition, what):
-    """What the condition comes to once it holds."""
-    limit = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < limit, f"waited in vain for {what}"
-        time.sleep(0.02)
-    return found
 
 
 def finish(process):

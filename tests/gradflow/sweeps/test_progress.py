@@ -6,7 +6,6 @@ import os
 import threading
 import time
 
-import jax
 import pytest
 from rich.console import Console
 
@@ -16,12 +15,7 @@ from gradflow.sweeps import progress as live
 from gradflow.sweeps.heartbeat import in_flight
 from tests.gradflow.sweeps.own import OWN, QUICK, names_of, status
 
-
-@pytest.fixture(autouse=True)
-def keep_environment(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
-    yield
-    jax.config.update("jax_enable_x64", True)
+pytestmark = pytest.mark.usefixtures("keep_environment")
 
 
 def test_output_that_is_no_terminal_has_plain_lines(copy, capsys, monkeypatch):

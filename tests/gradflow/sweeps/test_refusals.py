@@ -6,7 +6,6 @@ import os
 import pickle
 from pathlib import Path
 
-import jax
 import pytest
 
 from gradflow import sweeps
@@ -18,12 +17,7 @@ from gradflow.sweeps.store import NoSpace, Store, Unwritable
 from tests.gradflow.sweeps.own import OWN, QUICK, command, names_of, own_experiment, status
 from tests.gradflow.sweeps.test_store import full_disk
 
-
-@pytest.fixture(autouse=True)
-def keep_environment(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
-    yield
-    jax.config.update("jax_enable_x64", True)
+pytestmark = pytest.mark.usefixtures("keep_environment")
 
 
 MISUSE = [

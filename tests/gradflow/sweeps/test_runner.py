@@ -4,12 +4,10 @@ import concurrent.futures
 import contextlib
 import functools
 import json
-import os
 import threading
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-import jax
 import pytest
 
 from gradflow import sweeps
@@ -21,12 +19,7 @@ from gradflow.sweeps.worker import Task
 from tests.gradflow.sweeps.own import OWN, QUICK, command, names_of, own_experiment
 from tests.gradflow.sweeps.test_store import contents
 
-
-@pytest.fixture(autouse=True)
-def keep_environment(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
-    yield
-    jax.config.update("jax_enable_x64", True)
+pytestmark = pytest.mark.usefixtures("keep_environment")
 
 
 def test_a_run_does_every_cell_and_flow_once(done):
