@@ -42,11 +42,14 @@ from ..razin2020.lemma6 import witness_cases
 FROBENIUS = next(norm for norm in SCHATTEN if norm.name == "Schatten-2")
 
 
+UNBALANCED = [mpmath.eye(2) * 4, mpmath.eye(2) / 4]
+"""W_1 and W_2 of a start that is not balanced."""
+
+
 @cache
 def unbalanced_end(stop_loss: float) -> taylor.Witness:
     """Depth 2 from W_1 = 4 I, W_2 = I/4 (so W(0) = I), by Taylor series in 66 digits."""
-    factors = [mpmath.eye(2) * 4, mpmath.eye(2) / 4]
-    return taylor.follow_factors(gf.synthetic.norm_blowup(), factors, stop_loss, tail=120)
+    return taylor.follow_factors(gf.synthetic.norm_blowup(), UNBALANCED, stop_loss, tail=120)
 
 
 def depth_one(t: Any) -> Any:
@@ -64,13 +67,19 @@ def _free_cases(bound: Bound, text: str, name: str) -> Iterator[Case]:
     with mpmath.workprec(taylor.BITS):
         far = unbalanced_end(1e-14)
         moments = [
-            ("depth 2, W_1 = 4 I, W_2 = I/4 (not balanced)", far.product, far.loss, far.time, 4),
+            (
+                "depth 2, W_1 = 4 I, W_2 = I/4 (not balanced)", UNBALANCED[1] * UNBALANCED[0],
+                far.product, far.loss, far.time, 4,
+            ),
             *(
-                (f"depth 1, W(0) = I, t = {t}", *depth_one(mpmath.mpf(t)), mpmath.mpf(t), 5)
+                (
+                    f"depth 1, W(0) = I, t = {t}", depth_one(mpmath.mpf(0))[0],
+                    *depth_one(mpmath.mpf(t)), mpmath.mpf(t), 5,
+                )
                 for t in (10, 30)
             ),
-        ]
-        for label, w, loss, time, size in moments:
+        ]  # fmt: skip
+        for label, first, w, loss, time, size in moments:
             larger, smaller = bound(w, loss)
 
             def confirm(
@@ -97,7 +106,7 @@ def _free_cases(bound: Bound, text: str, name: str) -> Iterator[Case]:
                 slack=[float((larger - smaller) / (abs(larger) + abs(smaller)))],
                 floor=Convention(1e-25, "arithmetic of 50 digits, quadrature and series included"),
                 hypotheses={
-                    "det W(0) > 0": bool(mpmath.det(mpmath.eye(2)) > 0),
+                    "det W(0) > 0": bool(mpmath.det(first) > 0),
                     "gradient flow of (7) for (9) over a factorisation (8)": ByConstruction(
                         "a Taylor series of its equations, or its closed form at depth 1"
                     ),
@@ -264,8 +273,8 @@ def _unbalanced_determinant() -> Case:
         slack=[slack],
         floor=Convention(1e-25, "Taylor series in 66 digits"),
         hypotheses={
-            "L >= 2": ByConstruction("L = 2"),
-            "det W(0) > 0": np.linalg.det(np.eye(2)) > 0,
+            "L >= 2": len(UNBALANCED) >= 2,
+            "det W(0) > 0": bool(mpmath.det(UNBALANCED[1] * UNBALANCED[0]) > 0),
         },
         size=5,
         confirm=lambda _: Confirmation(

@@ -8,6 +8,7 @@ A = (W_N ... W_{j+1})^T and B = (W_{j-1} ... W_1)^T layer j moves W by
 For balanced factors A^T A = (W W^T)^((N-j)/N) and B B^T = (W^T W)^((j-1)/N).
 """
 
+import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 from math import isqrt
@@ -243,8 +244,12 @@ def _commuting_cases(settings: Settings) -> Iterator[Case]:
         found.append((f"A mixes two rows where S has equal ones, {n}x{n}", mixed, b, rows))
     for name, a, b, s in found:
         k, entries = np.kron(b.T, a), vec(s)
-        # Column q of either side is what it gives for the q-th unit matrix L.
-        passes = equal(entries[:, None] * k, k * entries)
+        rows, columns = s.shape
+        basis = [
+            unit(rows, p) @ unit(columns, q).T for p, q in itertools.product(*map(range, s.shape))
+        ]
+        # For every L if for each matrix of a basis; without K, by the products themselves.
+        passes = all(equal((a @ x @ b) * s, a @ (x * s) @ b) for x in basis)
         alike = bool(np.all((k == 0) | (entries[:, None] == entries)))
         yield exact_case(
             f"for every L, {name}",
