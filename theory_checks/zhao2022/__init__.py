@@ -2,7 +2,16 @@
 
 from gradflow.claims import Paper
 
-from . import adam, balance, gradient_flow, kronecker, moments, preconditioner, ratio_penalty
+from . import (
+    adam,
+    balance,
+    gradient_flow,
+    hadamard,
+    kronecker,
+    moments,
+    preconditioner,
+    ratio_penalty,
+)
 
 PAPER = Paper(
     "zhao2022",
@@ -17,9 +26,9 @@ PAPER = Paper(
         ratio_penalty.thm2_w,
         ratio_penalty.eq28,
         adam.eq15,
-        kronecker.eq16_exponent,
+        hadamard.eq16_exponent,
         kronecker.eq17,
-        kronecker.hadamard,
+        hadamard.hadamard,
         kronecker.kron_order,
         kronecker.eq20,
         adam.thm1_w,
