@@ -1,7 +1,8 @@
 """From a prepared flow to its end, alone or in a batch."""
 
 import time
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,17 +13,37 @@ from gradflow._util.progress import FlowProgress
 from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.coordinates.handover import handed_over
 from gradflow.flow.clock import Clock
-from gradflow.flow.loop import Status, integrate
-from gradflow.flow.recording import Records
+from gradflow.flow.loop import Leg, Passed, integrate
+from gradflow.flow.recording import Marks, marks_of, observe
 from gradflow.flow.setup import PreparedFlow, time_scale
-from gradflow.flow.stopping import Stop
+from gradflow.flow.step import Carry
+from gradflow.flow.stopping import Status, Stop
+from gradflow.observables import Observable
 
 _PARTS = 200
 """Coordinate systems and clocks that a flow may go through."""
 _GO_ON = (Status.NEAR_SINGULARITY, Status.CLOCK)
 
 
-def run(flow: PreparedFlow, begun: dict[str, Any] | None = None) -> dict[str, Any]:
+class Part(NamedTuple):
+    """A flow's way through one coordinate system on one clock.
+
+    Attributes:
+      end: where it got to.
+      valid: at which recording times there is something to record.
+      times: when.
+      reached: which of the recording times it reached.
+      seen: the observables at all of them.
+    """
+
+    end: Carry
+    valid: np.ndarray
+    times: np.ndarray
+    reached: np.ndarray
+    seen: dict[str, Any]
+
+
+def run(flow: PreparedFlow, begun: Part | None = None) -> dict[str, Any]:
     """Integrate, in one coordinate system after the other where the first does not reach the end.
 
     Where a logarithmic clock becomes too coarse, another one goes on from zero.
@@ -32,43 +53,37 @@ def run(flow: PreparedFlow, begun: dict[str, Any] | None = None) -> dict[str, An
       begun: what the loop gave in the first coordinates, if it was run already.
     """
     coordinates, y, began = flow.coordinates, flow.y, time.perf_counter()
-    parts: list[Any] = []
+    records: list[Any] = []
     t, accepted, rejected, status, work, charts = 0.0, 0, 0, Status.RUNNING, None, 1
     margins: list[float] = []
     base, scale, done = 0.0, flow.scale, np.zeros(flow.grid.size, bool)
     with FlowProgress(flow.options.progress, flow.options.stop_loss) as bar:
-        while not parts or (status in _GO_ON and len(parts) < _PARTS):
+        while not records or (status in _GO_ON and len(records) < _PARTS):
             if status is Status.NEAR_SINGULARITY:
                 coordinates, y = handed_over(coordinates, y)
                 charts += 1
             elif status is Status.CLOCK:
                 base, scale = t, time_scale(coordinates, y)
-            if begun is None:
-                spent = accepted + rejected
-                clock = _clock(coordinates, scale, base)
-                arguments = _arguments(flow, t, spent, bar.handle, coordinates, y, clock, done)
-                part = integrate(*arguments, bar.handle >= 0)
-            else:
-                part, begun = begun, None
-            recorded, done = (
-                (part["times"], part["observables"]),
-                done | np.asarray(part["reached"]),
-            )
-            kept = np.asarray(part["valid"])
-            parts.append(jax.tree.map(lambda x, kept=kept: np.asarray(x)[kept], recorded))
-            y, t, status = part["y"], float(part["t"]), Status(int(part["status"]))
-            accepted += int(part["accepted"])
-            rejected += int(part["rejected"])
-            work = part["work"]
-            margins += [] if part["margin"] is None else [float(part["margin"])]
-    times, observables = jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
+            leg = _leg(flow, coordinates, scale, base, accepted + rejected)
+            part, begun = begun or _alone(flow, leg, (y, t), done, bar.handle), None
+            count = min(done.size, part.reached.size)
+            done[:count] |= part.reached[:count]
+            rows = part.valid
+            records.append(jax.tree.map(lambda x, rows=rows: x[rows], (part.times, part.seen)))
+            y, t = part.end.y, float(leg.clock.time(part.end.clock))
+            status = Status(int(part.end.status))
+            accepted += int(part.end.accepted)
+            rejected += int(part.end.rejected)
+            work = getattr(part.end.solver_state, "work", None)
+            margins += [] if part.end.margin is None else [float(part.end.margin)]
+    times, observables = jax.tree.map(lambda *pieces: np.concatenate(pieces), *records)
     return {
         "times": times,
         "observables": observables,
         "coordinates": coordinates,
         "y": y,
         "t": t,
-        "status": status,
+        "status": Status.HORIZON if status is Status.RUNNING else status,
         "accepted": accepted,
         "rejected": rejected,
         "charts": charts,
@@ -81,11 +96,76 @@ def run(flow: PreparedFlow, begun: dict[str, Any] | None = None) -> dict[str, An
 def run_together(flows: list[PreparedFlow]) -> list[dict[str, Any]]:
     """Integrate all in one compiled call; those that need other coordinates go on one by one."""
     began = time.perf_counter()
-    all_arguments = [
-        _arguments(p, 0.0, 0, 0, p.coordinates, p.y, _clock(p.coordinates, p.scale, 0.0))
-        for p in flows
+    part = _together(flows)
+    ends = [
+        run(flow, begun=jax.tree.map(lambda leaf, k=k: leaf[k], part))
+        for k, flow in enumerate(flows)
     ]
-    arrays, rest = zip(*(eqx.partition(a, eqx.is_array) for a in all_arguments), strict=True)
+    seconds = time.perf_counter() - began
+    return [end | {"seconds": seconds} for end in ends]
+
+
+def _leg(
+    flow: PreparedFlow, coordinates: AbstractCoordinates, scale: float, base: float, spent: int
+) -> Leg:
+    """The flow in these coordinates, on a clock of this scale and base."""
+    options, number = flow.options, jnp.float64
+    stop = Stop(
+        None if options.stop_loss is None else jnp.asarray(options.stop_loss, number),
+        None if options.stop_gradient is None else jnp.asarray(options.stop_gradient, number),
+        jnp.asarray(options.max_steps - spent, jnp.int64),
+    )
+    clock = Clock(
+        coordinates.logarithmic_clock, *(jnp.asarray(value, number) for value in (scale, base))
+    )
+    return Leg(
+        coordinates=coordinates,
+        clock=clock,
+        solver=flow.solver,
+        rtol=jnp.asarray(options.rtol, number),
+        atol=jnp.asarray(flow.atol, number),
+        stop=stop,
+        first=jnp.asarray(flow.grid[:2][-1], number),
+        horizon=jnp.asarray(flow.grid[-1], number),
+        interpolate=jnp.asarray(flow.interpolate),
+    )
+
+
+def _alone(
+    flow: PreparedFlow, leg: Leg, start: tuple[Any, float], done: np.ndarray, handle: int
+) -> Part:
+    """One flow through its recording times."""
+    y, t = start
+
+    def go(at: Any, marks: Marks) -> tuple[Carry, Passed]:
+        return integrate(leg, at, marks, jnp.asarray(handle), handle >= 0)
+
+    def look(points: Any, valid: Any) -> dict[str, Any]:
+        return observe(flow.pairs, leg.coordinates, leg.rtol, points, valid, _in_turn())
+
+    return _through(go, look, (y, jnp.asarray(t)), marks_of(flow.grid, done, _bytes(y)))
+
+
+def _together(flows: list[PreparedFlow]) -> Part:
+    """All flows through their recording times; every array has a leading axis, of flows."""
+    legs = [_leg(flow, flow.coordinates, flow.scale, 0.0, 0) for flow in flows]
+    arrays, rest = zip(*(eqx.partition(leg, eqx.is_array) for leg in legs), strict=True)
+    _check_alike([(a, f.y, f.grid) for a, f in zip(arrays, flows, strict=True)], rest)
+    stacked, common, pairs = _stack(arrays), rest[0], flows[0].pairs
+
+    def go(at: Any, marks: Marks) -> tuple[Carry, Passed]:
+        return _integrate_all(stacked, common, at, marks, _in_turn())
+
+    def look(points: Any, valid: Any) -> dict[str, Any]:
+        return _observe_all(stacked, common, pairs, points, valid, _in_turn())
+
+    y = _stack([flow.y for flow in flows])
+    none, size = np.zeros(flows[0].grid.size, bool), _bytes(y)
+    portions = zip(*(marks_of(flow.grid, none, size) for flow in flows), strict=True)
+    return _through(go, look, (y, jnp.zeros(len(flows))), map(_stack, portions))
+
+
+def _check_alike(arrays: list[Any], rest: tuple[Leg, ...]) -> None:
     shapes = [jax.tree.map(jnp.shape, a) for a in arrays]
     for k, (shape, other) in enumerate(zip(shapes, rest, strict=True)):
         if shape != shapes[0] or not eqx.tree_equal(other, rest[0]):
@@ -94,59 +174,67 @@ def run_together(flows: list[PreparedFlow]) -> list[dict[str, Any]]:
                 "numbers of observations, coordinates and solvers must agree; "
                 "run it by gradflow.solve_flow."
             )
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *arrays)
-    results = _integrate_all(stacked, rest[0], jax.default_backend() == "cpu")
-    ends = [
-        run(flow, begun=jax.tree.map(lambda leaf, k=k: leaf[k], results))
-        for k, flow in enumerate(flows)
-    ]
-    seconds = time.perf_counter() - began
-    return [end | {"seconds": seconds} for end in ends]
 
 
-def _clock(coordinates: AbstractCoordinates, scale: float, base: float) -> Clock:
-    return Clock(coordinates.logarithmic_clock, *(jnp.asarray(x, float) for x in (scale, base)))
-
-
-def _arguments(
-    flow: PreparedFlow,
-    t: float,
-    spent: int,
-    handle: int,
-    coordinates: Any,
-    y: Any,
-    clock: Clock,
-    done: Any = False,
-) -> tuple:
-    """The arrays and trees that `integrate` takes, from a point on."""
-    options, number = flow.options, jnp.float64
-    stop = Stop(
-        None if options.stop_loss is None else jnp.asarray(options.stop_loss, number),
-        None if options.stop_gradient is None else jnp.asarray(options.stop_gradient, number),
-        jnp.asarray(options.max_steps - spent, jnp.int64),
-    )
-    return (
-        coordinates,
-        y,
-        jnp.asarray(t, number),
-        clock,
-        Records(
-            jnp.asarray(flow.grid, number),
-            flow.pairs,
-            jnp.asarray(flow.interpolate),
-            jnp.full(flow.grid.shape, done),
-        ),
-        flow.solver,
-        jnp.asarray(options.rtol, number),
-        jnp.asarray(flow.atol, number),
-        stop,
-        jnp.asarray(handle),
-    )
+def _through(
+    go: Callable[[Any, Marks], tuple[Carry, Passed]],
+    look: Callable[[Any, Any], dict[str, Any]],
+    at: Any,
+    portions: Iterable[Marks],
+) -> Part:
+    """Through the recording times; points are let go once they are observed."""
+    pieces: list[Any] = []
+    for marks in portions:
+        at, passed = go(at, marks)
+        seen = look(passed.points, passed.valid)
+        piece = (passed.valid, passed.times, passed.reached, seen)
+        pieces.append(jax.tree.map(np.asarray, piece))
+        if np.all(np.asarray(at.status) != Status.RUNNING):
+            break
+    axis = pieces[0][0].ndim - 1
+    return Part(at, *jax.tree.map(lambda *arrays: np.concatenate(arrays, axis), *pieces))
 
 
 @eqx.filter_jit
-def _integrate_all(stacked: Any, rest: Any, in_turn: bool) -> Any:
-    def one(arrays: Any) -> Any:
-        return integrate(*eqx.combine(arrays, rest), progress=False)
+def _integrate_all(
+    arrays: Leg, rest: Leg, start: Any, marks: Marks, in_turn: bool
+) -> tuple[Carry, Passed]:
+    def one(leg: Leg, at: Any, portion: Marks) -> tuple[Carry, Passed]:
+        return integrate(eqx.combine(leg, rest), at, portion, jnp.asarray(-1), progress=False)
 
-    return jax.lax.map(one, stacked) if in_turn else jax.vmap(one)(stacked)
+    return _for_all(one, (arrays, start, marks), in_turn)
+
+
+@eqx.filter_jit
+def _observe_all(
+    arrays: Leg,
+    rest: Leg,
+    pairs: tuple[tuple[str, Observable], ...],
+    points: Any,
+    valid: Any,
+    in_turn: bool,
+) -> dict[str, Any]:
+    def one(leg: Leg, at: Any, which: Any) -> dict[str, Any]:
+        coordinates = eqx.combine(leg, rest).coordinates
+        return observe(pairs, coordinates, leg.rtol, at, which, in_turn)
+
+    return _for_all(one, (arrays, points, valid), in_turn)
+
+
+def _for_all(function: Callable[..., Any], arguments: tuple, in_turn: bool) -> Any:
+    if in_turn:
+        return jax.lax.map(lambda each: function(*each), arguments)
+    return jax.vmap(function)(*arguments)
+
+
+def _in_turn() -> bool:
+    """On a CPU one after the other, each as long as it takes; elsewhere all side by side."""
+    return jax.default_backend() == "cpu"
+
+
+def _stack(trees: Iterable[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def _bytes(y: Any) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(y))

@@ -1,74 +1,119 @@
-"""What is recorded of a flow, and when."""
+"""What is recorded of a flow, and when.
 
-from collections.abc import Callable
+The loop gives the points at the recording times and knows nothing of observables; these are
+evaluated afterwards, in a program of their own. So looking at more cannot change a run.
+"""
+
+from collections.abc import Iterator
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from gradflow.coordinates.base import AbstractCoordinates
-from gradflow.observables import Observable, State
+from gradflow.observables import Observable
+from gradflow.state import State
+
+_MARKS = 320
+"""Recording times that a call of the loop goes through, unless their points are too large."""
+_BYTES = 2**26
+"""Memory for the points of one call of the loop."""
 
 
-class Records(eqx.Module):
-    """The observables, and the times to record them at.
+class Marks(eqx.Module):
+    """Some of the recording times, which one call of the loop goes through.
 
     Attributes:
-      grid: the times, from 0; the last is the horizon, which may come more than once, so that grids
-        of other lengths do not compile again.
-      pairs: observables by name.
-      interpolate: let stabilised steps pass recording times, and record from their cubic
-        interpolants, which are as accurate as they are.
-      done: which times were reached before the flow came to its present coordinates and clock.
+      times: the times; the last may come more than once, so that other numbers of them do not
+        compile again.
+      due: which of them are to be recorded.
     """
 
-    grid: Float[Array, " r"]
-    pairs: tuple[tuple[str, Observable], ...]
-    interpolate: Bool[Array, ""]
-    done: Bool[Array, " r"]
-
-    def due(self) -> Bool[Array, " r"]:
-        """Which times of the grid are to be recorded: those that are new, and not done."""
-        return (jnp.diff(self.grid, prepend=-1.0) > 0) & ~self.done
+    times: Float[Array, "*b m"]
+    due: Bool[Array, "*b m"]
 
 
-def observe_if(
-    valid: Bool[Array, ""],
-    pairs: tuple[tuple[str, Observable], ...],
-    coordinates: AbstractCoordinates,
-    y: Callable[[], Any],
-) -> dict[str, Any]:
-    """The observables where they are valid, else zeros, which nothing reads.
-
-    Not NaN: `jax.debug_nans` takes that for a mistake.
+def marks_of(grid: np.ndarray, done: np.ndarray, point_bytes: int) -> Iterator[Marks]:
+    """A flow's recording times, in portions whose points fit into memory.
 
     Args:
-      valid: whether to compute them.
+      grid: the times, from 0; the last is the horizon, which may come more than once.
+      done: which of them were reached before.
+      point_bytes: memory of a point of the flow, or of all flows that go side by side.
+    """
+    due = (np.diff(grid, prepend=-1.0) > 0) & ~done
+    each = max(1, min(_MARKS, _BYTES // max(point_bytes, 1)))
+    missing = -grid.size % each
+    grid = np.append(grid, np.full(missing, grid[-1]))
+    due = np.append(due, np.zeros(missing, bool))
+    for k in range(0, grid.size, each):
+        yield Marks(jnp.asarray(grid[k : k + each]), jnp.asarray(due[k : k + each]))
+
+
+@eqx.filter_jit  # an empty program, for its cache: a second flow of this kind costs nothing
+def check_observables(
+    pairs: tuple[tuple[str, Observable], ...], coordinates: AbstractCoordinates, y: Any
+) -> None:
+    """See that the coordinates can tell every observable, before any work.
+
+    Raises:
+      ValueError: if they cannot; it names the observable.
+    """
+    eqx.filter_eval_shape(_observed, pairs, coordinates, y)
+
+
+@eqx.filter_jit
+def observe(
+    pairs: tuple[tuple[str, Observable], ...],
+    coordinates: AbstractCoordinates,
+    rtol: Float[Array, ""],
+    points: Any,
+    valid: Bool[Array, " m"],
+    in_turn: bool,
+) -> dict[str, Any]:
+    """The observables at points of a flow, each with a leading axis of length m.
+
+    Where a point is not valid they are zeros, which nothing reads: not NaN, since `jax.debug_nans`
+    takes that for a mistake.
+
+    Args:
       pairs: observables by name.
       coordinates: those of the flow.
-      y: gives the point; not called where the observables are not valid.
+      rtol: relative tolerance of its steps.
+      points: m points, stacked.
+      valid: which of them to observe.
+      in_turn: one after the other, and only the valid ones; else all side by side.
     """
+    coordinates = coordinates.with_tolerance(rtol)
 
-    def observe() -> dict[str, Any]:
-        state = State(coordinates, y())
-        return {name: _observed(name, function, state) for name, function in pairs}
+    def at(y: Any) -> dict[str, Any]:
+        return _observed(pairs, coordinates, y)
 
-    shapes = jax.eval_shape(observe)
+    if not in_turn:
+        return jax.vmap(at)(points)
+    shapes = jax.eval_shape(at, jax.tree.map(lambda leaf: leaf[0], points))
 
-    def nothing() -> dict[str, Any]:
+    def nothing(y: Any) -> dict[str, Any]:
+        del y
         return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
-    return jax.lax.cond(valid, observe, nothing)
+    return jax.lax.map(lambda one: jax.lax.cond(one[1], at, nothing, one[0]), (points, valid))
 
 
-def _observed(name: str, function: Observable, state: State) -> Any:
-    """One observable; where the coordinates cannot tell it, the message says which it was."""
-    try:
-        return function(state)
-    except ValueError as error:
-        raise ValueError(
-            f"The observable {name!r} cannot be recorded in coordinates {state.view.name!r}: "
-            f"{error}"
-        ) from error
+def _observed(
+    pairs: tuple[tuple[str, Observable], ...], coordinates: AbstractCoordinates, y: Any
+) -> dict[str, Any]:
+    """The observables at a point; if one cannot be told, the message says which."""
+    state, seen = State(coordinates, y), {}
+    for name, function in pairs:
+        try:
+            seen[name] = function(state)
+        except ValueError as error:
+            raise ValueError(
+                f"The observable {name!r} cannot be recorded in coordinates "
+                f"{coordinates.name!r}: {error}"
+            ) from error
+    return seen

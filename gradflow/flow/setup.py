@@ -22,6 +22,7 @@ from gradflow.coordinates.singular import SingularCoordinates
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
 from gradflow.flow.options import FlowOptions
+from gradflow.flow.recording import check_observables
 from gradflow.objective import Objective
 from gradflow.observables import Observable, check_entries, default_observables, resolve
 from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
@@ -100,6 +101,7 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
         default_observables(objective.problem) if options.observe is None else options.observe
     )
     check_entries(pairs, State(coordinates, y))
+    check_observables(pairs, coordinates, y)
     if not bool(coordinates.smooth(y, options.rtol)):
         raise ValueError(
             f"{type(objective.penalty).__name__} has no gradient at the start: singular values of "

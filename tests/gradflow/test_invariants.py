@@ -196,20 +196,15 @@ def test_scaled_data_and_a_scaled_start_give_the_same_flow_at_another_pace(
 
 BLOWUP = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
 # What these coordinates know, without a truth.
-KNOWN = {
-    "factors": sorted({*gf.observables._BY_NAME} - {"test_error", "mean_squared_error"}),
-    "logdet": sorted(
-        {*gf.observables._BY_NAME} - {"test_error", "mean_squared_error", "factors"}
-    ),
-}  # fmt: skip
+EVERY = {*gf.observables._BY_NAME} - {"test_error", "mean_squared_error"}
+KNOWN = {"factors": sorted(EVERY)} | dict.fromkeys(
+    ("product", "logdet", "ldu"), sorted(EVERY - {"factors"})
+)
 
 
-@searched(6, 40, coordinates=st.sampled_from(sorted(KNOWN)), data=st.data())
+@searched(10, 60, coordinates=st.sampled_from(sorted(KNOWN)), data=st.data())
 def test_recording_more_never_changes_a_run(coordinates, data):
-    """The same flow and records, to the tolerance of the flow.
-
-    Another program rounds otherwise, which may decide over a step more or less.
-    """
+    """Not in a bit: observables are evaluated after the run, in a program of their own."""
     more = data.draw(st.lists(st.sampled_from(KNOWN[coordinates]), unique=True), "observables")
     start = BLOWUP.factorization.identity(0.1)
     plain, asked = (
@@ -217,13 +212,13 @@ def test_recording_more_never_changes_a_run(coordinates, data):
         for observe in (default_observables(BLOWUP.problem), more)
     )
     assert asked.outcome is plain.outcome
-    assert asked.stats["charts"] == plain.stats["charts"]
-    assert abs(asked.stats["steps"] - plain.stats["steps"]) <= 2
-    np.testing.assert_array_equal(asked.times[:-1], plain.times[:-1])
-    np.testing.assert_allclose(asked.times[-1], plain.times[-1], rtol=1e-7)
-    np.testing.assert_allclose(asked["loss"], plain["loss"], rtol=1e-7)
+    for name in ("charts", "steps", "rejected", "end"):
+        assert asked.stats[name] == plain.stats[name]
+    np.testing.assert_array_equal(asked.times, plain.times)
+    for name in set(asked.observables) & set(plain.observables):
+        np.testing.assert_allclose(asked[name], plain[name], rtol=1e-13)
     for name, array in plain.final.items():
-        np.testing.assert_allclose(asked.final[name], array, rtol=1e-6)
+        np.testing.assert_array_equal(asked.final[name], array)
 
 
 NAMES = st.text(min_size=1, max_size=8) | st.sampled_from(["a", "a_0", "a:0", "initial", "W_1"])

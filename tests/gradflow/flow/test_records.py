@@ -9,6 +9,8 @@ import pytest
 
 import gradflow as gf
 from gradflow import factorizations, synthetic
+from gradflow.flow import recording
+from gradflow.ode import StiffnessSwitch
 from tests.gradflow.flow.oracles import TIMES
 
 
@@ -111,3 +113,24 @@ def test_no_nan_is_made_on_the_way(start, asked):
         flow = gf.solve_flow(objective, np.diag(start), **asked)
     assert flow.outcome.name.startswith("REACHED")
     assert all(np.all(np.isfinite(values)) for values in flow.observables.values())
+
+
+@pytest.mark.parametrize("solver", ["auto", StiffnessSwitch()])
+def test_points_that_do_not_fit_into_memory_are_observed_in_portions(
+    monkeypatch, reference, solver
+):
+    """The same run and the same records, alone and in a batch, also where steps pass the times."""
+    objective, _, start, _ = reference
+    starts = [start, tuple(1.1 * factor for factor in start)]
+    asked = {"stop_loss": 1e-6, "observe": ["loss", "product"], "solver": solver}
+    whole = gf.solve_flows(objective, starts, **asked, coordinates="factors")
+    monkeypatch.setattr(recording, "_BYTES", 20 * sum(w.nbytes for w in start))
+    alone = [gf.solve_flow(objective, each, **asked, coordinates="factors") for each in starts]
+    parts = gf.solve_flows(objective, starts, **asked, coordinates="factors")
+    for flow, *others in zip(whole, alone, parts, strict=True):
+        assert len(flow.times) > 60
+        for other in others:
+            assert other.outcome is flow.outcome
+            assert other.stats["steps"] == flow.stats["steps"]
+            np.testing.assert_allclose(other.times, flow.times, rtol=1e-9)
+            np.testing.assert_allclose(other["product"], flow["product"], rtol=1e-9, atol=1e-12)

@@ -6,9 +6,8 @@ import pytest
 import gradflow as gf
 from gradflow.coordinates import LogDetCoordinates
 from gradflow.flow.clock import Clock
-from gradflow.flow.loop import _set_up
+from gradflow.flow.loop import Leg
 from gradflow.flow.options import FlowOptions
-from gradflow.flow.recording import Records
 from gradflow.flow.setup import prepare_flow
 from gradflow.flow.stopping import Stop
 
@@ -20,13 +19,19 @@ def test_a_clock_is_not_too_coarse_for_a_step_that_was_not_taken(monkeypatch, dt
     objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
     flow = prepare_flow(objective, objective.factorization.identity(0.1), FlowOptions(horizon=1.0))
     clock = Clock(True, jnp.asarray(flow.scale), jnp.asarray(0.0))
-    records = Records(
-        jnp.asarray(flow.grid), flow.pairs, jnp.asarray(False), jnp.zeros(flow.grid.size, bool)
-    )
     stop = Stop(None, None, jnp.asarray(10))
-    stepper, _ = _set_up(
-        flow.coordinates, clock, records, flow.solver, jnp.asarray(1e-8), jnp.asarray(1e-10), stop
+    leg = Leg(
+        coordinates=flow.coordinates,
+        clock=clock,
+        solver=flow.solver,
+        rtol=jnp.asarray(1e-8),
+        atol=jnp.asarray(1e-10),
+        stop=stop,
+        first=jnp.asarray(flow.grid[1]),
+        horizon=jnp.asarray(flow.grid[-1]),
+        interpolate=jnp.asarray(False),
     )
+    stepper = leg.stepper()
     before = stepper.begin(flow.y, jnp.asarray(0.0))
     monkeypatch.setattr(
         LogDetCoordinates, "relative_change", lambda self, a, b: jnp.asarray(change)
