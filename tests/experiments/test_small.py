@@ -91,6 +91,7 @@ def test_cells_out_of_range_are_refused(field, value):
         unobserved_entry.check(Cell(**(fields | {field: value})))
 
 
+@pytest.mark.slow  # compiles many sizes
 def test_razin_figure_4(tmp_path):
     results = results_of("razin2020.fig4", tmp_path, sizes=((3, 3), (2, 4)))
     assert [finding.holds for finding in findings_of(results)] == [True, True, True]

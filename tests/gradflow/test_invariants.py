@@ -146,7 +146,7 @@ def drawn_flow(kind, model, seed, convention):
     return gf.Objective(problem, model), start
 
 
-@searched(10, 60, flow=st.sampled_from(FLOWS), seed=SEEDS, convention=CONVENTIONS)
+@searched(6, 60, flow=st.sampled_from(FLOWS), seed=SEEDS, convention=CONVENTIONS)
 def test_a_flow_conserves_the_invariants_and_its_loss_falls(flow, seed, convention):
     kind, model = flow
     objective, start = drawn_flow(kind, model, seed, convention)
@@ -160,7 +160,7 @@ def test_a_flow_conserves_the_invariants_and_its_loss_falls(flow, seed, conventi
     assert run["loss"][-1] < run["loss"][0]
 
 
-@searched(10, 60, flow=st.sampled_from(FLOWS), seed=SEEDS, convention=CONVENTIONS,
+@searched(5, 60, flow=st.sampled_from(FLOWS), seed=SEEDS, convention=CONVENTIONS,
           scale=st.floats(0.1, 10.0))  # fmt: skip
 def test_scaled_data_and_a_scaled_start_give_the_same_flow_at_another_pace(
     flow, seed, convention, scale

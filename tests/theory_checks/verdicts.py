@@ -131,8 +131,12 @@ VERDICTS = {
 }
 
 LONG = (
-    "arora2019.lem3", "arora2019.thm3", "razin2020.appE", "zhao2022.eq3", "zhao2022.eq4",
-    "zhao2022.thm1.W", "zhao2022.thm2.sv", "zhao2022.thm3.W", "zhao2022.thm3.W.corrected",
+    "arora2019.lem3", "arora2019.lem4", "arora2019.lem2.eq8", "arora2019.thm3",
+    "razin2020.appE", "razin2020.lem6", "razin2020.lem17", "razin2020.prop5",
+    "razin2020.thm1.norm", "razin2020.thm2.norm", "razin2020.thm2.norm.corrected",
+    "wang2024.thm2", "zhao2022.eq3", "zhao2022.eq4", "zhao2022.eq15", "zhao2022.thm1.W",
+    "zhao2022.thm1.W.corrected", "zhao2022.thm2.sv", "zhao2022.thm2.sv.corrected",
+    "zhao2022.thm3.sv", "zhao2022.thm3.W", "zhao2022.thm3.W.corrected",
     "zhao2022.thm3.sv.corrected",
 )  # fmt: skip
 """Claims that take most of the time of all; `make theorems` checks them too."""

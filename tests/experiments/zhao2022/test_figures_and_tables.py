@@ -93,6 +93,7 @@ def test_cells_out_of_range_are_refused(changes, match):
         regularised.check(dataclasses.replace(cell, **changes))
 
 
+@pytest.mark.slow  # 8,000 iterations
 def test_depth_one_figure(tmp_path):
     results = results_of("zhao2022.fig3", tmp_path, rate=4e-3, steps=8000)
     told = findings_of(results)

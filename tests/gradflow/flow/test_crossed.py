@@ -63,7 +63,7 @@ def assert_right(name, objective, start, **asked):
 
 
 @pytest.mark.parametrize("coordinates", ["auto", *COORDINATES])
-@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("depth", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_products_of_matrices(depth, coordinates):
     model = gf.MatrixProduct.of((2, 2), depth)
     objective, held = gf.Objective(PROBLEM, model), []

@@ -26,6 +26,7 @@ def address():
         yield cluster.scheduler_address
 
 
+@pytest.mark.slow
 def test_a_cluster_whose_worker_is_killed_gives_the_store_of_one_process(
     address, tmp_path, monkeypatch
 ):
