@@ -10,14 +10,24 @@ import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
+import pytest
 from scipy.integrate import solve_ivp
 
 import gradflow as gf
+from gradflow.cli import main
 from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.coordinates.product import ProductCoordinates
 from gradflow.coordinates.singular import SingularCoordinates
 from gradflow.descent import batch as batches
 from gradflow.descent import loop
+
+
+def status(*words: object) -> int:
+    """The exit status of the command that these words give, run in this process."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(word) for word in words])
+    assert isinstance(stop.value.code, int)
+    return stop.value.code
 
 
 def central_gradient(function: Callable[[Any], Any], x: Any, step: float = 1e-4) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The commands on claims: `gradflow check` and `gradflow report`."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -140,11 +141,13 @@ def _check(
     settings = Settings(full=command.full, seed=command.seed, quick=command.quick)
     if not command.full:
         compile_quickly()
-    rows, drawn = _verdicts(command, chosen, settings, console)
+    kept = _Kept(chosen, command.json)
+    rows, drawn = _verdicts(command, chosen, settings, console, kept)
     console.print(report.table(rows))
     report.details(rows, console)
     if command.json is not None:
         report.write_json(rows, command.json)
+        kept.forget()
     if drawn:
         folder = command.pictures or _beside(command.html or command.json)
         for file in pictures.save(drawn, folder):
@@ -156,17 +159,20 @@ def _check(
 
 
 def _verdicts(
-    command: Check, chosen: "list[Claim]", settings: "Settings", console: "Console"
+    command: Check,
+    chosen: "list[Claim]",
+    settings: "Settings",
+    console: "Console",
+    kept: "_Kept",
 ) -> "Checked":
-    """Check claims under a bar; when that is stopped, keep what was finished."""
+    """Check claims under a bar, and keep what is finished, whatever may stop it."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from gradflow._util.processes import cores
     from gradflow.claims.pool import check_all
 
-    done: list[Row] = []
     with (
-        last_words(lambda: _kept(done, chosen, command.json)),
+        last_words(kept.told),
         Progress(
             TextColumn("checking claims"),
             BarColumn(),
@@ -179,7 +185,7 @@ def _verdicts(
         task = bar.add_task("", total=len(chosen))
 
         def on_progress(row: dict[str, Any]) -> None:
-            done.append(row)
+            kept.add(row)
             bar.advance(task)
             bar.console.print(f"{row['id']}: {row['verdict']} ({row['seconds']:.1f} s)")
 
@@ -187,20 +193,40 @@ def _verdicts(
         try:
             return check_all(chosen, settings, jobs, command.module, on_progress, draw)
         except RuntimeError as error:
-            raise Misuse(f"{error} Before, {_kept(done, chosen, command.json)}") from error
+            raise Misuse(f"{error} Before, {kept.told()}") from error
 
 
-def _kept(done: "list[Row]", chosen: "list[Claim]", ledger: Path | None) -> str:
-    """Keep the verdicts that were reached beside the ledger, whose place a part must not take."""
-    from gradflow.claims.report.terminal import write_json
+class _Kept:
+    """The verdicts that were reached, in a file beside the ledger; a part must not take its place.
 
-    text = f"{len(done)} of {len(chosen)} claims were checked"
-    if ledger is None or not done or not _ordinary(ledger):
-        return f"{text}."
-    place = ledger.with_name(f"{ledger.stem}.stopped.json")
-    order = {made.id: k for k, made in enumerate(chosen)}
-    write_json(sorted(done, key=lambda row: order[row["id"]]), place)
-    return f"{text}; their verdicts are in {place}."
+    The file is written with each verdict, so that it is there after a kill or a power cut too; a
+    check that comes to its end takes it away.
+    """
+
+    def __init__(self, chosen: "list[Claim]", ledger: Path | None):
+        self.order = {made.id: k for k, made in enumerate(chosen)}
+        self.done: list[Row] = []
+        there = ledger is not None and _ordinary(ledger)
+        self.place = ledger.with_name(f"{ledger.stem}.stopped.json") if there else None
+
+    def add(self, row: "Row") -> None:
+        from gradflow.claims.report.terminal import write_json
+
+        self.done.append(row)
+        if self.place is not None:
+            # A disk that is full now need not be so at the end.
+            with contextlib.suppress(OSError):
+                write_json(sorted(self.done, key=lambda row: self.order[row["id"]]), self.place)
+
+    def told(self) -> str:
+        text = f"{len(self.done)} of {len(self.order)} claims were checked"
+        if self.place is None or not self.done or not self.place.exists():
+            return f"{text}."
+        return f"{text}; their verdicts are in {self.place}."
+
+    def forget(self) -> None:
+        if self.place is not None:
+            self.place.unlink(missing_ok=True)
 
 
 def _report(command: Report, console: "Console") -> int:

@@ -3,7 +3,7 @@ import json
 import jax
 import pytest
 
-from gradflow.cli import main
+from tests.helpers import status
 
 OWN = """
 import numpy as np
@@ -21,12 +21,6 @@ def square(settings, sign=1.0):
 def keep_precision():
     yield
     jax.config.update("jax_enable_x64", True)
-
-
-def status(*arguments):
-    with pytest.raises(SystemExit) as stop:
-        main([str(a) for a in arguments])
-    return stop.value.code
 
 
 def own(folder, id, control="{'sign': -1.0}", body="pass"):

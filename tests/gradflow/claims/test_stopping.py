@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import status
 from tests.processes import session, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -109,9 +110,17 @@ def test_a_check_in_two_processes(number, begin, tmp_path):
 
 
 @pytest.mark.slow
-def test_workers_end_with_a_check_that_is_killed(begin, tmp_path):
+def test_workers_end_with_a_check_that_is_killed_and_verdicts_are_kept(begin, tmp_path):
     process = begin("compiled", 2, "razin2020.prop4")
     assert len(session(process.pid)) >= 3
+    wait_until(lambda: "prop4: holds" in (tmp_path / "out").read_text(), "a verdict")
     process.kill()
     assert process.wait(20) == -signal.SIGKILL
     wait_until(lambda: session(process.pid) == [], "all processes to end", 20)
+    assert kept(tmp_path) == ["razin2020.prop4"]
+
+
+def test_a_check_that_comes_to_its_end_leaves_no_part_of_a_ledger(tmp_path):
+    (tmp_path / "a.stopped.json").write_text("of an earlier check that was stopped")
+    assert status("check", "razin2020.prop4", "--json", tmp_path / "a.json", "--jobs", 1) == 0
+    assert [path.name for path in tmp_path.glob("*.json")] == ["a.json"]

@@ -3,11 +3,9 @@
 import dataclasses
 from pathlib import Path
 
-import pytest
-
 from gradflow import sweeps
-from gradflow.cli import main
 from gradflow.sweeps.experiment import items_of
+from tests.helpers import status
 
 OWN = Path(__file__).with_name("own_sweep.py")
 
@@ -16,12 +14,6 @@ QUICK = {"scale": "quick", "module": OWN, "show": False}
 
 
 RATES, SEEDS = (0.1, 0.05), (0, 1)  # of the quick grid
-
-
-def status(*arguments):
-    with pytest.raises(SystemExit) as stop:
-        main([str(a) for a in arguments])
-    return stop.value.code
 
 
 def command(name, out, *arguments):

@@ -6,7 +6,8 @@ import pytest
 
 from gradflow import sweeps
 from gradflow.sweeps.store import Store
-from tests.gradflow.sweeps.own import OWN, QUICK, RATES, SEEDS, command, names_of, status
+from tests.gradflow.sweeps.own import OWN, QUICK, RATES, SEEDS, command, names_of
+from tests.helpers import status
 
 pytestmark = pytest.mark.usefixtures("keep_environment")
 

@@ -13,7 +13,8 @@ from gradflow import sweeps
 from gradflow.sweeps import heartbeat
 from gradflow.sweeps import progress as live
 from gradflow.sweeps.heartbeat import in_flight
-from tests.gradflow.sweeps.own import OWN, QUICK, names_of, status
+from tests.gradflow.sweeps.own import OWN, QUICK, names_of
+from tests.helpers import status
 
 pytestmark = pytest.mark.usefixtures("keep_environment")
 

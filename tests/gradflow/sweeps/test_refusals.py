@@ -14,8 +14,9 @@ from gradflow.sweeps import commands
 from gradflow.sweeps import registry as catalogue
 from gradflow.sweeps.registry import known
 from gradflow.sweeps.store import NoSpace, Store, Unwritable
-from tests.gradflow.sweeps.own import OWN, QUICK, command, names_of, own_experiment, status
+from tests.gradflow.sweeps.own import OWN, QUICK, command, names_of, own_experiment
 from tests.gradflow.sweeps.test_store import full_disk
+from tests.helpers import status
 
 pytestmark = pytest.mark.usefixtures("keep_environment")
 
