@@ -112,7 +112,8 @@ def test_no_flow_is_wrong_without_a_word(capsys):
                 word, said = what_became(objective, start, int(10 ** rng.uniform(1, 2.2)))
                 found[word] += 1
                 wrong += [said] if word == "wrong" else []
-    with capsys.disabled():
-        print(f"\nseed {SEED}: {dict(found)}", *wrong, sep="\n")
+            with capsys.disabled():
+                told = f"seed {SEED}, {found.total()} of {COUNT} flows: {dict(found)}"
+                print(f"\n{told}", *wrong, sep="\n", flush=True)
     assert not wrong
     assert found["right"] > 0.5 * found.total()
