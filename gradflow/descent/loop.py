@@ -39,6 +39,7 @@ class RunStates(eqx.Module):
       loss: at the parameters.
       gradient: of the value, at the parameters.
       status: RUNNING, LOSS, GRADIENT or DIVERGED.
+      hits: looks in a row that found the loss low enough, where `BatchStep.looks` are counted.
     """
 
     parameters: Any
@@ -47,6 +48,7 @@ class RunStates(eqx.Module):
     loss: Float[Array, "*b"]
     gradient: Any
     status: Int[Array, "*b"]
+    hits: Int[Array, "*b"] | None = None
 
 
 class BatchStep(eqx.Module):
@@ -60,6 +62,8 @@ class BatchStep(eqx.Module):
       pairs: names and functions of what is recorded.
       stop_loss: a run stops at the first loss that is at most this.
       stop_gradient: and at the first norm of the gradient that is at most this, if given.
+      looks: look at the loss every so many iterations only, and stop at so many looks in a row that
+        find it there; None for the first iteration that is there.
       mode: runs one after the other ("map") or side by side ("vmap").
     """
 
@@ -70,6 +74,7 @@ class BatchStep(eqx.Module):
     pairs: Pairs = eqx.field(static=True)
     stop_loss: Float[Array, ""]
     stop_gradient: Float[Array, ""] | None
+    looks: tuple[Int[Array, ""], Int[Array, ""]] | None
     mode: Mode = eqx.field(static=True)
 
     def initialise(self, parameters: Any) -> RunStates:
@@ -164,6 +169,7 @@ def _initialise(batch_step: BatchStep, parameters: Any) -> RunStates:
         loss=loss,
         gradient=gradient,
         status=jnp.zeros(count, jnp.int32),
+        hits=None if batch_step.looks is None else jnp.zeros(count, jnp.int32),
     )
 
 
@@ -218,9 +224,20 @@ def _one(batch_step: BatchStep, run: RunStates, chunk: Array) -> tuple[RunStates
         squares = [jnp.sum(g**2) for g in gradient]
         return jnp.sum(jnp.stack(squares)) <= batch_step.stop_gradient**2
 
-    def status_of(loss: Array, gradient: Any) -> Array:
+    def low(loss: Array, hits: Array | None) -> Array:
+        if batch_step.looks is None or hits is None:
+            return loss <= stop_loss
+        return hits >= batch_step.looks[1]
+
+    def looked(count: Array, loss: Array, hits: Array | None) -> Array | None:
+        if batch_step.looks is None or hits is None:
+            return None
+        found = jnp.where(loss <= stop_loss, hits + 1, 0).astype(jnp.int32)
+        return jnp.where(count % batch_step.looks[0] == 0, found, hits)
+
+    def status_of(loss: Array, gradient: Any, hits: Array | None) -> Array:
         status = jnp.where(small(gradient), GRADIENT, RUNNING)
-        status = jnp.where(loss <= stop_loss, LOSS, status)
+        status = jnp.where(low(loss, hits), LOSS, status)
         return jnp.where(loss < jnp.inf, status, DIVERGED).astype(jnp.int32)
 
     def to_stop(carry: Any, stop: Array) -> tuple[Any, Any]:
@@ -229,12 +246,12 @@ def _one(batch_step: BatchStep, run: RunStates, chunk: Array) -> tuple[RunStates
         alive = status == RUNNING
 
         def going(inner: Any) -> Array:
-            count, loss, gradient = inner[:3]
-            above = (loss > stop_loss) & ~jnp.asarray(small(gradient))
+            count, loss, gradient, hits = *inner[:3], inner[-1]
+            above = ~low(loss, hits) & ~jnp.asarray(small(gradient))
             return alive & (count < mark) & above & (loss < jnp.inf)
 
         def body(inner: Any) -> Any:
-            count, loss, gradient, parameters, state = inner
+            count, loss, gradient, parameters, state, hits = inner
             value = loss + objective.penalty_at(parameters)
             change, state = update(
                 gradient, state, parameters,
@@ -242,11 +259,12 @@ def _one(batch_step: BatchStep, run: RunStates, chunk: Array) -> tuple[RunStates
             )  # fmt: skip
             parameters = jax.tree.map(jnp.add, parameters, change)
             loss, gradient = objective.loss_and_gradient(parameters)
-            return count + 1, loss, gradient, parameters, state
+            hits = looked(count + 1, loss, hits)
+            return count + 1, loss, gradient, parameters, state, hits
 
         inner = jax.lax.while_loop(going, body, carry[:-1])
-        count, loss, gradient, parameters, _ = inner
-        status = jnp.where(alive, status_of(loss, gradient), status)
+        count, loss, gradient, parameters, _, hits = inner
+        status = jnp.where(alive, status_of(loss, gradient, hits), status)
         valid = alive & ((recorded == 1) | (status != RUNNING))
         view = State(FactorsView(objective), parameters)
 
@@ -268,8 +286,9 @@ def _one(batch_step: BatchStep, run: RunStates, chunk: Array) -> tuple[RunStates
         run.gradient,
         run.parameters,
         run.optimizer_state,
+        run.hits,
         run.status,
     )
     carry, found = jax.lax.scan(to_stop, carry, chunk.T)
-    count, loss, gradient, parameters, state, status = carry
-    return RunStates(parameters, state, count, loss, gradient, status), found
+    count, loss, gradient, parameters, state, hits, status = carry
+    return RunStates(parameters, state, count, loss, gradient, status, hits), found

@@ -155,6 +155,7 @@ def _run(
             "stop_gradient": options.stop_gradient,
             "dtype": str(dtype),
             "observe": [name for name, _ in pairs],
+            **({} if options.stop_looks is None else {"stop_looks": options.stop_looks}),
             **provenance(),
         }
         for one, rate in zip(objectives, rates, strict=True)
@@ -163,8 +164,12 @@ def _run(
     speeds = None if rates[0] is None else jnp.asarray(np.asarray(rates, float), dtype)
     target = jnp.asarray(-np.inf if options.stop_loss is None else options.stop_loss, dtype)
     least = None if options.stop_gradient is None else jnp.asarray(options.stop_gradient, dtype)
+    looks = options.stop_looks and (
+        jnp.asarray(options.stop_looks[0]),
+        jnp.asarray(options.stop_looks[1]),
+    )
     mode: Mode = "map" if jax.default_backend() == "cpu" else "vmap"
-    batch_step = BatchStep(objective, many, optimizer, speeds, pairs, target, least, mode)
+    batch_step = BatchStep(objective, many, optimizer, speeds, pairs, target, least, looks, mode)
     parameters = jax.tree.map(lambda *leaves: jnp.stack(leaves), *checked)
     runs = batch_step.initialise(parameters)
     key = None

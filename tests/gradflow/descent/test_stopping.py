@@ -73,3 +73,42 @@ def test_no_nan_is_made_on_the_way():
         )
     assert run.outcome is Outcome.REACHED_LOSS
     assert all(np.all(np.isfinite(values)) for values in run.observables.values())
+
+
+def oscillating(rate):
+    return optax.sgd(rate, momentum=0.95)
+
+
+@pytest.mark.parametrize("looks", [(1, 1), (7, 1), (1, 5), (7, 3)])
+def test_it_looks_now_and_then_and_stops_at_so_many_looks_in_a_row(looks):
+    """The loss falls and rises, so that looks in a row are not all looks."""
+    every, times = looks
+    asked = {"learning_rate": 0.02, "max_steps": 400, "observe": ["loss"]}
+    losses = gf.run_descent(OBJECTIVE, START, oscillating, record=np.arange(400), **asked)["loss"]
+    target, hits, first = float(np.quantile(losses[:100], 0.2)), 0, 0
+    low = losses <= target
+    assert not np.all(low[np.argmax(low) :][:100])
+    for k in range(every, 400, every):
+        hits = hits + 1 if low[k] else 0
+        if hits == times:
+            first = k
+            break
+    runs = gf.run_descents(
+        OBJECTIVE, [START, START], oscillating, stop_loss=target, stop_looks=looks, **asked
+    )
+    for run in runs:
+        assert run.outcome is Outcome.REACHED_LOSS
+        assert run.stats["steps"] == first > 0
+        assert run.config["stop_looks"] == list(looks)
+
+
+@pytest.mark.parametrize(
+    ("looks", "loss", "message"),
+    [((0, 3), 1.0, "every"), ((100, 0), 1.0, "times"), ((100, 3), None, "no stop_loss")],
+)
+def test_looks_out_of_range_are_refused(looks, loss, message):
+    with pytest.raises(ValueError, match=message):
+        gf.run_descent(
+            OBJECTIVE, START, optax.sgd, learning_rate=0.05, max_steps=400, stop_loss=loss,
+            stop_looks=looks,
+        )  # fmt: skip
