@@ -12,6 +12,8 @@ from gradflow.flow.stopping import Status
 
 _DIGITS = 1e-3
 """The error from which on a time counts as lost in factors and products."""
+_HARDLY = 100.0
+"""How far above its rounding a loss must be: here residuals are uncertain by a tenth."""
 _DRIFT = 100.0
 """Multiples of the tolerance by which conserved quantities may move."""
 
@@ -90,7 +92,7 @@ def _times(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> str 
 
 
 def _rounding(coordinates: AbstractCoordinates, y: Any, status: Status) -> str | None:
-    """A loss that is nothing but round-off of the product's entries."""
+    """A loss that is hardly more than round-off of the product's entries."""
     if coordinates.holds_residuals or status is Status.DIVERGED:
         return None
     w = np.asarray(coordinates.product(y))
@@ -99,9 +101,9 @@ def _rounding(coordinates: AbstractCoordinates, y: Any, status: Status) -> str |
     loss = coordinates.problem.loss
     noise = abs(float(loss(w + change) + loss(w - change) - 2 * loss(w))) / 2
     now = float(coordinates.loss(y))
-    if not now < noise:
+    if not now < _HARDLY * noise:
         return None
     return (
-        f"the loss, {now:.1e}, is below what rounding the product's entries makes of it, "
-        f"{noise:.1e}: none of its digits can be trusted"
+        f"the loss, {now:.1e}, is near or below what rounding the product's entries makes of it, "
+        f"{noise:.1e}: hardly a digit of it can be trusted"
     )

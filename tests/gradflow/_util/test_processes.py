@@ -49,7 +49,7 @@ def test_quick_flags_keep_what_was_given(monkeypatch):
     compile_quickly()
     flags = os.environ["XLA_FLAGS"].split()
     assert flags[:2] == ["--xla_backend_optimization_level=2", "--other=1"]
-    assert len(flags) == 4 and "--xla_cpu_use_fusion_emitters=false" in flags
+    assert len(flags) == 5 and "--xla_cpu_use_fusion_emitters=false" in flags
     compile_quickly()
     assert os.environ["XLA_FLAGS"].split() == flags
 
