@@ -54,6 +54,7 @@ def test_check_writes_json_and_html_and_exits_with_0(tmp_path, capsys):
     assert "holds" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_theorem_1_comes_with_its_picture(tmp_path):
     code = status("check", "razin2020.thm1.irank", "--json", tmp_path / "a.json")
     assert code == 0

@@ -13,6 +13,7 @@ from tests.theory_checks.verdicts import VERDICTS
 load_papers()
 
 
+@pytest.mark.slow
 def test_theorem3_along_a_depth_3_flow_at_100x100():
     (case,) = large_cases(Settings(), "half_sum", lambda n: 1 - 1 / n, 1.0, (3,))
     assert np.max(case.violation) < 1e-6

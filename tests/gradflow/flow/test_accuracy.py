@@ -165,7 +165,8 @@ def solve_case(**asked):
     return gf.solve_flow(*case(), **asked)
 
 
-@pytest.mark.parametrize("rtol", [pytest.param(1e-4, marks=pytest.mark.slow), 1e-6])
+@pytest.mark.slow
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6])
 def test_interpolated_records_are_as_accurate_as_landed_ones(rtol):
     for t in np.geomspace(0.1, 150, 12):
         landed, between = (

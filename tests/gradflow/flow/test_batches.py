@@ -31,6 +31,7 @@ ASKED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow  # test_records.py has a smaller one
 def test_each_flow_of_a_batch_is_what_it_is_alone():
     objectives, starts = zip(*BATCH, strict=True)
     flows = gf.solve_flows(list(objectives), list(starts), **ASKED)
