@@ -34,6 +34,7 @@ class Descent:
       rate: the learning rate.
       steps: iterations allowed.
       stop_loss: where to stop.
+      stop_looks: how often to look at the loss, and at how many looks in a row to stop.
       record: iterations to record.
       observe: what to record.
       keep: which parameters to store: "final", "initial".
@@ -46,6 +47,7 @@ class Descent:
     rate: float
     steps: int
     stop_loss: float | None = None
+    stop_looks: tuple[int, int] | None = None
     record: Any = None
     observe: Observe | None = None
     keep: tuple[str, ...] = ()
@@ -123,6 +125,7 @@ def do_descents(
         learning_rate=[job.rate for job in jobs],
         max_steps=first.steps,
         stop_loss=first.stop_loss,
+        stop_looks=first.stop_looks,
         record=first.record,
         observe=first.observe,
         progress=on_progress,

@@ -1,0 +1,18 @@
+"""Razin, Maman and Cohen 2021: its claims, in its order, and two of ours."""
+
+from gradflow.claims import Paper
+
+from . import components, escape
+
+PAPER = Paper(
+    "razin2021",
+    authors="Razin, Maman and Cohen 2021",
+    title="Implicit Regularization in Tensor Factorization",
+    claims=(
+        components.lem1,
+        components.thm1,
+        components.general,
+        components.thm2,
+        escape.escape,
+    ),
+)
