@@ -1,6 +1,17 @@
-"""What other methods find: nuclear norm, SoftImpute, OptSpace."""
+"""What other methods find: nuclear norm, SoftImpute, OptSpace; CP by ALS, and the CP rank."""
 
 from gradflow.baselines._optspace import optspace
 from gradflow.baselines.convex import minimum_nuclear_norm, soft_impute, soft_impute_path
+from gradflow.baselines.cp_als import CPDecomposition, cp_als
+from gradflow.baselines.cp_rank import CPRank, cp_rank
 
-__all__ = ["minimum_nuclear_norm", "optspace", "soft_impute", "soft_impute_path"]
+__all__ = [
+    "CPDecomposition",
+    "CPRank",
+    "cp_als",
+    "cp_rank",
+    "minimum_nuclear_norm",
+    "optspace",
+    "soft_impute",
+    "soft_impute_path",
+]

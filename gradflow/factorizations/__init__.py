@@ -6,6 +6,7 @@ from gradflow.factorizations.balance import (
     unbalancedness,
 )
 from gradflow.factorizations.base import AbstractFactorization, Factors
+from gradflow.factorizations.collinear import merge_collinear
 from gradflow.factorizations.cp_tensor import CPTensor
 from gradflow.factorizations.diagonal_network import DiagonalNetwork
 from gradflow.factorizations.matrix_product import MatrixProduct
@@ -31,6 +32,7 @@ __all__ = [
     "end_to_end",
     "gaussian_factors",
     "identity_factors",
+    "merge_collinear",
     "nearest_balanced",
     "random_balanced",
     "relative_unbalancedness",
