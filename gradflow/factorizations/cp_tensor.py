@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import finite_array, shape_of
 from gradflow.factorizations.base import AbstractFactorization, Factors
+from gradflow.linalg.khatri_rao import khatri_rao, khatri_rao_pullback
 
 
 class CPTensor(AbstractFactorization):
@@ -66,8 +67,8 @@ class CPTensor(AbstractFactorization):
         return (len(self.tensor_shape) + 1) // 2
 
     def forward(self, factors: Factors) -> tuple[Array, Factors]:
-        left = _khatri_rao(factors[: self._half])
-        right = _khatri_rao(factors[self._half :])
+        left = khatri_rao(factors[: self._half])
+        right = khatri_rao(factors[self._half :])
         return (left @ right.T).reshape(self.tensor_shape), (left, right)
 
     def pullback(self, factors: Factors, partial: Factors, gradient: Array) -> Factors:
@@ -75,8 +76,8 @@ class CPTensor(AbstractFactorization):
         unfolded = gradient.reshape(left.shape[0], right.shape[0])
         half = self._half
         return (
-            *_khatri_rao_pullback(factors[:half], unfolded @ right),
-            *_khatri_rao_pullback(factors[half:], unfolded.T @ left),
+            *khatri_rao_pullback(factors[:half], unfolded @ right),
+            *khatri_rao_pullback(factors[half:], unfolded.T @ left),
         )
 
     def std_of(self, product_std: float) -> float:
@@ -161,28 +162,3 @@ class CPTensor(AbstractFactorization):
           razin2021.
         """
         return jnp.prod(jnp.stack([jnp.linalg.norm(f, axis=0) for f in factors]), axis=0)
-
-
-def _khatri_rao(factors: Factors) -> Array:
-    """Column-wise Kronecker product: (n_1, R), (n_2, R), ... -> (n_1 n_2 ..., R)."""
-    result = factors[0]
-    for factor in factors[1:]:
-        result = (result[:, None, :] * factor[None, :, :]).reshape(-1, factor.shape[1])
-    return result
-
-
-def _khatri_rao_pullback(factors: Factors, cotangent: Array) -> Factors:
-    """Gradients in the factors of a Khatri-Rao product, from the gradient in the product."""
-    folded = cotangent.reshape(*[f.shape[0] for f in factors], -1)
-    gradients = []
-    for n in range(len(factors)):
-        term = folded
-        for m in range(len(factors) - 1, -1, -1):
-            if m != n:
-                term = jnp.sum(term * jnp.expand_dims(factors[m], _other_axes(term, m)), axis=m)
-        gradients.append(term)
-    return tuple(gradients)
-
-
-def _other_axes(term: Array, axis: int) -> tuple[int, ...]:
-    return tuple(k for k in range(term.ndim - 1) if k != axis)

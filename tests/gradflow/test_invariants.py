@@ -83,7 +83,7 @@ FACTORIZATIONS = {
     (3,): [gf.DiagonalNetwork(3, 2), gf.DiagonalNetwork(3, 3)],
     (2, 3): [gf.MatrixProduct((3, 2)), gf.MatrixProduct((3, 4, 2)), gf.MatrixProduct((3, 2, 2, 2))],
     (3, 3): [gf.MatrixProduct((3, 3, 3)), gf.SymmetricProduct(3, 3)],
-    (2, 2, 2): [gf.CPTensor((2, 2, 2), 3)],
+    (2, 2, 2): [gf.CPTensor((2, 2, 2), 3), gf.HierarchicalTensor((2, 2, 2), 2)],
 }
 PENALTIES = {
     shape: [None, gf.WeightDecay(0.1)]
@@ -131,6 +131,7 @@ FLOWS = [
     ("matrix", gf.MatrixProduct((3, 4, 2))),
     ("matrix", gf.MatrixProduct((3, 2, 2, 2))),
     ("tensor", gf.CPTensor((2, 2, 2), 3)),
+    ("tensor", gf.HierarchicalTensor((2, 2, 2), 2)),
     ("regression", gf.DiagonalNetwork(3, 2)),
     ("regression", gf.DiagonalNetwork(3, 3)),
 ]
