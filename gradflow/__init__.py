@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         MatrixCompletion,
         MatrixSensing,
         TensorCompletion,
+        TensorSensing,
         astype,
     )
     from gradflow.start import LogScaled
@@ -66,7 +67,8 @@ _NAMES = {
     "objective": "Objective",
     "start": "LogScaled",
     "penalties": "NuclearFrobeniusRatio NuclearNorm SchattenNorm SchattenRatio WeightDecay",
-    "problems": "LeastSquares LossFunction MatrixCompletion MatrixSensing TensorCompletion astype",
+    "problems": "LeastSquares LossFunction MatrixCompletion MatrixSensing TensorCompletion "
+    "TensorSensing astype",
     "trajectory": "Outcome Trajectory",
 }
 _MODULES = (
