@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     )
     from gradflow.descent import Checkpoint, run_descent, run_descents
     from gradflow.dynamics import AdamFlow, GradientFlow, MomentumFlow
-    from gradflow.factorizations import CPTensor, DiagonalNetwork, MatrixProduct, SymmetricProduct
+    from gradflow.factorizations import (
+        CPTensor,
+        DiagonalNetwork,
+        HierarchicalTensor,
+        MatrixProduct,
+        SymmetricProduct,
+    )
     from gradflow.flow import solve_flow, solve_flows
     from gradflow.objective import Objective
     from gradflow.penalties import (
@@ -45,6 +51,7 @@ if TYPE_CHECKING:
         MatrixCompletion,
         MatrixSensing,
         TensorCompletion,
+        TensorSensing,
         astype,
     )
     from gradflow.start import LogScaled
@@ -55,12 +62,13 @@ __version__ = "0.2.0"
 _NAMES = {
     "descent": "Checkpoint run_descent run_descents",
     "dynamics": "AdamFlow GradientFlow MomentumFlow",
-    "factorizations": "CPTensor DiagonalNetwork MatrixProduct SymmetricProduct",
+    "factorizations": "CPTensor DiagonalNetwork HierarchicalTensor MatrixProduct SymmetricProduct",
     "flow": "solve_flow solve_flows",
     "objective": "Objective",
     "start": "LogScaled",
     "penalties": "NuclearFrobeniusRatio NuclearNorm SchattenNorm SchattenRatio WeightDecay",
-    "problems": "LeastSquares LossFunction MatrixCompletion MatrixSensing TensorCompletion astype",
+    "problems": "LeastSquares LossFunction MatrixCompletion MatrixSensing TensorCompletion "
+    "TensorSensing astype",
     "trajectory": "Outcome Trajectory",
 }
 _MODULES = (

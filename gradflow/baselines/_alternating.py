@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from gradflow.baselines._result import nonzero
 from gradflow.factorizations.base import Factors
-from gradflow.factorizations.khatri_rao import khatri_rao
+from gradflow.linalg.khatri_rao import khatri_rao
 
 _HOLD = 3e-3
 """Weight of the pull to the last factors, for each unit of relative residual: it leads out of

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike
 
-from gradflow._util.annotations import AnyArray, Checked
+from gradflow._util.annotations import Checked
 from gradflow._util.validate import finite_array, positive, whole
 from gradflow.baselines._alternating import alternate
 from gradflow.baselines._result import BaselineOutcome

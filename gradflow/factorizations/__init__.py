@@ -9,6 +9,7 @@ from gradflow.factorizations.base import AbstractFactorization, Factors
 from gradflow.factorizations.collinear import merge_collinear
 from gradflow.factorizations.cp_tensor import CPTensor
 from gradflow.factorizations.diagonal_network import DiagonalNetwork
+from gradflow.factorizations.hierarchical_tensor import HierarchicalTensor
 from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.factorizations.preconditioners import adam_end_to_end, as_matrix, end_to_end
 from gradflow.factorizations.starts import (
@@ -24,6 +25,7 @@ __all__ = [
     "CPTensor",
     "DiagonalNetwork",
     "Factors",
+    "HierarchicalTensor",
     "MatrixProduct",
     "SymmetricProduct",
     "adam_end_to_end",

@@ -8,9 +8,7 @@ from gradflow._util.validate import finite_array, positive
 from gradflow.factorizations.base import Factors, FactorsLike
 
 
-def merge_collinear(
-    factors: Checked[FactorsLike], tolerance: Checked[float] = 1e-8
-) -> Factors:
+def merge_collinear(factors: Checked[FactorsLike], tolerance: Checked[float] = 1e-8) -> Factors:
     r"""The same CP tensor with fewer terms: those that are collinear in all modes become one.
 
     Two vectors u, v are collinear if || u/||u|| -+ v/||v|| || <= tolerance; signs are kept. A term

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import finite_array, shape_of
 from gradflow.factorizations.base import AbstractFactorization, Factors
-from gradflow.factorizations.khatri_rao import khatri_rao, khatri_rao_pullback
+from gradflow.linalg.khatri_rao import khatri_rao, khatri_rao_pullback
 
 
 class CPTensor(AbstractFactorization):

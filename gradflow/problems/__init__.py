@@ -16,15 +16,17 @@ from gradflow.problems.entrywise import (
 from gradflow.problems.function import LossFunction
 from gradflow.problems.movielens import Ratings, movielens_100k
 from gradflow.problems.regression import LeastSquares
-from gradflow.problems.sensing import MatrixSensing
+from gradflow.problems.sensing import AbstractSensing, HuberSensing, MatrixSensing, TensorSensing
 
 __all__ = [
     "AbstractCompletion",
     "AbstractEntrywiseCompletion",
     "AbstractProblem",
     "AbstractQuadraticProblem",
+    "AbstractSensing",
     "EntrywiseConvention",
     "HuberCompletion",
+    "HuberSensing",
     "LeastSquares",
     "LogisticCompletion",
     "LossConvention",
@@ -33,6 +35,7 @@ __all__ = [
     "MatrixSensing",
     "Ratings",
     "TensorCompletion",
+    "TensorSensing",
     "astype",
     "movielens_100k",
 ]

@@ -143,7 +143,7 @@ class AbstractQuadraticProblem(AbstractProblem):
     @property
     def weight(self) -> float:
         """The factor c of the loss convention."""
-        return {"half_sum": 0.5, "sum": 1.0, "mean": 1.0 / self.observations}[self.convention]
+        return _weight(self.convention, self.observations)
 
     def loss(self, w: Float[AnyArray, "*shape"]) -> Float[Array, ""]:
         """The loss c * ||A(W) - y||^2 at W, of shape `self.shape`."""
@@ -167,6 +167,11 @@ def _one_of(value: Any, kind: Any) -> Any:
     if value not in get_args(kind):
         raise ValueError(f"loss must be one of {', '.join(get_args(kind))}, but it is {value!r}.")
     return value
+
+
+def _weight(convention: LossConvention, observations: int) -> float:
+    """The factor c of a loss convention."""
+    return {"half_sum": 0.5, "sum": 1.0, "mean": 1.0 / observations}[convention]
 
 
 def _truth(truth: Checked[ArrayLike | None], shape: tuple[int, ...]) -> Array | None:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import AnyArray, Checked
 from gradflow._util.validate import positive
-from gradflow.problems.base import _one_of
+from gradflow.problems.base import _one_of, _weight
 from gradflow.problems.completion import AbstractCompletion
 
 EntrywiseConvention = Literal["sum", "mean"]
@@ -38,7 +38,7 @@ class AbstractEntrywiseCompletion(AbstractCompletion):
     @property
     def weight(self) -> float:
         """The factor c of the loss convention."""
-        return {"sum": 1.0, "mean": 1.0 / self.observations}[self.convention]
+        return _weight(self.convention, self.observations)
 
     def loss(self, w: Float[AnyArray, "*shape"]) -> Float[Array, ""]:
         """The loss c * sum_observed phi(W_i, b_i) at W."""
@@ -110,15 +110,24 @@ class HuberCompletion(AbstractEntrywiseCompletion):
         return False
 
     def entry_losses(self, w: AnyArray) -> Array:
-        r = w - self.target
-        near = jnp.clip(r, -self.delta, self.delta)
-        return near * (r - near / 2)
+        return _huber(w - self.target, self.delta)
 
     def entry_slopes(self, w: AnyArray) -> Array:
-        return jnp.clip(w - self.target, -self.delta, self.delta)
+        return _huber_slope(w - self.target, self.delta)
 
     def details(self) -> dict[str, Any]:
         return super().details() | {"delta": float(self.delta)}
+
+
+def _huber(residual: AnyArray, delta: Array) -> Array:
+    """Huber's loss, residual by residual."""
+    near = _huber_slope(residual, delta)
+    return near * (residual - near / 2)
+
+
+def _huber_slope(residual: AnyArray, delta: Array) -> Array:
+    """Its derivative."""
+    return jnp.clip(residual, -delta, delta)
 
 
 class LogisticCompletion(AbstractEntrywiseCompletion):

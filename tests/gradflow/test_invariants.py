@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 
 import gradflow as gf
 from gradflow.observables import default_observables, resolve
-from gradflow.problems import HuberCompletion, LogisticCompletion
+from gradflow.problems import HuberCompletion, HuberSensing, LogisticCompletion
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -52,6 +52,15 @@ def sensing(shape, rng, **options):
     return gf.MatrixSensing(rng.normal(size=(3, *shape)), rng.normal(size=3), **options)
 
 
+def rank_one_sensing(shape, rng, **options):
+    rows = tuple(rng.normal(size=(3, n)) for n in shape)
+    return gf.TensorSensing(rows, rng.normal(size=3), **options)
+
+
+def robust_sensing(shape, rng):
+    return HuberSensing(rng.normal(size=(3, *shape)), rng.normal(size=3))
+
+
 def regression(shape, rng, **options):
     return gf.LeastSquares(
         rng.normal(size=(4, shape[0])), rng.normal(size=(4, *shape[1:])), **options
@@ -77,13 +86,16 @@ PROBLEMS = {
         "matrix": of(gf.MatrixCompletion), "sensing": sensing, "regression": regression, **ANY_SHAPE
     },
     (3, 3): {"matrix": of(gf.MatrixCompletion), "sensing": sensing, **ANY_SHAPE},
-    (2, 2, 2): {"tensor": of(gf.TensorCompletion), **ANY_SHAPE},
+    (2, 2, 2): {
+        "tensor": of(gf.TensorCompletion), "sensing": rank_one_sensing, "robust": robust_sensing,
+        **ANY_SHAPE,
+    },
 }  # fmt: skip
 FACTORIZATIONS = {
     (3,): [gf.DiagonalNetwork(3, 2), gf.DiagonalNetwork(3, 3)],
     (2, 3): [gf.MatrixProduct((3, 2)), gf.MatrixProduct((3, 4, 2)), gf.MatrixProduct((3, 2, 2, 2))],
     (3, 3): [gf.MatrixProduct((3, 3, 3)), gf.SymmetricProduct(3, 3)],
-    (2, 2, 2): [gf.CPTensor((2, 2, 2), 3)],
+    (2, 2, 2): [gf.CPTensor((2, 2, 2), 3), gf.HierarchicalTensor((2, 2, 2), 2)],
 }
 PENALTIES = {
     shape: [None, gf.WeightDecay(0.1)]
@@ -131,6 +143,7 @@ FLOWS = [
     ("matrix", gf.MatrixProduct((3, 4, 2))),
     ("matrix", gf.MatrixProduct((3, 2, 2, 2))),
     ("tensor", gf.CPTensor((2, 2, 2), 3)),
+    ("tensor", gf.HierarchicalTensor((2, 2, 2), 2)),
     ("regression", gf.DiagonalNetwork(3, 2)),
     ("regression", gf.DiagonalNetwork(3, 3)),
 ]

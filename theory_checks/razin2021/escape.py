@@ -22,7 +22,7 @@ HALF = 0.5
 
 @cache
 def times(seed: int, order: int) -> tuple[np.ndarray, np.ndarray, bool]:
-    """When flows from balanced factors of these sizes leave; the same at a hundredfold tolerance."""
+    """When flows from balanced factors leave; the same at a hundredfold tolerance."""
     shape = (3,) * order
     problem = gf.synthetic.tensor_completion(
         jax.random.key(seed + order), shape, 2, int(0.6 * 3**order), loss="half_sum"

@@ -25,6 +25,22 @@ def cp_oracle(factors):
 
 MODELS = [(gf.MatrixProduct(sizes), chain) for sizes in SIZES]
 MODELS += [(gf.CPTensor(shape, rank), cp_oracle) for shape, rank in TENSORS]
+# Leaves a, b, ..., then weights, from the definition: letters p, q, r count the local components.
+HIERARCHICAL = [
+    (gf.HierarchicalTensor(*arguments), lambda f, rule=rule: np.einsum(rule, *map(np.asarray, f)))
+    for rule, *arguments in [
+        ("ap,bp,pz->ab", (4, 3), 2),
+        ("ap,bp,cq,pq,qz->abc", (2, 3, 4), 3),
+        ("ap,bq,cp,pq,qz->abc", (2, 4, 3), (2, 3), ((0, 2), 1)),
+        ("ap,bp,cp,pz->abc", (2, 3, 2), 4, (0, 1, 2)),
+        ("ap,bp,cq,dq,pr,qr,rz->abcd", (2, 3, 2, 2), (3, 2, 4)),
+        ("ap,bq,cp,dq,pr,qr,rz->abcd", (2, 3, 2, 4), (3, 1, 2), ((0, 2), (1, 3))),
+        ("ap,bq,cr,dp,pq,qr,rz->abcd", (3, 2, 2, 2), (2, 4, 3), (((3, 0), 1), 2)),
+        ("ap,bp,cp,dq,pq,qz->abcd", (2, 2, 3, 2), (4, 2), ((0, 1, 2), 3)),
+        ("aq,bp,cp,dq,pq,qz->abcd", (2, 2, 3, 2), (2, 3), (0, (2, 1), 3)),
+    ]
+]
+MODELS += HIERARCHICAL
 
 
 @pytest.fixture(params=MODELS, ids=lambda pair: repr(pair[0]), name="case")

@@ -43,13 +43,15 @@ def other_starts():
         found[f"diagonal network of depth {depth}"] = (
             gf.Objective(LINE, network), network.identity(0.1),
         )  # fmt: skip
-    cp = gf.CPTensor((2, 2, 2), 3)
+    cp, tree = gf.CPTensor((2, 2, 2), 3), gf.HierarchicalTensor((2, 2, 2), 2)
     return found | {
         "symmetric": (gf.Objective(PROBLEM, symmetric), symmetric.gaussian(
             jax.random.key(0), std=0.3)),
         "symmetric alpha I": (gf.Objective(PROBLEM, symmetric), symmetric.identity(0.1)),
         "tensor": (gf.Objective(TENSOR, cp), cp.gaussian(jax.random.key(1), std=0.5)),
         "balanced tensor": (gf.Objective(TENSOR, cp), cp.random_balanced(jax.random.key(2), 0.3)),
+        "hierarchical tensor": (gf.Objective(TENSOR, tree), tree.gaussian(
+            jax.random.key(3), std=0.6)),
     }  # fmt: skip
 
 

@@ -17,7 +17,11 @@ from tests.helpers import central_gradient, flow_by_scipy
 RNG = np.random.default_rng(0)
 ENTRIES = np.array([[0, 0], [0, 3], [1, 1], [2, 0], [2, 2]])
 CELLS = np.array([[0, 0, 1], [1, 2, 0], [0, 1, 1], [1, 1, 0]])
-PLACES = {"matrix": ((3, 4), ENTRIES), "tensor": ((2, 3, 2), CELLS)}
+PLACES = {
+    "matrix": ((3, 4), ENTRIES),
+    "tensor": ((2, 3, 2), CELLS),
+    "tensor of order 4": ((2, 3, 2, 2), np.pad(CELLS, ((0, 0), (0, 1)), constant_values=1)),
+}
 WEIGHT = {"sum": lambda n: 1.0, "mean": lambda n: 1 / n}
 
 

@@ -13,6 +13,9 @@ ENTRIES = np.array([[0, 0], [0, 3], [1, 1], [2, 0], [2, 2]])
 CELLS = np.array([[0, 0, 1], [1, 2, 0], [0, 1, 1]])
 A = RNG.normal(size=(5, 3, 2))
 X = RNG.normal(size=(6, 3))
+A_TENSOR = RNG.normal(size=(4, 2, 3, 2))
+ROWS = tuple(RNG.normal(size=(4, n)) for n in (2, 3, 2))
+FOUR_ROWS = tuple(RNG.normal(size=(3, n)) for n in (2, 3, 1, 2))
 FACTOR = {"half_sum": lambda n: 0.5, "sum": lambda n: 1.0, "mean": lambda n: 1 / n}
 
 
@@ -26,6 +29,24 @@ def tensor_residuals(w, values):
 
 def sensing_residuals(w, values):
     return [np.trace(a.T @ w) - b for a, b in zip(A, values, strict=True)]
+
+
+def tensor_sensing_residuals(w, values):
+    return [np.sum(a * w) - b for a, b in zip(A_TENSOR, values, strict=True)]
+
+
+def rank_one_residuals(w, values):
+    return [
+        float(np.einsum("ijk,i,j,k", w, *(rows[i] for rows in ROWS))) - b
+        for i, b in enumerate(values)
+    ]
+
+
+def rank_one_residuals_of_order_four(w, values):
+    return [
+        float(np.einsum("ijkl,i,j,k,l", w, *(rows[i] for rows in FOUR_ROWS))) - b
+        for i, b in enumerate(values)
+    ]
 
 
 def regression_residuals(w, values):
@@ -47,6 +68,17 @@ KINDS = {
         (3,), (2, 3, 2), tensor_residuals,
     ),
     "sensing": (lambda v, **kw: gf.MatrixSensing(A, v, **kw), (5,), (3, 2), sensing_residuals),
+    "tensor sensing": (
+        lambda v, **kw: gf.TensorSensing(A_TENSOR, v, **kw),
+        (4,), (2, 3, 2), tensor_sensing_residuals,
+    ),
+    "rank-one sensing": (
+        lambda v, **kw: gf.TensorSensing(ROWS, v, **kw), (4,), (2, 3, 2), rank_one_residuals,
+    ),
+    "rank-one sensing, order 4": (
+        lambda v, **kw: gf.TensorSensing(FOUR_ROWS, v, **kw),
+        (3,), (2, 3, 1, 2), rank_one_residuals_of_order_four,
+    ),
     "regression": (lambda v, **kw: gf.LeastSquares(X, v, **kw), (6,), (3,), regression_residuals),
     "regression, two targets": (
         lambda v, **kw: gf.LeastSquares(X, v, **kw), (6, 2), (3, 2), multiple_residuals,

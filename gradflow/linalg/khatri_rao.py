@@ -1,17 +1,20 @@
-"""The Khatri-Rao product of factors, by which CP tensors become matrix products."""
+"""The Khatri-Rao product, through which sums of outer products become matrix products."""
+
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gradflow.factorizations.base import Factors
 
-
-def khatri_rao(factors: Factors) -> Float[Array, "rows rank"]:
+def khatri_rao(factors: Sequence[Float[Array, "_ columns"]]) -> Float[Array, "_ columns"]:
     """Column-wise Kronecker product: (n_1, R), (n_2, R), ... -> (n_1 n_2 ..., R).
+
+    Args:
+      factors: at least one matrix, all with R columns.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> khatri_rao((jnp.array([[1.0], [2.0]]), jnp.array([[3.0], [4.0]]))).ravel().tolist()
+      >>> khatri_rao([jnp.array([[1.0], [2.0]]), jnp.array([[3.0], [4.0]])]).ravel().tolist()
       [3.0, 4.0, 6.0, 8.0]
     """
     result = factors[0]
@@ -20,8 +23,15 @@ def khatri_rao(factors: Factors) -> Float[Array, "rows rank"]:
     return result
 
 
-def khatri_rao_pullback(factors: Factors, cotangent: Float[Array, "rows rank"]) -> Factors:
-    """Gradients in the factors of a Khatri-Rao product, from the gradient in the product."""
+def khatri_rao_pullback(
+    factors: Sequence[Float[Array, "_ columns"]], cotangent: Float[Array, "_ columns"]
+) -> tuple[Array, ...]:
+    """Gradients in the factors of a Khatri-Rao product, from the gradient in the product.
+
+    Args:
+      factors: the matrices.
+      cotangent: the gradient in their product.
+    """
     folded = cotangent.reshape(*[f.shape[0] for f in factors], -1)
     gradients = []
     for n in range(len(factors)):
