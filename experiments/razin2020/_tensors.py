@@ -129,7 +129,7 @@ def _objective(task: Task, components: int, precision: Precision) -> gf.Objectiv
     return gf.Objective(problem(task, precision), gf.CPTensor(task.shape, components))
 
 
-def rule(rate: float) -> optax.GradientTransformation:
+def rule(rate: Any) -> optax.GradientTransformation:
     """The rate adapts to the gradient's norm.
 
     References:

@@ -9,7 +9,7 @@ from gradflow import sweeps
 def results_of(id: str, out: Path, **fields: Any) -> Any:
     """Run at quick scale and load; everything is there, the picture draws."""
     report = sweeps.run(id, scale="quick", out=out, jobs=1, show=False, **fields)
-    assert not report.failures
+    assert not report.failures, report.failures
     results = sweeps.load(id, scale="quick", out=out, **fields)
     assert results.missing == 0 and len(results) == report.done + report.there
     figure = results.experiment.plot(results)

@@ -1,8 +1,8 @@
-"""Razin, Maman and Cohen 2021: its claims, in its order, and two of ours."""
+"""Razin, Maman and Cohen 2021: its claims, in its order, and three of ours."""
 
 from gradflow.claims import Paper
 
-from . import components, escape
+from . import components, escape, norm_blowup
 
 PAPER = Paper(
     "razin2021",
@@ -14,5 +14,6 @@ PAPER = Paper(
         components.general,
         components.thm2,
         escape.escape,
+        norm_blowup.norm_blowup,
     ),
 )

@@ -19,7 +19,7 @@ SEED = int(os.environ.get("GRADFLOW_RANDOM_SEED", "0"))
 EACH = int(os.environ.get("GRADFLOW_RANDOM_EACH", "20"))
 """Flows of one structure, which share their programs."""
 RTOL = 1e-8
-PATIENCE = 50_000
+PATIENCE = 10_000
 """Steps for a reference."""
 
 

@@ -1,0 +1,72 @@
+r"""The norm blow-up of tensors (ours): what razin2020's Theorem 1 becomes for one component.
+
+Of a tensor with axes of length 2 and more three entries are seen: W_12s = 1, W_21s = 1, W_22s = 0,
+Of a tensor with axes of length 2 and more three entries are seen: W_12s = W_21s = 1, W_22s = 0,
+as the determinant's sign stays in a matrix factorisation: W_11s W_22s = W_12s W_21s. So a loss that
+falls to zero drives the unobserved entry, and with it every norm, to infinity.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+
+import jax
+import numpy as np
+
+import gradflow as gf
+from gradflow.claims import ByConstruction, Case, Settings, claim, roundings
+
+SEEN, VALUES = ((0, 1), (1, 0), (1, 1)), (1.0, 1.0, 0.0)
+STOP_LOSS = 1e-4
+
+
+def problem(shape: tuple[int, ...]) -> gf.TensorCompletion:
+    """Three entries of the first 2x2 block are seen, the fourth is not."""
+    rest = (0,) * (len(shape) - 2)
+    return gf.TensorCompletion(shape, [(*cell, *rest) for cell in SEEN], VALUES)
+
+
+@cache
+def flow(shape: tuple[int, ...], rank: int, scale: float, seed: int) -> gf.Trajectory:
+    """From positive vectors of a Gaussian's sizes, down to a loss of `STOP_LOSS`."""
+    posed = problem(shape)
+    model = gf.CPTensor(shape, rank)
+    start = model.random_balanced(jax.random.key(seed), scale)
+    if rank == 1:
+        start = tuple(abs(w) for w in start)
+    return gf.solve_flow(
+        gf.Objective(posed, model), start, stop_loss=STOP_LOSS, max_steps=20_000, rtol=1e-9,
+        coordinates="factors", observe=("loss", "product"),
+    )  # fmt: skip
+
+
+@claim(
+    "razin2021.norm_blowup",
+    kind="inequality",
+    where="ours; razin2020's Theorem 1 for a CP factorisation of one component",
+    statement=r"W_{12s} = W_{21s} = 1,\ W_{22s} = 0 \text{ seen},\ R = 1,\ \ell(t) < \tfrac12 "
+    r"\Rightarrow |W_{11s}(t)| \ge \frac{(1 - \sqrt{2\ell(t)})^2}{\sqrt{2\ell(t)}}",
+    control={"rank": 2},
+    control_text="two components",
+)
+def norm_blowup(settings: Settings, rank: int = 1) -> Iterator[Case]:
+    """Flows of orders 3 to 5 from small and large starts, to a loss of 1e-4, and one that stays."""
+    shapes = [(2, 2, 2), (3, 2, 4), (2, 2, 2, 2), (2, 2, 2, 2, 2)]
+    for k, shape in enumerate(shapes):
+        for scale in (0.5, 0.1) if settings.full or k < 2 else (0.5,):
+            run = flow(shape, rank, scale, settings.seed + k)
+            entry = np.abs(run["product"][(slice(None), 0, 0, *(0,) * (len(shape) - 2))])
+            root = np.sqrt(2 * run["loss"])
+            low = root < 1
+            bound = (1 - root[low]) ** 2 / root[low]
+            yield Case(
+                name=f"{'x'.join(map(str, shape))}, scale {scale:g}",
+                slack=(entry[low] - bound) / np.maximum(bound, entry[low]),
+                floor=roundings(1e-12, "W_22s, a residual, knows fewer digits than the others"),
+                hypotheses={
+                    "R = 1": rank == 1 or ByConstruction("broken on purpose"),
+                    "the loss falls to 1e-4": run.outcome is gf.Outcome.REACHED_LOSS,
+                },
+                size=float(np.prod(shape)),
+                notes=f"|W_11s| = {entry[-1]:.4g} at loss {run['loss'][-1]:.2g}, the bound "
+                f"{bound[-1]:.4g}",
+            )
