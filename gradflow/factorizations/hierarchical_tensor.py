@@ -25,7 +25,7 @@ from gradflow.factorizations.mode_tree import (
 from gradflow.linalg.khatri_rao import khatri_rao, khatri_rao_pullback
 
 _SWEEPS = 10_000
-"""The most sweeps for balanced factors; 40 to 300 are taken, the more the higher the tree."""
+"""The most sweeps for balanced factors; about 10 times the squared longest path are taken."""
 
 
 class HierarchicalTensor(AbstractFactorization):
