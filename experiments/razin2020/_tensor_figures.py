@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 import gradflow as gf
 from gradflow.sweeps import Finding
@@ -77,10 +78,10 @@ def picture(results: Results) -> Figure:
             row[1].axhline(truth, color="black", ls=":", lw=1.2, label="ground truth")
             row[1].set(yscale="log", ylabel="CP rank at mean squared error $10^{-6}$")
         handles, labels = axes[0, 1].get_legend_handles_labels()
-        handles.append(plt.Line2D([], [], color="gray", ls=":", lw=1))
+        handles.append(Line2D([], [], color="gray", ls=":", lw=1))
         labels.append("floor of idle components")
         if len(flows):
-            handles.append(plt.Line2D([], [], color="gray", ls="--"))
+            handles.append(Line2D([], [], color="gray", ls="--"))
             labels.append("exact flow")
         figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return figure

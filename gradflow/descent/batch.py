@@ -10,12 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradflow.descent.checkpoint import Keeper
-from gradflow.descent.loop import (
-    RUNNING,
-    BatchStep,
-    RunStates,
-    next_chunk,
-)
+from gradflow.descent.loop import BatchStep, RunStates, next_chunk
+from gradflow.descent.stopping import RUNNING
 
 _CHUNK_SECONDS, _FIRST_BUDGET = 0.5, 256
 

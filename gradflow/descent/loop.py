@@ -17,6 +17,7 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
+from gradflow.descent.stopping import DIVERGED, RUNNING, StopRule
 from gradflow.objective import Objective
 from gradflow.observables import Observable
 from gradflow.state import FactorsView, State
@@ -25,7 +26,6 @@ Optimizer = optax.GradientTransformation | Callable[[Any], optax.GradientTransfo
 Mode = Literal["map", "vmap"]
 Pairs = tuple[tuple[str, Observable], ...]
 
-RUNNING, LOSS, DIVERGED, GRADIENT = range(4)
 STOPS = 32
 
 
@@ -39,7 +39,7 @@ class RunStates(eqx.Module):
       loss: at the parameters.
       gradient: of the value, at the parameters.
       status: RUNNING, LOSS, GRADIENT or DIVERGED.
-      hits: looks in a row that found the loss low enough, where `BatchStep.looks` are counted.
+      hits: looks in a row that found the loss low enough, where they are counted.
     """
 
     parameters: Any
@@ -60,10 +60,7 @@ class BatchStep(eqx.Module):
       optimizer: see `gradflow.run_descent`.
       rates: learning rates, if the optimiser is made from one.
       pairs: names and functions of what is recorded.
-      stop_loss: a run stops at the first loss that is at most this.
-      stop_gradient: and at the first norm of the gradient that is at most this, if given.
-      looks: look at the loss every so many iterations only, and stop at so many looks in a row that
-        find it there; None for the first iteration that is there.
+      stop: when a run stops.
       mode: runs one after the other ("map") or side by side ("vmap").
     """
 
@@ -72,9 +69,7 @@ class BatchStep(eqx.Module):
     optimizer: Optimizer
     rates: Array | None
     pairs: Pairs = eqx.field(static=True)
-    stop_loss: Float[Array, ""]
-    stop_gradient: Float[Array, ""] | None
-    looks: tuple[Int[Array, ""], Int[Array, ""]] | None
+    stop: StopRule
     mode: Mode = eqx.field(static=True)
 
     def initialise(self, parameters: Any) -> RunStates:
@@ -169,7 +164,7 @@ def _initialise(batch_step: BatchStep, parameters: Any) -> RunStates:
         loss=loss,
         gradient=gradient,
         status=jnp.zeros(count, jnp.int32),
-        hits=None if batch_step.looks is None else jnp.zeros(count, jnp.int32),
+        hits=batch_step.stop.no_hits(count),
     )
 
 
@@ -213,32 +208,10 @@ def _each(function: Callable[[Any], Any], batch: Any, mode: Mode) -> Any:
 
 def _one(batch_step: BatchStep, run: RunStates, chunk: Array) -> tuple[RunStates, Any]:
     """One run through a chunk."""
-    objective, stop_loss = batch_step.objective, batch_step.stop_loss
+    objective, rule = batch_step.objective, batch_step.stop
     # Value and gradient are at hand for those that ask for more (L-BFGS, Polyak's rule); where
     # none does, the compiler leaves the penalty's value out.
     update = optax.with_extra_args_support(batch_step.transformation()).update
-
-    def small(gradient: Any) -> Array | bool:
-        if batch_step.stop_gradient is None:
-            return False
-        squares = [jnp.sum(g**2) for g in gradient]
-        return jnp.sum(jnp.stack(squares)) <= batch_step.stop_gradient**2
-
-    def low(loss: Array, hits: Array | None) -> Array:
-        if batch_step.looks is None or hits is None:
-            return loss <= stop_loss
-        return hits >= batch_step.looks[1]
-
-    def looked(count: Array, loss: Array, hits: Array | None) -> Array | None:
-        if batch_step.looks is None or hits is None:
-            return None
-        found = jnp.where(loss <= stop_loss, hits + 1, 0).astype(jnp.int32)
-        return jnp.where(count % batch_step.looks[0] == 0, found, hits)
-
-    def status_of(loss: Array, gradient: Any, hits: Array | None) -> Array:
-        status = jnp.where(small(gradient), GRADIENT, RUNNING)
-        status = jnp.where(low(loss, hits), LOSS, status)
-        return jnp.where(loss < jnp.inf, status, DIVERGED).astype(jnp.int32)
 
     def to_stop(carry: Any, stop: Array) -> tuple[Any, Any]:
         mark, recorded = stop
@@ -247,8 +220,7 @@ def _one(batch_step: BatchStep, run: RunStates, chunk: Array) -> tuple[RunStates
 
         def going(inner: Any) -> Array:
             count, loss, gradient, hits = *inner[:3], inner[-1]
-            above = ~low(loss, hits) & ~jnp.asarray(small(gradient))
-            return alive & (count < mark) & above & (loss < jnp.inf)
+            return alive & (count < mark) & rule.goes_on(loss, gradient, hits)
 
         def body(inner: Any) -> Any:
             count, loss, gradient, parameters, state, hits = inner
@@ -259,12 +231,12 @@ def _one(batch_step: BatchStep, run: RunStates, chunk: Array) -> tuple[RunStates
             )  # fmt: skip
             parameters = jax.tree.map(jnp.add, parameters, change)
             loss, gradient = objective.loss_and_gradient(parameters)
-            hits = looked(count + 1, loss, hits)
+            hits = rule.looked(count + 1, loss, hits)
             return count + 1, loss, gradient, parameters, state, hits
 
         inner = jax.lax.while_loop(going, body, carry[:-1])
         count, loss, gradient, parameters, _, hits = inner
-        status = jnp.where(alive, status_of(loss, gradient, hits), status)
+        status = jnp.where(alive, rule.status(loss, gradient, hits), status)
         valid = alive & ((recorded == 1) | (status != RUNNING))
         view = State(FactorsView(objective), parameters)
 

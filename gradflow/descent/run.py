@@ -20,16 +20,9 @@ from gradflow._util.provenance import describe, describe_function, fingerprint, 
 from gradflow._util.validate import positive, same_float_dtype
 from gradflow.descent.batch import Batch
 from gradflow.descent.checkpoint import Keeper
-from gradflow.descent.loop import (
-    DIVERGED,
-    GRADIENT,
-    LOSS,
-    RUNNING,
-    BatchStep,
-    Mode,
-    Optimizer,
-)
+from gradflow.descent.loop import BatchStep, Mode, Optimizer
 from gradflow.descent.options import DescentOptions
+from gradflow.descent.stopping import DIVERGED, GRADIENT, LOSS, RUNNING, StopRule
 from gradflow.factorizations.base import Factors
 from gradflow.objective import Objective
 from gradflow.observables import check_entries, default_observables, resolve
@@ -169,7 +162,9 @@ def _run(
         jnp.asarray(options.stop_looks[1]),
     )
     mode: Mode = "map" if jax.default_backend() == "cpu" else "vmap"
-    batch_step = BatchStep(objective, many, optimizer, speeds, pairs, target, least, looks, mode)
+    batch_step = BatchStep(
+        objective, many, optimizer, speeds, pairs, StopRule(target, least, looks), mode
+    )
     parameters = jax.tree.map(lambda *leaves: jnp.stack(leaves), *checked)
     runs = batch_step.initialise(parameters)
     key = None

@@ -12,7 +12,7 @@ power. Without any condition dc_r/dt = gamma_r c_r^2 sum_n ||w_r^n||^-2 (ours).
 
 from collections.abc import Iterator
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -256,7 +256,7 @@ def _in_fifty_digits(seed: int, order: int, mean: bool) -> Case:
         squares = [sum(x**2 for x in v) for v in vectors]
         c = mpmath.sqrt(mpmath.fprod(squares))
 
-        def against(replaced: dict[int, list]) -> mpmath.mpf:
+        def against(replaced: dict[int, list]) -> Any:
             used = [replaced.get(n, v) for n, v in enumerate(vectors)]
             return -mpmath.fsum(
                 g * mpmath.fprod(v[i] for v, i in zip(used, cell, strict=True))
