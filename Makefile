@@ -43,6 +43,7 @@ test-slow: setup ## the slow tests alone
 
 bench: $(BENCH_VENV)/.torch ## compare the speed of descent with PyTorch (own environment, .venv-bench)
 	$(BENCH_VENV)/bin/python -m benchmarks.descent
+	$(BENCH_VENV)/bin/python -m benchmarks.tensors
 
 bench-flow: setup ## work and precision of the flow's solvers; writes its numbers and docs/'s picture
 	$(JAX_CACHE) $(BIN)/python -m benchmarks.flow --json benchmarks/results/flow-cpu.json
