@@ -8,9 +8,7 @@ from gradflow._util.validate import finite_array, positive
 from gradflow.factorizations.base import Factors, FactorsLike
 
 
-def merge_collinear(
-    factors: Checked[FactorsLike], tolerance: Checked[float] = 1e-8
-) -> Factors:
+def merge_collinear(factors: Checked[FactorsLike], tolerance: Checked[float] = 1e-8) -> Factors:
     r"""The same CP tensor with fewer terms: those that are collinear in all modes become one.
 
     Two vectors u, v are collinear if || u/||u|| -+ v/||v|| || <= tolerance; signs are kept. A term
@@ -46,7 +44,7 @@ def merge_collinear(
     left = terms[np.argsort(-logs[terms], kind="stable")]
     leaders, ratios = [], []
     while left.size:
-        first = left[0]
+        first = int(left[0])
         joins, signs = _collinear(units, first, left, bound)
         shares = signs * np.exp(logs[joins] - logs[first])
         total = np.sum(shares)
