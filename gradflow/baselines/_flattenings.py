@@ -47,7 +47,7 @@ class Flattening(eqx.Module):
     def least_rank(self, allowance: float) -> int:
         """The least R for which the bound leaves a squared distance below `allowance`."""
         rank = 0
-        while self.distance(rank) >= allowance * (1 + 16 * _EPS):
+        while 0 < (bound := self.distance(rank)) and bound >= allowance * (1 + 16 * _EPS):
             rank += 1
         return rank
 

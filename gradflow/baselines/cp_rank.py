@@ -127,6 +127,9 @@ def cp_rank(
     while factors is None:
         rank += 1
         factors = search.at(rank)
+    if flattening is not None:
+        values = np.ldexp(flattening.singular_values, exponent)
+        flattening = eqx.tree_at(lambda flat: flat.singular_values, flattening, values)
     residual = float(np.ldexp(dense_residual(unit, factors), exponent))
     return CPRank(lower, rank, rescaled(factors, exponent), residual, flattening, most)
 

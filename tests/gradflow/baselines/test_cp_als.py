@@ -48,9 +48,7 @@ def test_tensors_of_low_rank_come_back(shape, rank):
 def test_a_matrix_gets_the_distance_of_its_svd():
     w = RNG.normal(size=(7, 5))
     found = cp_als(w, 2, key=KEY)
-    np.testing.assert_allclose(
-        found.residual, np.linalg.norm(np.linalg.svd(w)[1][2:]), rtol=1e-9
-    )
+    np.testing.assert_allclose(found.residual, np.linalg.norm(np.linalg.svd(w)[1][2:]), rtol=1e-9)
 
 
 def test_what_converged_is_stationary():

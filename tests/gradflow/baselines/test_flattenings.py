@@ -55,3 +55,9 @@ def test_all_of_a_tensor_counts_in_the_bound_by_no_terms():
     whole = [f for f in all_of(w) if f.power == 0 or (f.axes, f.power) == ((0,), 2)]
     for flat in whole:
         np.testing.assert_allclose(flat.distance(0), np.sum(w**2), rtol=1e-12)
+
+
+def test_an_allowance_of_zero_proves_no_more_than_the_singular_values():
+    w = RNG.normal(size=(5, 4, 3))
+    for flat in all_of(w):
+        assert flat.least_rank(0.0) * flat.term_rank < len(flat.singular_values) + flat.term_rank
