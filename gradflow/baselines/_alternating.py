@@ -48,14 +48,11 @@ def alternate(
     Returns:
       The factors, the relative residual, its last change, and the sweeps made.
     """
-    unfoldings = [
-        jnp.moveaxis(tensor, n, 0).reshape(length, -1) for n, length in enumerate(tensor.shape)
-    ]
+    unfoldings = unfolded(tensor)
     size = nonzero(jnp.linalg.norm(tensor.ravel()))
 
     def error_of(factors: Factors) -> Float[Array, ""]:
-        gap = unfoldings[-1] - factors[-1] @ khatri_rao(factors[:-1]).T
-        return jnp.linalg.norm(gap.ravel()) / size
+        return residual_of(unfoldings, factors) / size
 
     def unfinished(fit: _Fit) -> Bool[Array, ""]:
         hopeless = (fit.sweeps > _FIRST_SWEEPS) & (fit.error - sweeps * fit.change > enough)
@@ -63,8 +60,9 @@ def alternate(
         return going & (patient | ~hopeless)
 
     def body(fit: _Fit) -> _Fit:
-        plain = _balanced(_sweep(unfoldings, fit.factors, _HOLD * jnp.minimum(fit.error, 1)))
-        far = tuple(a + fit.reach * (a - b) for a, b in zip(plain, fit.factors, strict=True))
+        plain = balanced(_sweep(unfoldings, fit.factors, _HOLD * jnp.minimum(fit.error, 1)))
+        moves = zip(plain, fit.factors, strict=True)
+        far = balanced(tuple(new + fit.reach * (new - old) for new, old in moves))
         errors = error_of(plain), error_of(far)
         better = errors[1] < errors[0]
         factors, error = jax.tree.map(
@@ -79,24 +77,36 @@ def alternate(
     return final.factors, final.error, final.change, final.sweeps
 
 
-def _sweep(unfoldings: list[Array], factors: Factors, hold: Float[Array, ""]) -> Factors:
+def _sweep(unfoldings: tuple[Array, ...], factors: Factors, hold: Float[Array, ""]) -> Factors:
     """Each factor in turn by its normal equations, held near the last one.
 
     What terms that depend on each other leave open stays as it was.
     """
     found = list(factors)
-    for n, unfolded in enumerate(unfoldings):
+    for n, flat in enumerate(unfoldings):
         others = (*found[:n], *found[n + 1 :])
         gram = jnp.prod(jnp.stack([f.T @ f for f in others]), axis=0)
         rounding = 10 * len(gram) * jnp.finfo(gram.dtype).eps
         damping = nonzero((rounding + hold) * jnp.max(jnp.diag(gram)))
-        right = unfolded @ khatri_rao(others) + damping * found[n]
+        right = flat @ khatri_rao(others) + damping * found[n]
         factor = jax.scipy.linalg.cho_factor(gram + damping * jnp.eye(len(gram)), lower=True)
         found[n] = jax.scipy.linalg.cho_solve(factor, right.T).T
     return tuple(found)
 
 
-def _balanced(factors: Factors) -> Factors:
+def unfolded(tensor: Float[Array, "..."]) -> tuple[Float[Array, "_ _"], ...]:
+    """The tensor as matrices, each axis in turn that of the rows."""
+    return tuple(
+        jnp.moveaxis(tensor, n, 0).reshape(length, -1) for n, length in enumerate(tensor.shape)
+    )
+
+
+def residual_of(unfoldings: tuple[Array, ...], factors: Factors) -> Float[Array, ""]:
+    """||T - W||_F."""
+    return jnp.linalg.norm((unfoldings[-1] - factors[-1] @ khatri_rao(factors[:-1]).T).ravel())
+
+
+def balanced(factors: Factors) -> Factors:
     """The same terms, all vectors of one equally long."""
     norms = jnp.stack([jnp.linalg.norm(f, axis=0) for f in factors])
     wanted = jnp.prod(norms ** (1 / len(factors)), axis=0)

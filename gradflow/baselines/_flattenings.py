@@ -47,7 +47,7 @@ class Flattening(eqx.Module):
     def least_rank(self, allowance: float) -> int:
         """The least R for which the bound leaves a squared distance below `allowance`."""
         rank = 0
-        while self.distance(rank) >= allowance * (1 + 16 * _EPS):
+        while (bound := self.distance(rank)) > 0 and bound >= allowance * (1 + 16 * _EPS):
             rank += 1
         return rank
 

@@ -23,13 +23,16 @@ _ROUNDING = 10 * float(np.finfo(np.float64).eps)
 _MOST_ENTRIES = 2**27
 """1 GiB in float64, as the largest tensor and the largest product of factors."""
 
+Arrays = tuple[Float[np.ndarray, "_ rank"], ...]
+"""Factors in NumPy."""
+
 
 class CPDecomposition(eqx.Module):
     r"""A tensor near a given one, as a sum of outer products.
 
     Attributes:
-      factors: a factor (n, rank) an axis, as `CPTensor` takes them; the vectors of each term are
-        equally long.
+      factors: a factor (n, rank) an axis, as `CPTensor` takes them; the vectors of a term are
+        equally long to a factor of 2.
       residual: ||T - W||_F, from the dense difference in float64.
       relative_residual: ||T - W||_F / ||W||_F (0 where W = 0 and T fits it).
       sweeps: how many were made.
@@ -104,25 +107,26 @@ def cp_als(
     target = as_tensor("tensor", tensor)
     model = model_of(target.shape, rank)
     limit, rest = whole("sweeps", sweeps, most=2**31 - 1), positive("tolerance", tolerance)
-    if (key is None) == (start is None):
+    if start is None and key is not None:
+        first = random_factors(key, model)
+    elif start is not None and key is None:
+        first = model.check([finite_array(f"start[{k}]", f) for k, f in enumerate(start)])
+    else:
         raise ValueError(
             "Give exactly one of key and start: a random key, or the factors to begin with, but "
             f"{'both' if key is not None else 'none'} is given."
         )
     unit, exponent = scaled(target)
-    if start is None:
-        first = random_factors(key, model)
-    else:
-        given = model.check([finite_array(f"start[{k}]", f) for k, f in enumerate(start)])
-        first = rescaled(given, -exponent)
+    if start is not None:
+        first = rescaled(first, -exponent)
     factors, change, made = fit(unit, first, limit, rest)
-    size = float(np.linalg.norm(unit))
+    size = float(np.linalg.norm(unit)) or 1.0
     residual = dense_residual(unit, factors)
     ended = change <= rest or residual <= _ROUNDING * size
     return CPDecomposition(
         rescaled(factors, exponent),
         float(np.ldexp(residual, exponent)),
-        residual / (size or 1.0),
+        residual / size,
         made,
         BaselineOutcome.CONVERGED if ended else BaselineOutcome.OUT_OF_ITERATIONS,
     )
@@ -180,7 +184,7 @@ def rescaled(factors: FactorsLike, exponent: int) -> Factors:
     )
 
 
-def random_factors(key: PRNGKeyArray, model: CPTensor) -> Factors:
+def random_factors(key: PRNGKeyArray, model: CPTensor) -> Arrays:
     """N(0, 1) entries. All ranks up to the same multiple share a program."""
     wide = CPTensor(model.shape, model.rank + -model.rank % _PADDING)
     return tuple(np.asarray(f)[:, : model.rank] for f in wide.gaussian(key, std=1.0))
@@ -192,7 +196,7 @@ def fit(
     sweeps: int,
     tolerance: float,
     enough: float | None = None,
-) -> tuple[tuple[Float[np.ndarray, "n rank"], ...], float, int]:
+) -> tuple[Arrays, float, int]:
     """`alternate` on a scaled tensor: the factors, the last change, and the sweeps made.
 
     Without `enough` it ends at rounding; with it, where that cannot be reached any more, too.
@@ -201,10 +205,9 @@ def fit(
       ValueError: if a number is not finite.
     """
     rank = start[0].shape[1]
-    padded = tuple(jnp.pad(jnp.asarray(f), ((0, 0), (0, -rank % _PADDING))) for f in start)
     factors, error, change, made = alternate(
         jnp.asarray(unit),
-        padded,
+        padded(start),
         jnp.asarray(sweeps),
         jnp.asarray(tolerance),
         jnp.asarray(_ROUNDING if enough is None else enough),
@@ -216,6 +219,12 @@ def fit(
             "large beside the tensor: scale it."
         )
     return tuple(np.asarray(f)[:, :rank] for f in factors), float(change), int(made)
+
+
+def padded(factors: FactorsLike) -> Factors:
+    """Terms that are 0 added, up to a rank that shares its program with others."""
+    rest = -factors[0].shape[1] % _PADDING
+    return tuple(jnp.pad(jnp.asarray(f), ((0, 0), (0, rest))) for f in factors)
 
 
 def dense_product(factors: FactorsLike) -> Float[np.ndarray, "..."]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 from numpy.typing import ArrayLike
@@ -11,11 +12,14 @@ from numpy.typing import ArrayLike
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive, whole
 from gradflow.baselines._flattenings import Flattening, koszul_flattenings, unfoldings
+from gradflow.baselines._gauss_newton import refine
 from gradflow.baselines.cp_als import (
+    Arrays,
     as_tensor,
     dense_product,
     dense_residual,
     fit,
+    padded,
     random_factors,
     rescaled,
     scaled,
@@ -27,8 +31,8 @@ from gradflow.factorizations.cp_tensor import CPTensor
 _EPS = float(np.finfo(np.float64).eps)
 _REST = 1e-12
 """Change of the relative residual in a sweep at which a fit is at rest."""
-
-_Arrays = tuple[Float[np.ndarray, "n rank"], ...]
+_MOST_UNKNOWNS, _STEPS = 800, 1000
+"""Entries of factors that are refined together, and steps."""
 
 
 class CPRank(eqx.Module):
@@ -110,7 +114,9 @@ def cp_rank(
     unit, exponent = scaled(target)
     with np.errstate(over="ignore", under="ignore"):
         allowance = float(np.ldexp(np.ldexp(most * target.size, -exponent), -exponent))
-    search = _Search(unit, allowance, key, starts, sweeps, own and _unscaled(own, exponent))
+    if own is not None:
+        own = tuple(np.asarray(f) for f in rescaled(own, -exponent))
+    search = _Search(unit, allowance, key, starts, sweeps, own)
     lower, flattening = _best(unfoldings(unit), allowance, 0, None)
     factors = search.at(lower)
     if factors is None and target.ndim == 3:
@@ -121,6 +127,9 @@ def cp_rank(
     while factors is None:
         rank += 1
         factors = search.at(rank)
+    if flattening is not None:
+        values = np.ldexp(flattening.singular_values, exponent)
+        flattening = eqx.tree_at(lambda flat: flat.singular_values, flattening, values)
     residual = float(np.ldexp(dense_residual(unit, factors), exponent))
     return CPRank(lower, rank, rescaled(factors, exponent), residual, flattening, most)
 
@@ -135,10 +144,6 @@ def _components(components: FactorsLike, shape: tuple[int, ...]) -> Factors:
             f"{shape}; give factors (n, rank) of its axes, in order."
         )
     return merged
-
-
-def _unscaled(factors: Factors, exponent: int) -> _Arrays:
-    return tuple(np.asarray(f) for f in rescaled(factors, -exponent))
 
 
 def _best(
@@ -163,16 +168,16 @@ class _Search(eqx.Module):
     key: PRNGKeyArray
     starts: int
     sweeps: int
-    components: _Arrays | None
+    components: Arrays | None
 
-    def at(self, rank: int) -> _Arrays | None:
+    def at(self, rank: int) -> Arrays | None:
         """Factors of `rank` terms near enough, if found."""
         exact = _by_fibres(self.tensor)
         if rank >= exact[0].shape[1]:
             return exact
         return next((found for found in self._tried(rank) if self._near(found)), None)
 
-    def _tried(self, rank: int) -> Iterator[_Arrays]:
+    def _tried(self, rank: int) -> Iterator[Arrays]:
         if rank == 0:
             yield tuple(np.zeros((n, 0)) for n in self.tensor.shape)
         elif self.tensor.ndim == 2:
@@ -181,8 +186,16 @@ class _Search(eqx.Module):
         else:
             # A little less than allowed: what is found is still to stand when rounding is counted.
             enough = (1 - 1e-6) * self.allowance**0.5 / float(np.linalg.norm(self.tensor))
+            fits = []
             for start in self._starts(rank):
-                yield fit(self.tensor, start, self.sweeps, _REST, enough)[0]
+                fits.append(fit(self.tensor, start, self.sweeps, _REST, enough)[0])
+                yield fits[-1]
+            if fits and rank * sum(self.tensor.shape) <= _MOST_UNKNOWNS:
+                best = min(fits, key=lambda factors: dense_residual(self.tensor, factors))
+                found = refine(
+                    jnp.asarray(self.tensor), padded(best), jnp.asarray(_STEPS), jnp.asarray(enough)
+                )
+                yield tuple(np.asarray(f)[:, :rank] for f in found)
 
     def _starts(self, rank: int) -> Iterator[FactorsLike]:
         if self.components is not None and self.components[0].shape[1] >= rank:
@@ -191,14 +204,14 @@ class _Search(eqx.Module):
         for key in jax.random.split(jax.random.fold_in(self.key, rank), self.starts):
             yield random_factors(key, model)
 
-    def _near(self, factors: _Arrays) -> bool:
+    def _near(self, factors: Arrays) -> bool:
         """Whether the squared distance is below what is allowed, whatever rounding did."""
         terms = float(np.linalg.norm(dense_product(tuple(np.abs(f) for f in factors))))
         rounding = (factors[0].shape[1] + self.tensor.ndim) * _EPS * terms
         return (dense_residual(self.tensor, factors) + rounding) ** 2 < self.allowance
 
 
-def _by_fibres(tensor: Float[np.ndarray, "..."]) -> _Arrays:
+def _by_fibres(tensor: Float[np.ndarray, "..."]) -> Arrays:
     """An exact decomposition: a term for each fibre that is not 0, along the axis of fewest."""
     counts = [np.count_nonzero(np.any(tensor, axis=k)) for k in range(tensor.ndim)]
     axis = int(np.argmin(counts))

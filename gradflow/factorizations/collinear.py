@@ -44,7 +44,7 @@ def merge_collinear(factors: Checked[FactorsLike], tolerance: Checked[float] = 1
     left = terms[np.argsort(-logs[terms], kind="stable")]
     leaders, ratios = [], []
     while left.size:
-        first = left[0]
+        first = int(left[0])
         joins, signs = _collinear(units, first, left, bound)
         shares = signs * np.exp(logs[joins] - logs[first])
         total = np.sum(shares)
