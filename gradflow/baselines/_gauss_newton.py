@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 from gradflow.baselines._alternating import balanced, residual_of, unfolded
 from gradflow.baselines._result import nonzero
 from gradflow.factorizations.base import Factors
-from gradflow.factorizations.khatri_rao import khatri_rao
+from gradflow.linalg.khatri_rao import khatri_rao
 
 _FIRST_STEPS = 20
 """Steps before one may be given up as too slow."""
