@@ -170,10 +170,14 @@ def floor(cell: Cell) -> float:
 
 
 def rank_of(w: Any, components: Any = None) -> dict[str, Any]:
-    """Between which bounds the CP rank at the runs' accuracy lies."""
+    """Between which bounds the CP rank at the runs' accuracy lies.
+
+    Where no components are at hand the rank is large and a search long: one start at each rank.
+    """
     found = baselines.cp_rank(
-        np.asarray(w, float), STOP_LOSS, key=jax.random.key(0), components=components
-    )
+        np.asarray(w, float), STOP_LOSS, key=jax.random.key(0), components=components,
+        starts=1 if components is None else 10,
+    )  # fmt: skip
     return {"rank_lower": found.lower, "rank_upper": found.upper}
 
 

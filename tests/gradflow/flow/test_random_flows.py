@@ -8,6 +8,7 @@ import warnings
 from collections import Counter
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -81,7 +82,8 @@ def what_became(objective, start, steps):
     if flow.warnings or flow.outcome is not gf.Outcome.REACHED_HORIZON:
         return "announced", ""
     (tight, there), (loose, also) = (
-        product_by_dopri8(objective, start, horizon, rtol, PATIENCE) for rtol in (1e-13, 1e-11)
+        product_by_dopri8(objective, start, jnp.asarray(horizon), jnp.asarray(rtol), PATIENCE)
+        for rtol in (1e-13, 1e-11)
     )
     if not (there and also):
         return "no reference", ""
