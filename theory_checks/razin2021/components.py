@@ -22,6 +22,7 @@ from gradflow.claims import Case, Settings, claim
 from gradflow.claims.oracles import component_cases
 from gradflow.claims.oracles.components import (
     AbstractComponents,
+    Entries,
     Followed,
     completions,
     follow,
@@ -39,7 +40,7 @@ class Components(AbstractComponents):
     def nodes(self) -> tuple[str, ...]:
         return ("all axes",)
 
-    def vectors(self, factors: Factors) -> list[Factors]:
+    def vectors(self, factors: Entries) -> list[Entries]:
         return [factors]
 
     def norms(self, factors: Factors) -> list[jax.Array]:
@@ -48,12 +49,15 @@ class Components(AbstractComponents):
     def tensor(self, factors: Factors, node: int, index: int) -> jax.Array:
         return self.model.product(self.alone(factors, node, index)) / self.norms(factors)[0][index]
 
-    def alone(self, factors: Factors, node: int, index: int) -> Factors:
+    def alone(self, factors: Entries, node: int, index: int) -> Entries:
         only = (np.arange(self.model.rank) == index).astype(int)
         return (factors[0] * only, *factors[1:])
 
-    def by_hand(self, factors: Factors) -> np.ndarray:
-        terms = [reduce(np.multiply.outer, columns) for columns in zip(*(f.T for f in factors))]
+    def by_hand(self, factors: Entries) -> np.ndarray:
+        terms = [
+            reduce(np.multiply.outer, columns)
+            for columns in zip(*(f.T for f in factors), strict=True)
+        ]
         return np.sum(np.array(terms), axis=0)
 
 

@@ -1,4 +1,4 @@
-"""Razin, Maman and Cohen 2022: what it prints of local components, in its order, and one of ours."""
+"""Razin, Maman and Cohen 2022: its claims on local components, and one of ours."""
 
 from gradflow.claims import Paper
 

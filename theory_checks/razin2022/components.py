@@ -24,24 +24,26 @@ from gradflow.claims import Case, Settings, claim
 from gradflow.claims.oracles import component_cases
 from gradflow.claims.oracles.components import (
     AbstractComponents,
+    Entries,
     Followed,
     completions,
     follow,
 )
 from gradflow.factorizations.base import Factors
+from gradflow.factorizations.mode_tree import children_of
 
 TREES: dict[str, tuple[Any, str]] = {
-    "balanced tree, order 3": (((0, 1), 2), "half sum, mean, Huber"),
-    "flat tree, order 3": ((0, 1, 2), "half sum"),
-    "balanced tree, order 4": (((0, 1), (2, 3)), "half sum"),
-    "caterpillar, order 4": ((((0, 1), 2), 3), "mean"),
-    "flat tree, order 4": ((0, 1, 2, 3), "Huber"),
-    "balanced tree, order 5": ((((0, 1), 2), (3, 4)), "half sum"),
-    "caterpillar, order 5": (((((0, 1), 2), 3), 4), "mean"),
+    "balanced tree, order 3": (((0, 1), 2), "half sum"),
+    "flat tree, order 3": ((0, 1, 2), "Huber"),
+    "balanced tree, order 4": (((0, 1), (2, 3)), "mean"),
+    "caterpillar, order 4": ((((0, 1), 2), 3), "half sum"),
+    "flat tree, order 4": ((0, 1, 2, 3), "mean"),
+    "balanced tree, order 5": ((((0, 1), 2), (3, 4)), "mean"),
+    "caterpillar, order 5": (((((0, 1), 2), 3), 4), ""),
     "two threes, order 5": (((0, 3, 1), 4, 2), "Huber"),
-    "flat tree, order 5": ((0, 1, 2, 3, 4), "half sum"),
+    "flat tree, order 5": ((0, 1, 2, 3, 4), ""),
 }
-"""Trees over axes, and the losses that each is tried with; a full check tries all."""
+"""Trees over axes, and the loss that each is tried with; a full check tries all trees with all."""
 
 
 class LocalComponents(AbstractComponents):
@@ -54,8 +56,12 @@ class LocalComponents(AbstractComponents):
     def nodes(self) -> tuple[str, ...]:
         return tuple(str(node) for node in self.model.nodes)
 
-    def vectors(self, factors: Factors) -> list[Factors]:
-        return list(self.model.local_components(factors).values())
+    def vectors(self, factors: Entries) -> list[Entries]:
+        weights = factors[len(self.model.shape) :]
+        return [
+            (own.T, *(factors[child] for child in children))
+            for own, children in zip(weights, children_of(self.model.tree), strict=True)
+        ]
 
     def norms(self, factors: Factors) -> list[jax.Array]:
         found = self.model.local_component_norms(factors)
@@ -64,20 +70,24 @@ class LocalComponents(AbstractComponents):
     def tensor(self, factors: Factors, node: int, index: int) -> jax.Array:
         return self.model.local_component_tensor(factors, self.model.nodes[node], index)
 
-    def alone(self, factors: Factors, node: int, index: int) -> Factors:
+    def alone(self, factors: Entries, node: int, index: int) -> Entries:
         only = (np.arange(self.model.ranks[node]) == index).astype(int)[:, None]
         at = len(self.model.shape) + node
         return (*factors[:at], factors[at] * only, *factors[at + 1 :])
 
-    def by_hand(self, factors: Factors) -> np.ndarray:
+    def by_hand(self, factors: Entries) -> np.ndarray:
         weights = iter(factors[len(self.model.shape) :])
 
         def columns(tree: Any) -> list[np.ndarray]:
             """W^(nu, r) for each r."""
             if isinstance(tree, int):
                 return list(factors[tree].T)
-            terms = [reduce(np.multiply.outer, parts) for parts in zip(*map(columns, tree))]
-            return [sum(x * term for x, term in zip(row, terms)) for row in next(weights).T]
+            terms = [
+                reduce(np.multiply.outer, parts) for parts in zip(*map(columns, tree), strict=True)
+            ]
+            return [
+                sum(x * term for x, term in zip(row, terms, strict=True)) for row in next(weights).T
+            ]
 
         (w,) = columns(self.model.tree)
         return w
@@ -87,10 +97,10 @@ class LocalComponents(AbstractComponents):
 def flows(settings: Settings) -> list[Followed]:
     """Orders 3 to 5, several trees, from balanced and from unbalanced starts."""
     found = []
-    for k, (tree_name, (tree, losses)) in enumerate(TREES.items()):
+    for k, (tree_name, (tree, tried)) in enumerate(TREES.items()):
         order = int(tree_name[-1])
         for loss, problem in completions(settings, order).items():
-            if settings.full or loss in losses.split(", "):
+            if settings.full or loss == tried:
                 components = LocalComponents(_model(problem.shape, tree))
                 name, seed = f"{tree_name}, {loss}", settings.seed + 10 * order + k
                 found += follow(name, problem, components, seed, std=0.8)

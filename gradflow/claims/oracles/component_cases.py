@@ -8,20 +8,23 @@ import numpy as np
 from gradflow.claims.definition import FIFTY_DIGITS, ByConstruction, Case, roundings
 from gradflow.claims.oracles.components import (
     AbstractComponents,
+    Entries,
     Followed,
     Moving,
     ranges,
     spread,
 )
-from gradflow.claims.oracles.high_precision import DIGITS
-from gradflow.factorizations.base import Factors
+from gradflow.claims.oracles.high_precision import DIGITS, Real
 
+EPS = float(np.finfo(float).eps)
 ROUNDED = 2e-14
 """Relative differences of squared lengths up to which `balanced` calls them equal, and a third."""
 
 
 def conserved(flows: list[Followed], power: float) -> Iterator[Case]:
-    """Whether differences of powers of lengths stay; the floor is what a looser tolerance changes.
+    """Whether differences of powers of lengths stay.
+
+    The floor is what a hundredfold tolerance changes, and a rounding a step.
 
     Args:
       flows: along which they are followed.
@@ -40,7 +43,7 @@ def conserved(flows: list[Followed], power: float) -> Iterator[Case]:
         yield Case(
             name=flow.name,
             residual=tight.ravel() / size,
-            floor=np.abs(runs[0] - runs[1]).max() / size + 1e-14,
+            floor=np.abs(runs[0] - runs[1]).max() / size + EPS * flow.steps,
             hypotheses={**flow.components.hypothesis, "the factors move": flow.moves},
             size=flow.size,
             notes=f"largest change at rtol 1e-10: {coarse.max() / size:.1e}",
@@ -146,7 +149,7 @@ def in_fifty_digits(name: str, components: AbstractComponents, seed: list[int], 
         factors = tuple(_rational(rng.integers(1, 9, shape), 7) for shape in shapes)
         slope = _rational(rng.integers(-9, 10, components.by_hand(factors).shape), 5)
 
-        def against(used: Factors) -> mpmath.mpf:
+        def against(used: Entries) -> Real:
             return -np.sum(slope * components.by_hand(used))
 
         velocity = []

@@ -12,20 +12,24 @@ has one node; a hierarchical tensor has those of its tree.
 
 import abc
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradflow._util.annotations import AnyArray
 from gradflow.claims.definition import ByConstruction, Settings
+from gradflow.claims.oracles.flows import FINE
 from gradflow.factorizations.base import AbstractFactorization, Factors
 from gradflow.flow.solve import solve_flow
 from gradflow.objective import Objective
 from gradflow.problems import LossFunction, TensorCompletion
 from gradflow.problems.base import AbstractProblem
 
+Entries = tuple[Any, ...]
+"""Factors of JAX's arrays, or of NumPy's with numbers of any type."""
 TIMES = np.array([0.0, 0.5, 1.0, 2.0, 4.0, 8.0])
 """Where a flow is looked at: on the way, and near its end."""
 
@@ -48,8 +52,8 @@ class AbstractComponents(eqx.Module):
         """What to call the nodes."""
 
     @abc.abstractmethod
-    def vectors(self, factors: Factors) -> list[Factors]:
-        """For each node the vectors of its components, as the columns of matrices; of any type."""
+    def vectors(self, factors: Entries) -> list[Entries]:
+        """For each node the vectors of its components, as the columns of matrices."""
 
     @abc.abstractmethod
     def norms(self, factors: Factors) -> list[jax.Array]:
@@ -60,12 +64,12 @@ class AbstractComponents(eqx.Module):
         """W with one component normalised and the others of its node set to 0."""
 
     @abc.abstractmethod
-    def alone(self, factors: Factors, node: int, index: int) -> Factors:
-        """The factors with the other components of the node set to 0; of any type."""
+    def alone(self, factors: Entries, node: int, index: int) -> Entries:
+        """The factors with the other components of the node set to 0."""
 
     @abc.abstractmethod
-    def by_hand(self, factors: Factors) -> np.ndarray:
-        """W entry by entry, of numbers of any type; the axes in any order."""
+    def by_hand(self, factors: Entries) -> np.ndarray:
+        """W by its definition, the axes in any order."""
 
 
 class Moving(NamedTuple):
@@ -101,6 +105,7 @@ class Followed(NamedTuple):
       points: the nodes at each of `TIMES`.
       coarse: the same at a hundredfold tolerance.
       moves: whether the factors' first changes by more than a hundredth.
+      steps: how many steps it took.
     """
 
     name: str
@@ -109,6 +114,7 @@ class Followed(NamedTuple):
     points: list[list[Moving]]
     coarse: list[list[Moving]]
     moves: bool
+    steps: int
 
     @property
     def size(self) -> float:
@@ -138,7 +144,7 @@ def completions(settings: Settings, order: int) -> dict[str, AbstractProblem]:
     cells = np.argwhere(rng.random(shape) < 0.6)
     values = 2 * truth[tuple(cells.T)]
 
-    def huber(w: jax.Array) -> jax.Array:
+    def huber(w: AnyArray) -> jax.Array:
         gap = w[tuple(cells.T)] - values
         return jnp.sum(jnp.where(jnp.abs(gap) < 1, gap**2 / 2, jnp.abs(gap) - 0.5))
 
@@ -158,7 +164,7 @@ def follow(
     for balanced in (True, False):
         draw = model.random_balanced if balanced else model.gaussian
         start = draw(jax.random.key(seed), std=std)
-        tight, coarse = (_run(objective, start, rtol) for rtol in (1e-12, 1e-10))
+        (tight, steps), (coarse, _) = (_run(objective, start, rtol) for rtol in (1e-12, 1e-10))
         first, last = tight[0][0], tight[-1][0]
         yield Followed(
             f"{name}, {'balanced' if balanced else 'unbalanced'} start",
@@ -167,17 +173,19 @@ def follow(
             [moving(components, objective, point) for point in tight],
             [moving(components, objective, point) for point in coarse],
             bool(jnp.linalg.norm(last - first) > 1e-2 * jnp.linalg.norm(first)),
+            steps,
         )
 
 
-def _run(objective: Objective, start: Factors, rtol: float) -> list[Factors]:
+def _run(objective: Objective, start: Factors, rtol: float) -> tuple[list[Factors], int]:
     run = solve_flow(
         objective, start, coordinates="factors", record=TIMES[1:], horizon=float(TIMES[-1]),
-        rtol=rtol, observe=("factors",), interpolate=False,
+        rtol=rtol, observe=("factors",), interpolate=False, solver=FINE,
     )  # fmt: skip
     count = len(start)
-    return [tuple(jnp.asarray(run[f"factors_{k}"][t]) for k in range(1, count + 1))
-            for t in range(len(TIMES))]  # fmt: skip
+    points = [tuple(jnp.asarray(run[f"factors_{k}"][t]) for k in range(1, count + 1))
+              for t in range(len(TIMES))]  # fmt: skip
+    return points, run.stats["steps"]
 
 
 def moving(components: AbstractComponents, objective: Objective, factors: Factors) -> list[Moving]:
