@@ -1,9 +1,8 @@
 r"""The norm blow-up of tensors (ours): what razin2020's Theorem 1 becomes for one component.
 
-Of a tensor with axes of length 2 and more three entries are seen: W_12s = 1, W_21s = 1, W_22s = 0,
 Of a tensor with axes of length 2 and more three entries are seen: W_12s = W_21s = 1, W_22s = 0,
-as the determinant's sign stays in a matrix factorisation: W_11s W_22s = W_12s W_21s. So a loss that
-falls to zero drives the unobserved entry, and with it every norm, to infinity.
+where s stands for the first place on all other axes. One component has W_11s W_22s = W_12s W_21s,
+so that a loss that falls to zero drives the unobserved entry, and with it every norm, to infinity.
 """
 
 from collections.abc import Iterator
