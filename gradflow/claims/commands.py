@@ -206,8 +206,9 @@ class _Kept:
     def __init__(self, chosen: "list[Claim]", ledger: Path | None):
         self.order = {made.id: k for k, made in enumerate(chosen)}
         self.done: list[Row] = []
-        there = ledger is not None and _ordinary(ledger)
-        self.place = ledger.with_name(f"{ledger.stem}.stopped.json") if there else None
+        self.place: Path | None = None
+        if ledger is not None and _ordinary(ledger):
+            self.place = ledger.with_name(f"{ledger.stem}.stopped.json")
 
     def add(self, row: "Row") -> None:
         from gradflow.claims.report.terminal import write_json

@@ -25,6 +25,8 @@ _ROUNDINGS = 4.0
 """Of an entry that is controlled by itself, the roundings that a step may always make."""
 _EVEN = 1e-5
 """The tolerance at which errors of stabilised steps are taken as they are."""
+_JUMPS = 100.0
+"""How many times errors count where the loss's second derivatives jump."""
 _ROUNDING = 1e-12
 """The least tolerance to ask of a stabilised step: below, its error estimate is round-off."""
 
@@ -172,6 +174,17 @@ def proportionality(solver: diffrax.AbstractSolver, rtol: Array) -> Array:
         return jnp.asarray(1.0)
     factor = (_EVEN / rtol) ** (1 / method.order(None))
     return jnp.minimum(factor, jnp.maximum(rtol / _ROUNDING, 1.0))
+
+
+def alertness(coordinates: AbstractCoordinates, rtol: Array) -> Array:
+    """A factor on all errors where a loss's second derivatives jump, as Huber's do.
+
+    Estimates take a smooth field for granted: flows that step across jumps of its slope were seen
+    to be wrong by 100 to 700 rtol with Tsit5 and Dopri5.
+    """
+    if coordinates.problem.twice_differentiable:
+        return jnp.asarray(1.0)
+    return jnp.clip(rtol / _ROUNDING, 1.0, _JUMPS)
 
 
 def with_tolerances(

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from gradflow._util.progress import report
 from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.flow.clock import Clock, FlowField
-from gradflow.flow.error_control import ErrorControl, proportionality, with_tolerances
+from gradflow.flow.error_control import ErrorControl, alertness, proportionality, with_tolerances
 from gradflow.flow.recording import Marks
 from gradflow.flow.step import Carry, FlowStepper
 from gradflow.flow.stopping import Status, Stop
@@ -57,6 +57,7 @@ class Leg(eqx.Module):
             control=ErrorControl(coordinates=coordinates, rtol=self.rtol, atol=self.atol),
             stop=self.stop,
             proportional=proportionality(self.solver, self.rtol),
+            alert=alertness(coordinates, self.rtol),
             horizon=self.clock.reading(self.horizon),
             earliest=self.clock.reading(self.first) * 1e-6,
             interpolate=self.interpolate,

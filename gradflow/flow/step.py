@@ -117,6 +117,7 @@ class FlowStepper(eqx.Module):
       control: of the error.
       stop: what ends the flow.
       proportional: the weight of stabilised steps' errors; see `proportionality`.
+      alert: the weight of all steps' errors; see `alertness`.
       horizon: the clock's reading at the last time.
       earliest: readings before this count as this where the least step is a share of the reading.
       interpolate: whether stabilised steps pass recording times.
@@ -127,6 +128,7 @@ class FlowStepper(eqx.Module):
     control: ErrorControl
     stop: Stop
     proportional: Float[Array, ""]
+    alert: Float[Array, ""]
     horizon: Float[Array, ""]
     earliest: Float[Array, ""]
     interpolate: Bool[Array, ""]
@@ -217,7 +219,8 @@ class FlowStepper(eqx.Module):
         """Whether a step's error is small enough and its end a point of the flow to go on from."""
         clock, target, loss = carry.clock, attempt.target, attempt.loss
         order = self.solver.error_order(self.terms)
-        control = self.control.weighing(jnp.where(self.stiff(carry), self.proportional, 1.0))
+        even = jnp.where(self.stiff(carry), self.proportional, 1.0)
+        control = self.control.weighing(even * self.alert)
         keep, _, after, _, controller_state, _ = control.adapt_step_size(
             clock, target, carry.y, attempt.y1, None, attempt.error, order, carry.controller_state
         )

@@ -46,13 +46,14 @@ SMALL = {
         "flow_depths": (2,),
     },
     "06-real-ratings": {"users": 40, "items": 60, "depths": (2,), "rates": (1e-4,), "steps": (10,)},
+    "07-tensors": {"size": 3, "rank": 1, "components": 4, "observations": (12, 20), "orders": (3,)},
 }
 LINES, DEFINITION = 40, 25
 """Most lines of a code cell, and of a function in one."""
 CLAIMS = "05-your-own-claim"
 """Where functions are the subject: a claim is one."""
 
-LONG = ("02-depth-and-singular-values", CLAIMS)
+LONG = ("02-depth-and-singular-values", CLAIMS, "07-tensors")
 """Those that take most of the time at any size."""
 
 names = pytest.mark.parametrize("name", SMALL)

@@ -85,9 +85,7 @@ class LocalComponents(AbstractComponents):
             terms = [
                 reduce(np.multiply.outer, parts) for parts in zip(*map(columns, tree), strict=True)
             ]
-            return [
-                sum(x * term for x, term in zip(row, terms, strict=True)) for row in next(weights).T
-            ]
+            return list(np.tensordot(next(weights).T, np.array(terms), axes=1))
 
         (w,) = columns(self.model.tree)
         return w

@@ -10,6 +10,7 @@ import gradflow as gf
 from gradflow.coordinates.product import ProductCoordinates
 from gradflow.coordinates.singular import SingularCoordinates
 from gradflow.flow.error_control import ErrorControl
+from tests.helpers import product_by_dopri8
 
 PROBLEM = gf.synthetic.norm_blowup()
 RTOL, ATOL = 1e-6, 1e-7
@@ -66,3 +67,21 @@ def test_what_is_not_finite_is_tried_again_at_a_fifth(bad):
     w = jnp.eye(2)
     for y1, error in ((w, bad * w), (bad * w, w)):
         assert judged(control, w, y1, error) == (False, pytest.approx(0.1))
+
+
+def test_jumps_of_the_second_derivatives_are_no_way_out_of_the_tolerance():
+    """Residuals pass the places where Huber's loss turns linear within few steps."""
+    rng = np.random.default_rng(0)
+    cells = np.argwhere(np.ones((4, 2), bool))
+    model = gf.MatrixProduct((2, 11, 4))
+    for _ in range(6):
+        problem = gf.problems.HuberCompletion((4, 2), cells, rng.normal(size=len(cells)))
+        start = tuple(jnp.asarray(rng.normal(size=s)) for s in model.factor_shapes)
+        objective = gf.Objective(problem, model)
+        flow = gf.solve_flow(objective, start, horizon=0.08, record=[0.04], observe=["product"])
+        wanted, there = product_by_dopri8(
+            objective, start, jnp.asarray(0.08), jnp.asarray(1e-13), 10_000
+        )
+        assert there
+        error = np.linalg.norm(flow["product"][-1] - wanted) / np.linalg.norm(wanted)
+        assert error < 100e-8
