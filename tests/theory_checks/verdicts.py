@@ -155,6 +155,9 @@ LONG = (
     "zhao2022.thm3.sv", "zhao2022.thm3.sv.corrected", "zhao2022.depth1.gd",
     "zhao2022.depth1.gd.corrected", "wang2024.thm1.norm", "wang2024.thm1.norm.corrected",
     "wang2024.thm2", "wang2024.lem4", "wang2024.lem5", "wang2024.lem5.corrected",
+    "razin2021.lem1", "razin2021.thm1", "razin2021.general", "razin2021.thm2", "razin2021.escape",
+    "razin2021.norm_blowup", "razin2022.lem", "razin2022.thm1", "razin2022.general",
+    "razin2022.thm2",
 )  # fmt: skip
 """Claims that take most of the time of all; `make theorems` checks them too."""
 

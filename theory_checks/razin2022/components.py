@@ -82,10 +82,9 @@ class LocalComponents(AbstractComponents):
             """W^(nu, r) for each r."""
             if isinstance(tree, int):
                 return list(factors[tree].T)
-            terms = [
-                reduce(np.multiply.outer, parts) for parts in zip(*map(columns, tree), strict=True)
-            ]
-            return list(np.tensordot(next(weights).T, np.array(terms), axes=1))
+            parts = zip(*map(columns, tree), strict=True)
+            terms = np.array([reduce(np.multiply.outer, part) for part in parts])
+            return list(np.tensordot(next(weights).T, terms, 1))
 
         (w,) = columns(self.model.tree)
         return w
@@ -97,7 +96,7 @@ def flows(settings: Settings) -> list[Followed]:
     found = []
     for k, (tree_name, (tree, tried)) in enumerate(TREES.items()):
         order = int(tree_name[-1])
-        for loss, problem in completions(settings, order).items():
+        for loss, problem in completions(settings, order, most=12).items():
             if settings.full or loss == tried:
                 components = LocalComponents(_model(problem.shape, tree))
                 name, seed = f"{tree_name}, {loss}", settings.seed + 10 * order + k

@@ -136,12 +136,21 @@ class Followed(NamedTuple):
         ][index]
 
 
-def completions(settings: Settings, order: int) -> dict[str, AbstractProblem]:
-    """Completions of a random tensor: a half sum of squares, their mean, and a Huber loss."""
+def completions(
+    settings: Settings, order: int, most: int | None = None
+) -> dict[str, AbstractProblem]:
+    """Completions of a random tensor: a half sum of squares, their mean, and a Huber loss.
+
+    Args:
+      settings: with the seed.
+      order: of the tensor, whose sides are 2 and 3.
+      most: how many of its entries are seen; by default three in five. The more, the stiffer.
+    """
     rng = np.random.default_rng([settings.seed, order])
     shape = tuple(int(n) for n in rng.integers(2, 4, order))
     truth = rng.normal(size=shape)
     cells = np.argwhere(rng.random(shape) < 0.6)
+    cells = cells if most is None else rng.permutation(cells)[:most]
     values = 2 * truth[tuple(cells.T)]
 
     def huber(w: AnyArray) -> jax.Array:

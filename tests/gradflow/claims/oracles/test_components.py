@@ -97,5 +97,7 @@ FLOWS = []
 
 @EACH
 def test_fifty_digits(components):
-    (right, wrong) = (component_cases.in_fifty_digits("x", components, [0], m) for m in (0, 1))
+    right, wrong = (
+        component_cases.in_fifty_digits("x", components, [0], mean) for mean in (False, True)
+    )
     assert np.max(right.violation) < 1e-45 and np.max(wrong.violation) > 1e-3
