@@ -115,6 +115,11 @@ class LDUCoordinates(AbstractCoordinates):
     def drawback(
         cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
     ) -> str | None:
+        if not objective.problem.twice_differentiable:
+            return (
+                "the loss's second derivatives jump, where linearly implicit steps, as "
+                "coordinates='ldu' need them, may not see their errors."
+            )
         if (unknowns := np.prod(objective.problem.shape)) > DENSE:
             return (
                 f"coordinates='ldu' are dear for {unknowns} unknowns, more than {DENSE}; ask for "
