@@ -7,6 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from gradflow.baselines._result import nonzero
 from gradflow.factorizations.base import Factors
+from gradflow.factorizations.cp_tensor import balanced_columns
 from gradflow.linalg.khatri_rao import khatri_rao
 
 _HOLD = 3e-3
@@ -60,9 +61,9 @@ def alternate(
         return going & (patient | ~hopeless)
 
     def body(fit: _Fit) -> _Fit:
-        plain = balanced(_sweep(unfoldings, fit.factors, _HOLD * jnp.minimum(fit.error, 1)))
+        plain = balanced_columns(_sweep(unfoldings, fit.factors, _HOLD * jnp.minimum(fit.error, 1)))
         moves = zip(plain, fit.factors, strict=True)
-        far = balanced(tuple(new + fit.reach * (new - old) for new, old in moves))
+        far = balanced_columns(tuple(new + fit.reach * (new - old) for new, old in moves))
         errors = error_of(plain), error_of(far)
         better = errors[1] < errors[0]
         factors, error = jax.tree.map(
@@ -104,10 +105,3 @@ def unfolded(tensor: Float[Array, "..."]) -> tuple[Float[Array, "_ _"], ...]:
 def residual_of(unfoldings: tuple[Array, ...], factors: Factors) -> Float[Array, ""]:
     """||T - W||_F."""
     return jnp.linalg.norm((unfoldings[-1] - factors[-1] @ khatri_rao(factors[:-1]).T).ravel())
-
-
-def balanced(factors: Factors) -> Factors:
-    """The same terms, all vectors of one equally long."""
-    norms = jnp.stack([jnp.linalg.norm(f, axis=0) for f in factors])
-    wanted = jnp.prod(norms ** (1 / len(factors)), axis=0)
-    return tuple(f * (wanted / nonzero(norm)) for f, norm in zip(factors, norms, strict=True))

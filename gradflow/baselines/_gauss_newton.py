@@ -5,9 +5,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from gradflow.baselines._alternating import balanced, residual_of, unfolded
+from gradflow.baselines._alternating import residual_of, unfolded
 from gradflow.baselines._result import nonzero
 from gradflow.factorizations.base import Factors
+from gradflow.factorizations.cp_tensor import balanced_columns
 from gradflow.linalg.khatri_rao import khatri_rao
 
 _FIRST_STEPS = 20
@@ -41,7 +42,7 @@ def refine(
         return (fit.steps < steps) & (fit.error > enough) & ~hopeless & (fit.damping < 1e8)
 
     def body(fit: _Fit) -> _Fit:
-        moved = balanced(_step(unfoldings, fit.factors, fit.damping))
+        moved = balanced_columns(_step(unfoldings, fit.factors, fit.damping))
         error = error_of(moved)
         better = error < fit.error
         return _Fit(

@@ -109,12 +109,7 @@ class CPTensor(AbstractFactorization):
                 f"(n, {self.rank}) an axis."
             )
         factors = self.check([finite_array(f"w[{k}]", f) for k, f in enumerate(w)])
-        norms = [jnp.linalg.norm(f, axis=0) for f in factors]
-        wanted = jnp.prod(jnp.stack(norms) ** (1 / len(factors)), axis=0)
-        return tuple(
-            f * (wanted / jnp.where(norm > 0, norm, 1.0))
-            for f, norm in zip(factors, norms, strict=True)
-        )
+        return balanced_columns(factors)
 
     def random_balanced(self, key: PRNGKeyArray, std: float) -> Factors:
         """`balanced` of components whose vectors have N(0, std^2) entries."""
@@ -162,3 +157,13 @@ class CPTensor(AbstractFactorization):
           razin2021.
         """
         return jnp.prod(jnp.stack([jnp.linalg.norm(f, axis=0) for f in factors]), axis=0)
+
+
+def balanced_columns(factors: Factors) -> Factors:
+    """The same components, all vectors of one equally long; those with a zero vector become 0."""
+    norms = [jnp.linalg.norm(f, axis=0) for f in factors]
+    wanted = jnp.prod(jnp.stack(norms) ** (1 / len(factors)), axis=0)
+    return tuple(
+        f * (wanted / jnp.where(norm > 0, norm, 1.0))
+        for f, norm in zip(factors, norms, strict=True)
+    )

@@ -9,6 +9,7 @@ from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.flow.error_control import UNPAID, paid
 from gradflow.flow.setup import PreparedFlow
 from gradflow.flow.stopping import Status
+from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
 
 _DIGITS = 1e-3
 """The error from which on a time counts as lost in factors and products."""
@@ -30,6 +31,7 @@ def doubts(flow: PreparedFlow, result: dict[str, Any], drift: float | None) -> l
         _margin(result["margin"], flow.coordinates),
         _times(flow, result["coordinates"], result["y"]),
         _rounding(result["coordinates"], result["y"], result["status"]),
+        _jumps(flow),
     ]
     if drift is not None and drift > _DRIFT * flow.options.rtol:
         found.append(
@@ -88,6 +90,18 @@ def _times(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> str 
         f"errors grow {share:.1e} times in the rise from this start, beyond what steps of float64 "
         "can pay for: the times of what follows are uncertain by that multiple of rtol in units of "
         "its own time scale, and so is what is seen at a given time; values at a given loss are not"
+    )
+
+
+def _jumps(flow: PreparedFlow) -> str | None:
+    """Steps that may pass a jump of the second derivatives without an error that tells of it."""
+    implicit = isinstance(flow.solver, LinearlyImplicitExtrapolation)
+    if flow.objective.problem.twice_differentiable or not implicit:
+        return None
+    return (
+        "the loss's second derivatives jump, which linearly implicit steps may not see at any "
+        "rtol: the error may be some hundred rtol of its default; coordinates='factors' take "
+        "other steps"
     )
 
 

@@ -76,8 +76,8 @@ def observe(
 ) -> dict[str, Any]:
     """The observables at points of a flow, each with a leading axis of length m.
 
-    Where a point is not valid they are zeros, which nothing reads: not NaN, since `jax.debug_nans`
-    takes that for a mistake.
+    Nothing reads those of points that are not valid; one after the other, they are zeros: not NaN,
+    since `jax.debug_nans` takes that for a mistake.
 
     Args:
       pairs: observables by name.

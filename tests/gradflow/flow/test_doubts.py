@@ -102,3 +102,16 @@ def test_a_stop_below_round_off_ends_for_want_of_progress():
     flow = completion_flow(1e-34)
     assert flow.outcome is gf.Outcome.STALLED and flow.stats["steps"] < 3000
     assert any("loss" in warning for warning in flow.warnings)
+
+
+def test_steps_that_may_not_see_a_jump_of_the_second_derivatives_say_so():
+    cells = [(i, j) for i in range(2) for j in range(2)]
+    problem = gf.problems.HuberCompletion((2, 2), cells, [3.0, 0.5, -0.5, 2.0])
+    objective = gf.Objective(problem, gf.MatrixProduct((2, 2, 2)))
+    start = np.array([[0.5, 0.1], [0.0, 0.4]])
+    auto, named = (
+        gf.solve_flow(objective, start, horizon=2.0, coordinates=coordinates)
+        for coordinates in ("auto", "ldu")
+    )
+    assert auto.stats["coordinates"] == "factors" and not auto.warnings
+    assert any("second derivatives jump" in warning for warning in named.warnings)
