@@ -3,7 +3,6 @@
 Run as `python -m benchmarks.descent`, or `make bench`, which brings PyTorch in its own environment.
 """
 
-import importlib.util
 import json as json_format
 import sys
 import time
@@ -44,15 +43,8 @@ class Options:
 
 def main(options: Options, console: Console) -> int:
     """Measure, print, store; returns the exit status."""
-    if options.torch and importlib.util.find_spec("torch") is None:
-        console.print(
-            "PyTorch is not installed in this environment. Run `make bench`, which makes one with "
-            "it, or leave the comparison out with --no-torch.",
-            style="red",
-        )
-        return 2
-    if options.json is not None and not options.json.parent.is_dir():
-        console.print(f"The folder {options.json.parent} does not exist; create it.", style="red")
+    if (reason := measure.refusal(options.torch, options.json)) is not None:
+        console.print(reason, style="red")
         return 2
     if min(*options.sizes, *options.depths, 2) < 2 or options.repetitions < 1:
         console.print("Sizes and depths must be at least 2, repetitions at least 1.", style="red")

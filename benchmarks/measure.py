@@ -1,6 +1,7 @@
 """Timing in turn, and what it was measured on."""
 
 import datetime
+import importlib.util
 import os
 import platform
 import statistics
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress
@@ -40,6 +42,23 @@ def take_one_core(cpu: int | None) -> int:
     taken = pin(cpu)
     os.environ.update(ONE_CORE)
     return taken
+
+
+def refusal(torch: bool, json: Path | None) -> str | None:
+    """Why a comparison cannot begin, if so: no PyTorch, no folder for the numbers.
+
+    Args:
+      torch: whether PyTorch is to be compared with.
+      json: the file that is to be written.
+    """
+    if torch and importlib.util.find_spec("torch") is None:
+        return (
+            "PyTorch is not installed in this environment. Run `make bench`, which makes one with "
+            "it, or leave the comparison out with --no-torch."
+        )
+    if json is not None and not json.parent.is_dir():
+        return f"The folder {json.parent} does not exist; create it."
+    return None
 
 
 def in_turn(

@@ -5,7 +5,6 @@ The case is that of razin2020's Figures 2 and 6 at order 4: 8 x 8 x 8 x 8, 512 c
 entries, and its rule for the rate.
 """
 
-import importlib.util
 import json as json_format
 import sys
 from collections.abc import Callable
@@ -45,12 +44,8 @@ class Options:
 
 def main(options: Options, console: Console) -> int:
     """Measure, print, store; returns the exit status."""
-    if options.torch and importlib.util.find_spec("torch") is None:
-        console.print(
-            "PyTorch is not installed in this environment. Run `make bench`, which makes one with "
-            "it, or leave the comparison out with --no-torch.",
-            style="red",
-        )
+    if (reason := measure.refusal(options.torch, options.json)) is not None:
+        console.print(reason, style="red")
         return 2
     if options.repetitions < 1:
         console.print("repetitions must be at least 1.", style="red")
