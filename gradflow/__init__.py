@@ -1,12 +1,15 @@
 """gradflow: gradient flow and descent on matrix and tensor factorisations, exactly.
 
 Names are imported when they are first used, so that a command can set the environment up before
-JAX comes in, and drawing costs only those who draw.
+JAX comes in, and drawing costs only those who draw. One thing is set for the whole process: matrix
+products have the precision of their numbers, unless another one was chosen by name.
 """
 
 import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from gradflow._util.precision import keep_full_products
 
 if TYPE_CHECKING:
     from gradflow import (
@@ -114,6 +117,8 @@ _OLD = {
     "spectrum": "linalg",
 }
 """Names of version 0.1: where they are now, or what they are called."""
+
+keep_full_products()
 
 
 def __getattr__(name: str) -> Any:
