@@ -77,10 +77,11 @@ def no_figures():
 
 @pytest.fixture
 def keep_environment(monkeypatch):
-    """Undo what a command does to this process: flags of XLA, JAX's precision."""
+    """Undo what a command does to this process: flags of XLA, JAX's precision and platform."""
     monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
     yield
     jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ import tyro
 from rich.console import Console
 
 from benchmarks import measure
-from gradflow.sweeps.worker import set_up
+from gradflow._util.device import set_up
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     output cannot be written to, and 128 and the signal's number if a signal ended it.
     """
     words = sys.argv[1:] if arguments is None else arguments
+    # A command that computes elsewhere says so itself; the others leave a card to those that do.
+    os.environ["JAX_PLATFORMS"] = "cpu"
     _take_any_output()
     with stoppable() as taken:
         code, told = _code_of(words, taken)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Any
 
 _VARIABLE, _OPTION = "JAX_DEFAULT_MATMUL_PRECISION", "jax_default_matmul_precision"
 
@@ -14,7 +15,7 @@ def keep_full_products() -> None:
     `jax.config.update("jax_default_matmul_precision", ...)` stands, before or after. JAX need not
     be imported.
     """
-    jax = sys.modules.get("jax")
+    jax: Any = sys.modules.get("jax")
     if hasattr(jax, "config") and hasattr(jax.config, _OPTION):
         if getattr(jax.config, _OPTION) is None:
             jax.config.update(_OPTION, "highest")

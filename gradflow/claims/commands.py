@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from gradflow._util.device import choose, see
 from gradflow._util.misuse import Misuse, in_words
 from gradflow._util.stopping import last_words
 from gradflow._util.terminal import console as new_console
@@ -43,8 +44,10 @@ class Check:
     """Folder for pictures; by default that of the HTML or JSON file, or results."""
     module: Path | None = None
     """A Python file with claims of your own."""
+    device: Literal["cpu", "gpu"] = "cpu"
+    """Where to compute; on a card one process checks all."""
     jobs: int | None = None
-    """Processes; as many as cores by default."""
+    """Processes on a CPU; as many as cores by default."""
     precision: Literal["float64", "float32"] = "float64"
     """Arithmetic; in float32 every verdict is inconclusive."""
 
@@ -74,21 +77,38 @@ def check(words: list[str]) -> int:
     see_seed(command.seed)
     if command.jobs is not None and command.jobs < 1:
         raise Misuse(f"--jobs must be at least 1, but it is {command.jobs}.")
+    if command.device != "cpu" and (command.jobs or 1) > 1:
+        raise Misuse(
+            f"--jobs is {command.jobs}, but on a {command.device} one process checks all; leave it "
+            "away, or choose --device cpu."
+        )
     if command.quick and command.full:
         raise Misuse("give --quick or --full, not both.")
     see_outputs({"--json": command.json, "--html": command.html}, {"--module": command.module})
     see_folder("--pictures", command.pictures or _beside(command.html or command.json))
-    import jax
-
+    _start(command)
     from gradflow.claims.registry import select
 
-    jax.config.update("jax_enable_x64", command.precision == "float64")
     _load(command.module)
     try:
         chosen = select(list(command.ids))
     except ValueError as error:
         raise Misuse(str(error)) from error
     return _check(command, chosen, new_console())[0]
+
+
+def _start(command: Check) -> None:
+    """Choose device and precision, before anything is computed."""
+    import jax
+
+    choose(command.device)
+    jax.config.update("jax_enable_x64", command.precision == "float64")
+    if command.device == "cpu":
+        return
+    try:
+        see(command.device)
+    except RuntimeError as error:
+        raise Misuse(str(error)) from error
 
 
 def report(words: list[str]) -> int:
@@ -139,7 +159,7 @@ def _check(
     from gradflow.claims.report import terminal as report
 
     settings = Settings(full=command.full, seed=command.seed, quick=command.quick)
-    if not command.full:
+    if not command.full and command.device == "cpu":
         compile_quickly()
     kept = _Kept(chosen, command.json)
     rows, drawn = _verdicts(command, chosen, settings, console, kept)
@@ -190,6 +210,8 @@ def _verdicts(
             bar.console.print(f"{row['id']}: {row['verdict']} ({row['seconds']:.1f} s)")
 
         draw, jobs = command.precision == "float64", command.jobs or cores()
+        if command.device != "cpu":
+            jobs = 1
         try:
             return check_all(chosen, settings, jobs, command.module, on_progress, draw)
         except RuntimeError as error:

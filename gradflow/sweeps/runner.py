@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gradflow._util.device import Device, present
 from gradflow._util.processes import cores, processor_name
 from gradflow._util.workers import worker_pool
 from gradflow.sweeps.experiment import Experiment, Item, Precision, Protocol, Scale, flat, items_of
@@ -21,7 +22,7 @@ from gradflow.sweeps.progress import Display
 from gradflow.sweeps.registry import find
 from gradflow.sweeps.results import OUT, grid_of
 from gradflow.sweeps.store import Corrupt, NoSpace, Store
-from gradflow.sweeps.worker import Device, Done, Task, do, present
+from gradflow.sweeps.worker import Done, Task, do
 
 _ATTEMPTS = 3  # how often a task is tried whose worker dies
 _REACH = 15.0  # seconds to reach a cluster's scheduler

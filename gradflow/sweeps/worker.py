@@ -11,15 +11,15 @@ import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from gradflow._util.device import Device, out_of_memory, set_up
 
 if TYPE_CHECKING:
     from gradflow.sweeps.experiment import Experiment, Item
     from gradflow.sweeps.job import Job
     from gradflow.sweeps.store import Store
 from gradflow.sweeps.heartbeat import Heartbeat
-
-Device = Literal["cpu", "gpu", "tpu"]
 
 
 @dataclass(frozen=True)
@@ -52,43 +52,6 @@ class Done:
     """What became of a task: for each name, None or the traceback of a failure."""
 
     failures: dict[str, str | None]
-
-
-def set_up(device: Device) -> None:
-    """Choose device, precision and threads; before JAX is used in this process.
-
-    Args:
-      device: where to compute.
-
-    Raises:
-      RuntimeError: if the device is not there.
-    """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    flags = os.environ.get("XLA_FLAGS", "")
-    if device == "cpu" and "multi_thread_eigen" not in flags:
-        # One thread a process: there are as many processes as cores.
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
-    import jax
-
-    if device == "cpu":
-        jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_enable_x64", True)
-    try:
-        jax.devices(device)
-    except RuntimeError as error:
-        raise RuntimeError(
-            f"There is no {device} here that JAX can use ({str(error).splitlines()[0]}); "
-            "choose another --device, or install the JAX that belongs to it."
-        ) from None
-
-
-def present(device: Device) -> str | None:
-    """What is wrong with the device here; None if nothing is."""
-    try:
-        set_up(device)
-    except RuntimeError as error:
-        return str(error)
-    return None
 
 
 def do(task: Task) -> Done:
@@ -135,11 +98,18 @@ def do(task: Task) -> Done:
             if isinstance(error, OSError) and (told := full(error, store.folder)):
                 raise told from error
             if len(group) == 1:
-                failures[names[0]] = traceback.format_exc()
+                failures[names[0]] = _told(error, task.device)
             else:  # one is bad, or there is no room for so many
                 half = len(group) // 2
                 groups[:0] = [group[:half], group[half:]]
     return Done(failures)
+
+
+def _told(error: Exception, device: Device) -> str:
+    """What a cell's failure is reported as: a sentence where memory is short, else all of it."""
+    if out_of_memory(error):
+        return f"The {device} has not enough memory for this cell alone; choose another --device."
+    return traceback.format_exc()
 
 
 def _job(experiment: "Experiment", item: "Item") -> "Job":

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 4e9
 BEGIN = """
 import dataclasses, resource, sys
-from gradflow.sweeps.worker import set_up
+from gradflow._util.device import set_up
 set_up("cpu")
 from gradflow.sweeps.registry import find
 from gradflow.sweeps.job import Descent, do_one

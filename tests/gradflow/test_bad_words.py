@@ -42,6 +42,7 @@ BAD = {
     "check --seed x": "invalid literal for int() with base 10: 'x'",
     "check --seed 1.5": "invalid literal for int()",
     "check --jobs two": "invalid literal for int()",
+    "check --device tpu": "invalid choice 'tpu' for argument '--device'",
     "check --precision float16": "invalid choice 'float16' for argument '--precision'",
     "report more": "Unrecognized options: more.",
     "report --jobs 2": "Unrecognized options: --jobs, 2",
@@ -77,6 +78,8 @@ BAD = {
     "run {sweep} --protocol code": "own.sweep has no protocol 'code'; it has paper",
     "run {sweep} --device tpu": "There is no tpu here that JAX can use",
     "check --quick --full": "not both",
+    "check --device gpu": "There is no gpu here that JAX can use",
+    "check --device gpu --jobs 2": "on a gpu one process checks all",
     # Modules of one's own.
     "check --module {tmp}/none.py": "there is no file",
     "check --module {tmp}": "there is no file",
