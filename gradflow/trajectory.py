@@ -89,14 +89,19 @@ class Trajectory:
             copy.setflags(write=False)
             return copy
 
+        def plain(values: Mapping[str, Any]) -> Mapping[str, Any]:
+            return MappingProxyType(
+                {k: v if type(v) in _SIMPLE else _plain(v) for k, v in values.items()}
+            )
+
         values = {
             "times": freeze(times),
             "observables": MappingProxyType({k: freeze(v) for k, v in observables.items()}),
             "final": MappingProxyType({k: freeze(v) for k, v in final.items()}),
             "initial": MappingProxyType({k: freeze(v) for k, v in initial.items()}),
             "outcome": outcome,
-            "stats": MappingProxyType({k: _plain(v) for k, v in stats.items()}),
-            "config": MappingProxyType({k: _plain(v) for k, v in config.items()}),
+            "stats": plain(stats),
+            "config": plain(config),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -224,16 +229,21 @@ def _axes(name: str, shape: tuple[int, ...]) -> tuple[str, ...]:
     return tuple(f"{name}:{k}" for k in range(len(shape)))
 
 
+_SIMPLE = frozenset({bool, int, float, str, type(None)})
+
+
 def _plain(value: Any) -> Any:
     """Numbers, strings, lists and dictionaries only, as JSON has them."""
+    if type(value) in _SIMPLE:  # almost all; a batch has a million of them
+        return value
+    if isinstance(value, list | tuple):
+        return [v if type(v) in _SIMPLE else _plain(v) for v in value]
+    if type(value) is dict or isinstance(value, Mapping):
+        return {str(k): v if type(v) in _SIMPLE else _plain(v) for k, v in value.items()}
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bool | int | float | str) or value is None:
         return value
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
     array = np.asarray(value)
     if array.ndim == 0 and array.dtype.kind in "fiub":
         return array.item()

@@ -9,8 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradflow._util.device import out_of_memory
 from gradflow.descent.checkpoint import Keeper
 from gradflow.descent.loop import BatchStep, RunStates, next_chunk
+from gradflow.descent.pace import Pace
+from gradflow.descent.records import Ends, Records, in_order
 from gradflow.descent.stopping import RUNNING
 
 _CHUNK_SECONDS, _FIRST_BUDGET = 0.5, 256
@@ -20,93 +23,105 @@ class Batch:
     """Runs on the way: their states on the device, their records here.
 
     Where runs go side by side, those that are done are taken out once they are half of all, so that
-    the others are not held up.
+    the others are not held up. What comes from the device comes for all runs at once.
     """
 
     def __init__(self, batch_step: BatchStep, runs: RunStates):
         self.batch_step, self.runs = batch_step, runs
-        count = runs.count.shape[0]
-        self.going = list(range(count))
-        self.records: list[list[Any]] = [[] for _ in range(count)]
-        self.ended: dict[int, RunStates] = {}
+        self.going = np.arange(runs.count.shape[0])
+        self.records: list[Records] = []
+        self.ended: list[Ends] = []
         self.seconds = 0.0
 
     def run(self, marks: np.ndarray, keeper: Keeper, bar: Callable[[int, float], None]) -> None:
         """Go on to the last mark, or until every run has stopped."""
         position, now, budget = self._resume(marks, keeper)
-        while position < len(marks) and self.going:
+        pace = Pace()
+        while position < len(marks) and self.going.size:
+            before = position
             chunk, position, last = next_chunk(marks, position, now, budget)
             tick = time.perf_counter()
-            self.runs, found = self.batch_step.advance(self.runs, chunk)
-            jax.block_until_ready(self.runs)
-            self._keep(jax.tree.map(np.asarray, found))
+            found, (count, loss, status) = self._advance(chunk)
             spent = time.perf_counter() - tick
+            self.records.append(Records.of(self.going, found))
             self.seconds += spent
-            budget = _grow(budget, last - now, spent)
+            used = last - now
+            budget = _grow(budget, used, pace.of_iterations(used, position - before, spent))
             now = last
-            bar(int(jnp.max(self.runs.count)), float(jnp.max(self.runs.loss)))
-            self._take_out()
+            bar(int(np.max(count)), float(np.max(loss)))
+            self._take_out(status == RUNNING)
             if keeper.due():
                 self._write(keeper, position, now, budget)
-        for k, run in enumerate(self.going):
-            self.ended[run] = jax.tree.map(lambda leaf, k=k: leaf[k], self.runs)
+        if self.going.size:
+            self.ended.append(self._ends())
 
-    def _keep(self, found: Any) -> None:
-        for k, run in enumerate(self.going):
-            kept = np.flatnonzero(found[0][k])
-            if kept.size:
-                part = jax.tree.map(lambda array, k=k, kept=kept: array[k][kept], found[1:])
-                self.records[run].append(part)
+    def results(self) -> tuple[Records, Ends]:
+        """The records and the ends of all runs, in the order of these."""
+        self.records, self.ended = [in_order(self.records)], [in_order(self.ended)]
+        return self.records[0], self.ended[0]
 
-    def _take_out(self) -> None:
-        running = np.asarray(self.runs.status) == RUNNING
+    def _advance(self, chunk: Any) -> tuple[Any, Any]:
+        """Take the runs through a chunk: records; iterations, losses and statuses at its end."""
+        try:
+            self.runs, found = self.batch_step.advance(self.runs, chunk)
+            runs = self.runs
+            return jax.device_get((found, (runs.count, runs.loss, runs.status)))
+        except jax.errors.JaxRuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            raise MemoryError(
+                f"The device has not enough memory for {self.going.size:,} runs at once; give "
+                "fewer in one call, or record less."
+            ) from error
+
+    def _ends(self) -> Ends:
+        """Where those that go are now."""
+        runs = self.runs
+        return Ends(self.going, *jax.device_get((runs.parameters, runs.count, runs.status)))
+
+    def _take_out(self, running: np.ndarray) -> None:
         if self.batch_step.mode == "map" and running.any():
             return  # here a run that is done costs nothing
         if 2 * running.sum() > len(running):
             return
-        for k in np.flatnonzero(~running):
-            self.ended[self.going[k]] = jax.tree.map(lambda leaf, k=k: leaf[k], self.runs)
-        self.going = [run for run, alive in zip(self.going, running, strict=True) if alive]
+        self.ended.append(self._ends().take(~running))
         left = np.flatnonzero(running)
+        self.going = self.going[left]
+        if not left.size:
+            return
         self.runs = jax.tree.map(lambda leaf: leaf[left], self.runs)
         self.batch_step = self.batch_step.restrict(left)
 
     def _write(self, keeper: Keeper, position: int, now: int, budget: int) -> None:
-        for parts in self.records:
-            if len(parts) > 1:
-                parts[:] = [jax.tree.map(lambda *some: np.concatenate(some), *parts)]
-        ended = sorted(self.ended)
+        self.records = [in_order(self.records)]
+        self.ended = [in_order(self.ended)] if self.ended else []
         plain = {
             "position": position,
             "now": now,
             "budget": budget,
             "seconds": self.seconds,
-            "going": self.going,
-            "ended": ended,
-            "recorded": [k for k, parts in enumerate(self.records) if parts],
+            "going": self.going.tolist(),
+            "some_ended": bool(self.ended),
         }
-        records = [parts[0] for parts in self.records if parts]
-        keeper.write((self.runs, [self.ended[k] for k in ended], records), plain)
+        keeper.write((self.runs, self.records[0], self.ended), plain)
 
     def _resume(self, marks: np.ndarray, keeper: Keeper) -> tuple[int, int, int]:
         """Position in the marks, iteration and budget to begin with."""
         begin = (0, 0, _FIRST_BUDGET)
-        found = keeper.read()
-        if found is None:
+        kept = keeper.read()
+        if kept is None:
             return begin
-        leaves, plain = found
+        leaves, plain = kept
         chunk = next_chunk(marks, *begin)[0]
-        records = eqx.filter_eval_shape(BatchStep.advance, self.batch_step, self.runs, chunk)[1][1:]
-        left, recorded = plain["going"], plain["recorded"]
-        run = jax.tree.map(lambda leaf: leaf[0], self.runs)
-        shape = (self.runs, [run] * len(plain["ended"]), [records] * len(recorded))
-        runs, ended, parts = jax.tree.unflatten(jax.tree.structure(shape), leaves)
-        self.runs = jax.tree.map(jnp.asarray, runs)
-        self.ended = dict(zip(plain["ended"], ended, strict=True))
-        for k, part in zip(recorded, parts, strict=True):
-            self.records[k] = [part]
-        self.batch_step = self.batch_step.restrict(np.asarray(left, int))
-        self.going, self.seconds = left, plain["seconds"]
+        found = eqx.filter_eval_shape(BatchStep.advance, self.batch_step, self.runs, chunk)[1]
+        runs: Any = self.runs
+        records = Records(*found)
+        ends = Ends(runs.count, runs.parameters, runs.count, runs.status)
+        shape = (runs, records, [ends] if plain["some_ended"] else [])
+        self.runs, records, self.ended = jax.tree.unflatten(jax.tree.structure(shape), leaves)
+        self.runs, self.records = jax.tree.map(jnp.asarray, self.runs), [records]
+        self.going, self.seconds = np.asarray(plain["going"], int), plain["seconds"]
+        self.batch_step = self.batch_step.restrict(self.going)
         return plain["position"], plain["now"], plain["budget"]
 
 

@@ -17,6 +17,7 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
+from gradflow.descent import side_by_side
 from gradflow.descent.stopping import DIVERGED, RUNNING, StopRule
 from gradflow.objective import Objective
 from gradflow.observables import Observable
@@ -126,6 +127,19 @@ class BatchStep(eqx.Module):
             return self.optimizer
         return self.optimizer(self.rates)
 
+    def change(self, parameters: Any, state: Any, loss: Array, gradient: Any) -> tuple[Any, Any]:
+        """What an iteration adds to a single run's parameters, and what the optimiser carries on.
+
+        Value and gradient are at hand for those that ask for more (L-BFGS, Polyak's rule); where
+        none does, the compiler leaves the penalty's value out.
+        """
+        value = loss + self.objective.penalty_at(parameters)
+        update = optax.with_extra_args_support(self.transformation()).update
+        return update(
+            gradient, state, parameters,
+            value=value, grad=gradient, value_fn=self.objective.value,
+        )  # fmt: skip
+
 
 def next_chunk(marks: np.ndarray, position: int, now: int, budget: int) -> tuple[Array, int, int]:
     """The next stops (iteration, recorded or not), the next position in `marks`, the end.
@@ -155,7 +169,7 @@ def _initialise(batch_step: BatchStep, parameters: Any) -> RunStates:
         return single.transformation().init(values), single.objective.loss_and_gradient(values)
 
     # One after the other on every device: a batched product may add in another order.
-    state, (loss, gradient) = _each(one, (batch_step.own(), parameters), "map")
+    state, (loss, gradient) = _one_by_one(one, (batch_step.own(), parameters))
     count = loss.shape[0]
     return RunStates(
         parameters=parameters,
@@ -191,27 +205,27 @@ def _advance(batch_step: BatchStep, runs: RunStates, chunk: Array) -> tuple[RunS
 
 
 def _through(batch_step: BatchStep, runs: RunStates, chunk: Array) -> tuple[RunStates, Any]:
+    if batch_step.mode == "vmap":
+        return side_by_side.through(batch_step, runs, chunk)
+
     def one(run: tuple[Any, RunStates]) -> tuple[RunStates, Any]:
         own, state = run
         return _one(batch_step.of(own), state, chunk)
 
-    return _each(one, (batch_step.own(), runs), batch_step.mode)
+    return _one_by_one(one, (batch_step.own(), runs))
 
 
-def _each(function: Callable[[Any], Any], batch: Any, mode: Mode) -> Any:
+def _one_by_one(function: Callable[[Any], Any], batch: Any) -> Any:
     """The function of every run; of a single one without a loop around it."""
     if jax.tree.leaves(batch)[0].shape[0] == 1:
         single = jax.tree.map(lambda leaf: leaf[0], batch)
         return jax.tree.map(lambda leaf: leaf[None], function(single))
-    return jax.lax.map(function, batch) if mode == "map" else jax.vmap(function)(batch)
+    return jax.lax.map(function, batch)
 
 
 def _one(batch_step: BatchStep, run: RunStates, chunk: Array) -> tuple[RunStates, Any]:
     """One run through a chunk."""
     objective, rule = batch_step.objective, batch_step.stop
-    # Value and gradient are at hand for those that ask for more (L-BFGS, Polyak's rule); where
-    # none does, the compiler leaves the penalty's value out.
-    update = optax.with_extra_args_support(batch_step.transformation()).update
 
     def to_stop(carry: Any, stop: Array) -> tuple[Any, Any]:
         mark, recorded = stop
@@ -224,11 +238,7 @@ def _one(batch_step: BatchStep, run: RunStates, chunk: Array) -> tuple[RunStates
 
         def body(inner: Any) -> Any:
             count, loss, gradient, parameters, state, hits = inner
-            value = loss + objective.penalty_at(parameters)
-            change, state = update(
-                gradient, state, parameters,
-                value=value, grad=gradient, value_fn=objective.value,
-            )  # fmt: skip
+            change, state = batch_step.change(parameters, state, loss, gradient)
             parameters = jax.tree.map(jnp.add, parameters, change)
             loss, gradient = objective.loss_and_gradient(parameters)
             hits = rule.looked(count + 1, loss, hits)

@@ -20,13 +20,13 @@ from gradflow._util.provenance import describe, describe_function, fingerprint, 
 from gradflow._util.validate import positive, same_float_dtype
 from gradflow.descent.batch import Batch
 from gradflow.descent.checkpoint import Keeper
+from gradflow.descent.gathering import gather_objectives, gather_starts, stack_starts
 from gradflow.descent.loop import BatchStep, Mode, Optimizer
 from gradflow.descent.options import DescentOptions
 from gradflow.descent.stopping import DIVERGED, GRADIENT, LOSS, RUNNING, StopRule
-from gradflow.factorizations.base import Factors
 from gradflow.objective import Objective
 from gradflow.observables import check_entries, default_observables, resolve
-from gradflow.start import Start, as_factors
+from gradflow.start import Start
 from gradflow.state import FactorsView, State
 from gradflow.trajectory import Outcome, Trajectory, named_factors, named_observables
 
@@ -130,30 +130,35 @@ def _run(
     options: DescentOptions,
 ) -> list[Trajectory]:
     options.check()
-    checked = [as_factors(one, start) for one, start in zip(objectives, starts, strict=True)]
-    dtype = same_float_dtype(objective=objectives, start=checked)
+    given = gather_starts(objectives, starts)
+    kinds = list({id(one): one for one in objectives}.values())
+    dtype = same_float_dtype(objective=kinds, start=given)
     _check_optimizer(optimizer, rates)
     observe, steps = options.observe, int(options.max_steps)
     pairs = resolve(default_observables(objectives[0].problem) if observe is None else observe)
-    check_entries(pairs, State(FactorsView(objectives[0]), checked[0]))
     marks = _marks(options.record, steps)
+    objective, many = gather_objectives(objectives)
+    parameters = stack_starts(given)
+    first = tuple(jnp.asarray(factor[0]) for factor in parameters)
+    check_entries(pairs, State(FactorsView(objectives[0]), first))
+    config = {
+        "kind": "descent",
+        "objective": None,
+        "optimizer": describe_function(optimizer),
+        "learning_rate": None,
+        "max_steps": steps,
+        "stop_loss": options.stop_loss,
+        "stop_gradient": options.stop_gradient,
+        "dtype": str(dtype),
+        "observe": [name for name, _ in pairs],
+        **({} if options.stop_looks is None else {"stop_looks": options.stop_looks}),
+        **provenance(),
+    }
+    told = {id(one): _as_json(config | {"objective": describe(one)}) for one in kinds}
     configs = [
-        {
-            "kind": "descent",
-            "objective": describe(one),
-            "optimizer": describe_function(optimizer),
-            "learning_rate": rate,
-            "max_steps": steps,
-            "stop_loss": options.stop_loss,
-            "stop_gradient": options.stop_gradient,
-            "dtype": str(dtype),
-            "observe": [name for name, _ in pairs],
-            **({} if options.stop_looks is None else {"stop_looks": options.stop_looks}),
-            **provenance(),
-        }
+        told[id(one)] | {"learning_rate": _as_json(rate)}
         for one, rate in zip(objectives, rates, strict=True)
     ]
-    objective, many = _together(objectives)
     speeds = None if rates[0] is None else jnp.asarray(np.asarray(rates, float), dtype)
     target = jnp.asarray(-np.inf if options.stop_loss is None else options.stop_loss, dtype)
     least = None if options.stop_gradient is None else jnp.asarray(options.stop_gradient, dtype)
@@ -165,8 +170,7 @@ def _run(
     batch_step = BatchStep(
         objective, many, optimizer, speeds, pairs, StopRule(target, least, looks), mode
     )
-    parameters = jax.tree.map(lambda *leaves: jnp.stack(leaves), *checked)
-    runs = batch_step.initialise(parameters)
+    runs = batch_step.initialise(jax.tree.map(jnp.asarray, parameters))
     key = None
     if options.checkpoint is not None:
         numbers = fingerprint((parameters, speeds, target, least))
@@ -174,24 +178,7 @@ def _run(
     batch = Batch(batch_step, runs)
     with DescentProgress(options.progress, steps) as bar:
         batch.run(marks, Keeper(options.checkpoint, key), bar)
-    return [_trajectory(batch, k, checked[k], configs[k]) for k in range(len(starts))]
-
-
-def _together(objectives: list[Objective]) -> tuple[Objective, bool]:
-    """One objective for all runs, or all of them along a new first axis; and which."""
-    first = objectives[0]
-    if all(one is first for one in objectives):
-        return first, False
-    for k, one in enumerate(objectives):
-        same = jax.tree.structure(one) == jax.tree.structure(first)
-        if not same or [jnp.shape(x) for x in jax.tree.leaves(one)] != [
-            jnp.shape(x) for x in jax.tree.leaves(first)
-        ]:
-            raise ValueError(
-                f"objectives[{k}] is not like objectives[0] (kind, shape, number of observations, "
-                "loss convention, penalty); run unlike ones in calls of their own."
-            )
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *objectives), True
+    return _trajectories(batch, parameters, configs)
 
 
 def _check_optimizer(optimizer: Checked[Optimizer], rates: list[Checked[float | None]]) -> None:
@@ -230,20 +217,35 @@ def _marks(record: Any, steps: int) -> np.ndarray:
     return np.concatenate([[0], wanted, [steps]]).astype(np.int64)
 
 
-def _trajectory(batch: Batch, k: int, start: Factors, config: dict[str, Any]) -> Trajectory:
-    run = batch.ended[k]
-    counts, seen = jax.tree.map(lambda *parts: np.concatenate(parts), *batch.records[k])
-    return Trajectory(
-        times=counts,
-        observables=named_observables(config["observe"], seen),
-        final=named_factors(run.parameters),
-        initial=named_factors(start),
-        outcome=_OUTCOMES[int(run.status)],
-        stats={
-            "steps": int(run.count),
-            "rejected": 0,
-            "end": int(run.count),
-            "seconds": batch.seconds,
-        },
-        config=json.loads(json.dumps(config, default=str)),
-    )
+def _as_json(value: Any) -> Any:
+    """What comes back when it is stored."""
+    if value is None or type(value) is float:
+        return value
+    return json.loads(json.dumps(value, default=str))
+
+
+def _trajectories(
+    batch: Batch, starts: tuple[np.ndarray, ...], configs: list[dict[str, Any]]
+) -> list[Trajectory]:
+    """One a run, from what the batch has of all."""
+    records, ends = batch.results()
+    cuts = np.searchsorted(records.runs, np.arange(len(configs) + 1))
+    observables = named_observables(configs[0]["observe"], records.seen)
+    initial, final = named_factors(starts), named_factors(ends.parameters)
+    return [
+        Trajectory(
+            times=records.counts[cuts[k] : cuts[k + 1]],
+            observables={name: all_[cuts[k] : cuts[k + 1]] for name, all_ in observables.items()},
+            final={name: all_[k] for name, all_ in final.items()},
+            initial={name: all_[k] for name, all_ in initial.items()},
+            outcome=_OUTCOMES[int(ends.statuses[k])],
+            stats={
+                "steps": int(ends.counts[k]),
+                "rejected": 0,
+                "end": int(ends.counts[k]),
+                "seconds": batch.seconds,
+            },
+            config=config,
+        )
+        for k, config in enumerate(configs)
+    ]

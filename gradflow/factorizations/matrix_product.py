@@ -11,6 +11,7 @@ from gradflow._util.annotations import Checked
 from gradflow._util.validate import shape_of, sizes_of, whole
 from gradflow.factorizations import balance, starts
 from gradflow.factorizations.base import AbstractFactorization, Factors
+from gradflow.linalg.small_products import product
 
 
 class MatrixProduct(AbstractFactorization):
@@ -73,15 +74,15 @@ class MatrixProduct(AbstractFactorization):
     def forward(self, factors: Factors) -> tuple[Array, Factors]:
         partial = [factors[0]]
         for factor in factors[1:]:
-            partial.append(factor @ partial[-1])
+            partial.append(product(factor, partial[-1]))
         return partial[-1], tuple(partial)
 
     def pullback(self, factors: Factors, partial: Factors, gradient: Array) -> Factors:
         r"""dL/dW_j = (W_N ... W_{j+1})^T gradient (W_{j-1} ... W_1)^T."""
         gradients = []
         for j in range(self.depth - 1, 0, -1):
-            gradients.append(gradient @ partial[j - 1].T)
-            gradient = factors[j].T @ gradient
+            gradients.append(product(gradient, partial[j - 1].T))
+            gradient = product(factors[j].T, gradient)
         gradients.append(gradient)
         return tuple(reversed(gradients))
 

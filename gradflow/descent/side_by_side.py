@@ -1,0 +1,133 @@
+r"""Runs side by side, in step: one loop for all of them, as accelerators want it.
+
+`jax.vmap` of a run's own loop would carry every array of every run through a choice in each
+iteration, evaluate what is recorded at every stop, due or not, and wait for the host to say whether
+to go on. Here one iteration moves the parameters of those that still run and evaluates loss and
+gradient of all, so that nothing but parameters needs a choice: where these stay, so do those.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from gradflow.descent.stopping import RUNNING
+from gradflow.state import FactorsView, State
+
+if TYPE_CHECKING:
+    from gradflow.descent.loop import BatchStep, RunStates
+
+BLOCK = 16
+"""Iterations between two looks at whether any run goes on: the device does them unasked."""
+
+
+def through(
+    batch_step: "BatchStep", runs: "RunStates", chunk: Int[Array, "2 k"]
+) -> tuple["RunStates", Any]:
+    """All runs through the stops of a chunk; those that still run have done as many iterations.
+
+    Args:
+      batch_step: what an iteration is.
+      runs: where they are.
+      chunk: stops, and whether to record there.
+
+    Returns:
+      The runs, and the records: valid or not, iteration, observables; runs first, then stops.
+    """
+
+    def to_stop(runs: "RunStates", stop: Array) -> tuple["RunStates", Any]:
+        mark, recorded = stop
+        before = runs.status == RUNNING
+        runs = _to_mark(batch_step, _judged(batch_step, runs), mark)
+        valid = before & ((recorded == 1) | (runs.status != RUNNING))
+        return runs, (valid, runs.count, _seen(batch_step, runs.parameters, valid))
+
+    runs, found = jax.lax.scan(to_stop, runs, chunk.T)
+    return runs, jax.tree.map(lambda array: jnp.swapaxes(array, 0, 1), found)
+
+
+def _to_mark(batch_step: "BatchStep", runs: "RunStates", mark: Array) -> "RunStates":
+    """In blocks, and the rest one by one, unless all have stopped before."""
+    now = jnp.max(jnp.where(runs.status == RUNNING, runs.count, 0))
+
+    def going(carry: tuple[Array, Any]) -> Array:
+        return (carry[0] > 0) & jnp.any(carry[1].status == RUNNING)
+
+    def one(carry: tuple[Array, Any]) -> tuple[Array, Any]:
+        return carry[0] - 1, _iteration(batch_step, carry[1])
+
+    def block(carry: tuple[Array, Any]) -> tuple[Array, Any]:
+        step = jax.lax.fori_loop(0, BLOCK, lambda _, r: _iteration(batch_step, r), carry[1])
+        return carry[0] - 1, step
+
+    left = jnp.maximum(mark - now, 0)
+    _, runs = jax.lax.while_loop(going, block, (left // BLOCK, runs))
+    return jax.lax.while_loop(going, one, (left % BLOCK, runs))[1]
+
+
+def _iteration(batch_step: "BatchStep", runs: "RunStates") -> "RunStates":
+    """One iteration of those that run; of the others nothing is read that may change."""
+    alive = runs.status == RUNNING
+
+    def moved(single: "BatchStep", run: tuple[Any, ...]) -> tuple[Any, Any]:
+        parameters, state, loss, gradient = run
+        return single.change(parameters, state, loss, gradient)
+
+    def evaluated(single: "BatchStep", parameters: Any) -> tuple[Any, Any]:
+        return single.objective.loss_and_gradient(parameters)
+
+    before = (runs.parameters, runs.optimizer_state, runs.loss, runs.gradient)
+    change, state = _each(batch_step, moved, before)
+    parameters = jax.tree.map(
+        lambda p, c: jnp.where(alive.reshape(-1, *[1] * (p.ndim - 1)), p + c, p),
+        runs.parameters, change,
+    )  # fmt: skip
+    loss, gradient = _each(batch_step, evaluated, parameters)
+    count = runs.count + alive
+    hits = batch_step.stop.looked(count, loss, runs.hits)
+    if hits is not None and runs.hits is not None:
+        hits = jnp.where(alive, hits, runs.hits)
+    moved_on = dataclasses.replace(
+        runs,
+        parameters=parameters,
+        optimizer_state=state,
+        count=count,
+        loss=jnp.where(alive, loss, runs.loss),
+        gradient=gradient,
+        hits=hits,
+    )
+    return _judged(batch_step, moved_on)
+
+
+def _judged(batch_step: "BatchStep", runs: "RunStates") -> "RunStates":
+    """With the status of those that run."""
+    rule = batch_step.stop
+    status = jax.vmap(rule.status)(runs.loss, runs.gradient, runs.hits)
+    return dataclasses.replace(runs, status=jnp.where(runs.status == RUNNING, status, runs.status))
+
+
+def _seen(batch_step: "BatchStep", parameters: Any, valid: Array) -> Any:
+    """The observables of all runs if one is to be recorded, else zeros."""
+
+    def one(single: "BatchStep", values: Any) -> Any:
+        view = State(FactorsView(single.objective), values)
+        return {name: function(view) for name, function in batch_step.pairs}
+
+    def observe(_: Any) -> Any:
+        return _each(batch_step, one, parameters)
+
+    def nothing(_: Any) -> Any:
+        shapes = jax.eval_shape(observe, None)
+        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+    return jax.lax.cond(jnp.any(valid), observe, nothing, None)
+
+
+def _each(batch_step: "BatchStep", function: Callable[..., Any], batch: Any) -> Any:
+    """A function of every run's own step and values."""
+    return jax.vmap(lambda own, values: function(batch_step.of(own), values))(
+        batch_step.own(), batch
+    )

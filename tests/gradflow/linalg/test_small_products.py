@@ -1,0 +1,38 @@
+"""Products of tiny matrices as sums: the same numbers, and no call of a library in the program."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradflow as gf
+from gradflow.linalg import small_products
+
+
+@pytest.fixture
+def as_on_an_accelerator(monkeypatch):
+    monkeypatch.setattr(small_products.jax, "default_backend", lambda: "gpu")
+
+
+def lowered(objective, starts):
+    return jax.jit(jax.vmap(objective.loss_and_gradient)).lower(starts).as_text()
+
+
+@pytest.mark.parametrize("sizes", [(2, 2, 2, 2), (3, 2, 4), (1, 1, 1), (4, 5, 4)])
+def test_sums_give_the_products(sizes, as_on_an_accelerator, monkeypatch):
+    rng = np.random.default_rng(0)
+    model = gf.MatrixProduct(sizes)
+    target = jnp.asarray(rng.normal(size=model.shape))
+    objective = gf.Objective(
+        gf.problems.LossFunction(model.shape, lambda w: jnp.sum((w - target) ** 2)), model
+    )
+    starts = tuple(jnp.asarray(rng.normal(size=(6, *shape))) for shape in model.factor_shapes)
+    found = jax.vmap(objective.loss_and_gradient)(starts)
+    small = max(sizes) <= small_products.LARGEST
+    assert ("dot_general" in lowered(objective, starts)) != small
+    monkeypatch.undo()
+    assert "dot_general" in lowered(objective, starts)
+    wanted = jax.vmap(objective.loss_and_gradient)(starts)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-14, atol=1e-14), found, wanted
+    )
