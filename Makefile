@@ -24,7 +24,7 @@ JAX_CACHE := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.cache/jax" \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup theorems test test-slow bench bench-flow docs notebooks lint format lock clean
+.PHONY: help setup theorems test test-slow bench bench-flow gpu docs notebooks lint format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,18 @@ bench-flow: setup ## work and precision of the flow's solvers; writes its number
 	$(JAX_CACHE) $(BIN)/python -m benchmarks.flow --json benchmarks/results/flow-cpu.json
 	$(BIN)/python -m benchmarks.flow_report benchmarks/results/flow-cpu.json \
 		docs/solvers.md docs/flow-work-precision.png
+
+# Pieces of under nine minutes, the most important first; called again, it goes on where it was.
+# `make gpu PYTHON=python3 INSTALL=no` takes a Python that has everything; `make gpu DEVICE=cpu
+# SCALE=small` tries it out. The numbers: benchmarks/results/<device>.json.
+DEVICE ?= gpu
+SCALE ?= whole
+INSTALL ?= yes
+GPU_ARGS ?=
+GPU_PYTHON = $(if $(filter no,$(INSTALL)),$(PYTHON),$(BIN)/python)
+
+gpu: $(if $(filter no,$(INSTALL)),,setup $(if $(filter gpu,$(DEVICE)),$(VENV)/.cuda)) ## measure and check on an accelerator, unattended, 40 minutes
+	$(JAX_CACHE) $(GPU_PYTHON) -m benchmarks.accelerator --device $(DEVICE) --scale $(SCALE) $(GPU_ARGS)
 
 # The ledger's report is part of the site; an older one stays as it is.
 results/theorems.html:
@@ -109,6 +121,14 @@ $(VENV)/.locked: requirements/dev.txt $(VENV)/.created
 $(VENV)/.docs: requirements/docs.txt $(VENV)/.locked
 	@echo "Installing requirements/docs.txt"
 	@$(BIN)/python -m pip install $(PIP_LOCKED) -r requirements/docs.txt
+	@touch $@
+
+# JAX's CUDA packages by the version of the lock; they are not locked themselves, being one kind of
+# machine's.
+$(VENV)/.cuda: requirements/base.txt $(VENV)/.project
+	@echo "Installing JAX for CUDA"
+	@version=$$($(BIN)/python -c 'from importlib.metadata import version; print(version("jax"))'); \
+		$(BIN)/python -m pip install $(PIP_FLAGS) "jax[cuda12]==$$version"
 	@touch $@
 
 $(VENV)/.data: requirements/data.txt $(VENV)/.created
