@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from gradflow._util.validate import seed_of
+from gradflow.claims.severity import Severity, see_severity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -193,6 +194,9 @@ class Claim:
       corrects: for a corrected statement, the id of the one that fails.
       corrected: the id of the corrected statement, where the printed one fails.
       flaw: for a statement that fails, where the printed argument breaks, in a sentence.
+      severity: for a statement that fails, how grave that is, by the paper's own use of it.
+      survives: for a statement that fails, what of the paper's conclusion stands, in a sentence.
+      readings: where the verdict hangs on how the statement is read, what is true of each reading.
       picture: draws a figure; a function that several claims share is called once.
     """
 
@@ -208,6 +212,9 @@ class Claim:
     corrects: str | None = None
     corrected: str | None = None
     flaw: str = ""
+    severity: Severity | None = None
+    survives: str = ""
+    readings: Mapping[str, str] = field(default_factory=dict)
     picture: "Callable[[], Figure] | None" = None
 
     def cases(self, settings: Settings, broken: bool = False) -> Iterator[Case]:
@@ -257,6 +264,9 @@ def claim(
     resolution: float = 1e-6,
     accuracy: float = 0.1,
     flaw: str = "",
+    severity: Severity | None = None,
+    survives: str = "",
+    readings: Mapping[str, str] | None = None,
     corrected: Corrected | None = None,
     picture: "Callable[[], Figure] | None" = None,
 ) -> Callable[[CheckFunction], Claim]:
@@ -276,6 +286,10 @@ def claim(
       resolution: the largest floor that still says something.
       accuracy: of an approximation, the relative error up to which it is one.
       flaw: for a statement that fails, where the printed argument breaks, in a sentence.
+      severity: for a statement that fails, how grave that is: "misprint", "missing hypothesis",
+        "constant" or "substance" (`gradflow.claims.severity.MEANINGS`).
+      survives: for a statement that fails, what of the paper's conclusion stands, in a sentence.
+      readings: where the verdict hangs on how the statement is read, what is true of each reading.
       corrected: for a statement that fails, what is true instead.
       picture: draws a figure of the claim.
 
@@ -283,7 +297,8 @@ def claim(
       The decorator; it returns the claim as printed.
 
     Raises:
-      ValueError: if an id is taken or there is no control.
+      ValueError: if an id is taken, there is no control, or a statement that fails lacks one of
+        `flaw`, `severity` and `survives`.
 
     Example:
       >>> import numpy as np
@@ -295,6 +310,8 @@ def claim(
       ...     where="my notes",
       ...     control={"factor": 2.0},
       ...     flaw="A root is not negative.",
+      ...     severity="missing hypothesis",
+      ...     survives="All of it: lengths, which are not negative, are what it is used for.",
       ...     corrected=Corrected(r"\sqrt{x^2} = |x|"),
       ... )
       ... def root(settings, corrected, factor=1.0):
@@ -305,24 +322,30 @@ def claim(
       >>> check(registered()["mine.root.corrected"]).verdict
       'holds'
     """
+    if corrected is not None or flaw or severity is not None or survives:
+        see_severity(id, severity, flaw, survives)
 
-    def register(function: CheckFunction) -> Claim:
-        made = Claim(
-            id=id, kind=kind, statement=statement, where=where, function=function,
-            control=dict(control), control_text=control_text or _in_words(control),
-            resolution=resolution, accuracy=accuracy, flaw=flaw, picture=picture,
-            corrected=None if corrected is None else f"{id}.corrected",
-        )  # fmt: skip
-        forms = [made] if corrected is None else [made, _second_form(made, corrected)]
-        for form in forms:
-            if form.id in _REGISTRY and _place(_REGISTRY[form.id].function) != _place(function):
-                raise ValueError(f"There is a claim {form.id!r} already; choose another id.")
-            if not form.control:
-                raise ValueError(f"Claim {form.id!r} has no negative control; give one.")
-        _REGISTRY.update((form.id, form) for form in forms)
-        return made
+    fields: dict[str, Any] = {
+        "id": id, "kind": kind, "statement": statement, "where": where, "control": dict(control),
+        "control_text": control_text or _in_words(control), "resolution": resolution,
+        "accuracy": accuracy, "flaw": flaw, "severity": severity, "survives": survives,
+        "readings": dict(readings or {}), "picture": picture,
+        "corrected": None if corrected is None else f"{id}.corrected",
+    }  # fmt: skip
+    return lambda function: _register(Claim(function=function, **fields), corrected)
 
-    return register
+
+def _register(made: Claim, corrected: Corrected | None) -> Claim:
+    """Register a claim and its corrected form."""
+    forms = [made] if corrected is None else [made, _second_form(made, corrected)]
+    for form in forms:
+        known = _REGISTRY.get(form.id)
+        if known is not None and _place(known.function) != _place(made.function):
+            raise ValueError(f"There is a claim {form.id!r} already; choose another id.")
+        if not form.control:
+            raise ValueError(f"Claim {form.id!r} has no negative control; give one.")
+    _REGISTRY.update((form.id, form) for form in forms)
+    return made
 
 
 def _in_words(control: Mapping[str, Any]) -> str:
@@ -335,8 +358,9 @@ def _second_form(made: Claim, corrected: Corrected) -> Claim:
     if corrected.control is not None:
         changes.setdefault("control_text", _in_words(corrected.control))
     return replace(
-        made, id=f"{made.id}.corrected", corrects=made.id, corrected=None, flaw="", **changes
-    )
+        made, id=f"{made.id}.corrected", corrects=made.id, corrected=None, flaw="", severity=None,
+        survives="", readings={}, **changes,
+    )  # fmt: skip
 
 
 def defined() -> dict[str, Claim]:

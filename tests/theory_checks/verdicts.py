@@ -181,4 +181,4 @@ def assert_verdict_and_control(id: str) -> None:
     assert entry.control_verdict == "fails", entry.control.reason
     if entry.verdict == "fails":
         assert entry.finding.counterexample["confirmed"] is True
-        assert made.flaw and made.corrected in VERDICTS
+        assert made.flaw and made.severity and made.survives and made.corrected in VERDICTS

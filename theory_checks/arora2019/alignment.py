@@ -62,6 +62,9 @@ _F39 = r"F = H\odot G,\ F_{rr'} = "
     control_text="exponents 2/N instead of 1/N",
     flaw="The two terms are exchanged: G is (sigma_r'^2 - sigma_r^2) / ((sigma_r'^2)^(1/N) - "
     "(sigma_r^2)^(1/N)) and H has the same numerator below; the main text has it right.",
+    severity="misprint",
+    survives="Lemma 2, which has the right order, and (41): its derivation uses (39) as printed "
+    "and takes F . E with the sign of -E, two slips that cancel.",
     corrected=Corrected(
         where="Appendix B.5, Equation (39), with the order of the terms of Lemma 2",
         statement=_F39 + r"((\sigma_{r'}^2)^{1/N} - (\sigma_r^2)^{1/N})^{-1},\ r\ne r'",

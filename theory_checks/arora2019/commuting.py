@@ -196,6 +196,9 @@ def eq16(settings: Settings, shift: int = 0) -> Iterator[Case]:
     control_text="alpha^(1-N) instead of alpha^(-N)",
     flaw="Solving W = alpha^N [...]^(-N/(N-2)) for the bracket gives alpha^(N-2) in front, not "
     "alpha^(-N); only that the right side is positive definite is used afterwards.",
+    severity="misprint",
+    survives="All of Theorem 2: the proof takes from (17) only that its right side is positive "
+    "definite, and goes on from the limit of (16), which is right.",
     corrected=Corrected(
         where="Appendix B.1, Equation (17), with the power of alpha that (16) gives",
         statement=r"I_d - \tilde{\mathcal A}^\dagger(\nu_\infty) = "

@@ -267,6 +267,14 @@ _TEXT = (
     control_text="higher for larger N",
     flaw="The constant is taken to be positive; it is so only if sigma_1(t_0) is small enough next "
     "to sigma_2(t_0), below alpha^(-N/(N-2)) sigma_2(t_0), and the order in N needs still less.",
+    severity="missing hypothesis",
+    survives="The illustration: from the near-zero starts that the section is about, where sigma_1 "
+    "is not far above sigma_2, the gap grows with depth as the text says.",
+    readings={
+        "any values at t_0, as printed": "fails: sigma_1 can tend to infinity, or to more for "
+        "larger N",
+        "sigma_1(t_0) at most sigma_2(t_0)": "holds",
+    },
     corrected=Corrected(
         where="Section 3.1, the text after Equation (11), for sigma_1 at most sigma_2 at t_0",
         statement=r"\sigma_1(t_0)\le\sigma_2(t_0),\ " + _TEXT,

@@ -24,6 +24,9 @@ _INTEGER_CASES = (((3, 1), (2, 1), 1, 2, 0), ((1, 1), (2, 3), 1, 2, 0), ((5, 2),
     flaw="The printed matrix has z' at (1,2) and z at (2,1), but the solution set of (14) has z at "
     "(1,2) and z' at (2,1): it is the transpose of the projection. Transposing changes no singular "
     "value of the projection, so Lemma 26 is not affected.",
+    severity="misprint",
+    survives="Lemma 26 and all that follows: only singular values and the distance are used, and "
+    "those are right for the transpose of the printed matrix.",
     corrected=Corrected(
         r"W_{\tilde S} = \begin{pmatrix}w_{11} & z\\ z' & \epsilon\end{pmatrix}:\ "
         r"|\sigma_i(W) - \sigma_i(W_{\tilde S})| \le \|W - W_{\tilde S}\|_F = \sqrt{2\ell}"

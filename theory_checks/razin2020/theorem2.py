@@ -182,6 +182,14 @@ def norm_inequality(norm: Norm, position: tuple[int, int], unit: float, power: f
     flaw="Where the unobserved entry is not (1,1), Appendix G.8.4 takes the bound on that entry "
     "over, but the entry's contribution to the norm is |w_ij| ||e_i e_j^T||, not "
     "|w_ij| ||e_1 e_1^T||; a norm that weighs (1,1) more breaks the printed constant.",
+    severity="constant",
+    survives="The bound with ||e_i e_j^T|| for ||e_1 e_1^T||, hence every conclusion: norms tend "
+    "to infinity if epsilon = 0, and exceed their least value by any factor if it is small. For "
+    "Schatten norms the two are the same.",
+    readings={
+        "(15) at all four positions with a from e_1 e_1^T": "fails for norms that weigh (1,1) more",
+        "(15) at (1,1), or under a norm that weighs all entries alike": "holds as printed",
+    },
     corrected=Corrected(
         where="Appendix C, Theorem 2, Equation (15)",
         statement=r"\|W(t)\| \ge a\,\frac{|z||z'|}{|\epsilon|+\sqrt{2\ell(t)}} - b,\quad "

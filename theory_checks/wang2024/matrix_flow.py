@@ -83,14 +83,9 @@ def _free_cases(bound: Bound, text: str, name: str) -> Iterator[Case]:
             larger, smaller = bound(w, loss)
 
             def confirm(
-                k: int,
-                w: Any = w,
-                loss: Any = loss,
-                time: Any = time,
-                label: str = label,
-                larger: Any = larger,
-                smaller: Any = smaller,
-            ) -> Confirmation:
+                k: int, w: Any = w, loss: Any = loss, time: Any = time, label: str = label,
+                larger: Any = larger, smaller: Any = smaller,
+            ) -> Confirmation:  # fmt: skip
                 entries = [mpmath.nstr(v, 12) for v in w]
                 return Confirmation(
                     bool(larger < smaller),
@@ -116,6 +111,14 @@ def _free_cases(bound: Bound, text: str, name: str) -> Iterator[Case]:
             )
 
 
+_SURVIVES = (
+    "The theorem as the notes go on to prove it: from balanced starts, to which Section 6 "
+    "restricts the flow, at depth at least 2, which Lemma 5 asks for."
+)
+_READINGS = {
+    "any depth and start, as printed": "fails",
+    "depth at least 2 and the balanced start of Section 6": "holds",
+}
 _FLAW = (
     "Theorem 1 asks neither for depth at least 2 nor for a balanced start, but its proof keeps "
     "det W > 0 by Lemma 5, which asks for the first and needs both: at depth 1, or from "
@@ -133,6 +136,9 @@ _BALANCED = r"L \ge 2,\ \text{balanced start},\ \det W(0) > 0 \Rightarrow "
     control={"power": 1.0},
     control_text="a / loss instead of a / sqrt(loss)",
     flaw=_FLAW,
+    severity="missing hypothesis",
+    survives=_SURVIVES,
+    readings=_READINGS,
     corrected=Corrected(
         _BALANCED
         + r"\|W(t)\| \ge a/\sqrt{\ell(t)} - b \text{ with } a, b \text{ of razin2020, (8)}"
@@ -169,6 +175,9 @@ def thm1_norm(settings: Settings, corrected: bool, power: float = 0.5) -> Iterat
     control={"power": 1.0},
     control_text="the loss instead of its root",
     flaw=_FLAW,
+    severity="missing hypothesis",
+    survives=_SURVIVES,
+    readings=_READINGS,
     corrected=Corrected(
         _BALANCED + r"\mathrm{erank}(W(t)) \le 1 + \tfrac{2\sqrt{12}}{\ln 2}\sqrt{\ell(t)}",
         control={"power": 1.75},
@@ -201,6 +210,9 @@ def thm1_erank(settings: Settings, corrected: bool, power: float = 0.5) -> Itera
     control={"power": 1.0},
     control_text="the loss instead of its root",
     flaw=_FLAW,
+    severity="missing hypothesis",
+    survives=_SURVIVES,
+    readings=_READINGS,
     corrected=Corrected(
         _BALANCED + r"D(W(t), \mathcal M_1) \le 3\sqrt2\,\sqrt{\ell(t)}",
         control={"power": 1.5},
@@ -311,6 +323,13 @@ _DIAGONAL = np.diag([9.0, 4.0])
     "the solution: a misprint, for the case alpha = 1 is printed correctly and the argument is the "
     "same. But (16), from which it starts, is that of balanced factors, and the lemma does "
     "not ask for them: from W_1 = 4 I, W_2 = I/4 the determinant changes its sign.",
+    severity="missing hypothesis",
+    survives="The lemma and its proof from balanced starts, which Theorem 2 before it asks for; "
+    "the exponents 2 alpha for alpha are a misprint.",
+    readings={
+        "any start, as printed": "fails",
+        "the balanced start of Theorem 2": "holds, with alpha for 2 alpha",
+    },
     corrected=Corrected(
         r"L \ge 2,\ d = d',\ \text{balanced start},\ \det W(0) > 0 \Rightarrow \det W(t) > 0;"
         r"\quad \dot\sigma_j = g\,\sigma_j^\alpha,\ \alpha = 2(1 - 1/L)",

@@ -138,6 +138,9 @@ _SMALL = [Fraction(1, 10**k) for k in (1, 2, 3, 6, 9, 12)]
     flaw="The term -epsilon ln epsilon is dropped, and it is the larger one: H / epsilon tends to "
     "infinity. With rho_2 = O(sqrt(loss)) alone the text so proves no more than "
     "erank <= 1 + O(sqrt(loss) ln(1/loss)); (12) itself survives, for rho_2 = O(loss).",
+    severity="substance",
+    survives="(12) itself, for rho_2 is O(loss) and not only O(sqrt(loss)), as the cited theorem "
+    "shows; not this derivation, which gives no more than sqrt(loss) ln(1/loss).",
     corrected=Corrected(
         r"H(1-\epsilon, \epsilon) \le \epsilon(1 + \ln(1/\epsilon)) \le 2\sqrt\epsilon,\quad "
         r"0 < \epsilon \le 1",
@@ -270,6 +273,13 @@ def _loss_cases(settings: Settings, factor: float) -> Iterator[Case]:
     flaw="A large a does not bring u u^T near A: its entries beside a are 1, so that b and c must "
     "be near 1 and d near 0, which is what a small loss means. That a = W_11 is positive is "
     "assumed too, while det W > 0 allows W_11 to tend to minus infinity.",
+    severity="missing hypothesis",
+    survives="(13): where it is used, A is W at a small loss, so that b and c are near 1 and d "
+    "near 0; for a < 0 take -u u^T with u = (|a|^(1/2), -|a|^(-1/2)).",
+    readings={
+        "a large against b, c, d, as printed": "fails",
+        "A = W with W_11 > 0 and a small loss, as it is used": "holds",
+    },
     corrected=Corrected(
         r"\det W > 0,\ W_{11} > 0,\ \ell(W) \le \tfrac1{24} \Rightarrow "
         r"\|W - uu^\top\|_F \le \sqrt{2\ell(W)}",

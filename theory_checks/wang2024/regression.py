@@ -158,6 +158,13 @@ def _flow_cases(settings: Settings, any_start: bool, with_start: bool, rate: int
     control_text="e^(t lambda) instead of e^(2 t lambda)",
     flaw="Integrating the derivative of e^(tA) beta_t from 0 leaves out its value beta_0 at t = 0; "
     "no start is prescribed before (6), which is right from beta_0 = 0 only.",
+    severity="missing hypothesis",
+    survives="The closed form from beta_0 = 0, and with it the limit, which is all that the notes "
+    "use.",
+    readings={
+        "any beta_0, as printed": "fails",
+        "beta_0 = 0": "holds",
+    },
     corrected=Corrected(
         r"\beta_t = e^{-tA}\beta_0 + e^{-tA}\Big(\int_0^t e^{sA}ds\Big)z "
         r"= e^{-tA}\beta_0 + V\Sigma_t^\top U^\top y"
@@ -179,6 +186,13 @@ def eq6(settings: Settings, corrected: bool, rate: int = 2) -> Iterator[Case]:
     control_text="twice that solution",
     flaw="It rests on (6), which is right from beta_0 = 0 only: the component of beta_0 in the "
     "kernel of X never moves and stays in the limit.",
+    severity="missing hypothesis",
+    survives="That gradient flow from 0 finds the solution of least norm, the point of the "
+    "section.",
+    readings={
+        "any beta_0, as printed": "fails",
+        "beta_0 in the range of X^T, as 0 is": "holds",
+    },
     corrected=Corrected(
         r"\beta_0 \in \mathrm{range}\,X^\top \text{ (as 0 is)} \Rightarrow "
         r"\lim_{t\to\infty}\beta_t = \text{the least-squares solution of least } L^2 \text{ norm}"
@@ -304,6 +318,13 @@ def _bound_cases(factor: float) -> Iterator[Case]:
     flaw="That every other singular value is much smaller than the first is not enough: their "
     "number counts. The d - 1 ones weigh (d - 1)/(1000 + d) in sum, so the entropy is small only "
     "if d is small against 1000 / ln 1000.",
+    severity="missing hypothesis",
+    survives="The illustration at the sizes it is used for: the notes go on with d = 2, where the "
+    "effective rank is 1.008.",
+    readings={
+        "any d, as printed": "fails: 63 at d = 1000",
+        "d small against 1000 / ln 1000": "holds",
+    },
     corrected=Corrected(
         r"\mathrm{erank}(M E_{11} + I_d) \le \exp\Big(\tfrac{d-1}{M+d}\,(1 + \ln(M+d))\Big)"
         r" \to 1 \text{ as } M \to \infty \text{ at fixed } d",

@@ -228,6 +228,13 @@ def _corrected_cases(settings: Settings, vanishes: bool) -> Iterator[Case]:
     flaw="Balancedness is conserved by gradient flow, where W_{j+1}^T g_{j+1} = g_j W_j^T; the "
     "entrywise scaling of Adam breaks this, and the factors drift apart within a time of order of "
     "their entries.",
+    severity="substance",
+    survives="The simplification under gradient flow, and under Adam for times short against the "
+    "size of the entries; not (18) after that.",
+    readings={
+        "balanced at the start, the assumption of the work that is cited": "fails under Adam",
+        "balanced at the time that is looked at": "holds, but Adam does not keep it so",
+    },
     corrected=Corrected(
         kind="algebra",
         where="Appendix A.4.2, what (15) does to the balance",

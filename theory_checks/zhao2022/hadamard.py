@@ -26,6 +26,8 @@ from ._rational import equal, exact, exact_case, eye, instances, plain, unit, ve
     control_text="the sign of the right side too",
     flaw="Equation (16) rewrites (15), whose denominator is a square root, so the exponent of S_j "
     "has to be -1/2, as in Theorem 1; the text after (16) has -1.",
+    severity="misprint",
+    survives="Theorem 1, which has the exponent -1/2.",
     corrected=Corrected(
         where="Equation (16) with the S_j of Theorem 1",
         statement=r"\frac{g_j}{\sqrt{g_j^2+s_j^2}} = g_j\odot S_j,\quad "
@@ -90,6 +92,9 @@ def eq16_exponent(settings: Settings, corrected: bool, factor: int = 1) -> Itera
     flaw="A Hadamard product does not pass through a matrix product: diag(vec S_j) stands to the "
     "left of (B^T kron A) and commutes with it only in special cases such as constant S_j; where "
     "layers are not square, L and S_j do not even have the same shape.",
+    severity="substance",
+    survives="Equation (17), from which the derivation starts; not (18), which is this step's "
+    "result, unless all entries of S_j are the same.",
     corrected=Corrected(
         where="Appendix A.4.2, fifth equality of the derivation of (18), corrected",
         statement=r"\mathrm{vec}(ALB\odot S_j) = \mathrm{diag}(s)\,K\,\mathrm{vec}(L),\quad "

@@ -125,6 +125,13 @@ def swap() -> Instance:
     flaw="For column-major vec, vec(AXB) = (B^T kron A) vec(X), not (A^T kron C) for vec(ABC) as "
     "quoted; so W^T W stands on the left, as in Equation (4). Besides, Theorem 1 gives layer j the "
     "exponents of layer N+1-j, which only the unweighted sum forgives.",
+    severity="misprint",
+    survives="The structure of P_W, and (4), which has the order right; nothing that is said of "
+    "(18) depends on the order.",
+    readings={
+        "column-major vec, as stated": "fails",
+        "row-major vec": "the orders of (18) hold; those of the step B B^T kron A^T A do not",
+    },
     corrected=Corrected(
         where="Theorem 1 and Appendix A.4.2, the orders exchanged",
         statement=r"BB^\top\otimes A^\top A = (W^\top W)^{\frac{j-1}{N}}\otimes"
@@ -212,6 +219,12 @@ def kron_order(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[
     control_text="the sign",
     flaw="For column-major vec, u^T X v = (v^T kron u^T) vec(X): the two are exchanged, as in the "
     "quoted vec(ABC).",
+    severity="misprint",
+    survives="(23), which has vec(u v^T); nothing but the order of the two hangs on it.",
+    readings={
+        "column-major vec, as stated": "fails",
+        "row-major vec": "the first equality holds; the second mixes the two conventions",
+    },
     corrected=Corrected(
         where="Equation (20), corrected; as Equation (23) has it",
         statement=r"u^\top X v = (v^\top\otimes u^\top)\,\mathrm{vec}(X) = "

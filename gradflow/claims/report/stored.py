@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gradflow.claims.definition import Verdict
+from gradflow.claims.severity import MEANINGS
 
 _LARGEST = 64 << 20  # bytes; the papers' ledger has 1% of it
 _VERDICTS = frozenset([*(str(verdict) for verdict in Verdict), "crashed"])
@@ -95,6 +96,14 @@ def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_text, value))
 
 
+def _is_severity(value: Any) -> bool:
+    return isinstance(value, str) and value in MEANINGS
+
+
+def _are_named_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, [*value, *value.values()]))
+
+
 def _is_witness(value: Any) -> bool:
     return value is None or isinstance(value, dict)
 
@@ -128,7 +137,13 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "corrects": _TEXT_OR_NONE,
     "corrected": _TEXT_OR_NONE,
     "flaw": _TEXT_OR_NONE,
+    "severity": (_or_none(_is_severity), f"null or one of {', '.join(MEANINGS)}"),
+    "survives": _TEXT_OR_NONE,
+    "readings": (_are_named_texts, "texts by name"),
     "error": _TEXT_OR_NONE,
     "control_reason": _TEXT_OR_NONE,
 }
-_OPTIONAL = frozenset(("spared", "corrects", "corrected", "flaw", "error", "control_reason"))
+_OPTIONAL = frozenset((
+    "spared", "corrects", "corrected", "flaw", "error", "control_reason", "severity", "survives",
+    "readings",
+))  # fmt: skip
