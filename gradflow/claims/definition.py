@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from gradflow._util.validate import seed_of
+from gradflow.claims.evidence import floats
+from gradflow.claims.proofs.proof import Proof
 from gradflow.claims.severity import Severity, see_severity
 
 if TYPE_CHECKING:
@@ -66,10 +68,14 @@ class Confirmation:
     Attributes:
       violated: whether it is violated there too.
       text: the computation in plain numbers, so that a reader can redo it.
+      compared: the numbers that decide. Their types say in what arithmetic: whole numbers,
+        fractions and sympy's are exact, intervals of mpmath enclose; without them, and for `mpf`,
+        50 digits are taken for granted.
     """
 
     violated: bool
     text: str
+    compared: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,13 +96,15 @@ class Convention:
     Attributes:
       value: the floor, or one for each number.
       reason: what it allows for.
+      digits: of long arithmetic, how many; 0 for float64.
     """
 
     value: Any
     reason: str
+    digits: int = 0
 
 
-FIFTY_DIGITS = Convention(1e-40, "arithmetic of 50 digits, ten of them left for what is lost")
+FIFTY_DIGITS = Convention(1e-40, "arithmetic of 50 digits, ten of them left for what is lost", 50)
 
 
 def roundings(value: float, of: str = "") -> Convention:
@@ -109,8 +117,9 @@ def roundings(value: float, of: str = "") -> Convention:
 class Case:
     """One case of a claim, over any number of times or instances.
 
-    Give exactly one of `residual`, `slack` and `unreachable`. The first two should be relative (to
-    the size of the two sides), so that floors compare.
+    Give exactly one of `residual`, `slack`, `proof` and `unreachable`. The first two should be
+    relative (to the size of the two sides), so that floors compare; fractions, and slacks that
+    are intervals of mpmath, need no floor.
 
     Attributes:
       name: what the case is.
@@ -127,6 +136,8 @@ class Case:
       counts: False for a case that is shown and not judged, such as an approximation where nobody
         claims that it is good.
       unreachable: why float64 has no case like this one, in numbers.
+      proof: of the statement, or of a part of it.
+      whole: whether `proof` covers everything that the statement speaks of.
     """
 
     name: str
@@ -140,22 +151,26 @@ class Case:
     notes: str = ""
     counts: bool = True
     unreachable: str = ""
+    proof: Proof | None = None
+    whole: bool = True
 
     def __post_init__(self) -> None:
-        given = (self.residual is not None) + (self.slack is not None) + bool(self.unreachable)
-        if given != 1:
+        parts = (self.residual, self.slack, self.proof, self.unreachable or None)
+        if sum(part is not None for part in parts) != 1:
             raise ValueError(
-                f"Case {self.name!r} needs exactly one of residual, slack and unreachable."
+                f"Case {self.name!r} needs exactly one of residual, slack, proof and unreachable."
             )
         if not self.hypotheses:
             raise ValueError(f"Case {self.name!r} shows no hypothesis; name what it meets.")
 
     @property
     def violation(self) -> np.ndarray:
-        """How far each number is on the wrong side of zero; 0 where it is not."""
+        """How far each number is on the wrong side of zero; 0 where it is not, or proved."""
+        if self.proof is not None:
+            return np.array([{"proved": 0.0, "refuted": 1.0, "open": np.nan}[self.proof.outcome]])
         if self.residual is not None:
-            return np.atleast_1d(np.abs(np.asarray(self.residual, float)))
-        return np.atleast_1d(np.maximum(-np.asarray(self.slack, float), 0.0))
+            return np.atleast_1d(np.abs(floats(self.residual)))
+        return np.atleast_1d(np.maximum(-floats(self.slack), 0.0))
 
     @property
     def floors(self) -> np.ndarray:

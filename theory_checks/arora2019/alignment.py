@@ -122,6 +122,7 @@ def _confirm_f(corrected: bool, root: float) -> Confirmation:
         h * g != f,
         f"sigma = (2, 1), N = 2, entry (1, 2): H = 1/(1 - 4) = {h}, G = 1 + 2 = {g}, "
         f"H G = {h * g}; the formula gives {f}",
+        (h * g, f),
     )
 
 

@@ -230,6 +230,7 @@ def eq17(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[Case]:
             right != 1,
             "d = m = 1, A = 1, y = 1/8, alpha = 1/2, N = 3: W(0) = 1/8 fits, so W = 1/8 for ever, "
             f"r = s = nu = 0. Left side 1; right side (1/2)^({exponent(n)}) (1/8)^(-1/3) = {right}",
+            (1, right),
         ),
     )
     for tight, coarse in _flows(settings):

@@ -142,6 +142,7 @@ def _confirm_crossing(formula: Formula) -> Callable[[int], Confirmation]:
             f"x. At x = -1/2: W = (-1/2, -3/4), gradient (1/2, 1/2), sigma = {s}, "
             f"u = {u.T.tolist()[0]}; du/dt = {true.T.tolist()[0]}, the formula "
             f"gives {sympy.simplify(right).T.tolist()[0]}",
+            (gap,),
         )
 
     return confirm
@@ -184,6 +185,7 @@ def _exact_right(formula: Formula) -> Case:
             "V the first two columns of I_3; gradient e_1 e_3^T (loss |W - C|^2/2, C = W - e_1 "
             f"e_3^T). Third row of dV/dt: {true.tolist()[0]} by the chain rule, "
             f"{right.tolist()[0]} by the formula",
+            (true, right),
         ),
     )
 

@@ -237,6 +237,7 @@ def _confirm_escape(at: int) -> Confirmation:
         f"{const}, so sigma_1 = (sigma_2^(-1/2)/2 - 1/6)^(-2), which is {1 / root**2} at sigma_2 = "
         "64/9 and grows without bound as sigma_2 approaches 9. (A = diag(1, 2), W(t_0) = "
         "diag(9, 1): the larger y, the larger sigma_1, and sigma_2 stays below 9.)",
+        (const, root),
     )
 
 
@@ -249,6 +250,7 @@ def _confirm_order(at: int) -> Confirmation:
         "alpha = 1/2, sigma_1(t_0) = (6/5)^6 = 46656/15625, sigma_2(t_0) = 1: the limit is "
         f"((5/6)^2 - 1/2)^(-3) = {three} = {float(three):.4f} for N = 3 and "
         f"((5/6)^3 - 1/2)^(-2) = {four} = {float(four):.4f}, higher, for N = 4",
+        (three, four),
     )
 
 

@@ -1,13 +1,13 @@
 r"""Razin and Cohen 2020: Equation (51), the projection onto Theorem 2's solution set."""
 
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
-import mpmath
 import numpy as np
 
 from gradflow.claims import Case, Confirmation, Corrected, Settings, claim, roundings
-from gradflow.claims.oracles.high_precision import DIGITS, precise
+from gradflow.claims.oracles.high_precision import exact
 
 _INTEGER_CASES = (((3, 1), (2, 1), 1, 2, 0), ((1, 1), (2, 3), 1, 2, 0), ((5, 2), (2, 1), 3, 2, 0))
 """Rows of W and z, z', epsilon, all of det W with the sign of z z'."""
@@ -52,17 +52,17 @@ def eq51(settings: Settings, corrected: bool, distance: float = 1.0) -> Iterator
         def confirm(
             k: int, w: np.ndarray = w, onto: np.ndarray = onto, at: Any = (z, z2, eps)
         ) -> Confirmation:
-            with mpmath.workdps(DIGITS):
-                true, p, (a, b, c) = precise(w), precise(onto), map(mpmath.mpf, at)
-                square = sum(x**2 for x in (true - p))
-                twice = (true[0, 1] - a) ** 2 + (true[1, 0] - b) ** 2 + (true[1, 1] - c) ** 2
-                twice *= mpmath.mpf(distance) ** 2
-                return Confirmation(
-                    bool(abs(square - twice) > mpmath.mpf(10) ** -30),
-                    f"W = {w.tolist()} (det {np.linalg.det(w):.6g}), z = {at[0]}, z' = {at[1]}, "
-                    f"epsilon = {at[2]}: the matrix is {onto.tolist()}, ||W - P||^2 = "
-                    f"{mpmath.nstr(square, 20)}, 2 loss = {mpmath.nstr(twice, 20)}",
-                )
+            true, p, (a, b, c) = exact(w), exact(onto), map(Fraction, at)
+            square = np.sum((true - p) ** 2)
+            twice = (true[0, 1] - a) ** 2 + (true[1, 0] - b) ** 2 + (true[1, 1] - c) ** 2
+            twice *= Fraction(distance) ** 2
+            return Confirmation(
+                square != twice,
+                f"W = {w.tolist()} (det {np.linalg.det(w):.6g}), z = {at[0]}, z' = {at[1]}, "
+                f"epsilon = {at[2]}: the matrix is {onto.tolist()}, ||W - P||^2 = "
+                f"{float(square):.17g}, 2 loss = {float(twice):.17g}",
+                (square, twice),
+            )
 
         hypotheses = {
             "det W has the sign of z z'": bool(np.linalg.det(w) * z * z2 > 0),

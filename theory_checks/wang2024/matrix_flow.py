@@ -99,7 +99,7 @@ def _free_cases(bound: Bound, text: str, name: str) -> Iterator[Case]:
             yield Case(
                 name=f"{label}, {name}",
                 slack=[float((larger - smaller) / (abs(larger) + abs(smaller)))],
-                floor=Convention(1e-25, "arithmetic of 50 digits, quadrature and series included"),
+                floor=Convention(1e-25, "50 digits, quadrature and series included", 50),
                 hypotheses={
                     "det W(0) > 0": bool(mpmath.det(first) > 0),
                     "gradient flow of (7) for (9) over a factorisation (8)": ByConstruction(
@@ -283,7 +283,7 @@ def _unbalanced_determinant() -> Case:
     return Case(
         name="depth 2, W_1 = 4 I, W_2 = I/4 (not balanced), the determinant",
         slack=[slack],
-        floor=Convention(1e-25, "Taylor series in 66 digits"),
+        floor=Convention(1e-25, "Taylor series in 66 digits", 66),
         hypotheses={
             "L >= 2": len(UNBALANCED) >= 2,
             "det W(0) > 0": bool(mpmath.det(UNBALANCED[1] * UNBALANCED[0]) > 0),

@@ -216,6 +216,7 @@ def _distance_cases(first: float) -> Iterator[Case]:
                 exact > Fraction(1, 100),
                 f"A = [[{at[0]}, {at[1]}], [{at[2]}, {at[3]}]], A' = [[{at[0]}, 1], [1, 1/{at[0]}]]"
                 f": ||A - A'||^2 = {exact} = {float(exact):.9g}, not small",
+                (exact,),
             )
 
         hypotheses = {"a > 0 and a >= 1000 max(|b|, |c|, |d|)": a >= 1000 * max(rest, 1)}

@@ -235,7 +235,7 @@ def min_norm(settings: Settings, corrected: bool, scale: float = 1.0) -> Iterato
                 name=f"X {x.shape[0]}x{x.shape[1]} of rank {np.linalg.matrix_rank(x)}, "
                 f"beta_0 = {begin.tolist()}",
                 residual=[gap],
-                floor=Convention(1e-35, "a limit in 50 digits, taken at a late time"),
+                floor=Convention(1e-35, "a limit in 50 digits, taken at a late time", 50),
                 hypotheses={
                     "the flow of |y - X beta|^2": ByConstruction(
                         "its solution by eigenvectors of X^T X"

@@ -201,7 +201,9 @@ def _small_case(name: str, sides: tuple[np.ndarray, np.ndarray, str], size: floa
 
     def confirm(_: int) -> Confirmation:
         return Confirmation(
-            not equal(true, printed), f"{text}: velocity {plain(true)}, printed {plain(printed)}"
+            not equal(true, printed),
+            f"{text}: velocity {plain(true)}, printed {plain(printed)}",
+            (true, printed),
         )
 
     return Case(

@@ -67,6 +67,7 @@ def _exact_drift(stretch: float) -> Case:
             "every entry of both factors grows at the rate 1 (all gradients are negative); at time "
             f"8, W_1 = (9, 9, 9, 9), W_2 = 10 and A^T A = W_2^2 = {outer}, but "
             f"(W W^T)^(1/2) = {power}",
+            (outer, power, w),
         )
 
     return Case(

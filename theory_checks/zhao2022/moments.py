@@ -193,6 +193,7 @@ def depth1_gd(settings: Settings, corrected: bool, scale: float = 1.0) -> Iterat
                     f"W(0) = ({std}, {std}), rate 1/4, loss (w_11 - 1)^2: after 60 steps w_11 is "
                     f"1 up to {float(abs(first - 1)):.0e} and w_12 is still {std}; the solution of "
                     f"least norm is (1, 0)",
+                    (norm, second),
                 )
 
             yield Case(

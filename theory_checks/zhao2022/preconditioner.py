@@ -67,13 +67,15 @@ def _along_the_gradient(
 
     def confirm(_: int) -> Confirmation:
         return Confirmation(
-            bool(form < 0), f"{text}; vec(L)^T P vec(L) = {form}, so the loss rises"
+            bool(form < 0),
+            f"{text}; vec(L)^T P vec(L) = {form}, so the loss rises",
+            (form,),
         )
 
     return Case(
         name=f"W_1 = W_2 = {plain(x)}, along the gradient {plain(gradient)}"
         + (", the order of the step before (18)" if order == "appendix" else ""),
-        slack=float(form / np.trace(p)),
+        slack=[form / np.trace(p)],
         hypotheses={
             "balanced factors": equal(x.T @ x, x @ x.T),
             "s_j^2 >= 0": ByConstruction("s = 0: full batches"),

@@ -101,11 +101,12 @@ def _exact_gradients(corrected: bool, power: int = 0) -> Iterator[Case]:
                 gap > 0,
                 f"W = diag{plain(s)}, ||W||_F = {norm}, ||W||_* = {sum(s)}: the diagonal of the "
                 f"gradient is {plain(true)}, printed {plain(found)}",
+                (true, found),
             )  # fmt: skip
 
         yield Case(
             name=f"diag{diagonal}",
-            residual=float(gap / max(*abs(true), *abs(found))) if gap else 0.0,
+            residual=gap / (max(*abs(true), *abs(found)) or 1),
             hypotheses={"all singular values are positive": bool(np.all(s > 0))},
             size=len(diagonal) ** 2,
             confirm=confirm,

@@ -105,6 +105,7 @@ def _still_case() -> Case:
             moved != 0,
             f"W = 2 (1x1), fitted, lambda = 1, N = 1: the ratio is 1 for every W != 0, so nothing "
             f"moves; (8) gives dW/dt = -(1/4)(1 - 2) = {-moved}",
+            (moved,),
         )
 
     return Case(

@@ -12,6 +12,7 @@ from typing import Any
 from gradflow._util.files import around, replace_between, whole_file
 from gradflow._util.tables import in_a_cell
 from gradflow.claims.definition import Verdict
+from gradflow.claims.evidence import MEANINGS as GRADE_MEANINGS
 from gradflow.claims.registry import load_papers
 from gradflow.claims.report.formula import formula
 from gradflow.claims.severity import MEANINGS, UNCLASSIFIED, severity_of
@@ -141,6 +142,7 @@ def _row(row: Row) -> str:
         f'data-severity="{_e(severity_of(row))}">'
         f"<td>{_link(row['id'])}</td>"
         f'<td class="{_e(row["verdict"])}">{_e(row["verdict"])}</td><td>{_e(severity_of(row))}</td>'
+        f"<td>{_e(row.get('grade') or '')}</td>"
         f"<td>{_e(margin(row))}</td><td>{_e(row['cases'])}</td>"
         f"<td>{_e(row['control'])}</td><td>{row['seconds']:.1f} s</td></tr>"
     )
@@ -168,6 +170,7 @@ def _section(row: Row, pictures: Mapping[str, bytes]) -> str:
         f"<p>Margin: {_e(margin(row))}. Negative control "
         f"({_e(row['control_text'])}): {_e(row['control'])}{_e(_judged_on(row))}.</p>"
     )
+    parts += _evidence(row)
     if row["hypotheses"]:
         items = "".join(f"<li>{_e(text)}</li>" for text in row["hypotheses"])
         unmet = row["verdict"] == Verdict.UNREACHABLE
@@ -203,6 +206,21 @@ def _failure(row: Row) -> list[str]:
         parts.append(f"<p>The verdict hangs on the reading:</p><ul>{items}</ul>")
     if row.get("flaw"):
         parts.append(f"<p>Where the argument breaks: {_e(row['flaw'])}</p>")
+    return parts
+
+
+def _evidence(row: Row) -> list[str]:
+    """What the verdict rests on."""
+    if not row.get("grade"):
+        return []
+    counts = ", ".join(f"{n} {grade}" for grade, n in (row.get("evidence") or {}).items())
+    parts = [
+        f"<p>Evidence: <strong>{_e(row['grade'])}</strong> ({_e(GRADE_MEANINGS[row['grade']])}). "
+        f"Cases by evidence: {_e(counts)}.</p>"
+    ]
+    if row.get("proofs"):
+        items = "".join(f"<li>{_e(text)}</li>" for text in row["proofs"])
+        parts.append(f"<details><summary>What was proved</summary><ul>{items}</ul></details>")
     return parts
 
 
@@ -243,7 +261,7 @@ pre {{ overflow-x: auto; background: #f6f6f6; padding: .6rem; white-space: pre-w
 overflow-wrap: anywhere; }}
 form {{ display: flex; flex-wrap: wrap; gap: .6rem; margin: 1rem 0; }}
 select, input {{ font: inherit; padding: .3rem; max-width: 100%; }} [hidden] {{ display: none; }}
-li {{ overflow-wrap: anywhere; }} td:nth-child(4):not(.summary *) {{ white-space: nowrap; }}
+li {{ overflow-wrap: anywhere; }} td:nth-child(5):not(.summary *) {{ white-space: nowrap; }}
 </style></head><body>
 <h1>Theorems against simulation</h1>
 <p>Each claim is checked on cases that meet its printed hypotheses, against exact flows with error
@@ -259,7 +277,7 @@ smallest relative slack. Severity: of a statement that fails, by what the paper 
 <input id="words" type="search" placeholder="find" aria-label="find">
 <output id="count"></output>
 </form>
-<table><thead><tr><th>claim</th><th>verdict</th><th>severity</th><th>margin</th>
+<table><thead><tr><th>claim</th><th>verdict</th><th>severity</th><th>evidence</th><th>margin</th>
 <th>cases</th><th>control</th><th>time</th></tr></thead><tbody>
 {rows}
 </tbody></table>

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gradflow.claims.definition import Verdict
+from gradflow.claims.evidence import GRADES
 from gradflow.claims.severity import MEANINGS
 
 _LARGEST = 64 << 20  # bytes; the papers' ledger has 1% of it
@@ -104,6 +105,10 @@ def _are_named_texts(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_is_text, [*value, *value.values()]))
 
 
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_count, value.values()))
+
+
 def _is_witness(value: Any) -> bool:
     return value is None or isinstance(value, dict)
 
@@ -130,6 +135,13 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "floor": _NUMBER_OR_NONE,
     "slack": _NUMBER_OR_NONE,
     "hypotheses": (_are_texts, "a list of texts"),
+    "conventions": (_are_texts, "a list of texts"),
+    "grade": (
+        lambda value: value is None or value in GRADES,
+        f"null or one of {'; '.join(GRADES)}",
+    ),
+    "evidence": (_are_counts, "counts by name"),
+    "proofs": (_are_texts, "a list of texts"),
     "notes": (_are_texts, "a list of texts"),
     "counterexample": (_is_witness, "an object or null"),
     "seconds": (_is_number, "a finite number"),
@@ -145,5 +157,5 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 _OPTIONAL = frozenset((
     "spared", "corrects", "corrected", "flaw", "error", "control_reason", "severity", "survives",
-    "readings",
+    "readings", "grade", "evidence", "proofs", "conventions",
 ))  # fmt: skip

@@ -31,16 +31,17 @@ COLOURS = {
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """One row a claim: verdict, severity, margin, cases, control, time."""
+    """One row a claim: verdict, severity, evidence, margin, cases, control, time."""
     result = Table(
         title="Verdicts",
-        caption="margin: relative residual against its numerical floor, or smallest relative slack",
+        caption="margin: relative residual against its numerical floor, or smallest relative "
+        "slack; float64*: with a floor by convention",
         caption_justify="left",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    for name in ("claim", "verdict", "severity", "margin", "cases", "control", "time"):
+    for name in ("claim", "verdict", "severity", "evidence", "margin", "cases", "control", "time"):
         justify = "right" if name in ("cases", "time") else "left"
         result.add_column(name, justify=justify, no_wrap=True)
     for row in rows:
@@ -48,12 +49,20 @@ def table(rows: Sequence[Row]) -> Table:
             row["id"],
             Text(row["verdict"], style=COLOURS[row["verdict"]]),
             severity_of(row).removeprefix("missing "),
+            _short(row.get("grade")),
             margin(row),
             f"{row['cases']}" if row["cases"] else "-",
             Text(row["control"], style="default" if row["control"] == "fails" else "bold red"),
             f"{row['seconds']:.0f} s",
         )
     return result
+
+
+def _short(grade: str | None) -> str:
+    """A grade in one word."""
+    if not grade:
+        return ""
+    return grade.partition(" with")[0] + ("*" if grade.endswith("by convention") else "")
 
 
 def details(rows: Sequence[Row], console: Console) -> None:
