@@ -232,6 +232,11 @@ class Claim:
     readings: Mapping[str, str] = field(default_factory=dict)
     picture: "Callable[[], Figure] | None" = None
 
+    @property
+    def sharpens(self) -> str | None:
+        """For a claim with better constants than are printed, `id.sharp`, that of the printed."""
+        return self.id.removesuffix(".sharp") if self.id.endswith(".sharp") else None
+
     def cases(self, settings: Settings, broken: bool = False) -> Iterator[Case]:
         """The cases, of the claim itself or of its negative control."""
         two_forms = self.corrects is not None or self.corrected is not None

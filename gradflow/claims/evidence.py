@@ -72,9 +72,10 @@ def arithmetic(values: Any) -> Grade:
       >>> arithmetic([1, Fraction(1, 3)]), arithmetic([1, mpmath.mpf(1) / 3])
       ('exact', '50 digits')
     """
-    found = set(map(_of_number, leaves(values)))
+    found = weakest(set(map(_of_number, leaves(values))))
     # A whole number beside intervals is one more interval.
-    return "enclosed" if found == {"exact", "enclosed"} else weakest(found)
+    mixed = found == "exact" and any(isinstance(value, INTERVAL) for value in leaves(values))
+    return "enclosed" if mixed else found
 
 
 def _of_number(value: Any) -> Grade:

@@ -77,6 +77,7 @@ class Entry:
             "spared": self.spared,
             "corrects": self.claim.corrects,
             "corrected": self.claim.corrected,
+            "sharpens": self.claim.sharpens,
             "flaw": self.claim.flaw,
             "severity": self.claim.severity,
             "survives": self.claim.survives,

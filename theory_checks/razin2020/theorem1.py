@@ -28,6 +28,7 @@ from gradflow.claims.oracles.high_precision import (
 from gradflow.claims.oracles.norms import NORMS, SCHATTEN, Norm
 from gradflow.linalg.spectrum import effective_rank_of
 
+from . import _printed
 from ._figures import norm_blowup_figure
 from ._sharpness import theorem1_note
 
@@ -207,6 +208,7 @@ def _picture() -> Figure:
 )
 def thm1_norm(settings: Settings, power: float = 0.5) -> Iterator[Case]:
     """Every Schatten-p (quasi-)norm tried, and norms that are no function of singular values."""
+    yield _printed.thm1_norm(power)
     for name, depth, pair in along_flows(settings):
         for norm in NORMS:
             end = NormSides(norm, power).along(pair.tight, pair.common)[0][-1]
@@ -238,6 +240,7 @@ def thm1_erank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
     At depths 2 to 4 the rank falls faster than the bound: powers of the loss up to 1.57 would hold
     on these flows too, so that the control has 1.75.
     """
+    yield _printed.thm1_erank(power)
     for name, depth, pair in along_flows(settings):
         larger, smaller = RankSides(power).along(pair.tight, pair.common)
         sharpest = float(np.max((smaller - 1) / np.maximum(larger - 1, 1e-12)))
@@ -267,6 +270,7 @@ def thm1_irank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
     At depths 2 to 4 it falls faster than the bound: powers of the loss up to 1.33 would hold on
     these flows too, so that the control has 3/2.
     """
+    yield _printed.thm1_irank(power)
     for name, depth, pair in along_flows(settings):
         larger, smaller = DistanceSides(power).along(pair.tight, pair.common)
         yield bound_case(

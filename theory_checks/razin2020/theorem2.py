@@ -22,6 +22,7 @@ from gradflow.claims.oracles.norms import NORMS, Norm
 from gradflow.claims.oracles.search import Inequality, largest_ratio, searched_case
 from gradflow.linalg.spectrum import effective_rank_of
 
+from . import _printed
 from ._sharpness import entropy_rank
 from .loss_bounds import FLOATS, PRECISE, Situation, draw, met
 
@@ -205,6 +206,8 @@ def thm2_norm(settings: Settings, corrected: bool, power: float = 1.0) -> Iterat
         return norm.units[i][j]
 
     yield _exact_norm_case(unit, power)
+    if corrected:
+        yield _printed.thm2_norm(power)
     for flow in perturbed_flows(settings.seed, settings.full):
         for norm in NORMS:
 
@@ -281,6 +284,7 @@ def _exact_norm_case(unit: Callable[[Norm, tuple[int, int]], float], power: floa
 )
 def thm2_erank(settings: Settings, constant: float = 16.0) -> Iterator[Case]:
     """Along flows and over matrices; the infimum is 1, at w_11 = z z'/epsilon or at infinity."""
+    yield _printed.thm2_erank(constant)
 
     def bound(flow: Perturbed, loss: np.ndarray, w: np.ndarray, s: np.ndarray) -> tuple[Any, Any]:
         z, z2, eps = flow.observed
@@ -348,6 +352,7 @@ def _infimum_case() -> Case:
 )
 def thm2_irank(settings: Settings, constant: float = 4.0, extra: float = 1.0) -> Iterator[Case]:
     """Along flows and over matrices; the infimal rank of the solutions is 1, the distance s_2."""
+    yield _printed.thm2_irank(constant, extra)
 
     def right(observed: Any, root: Any, math: Any) -> Any:
         z, z2, eps = (abs(v) for v in observed)

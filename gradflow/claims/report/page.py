@@ -111,16 +111,18 @@ def _counts(rows: Sequence[Row]) -> list[list[str]]:
 
     Those that fail are counted by severity.
     """
-    printed = [row for row in rows if not row.get("corrects")]
+    printed = [row for row in rows if not row.get("corrects") and not row.get("sharpens")]
     found = {_column(row) for row in printed}
     shown = [column for column in _COLUMNS if column in found]
-    table = [["paper", "claims", *shown, "corrected"]]
+    sharp = ["sharpened"] if any(row.get("sharpens") for row in rows) else []
+    table = [["paper", "claims", *shown, "corrected", *sharp]]
     for paper in dict.fromkeys(paper_of(row) for row in rows):
         mine = [row for row in printed if paper_of(row) == paper]
         corrected = sum(paper_of(row) == paper and bool(row.get("corrects")) for row in rows)
         counts = [sum(_column(row) == column for row in mine) for column in shown]
-        numbers = [str(n) for n in (len(mine), *counts, corrected)]
-        table.append([authors(paper), *numbers])
+        sharpened = sum(paper_of(row) == paper and bool(row.get("sharpens")) for row in rows)
+        numbers = [str(n) for n in (len(mine), *counts, corrected, sharpened)]
+        table.append([authors(paper), *numbers[: len(table[0]) - 1]])
     return table
 
 
@@ -157,6 +159,8 @@ def _section(row: Row, pictures: Mapping[str, bytes]) -> str:
         f"<p>{_e(row['where'])}. Kind: {_e(row['kind'])}.</p>",
         formula(row["statement"]),
     ]
+    if row.get("sharpens"):
+        parts.append(f"<p>Sharpens {_link(row['sharpens'])}.</p>")
     if row.get("corrects"):
         parts.append(f"<p>Corrects {_link(row['corrects'])}.</p>")
     parts += _failure(row)

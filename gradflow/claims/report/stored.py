@@ -148,6 +148,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "spared": (_or_none(_is_count), "a count or null"),
     "corrects": _TEXT_OR_NONE,
     "corrected": _TEXT_OR_NONE,
+    "sharpens": _TEXT_OR_NONE,
     "flaw": _TEXT_OR_NONE,
     "severity": (_or_none(_is_severity), f"null or one of {', '.join(MEANINGS)}"),
     "survives": _TEXT_OR_NONE,
@@ -157,5 +158,5 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 _OPTIONAL = frozenset((
     "spared", "corrects", "corrected", "flaw", "error", "control_reason", "severity", "survives",
-    "readings", "grade", "evidence", "proofs", "conventions",
+    "readings", "sharpens", "grade", "evidence", "proofs", "conventions",
 ))  # fmt: skip

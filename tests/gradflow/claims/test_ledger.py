@@ -121,6 +121,7 @@ def test_every_id_of_the_ledger_is_checked_and_every_correction_is_linked():
     known = registered()
     listed = [made.id for paper in load_papers().values() for made in paper.claims]
     printed = [id for id in known if not id.endswith(".corrected")]
+    assert {made.sharpens for made in known.values()} - {None} <= set(printed)
     assert printed == listed
     for id, made in known.items():
         if made.corrected is not None:
