@@ -10,6 +10,7 @@ and Equation (41) is U^T (dU/dt) S - S V^T (dV/dt) = -I' . G . [U^T (gradient) V
 zeros on its diagonal and ones elsewhere.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from gradflow.claims import Case, Confirmation, Corrected, Settings, claim, roundings
 
+from . import _proofs
 from ._frames import Frames, flows, lemma2_hypotheses
 from .lemma2 import Formula, vector_case
 
@@ -72,6 +74,7 @@ _F39 = r"F = H\odot G,\ F_{rr'} = "
 )
 def eq39(settings: Settings, corrected: bool, root: float = 1.0) -> Iterator[Case]:
     """F of Equation (39) against H and G, and as the F of Equation (8) along flows."""
+    yield dataclasses.replace(_proofs.eq39(corrected, root), size=100.0)
     s = np.array([2.0, 1.0])
     product = matrix_h(s) * matrix_g(s, 2)
     yield Case(

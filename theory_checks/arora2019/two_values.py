@@ -33,6 +33,7 @@ from gradflow.claims import (
 )
 from gradflow.claims.oracles.high_precision import DIGITS
 
+from . import _proofs
 from .alignment import product_velocity
 
 TIMES = np.array([0.0, 0.05, 0.2, 0.5, 1.0, 3.0])
@@ -141,6 +142,7 @@ def relation(depth: int, a: Any, first: np.ndarray, second: np.ndarray, q: float
 )
 def eq11(settings: Settings, shift: float = 0.0) -> Iterator[Case]:
     """The constant at every time against that at the first, for every pair of values."""
+    yield _proofs.eq11(shift)
     for name, tight, coarse in aligned_flows(settings):
         n, pairs = tight.depth, []
         for i in range(len(tight.along)):

@@ -171,7 +171,7 @@ def entropy_below_log(constant: Fraction = Fraction(1)) -> Proof:
     return chain(
         statement, begin, middle, convex,
         prove_identity("(r^2)' = 2 r r'", ((1 - u) / (1 + u)).diff(u), root),
-        prove_identity("the slopes at u = 0 cancel", first.subs({u: 0, r: 1}), -sympy.Rational(1, 2)),
+        prove_identity("the slope at u = 0", first.subs({u: 0, r: 1}), -sympy.Rational(1, 2)),
         cites=(
             "log(1 + x) >= x/(1 + x), -(1-p) log(1-p) <= p",
             "sqrt(p) (1 - ln p) rises up to p = 1/e",

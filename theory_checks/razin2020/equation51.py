@@ -5,9 +5,19 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import sympy
 
-from gradflow.claims import Case, Confirmation, Corrected, Settings, claim, roundings
+from gradflow.claims import (
+    ByConstruction,
+    Case,
+    Confirmation,
+    Corrected,
+    Settings,
+    claim,
+    roundings,
+)
 from gradflow.claims.oracles.high_precision import exact
+from gradflow.claims.proofs import prove_identity
 
 _INTEGER_CASES = (((3, 1), (2, 1), 1, 2, 0), ((1, 1), (2, 3), 1, 2, 0), ((5, 2), (2, 1), 3, 2, 0))
 """Rows of W and z, z', epsilon, all of det W with the sign of z z'."""
@@ -34,6 +44,7 @@ _INTEGER_CASES = (((3, 1), (2, 1), 1, 2, 0), ((1, 1), (2, 3), 1, 2, 0), ((5, 2),
 )
 def eq51(settings: Settings, corrected: bool, distance: float = 1.0) -> Iterator[Case]:
     """Whole numbers and random matrices; the solution set has z at (1,2) and z' at (2,1)."""
+    yield _projection_proof(corrected, distance)
     rng = np.random.default_rng(settings.seed)
     instances: list[tuple[str, np.ndarray, Any]] = [
         (f"W = {rows}, z = {z}, z' = {z2}, epsilon = {eps}", np.array(rows, float), (z, z2, eps))
@@ -79,3 +90,17 @@ def eq51(settings: Settings, corrected: bool, distance: float = 1.0) -> Iterator
             name=f"{name}, singular values", slack=(gap - np.abs(gaps)) / gap,
             floor=roundings(1e-14), hypotheses=hypotheses, size=size,
         )  # fmt: skip
+
+
+def _projection_proof(corrected: bool, distance: float) -> Case:
+    """The distance in symbols, and Weyl's bound on singular values."""
+    a, b, c, d, z, z2, eps = sympy.symbols("w_11 w_12 w_21 w_22 z z' epsilon")
+    onto = sympy.Matrix([[a, z], [z2, eps]] if corrected else [[a, z2], [z, eps]])
+    gap = sympy.Matrix([[a, b], [c, d]]) - onto
+    twice = (b - z) ** 2 + (c - z2) ** 2 + (d - eps) ** 2
+    proof = prove_identity(
+        "||W - P||_F^2 = 2 loss", sum(x**2 for x in gap), sympy.Rational(distance) ** 2 * twice,
+        cites=("singular values move by at most the distance (Weyl)",),
+    )  # fmt: skip
+    hypotheses = {"any W, z, z', epsilon": ByConstruction("they are symbols")}
+    return Case("proof", proof=proof, hypotheses=hypotheses, size=200.0)

@@ -9,12 +9,12 @@ import mpmath
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import ByConstruction, Case, Confirmation, Settings, claim
+from gradflow.claims import Case, Confirmation, Settings, claim
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles import taylor
 from gradflow.claims.oracles.high_precision import DIGITS, precise, show
 
-from ._proofs import sign_of_determinant
+from . import _printed_lemmas
 
 
 @claim(
@@ -34,8 +34,7 @@ def lem6(settings: Settings, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[Ca
     it. Further on, Taylor series in long arithmetic take over. In "logdet" coordinates the sign is
     kept by construction, so those runs are no evidence here; they are compared with the series.
     """
-    hypotheses = {"square, balanced, L >= 2": ByConstruction("any such factors, any loss")}
-    yield Case("proof", proof=sign_of_determinant(depths), hypotheses=hypotheses, size=1)
+    yield _printed_lemmas.lem6(depths)
     for depth in depths:
         if depth == 2 or (depth > 2 and not settings.quick):
             yield from witness_cases(depth)

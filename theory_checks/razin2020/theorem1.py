@@ -28,7 +28,7 @@ from gradflow.claims.oracles.high_precision import (
 from gradflow.claims.oracles.norms import NORMS, SCHATTEN, Norm
 from gradflow.linalg.spectrum import effective_rank_of
 
-from . import _printed
+from . import _printed, _printed_lemmas
 from ._figures import norm_blowup_figure
 from ._sharpness import theorem1_note
 
@@ -332,6 +332,7 @@ def cor1(
     settings: Settings, inverse_norm: float = 0.0, rank: float = 1.0, distance: float = 0.0
 ) -> Iterator[Case]:
     """Limits along flows to a loss of 1e-8, extrapolated over decades of time."""
+    yield _printed_lemmas.cor1(inverse_norm, rank, distance)
     for depth in DEPTHS:
         for start, product in starts(settings).items():
             pair = blowup_pair(depth, product, 1e-8)

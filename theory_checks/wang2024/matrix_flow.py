@@ -36,6 +36,7 @@ from gradflow.factorizations.balance import relative_unbalancedness
 from gradflow.factorizations.starts import balanced_factors
 
 from ..arora2019 import product_flow as arora2019
+from ..arora2019._proofs import value_flow
 from ..razin2020 import theorem1 as razin2020
 from ..razin2020.lemma6 import witness_cases
 
@@ -246,8 +247,8 @@ def thm1_irank(settings: Settings, corrected: bool, power: float = 0.5) -> Itera
 def thm2(settings: Settings, shift: int = 0) -> Iterator[Case]:
     """The flows of arora2019's Lemma 3; the printed sum's index i is meant as j."""
     cases = arora2019.lem3.function(settings, shift=shift)
-    # Quick: depths 1 to 3, of three shapes each.
-    yield from cases if settings.full else itertools.islice(cases, 9)
+    # Quick: the proof, and depths 1 to 3, of three shapes each.
+    yield from cases if settings.full else itertools.islice(cases, 10)
 
 
 @claim(
@@ -261,6 +262,7 @@ def thm2(settings: Settings, shift: int = 0) -> Iterator[Case]:
 )
 def lem4(settings: Settings, shift: float = 0.0) -> Iterator[Case]:
     """Signed singular values followed along the exact flows at 2x2; 100x100 in full."""
+    yield value_flow(shift)
 
     def power(depth: int) -> float:
         return 1 - 1 / depth + shift

@@ -10,7 +10,9 @@ import numpy as np
 from gradflow.claims import FIFTY_DIGITS, Case, Confirmation, Corrected, Settings, claim, roundings
 from gradflow.claims.oracles.high_precision import DIGITS, singular_values_2x2
 from gradflow.claims.oracles.search import Inequality, searched_case
+from gradflow.claims.proofs.interval import entropy, interval
 
+from ..razin2020._printed_lemmas import entropy_step as entropy_step_proof
 from ..razin2020.loss_bounds import (
     FLOATS,
     PRECISE,
@@ -21,6 +23,7 @@ from ..razin2020.loss_bounds import (
     inequality,
     met,
 )
+from . import _proofs
 
 
 @claim(
@@ -35,6 +38,7 @@ from ..razin2020.loss_bounds import (
 )
 def eq20(settings: Settings, factor: float = 1.0, share: float = 1.0) -> Iterator[Case]:
     """Matrices of positive determinant, searched, and the exact flows."""
+    yield _proofs.eq20(factor, share)
 
     def entry(which: int) -> Any:
         def bound(at: Situation, math: Any) -> tuple[Any, Any]:
@@ -75,6 +79,7 @@ def eq20(settings: Settings, factor: float = 1.0, share: float = 1.0) -> Iterato
 )
 def lem6(settings: Settings, share: float = 1.0) -> Iterator[Case]:
     """Searched over 2x2 matrices."""
+    yield _proofs.lem6(share)
 
     def points(rng: np.random.Generator, count: int) -> np.ndarray:
         return rng.normal(size=(count, 4)) * 10 ** rng.uniform(-2, 2, (count, 4))
@@ -162,10 +167,13 @@ def entropy_step(settings: Settings, corrected: bool, factor: float = 1.0) -> It
             slack = float((bound - h) / (bound + h))
 
         def confirm(k: int, e: Fraction = e, h: Any = h, bound: Any = bound) -> Confirmation:
+            gap = entropy(interval(e)) - interval(factor) * interval(e)  # of the last bound
+            gap += 0 if corrected else interval(factor) * interval(e) ** 2
             return Confirmation(
-                bool(h > bound),
+                bool(gap > 0) if not corrected else bool(h > bound),
                 f"epsilon = {e}: H = {mpmath.nstr(h, 20)} > {mpmath.nstr(bound, 20)}, even "
                 f"> epsilon = {float(e):g}: {bool(h > float(e))}",
+                () if corrected else (gap,),
             )
 
         yield Case(
@@ -174,6 +182,7 @@ def entropy_step(settings: Settings, corrected: bool, factor: float = 1.0) -> It
             confirm=confirm, notes=f"H / epsilon = {mpmath.nstr(h / small, 8)}",
         )  # fmt: skip
     if corrected:
+        yield entropy_step_proof(factor)
         yield from _interval_cases(settings, bound_at)
 
 
@@ -293,6 +302,7 @@ def irank_proof(
 ) -> Iterator[Case]:
     """Printed, the distance where a is large; corrected, where the loss is small."""
     if corrected:
+        yield _proofs.irank_proof(factor)
         yield from _loss_cases(settings, factor)
     else:
         yield from _distance_cases(first)

@@ -24,6 +24,8 @@ from gradflow.claims import (
 )
 from gradflow.claims.oracles.high_precision import DIGITS
 
+from . import _proofs
+
 TIMES = (0.1, 1.0, 3.0)
 
 
@@ -354,6 +356,7 @@ def erank_example(
 )
 def irank_example(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """D is the smaller singular value; a > 0, for the formula has no meaning at a = 0."""
+    yield _proofs.irank_example(factor)
     sizes = np.geomspace(1e-3, 1e9, 200 if settings.full else 49)
     slack, residual = [], []
     with mpmath.workdps(DIGITS):

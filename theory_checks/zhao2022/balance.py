@@ -13,6 +13,7 @@ import gradflow as gf
 from gradflow.claims import Case, Confirmation, Corrected, Settings, claim, roundings
 from gradflow.factorizations.balance import relative_unbalancedness
 
+from . import _proofs
 from ._rational import Instance, equal, exact, exact_case, instances
 from ._runs import SIZE, Setup, distance, windows
 
@@ -258,6 +259,7 @@ def thm1_balance(
     (15): the factors stay balanced for times that are small next to their entries, and no longer.
     """
     if corrected:
+        yield _proofs.balance(vanishes)
         yield from _corrected_cases(settings, vanishes)
         yield from _bound_cases(settings, 0.0 if vanishes else 1.0)
     else:

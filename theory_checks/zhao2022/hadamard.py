@@ -14,6 +14,7 @@ import numpy as np
 
 from gradflow.claims import ByConstruction, Case, Corrected, Settings, claim
 
+from . import _proofs
 from ._rational import equal, exact, exact_case, eye, instances, plain, unit, vec
 
 
@@ -110,6 +111,7 @@ def hadamard(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Cas
     Only square factors: elsewhere L and S_j have different shapes and L .* S_j is not defined.
     Corrected also when the two are the same for every L, each L a column of the identity.
     """
+    yield _proofs.hadamard(corrected, sign)
     if corrected:
         yield from _commuting_cases(settings)
     flip, name = eye(2)[[1, 0]], "A = 1, L = [1, 0], B exchanges the columns, S = [1, 3/5]"

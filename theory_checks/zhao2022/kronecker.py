@@ -15,6 +15,7 @@ import numpy as np
 
 from gradflow.claims import Case, Corrected, Settings, claim
 
+from . import _proofs
 from ._rational import (
     Instance,
     exact,
@@ -43,6 +44,7 @@ def eq4_spectrum(settings: Settings, shift: int = 0) -> Iterator[Case]:
     sigma^0 = 1 also for a vanishing singular value, and for the left or right singular vectors that
     a rectangular W has no singular value for.
     """
+    yield _proofs.spectrum(shift)
     for made in instances(settings):
         n, roots = made.depth, made.roots
         rows, columns = made.w.shape
@@ -81,6 +83,7 @@ def eq17(settings: Settings, drop: int = 0) -> Iterator[Case]:
 
     Its degree is at most 5, where the sixth-order difference quotient is exact.
     """
+    yield _proofs.eq17(drop)
     for made in instances(settings):
         moved = [-made.layer_gradient(j) * s for j, s in enumerate(made.scalings, 1)]
         slope = exact(np.zeros(made.w.shape, int))
@@ -148,6 +151,8 @@ def kron_order(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[
     Layer by layer, also rectangular, rank-deficient and with repeated singular values. Theorem 1's
     order is that of a row-major vec; with 1 x n or n x 1 matrices it is harmless.
     """
+    if corrected:
+        yield _proofs.kron_order(shift)
 
     def kron(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.kron(b, a) if corrected else np.kron(a, b)
@@ -235,6 +240,7 @@ def kron_order(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[
 )
 def eq20(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Case]:
     """With u = e_1, v = e_2 and X = e_1 e_2^T the printed sides are 1 and 0."""
+    yield _proofs.eq20(corrected, sign)
     rng = np.random.default_rng(settings.seed)
     found = [
         ("u = e_1, v = e_2", unit(2, 0), unit(2, 1), unit(2, 0) @ unit(2, 1).T),

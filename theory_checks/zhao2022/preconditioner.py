@@ -7,6 +7,7 @@ import numpy as np
 
 from gradflow.claims import ByConstruction, Case, Confirmation, Corrected, Settings, claim
 
+from . import _proofs
 from ._rational import Instance, equal, exact, exact_case, eye, instances, plain, vec
 
 
@@ -122,6 +123,8 @@ def thm1_psd(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Cas
     corrected one is symmetric exactly, a sum of squares, and defined for rectangular and unequal
     hidden sizes too.
     """
+    if corrected:
+        yield _proofs.psd()
     formula = corrected_preconditioner if corrected else printed_preconditioner
     first = exact([[1, 1], [1, 2]]), exact([[1, -2], [-2, 3]])
     both = exact([[3, -2], [-2, 3]]), exact([[2, 1], [1, 1]])

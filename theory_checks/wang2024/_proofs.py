@@ -1,0 +1,81 @@
+"""Wang and Basu Roy Chowdhury 2024: proofs of the statements on single matrices."""
+
+from fractions import Fraction
+
+import sympy
+
+from gradflow.claims import ByConstruction, Case
+from gradflow.claims.proofs import Proof, chain, prove_identity, prove_inequality
+from gradflow.claims.proofs.interval import interval, iv
+
+from ..razin2020 import _proofs as razin2020
+from ..razin2020._printed import proof_case
+
+POSITIVE = {"det W > 0": ByConstruction("every such matrix")}
+TALL: razin2020.Matrix = ((1000, Fraction(11, 10)), (1, Fraction(12, 10_000)))
+
+
+def eq20(factor: float, share: float) -> Case:
+    """(18) and (19) are terms of the loss; (20) is razin2020's Lemma 18."""
+    terms = Proof("each error is at most sqrt(2 loss)", "proved", ("one of three squares",))
+    if share < 1:  # all of the loss in W_22
+        witness = {"W": "[[101, 1], [1, 1/100]]", "W_22": "1/100 = sqrt(2 loss)"}
+        terms = Proof("each error is at most a share of it", "refuted", witness=witness)
+    whole = chain("(18) to (20)", terms, razin2020.entry_bound(Fraction(factor)))
+    return proof_case(whole, POSITIVE)
+
+
+def lem6(share: float) -> Case:
+    """The trace of A^T A, and a unit vector."""
+    statement = f"s_2^2 <= {share:g} (b^2 + d^2)"
+    hypotheses = {"a 2x2 matrix": ByConstruction("symbols")}
+    if share < 1:
+        witness = {"A": "I", "s_2^2": "1", "right side": f"{share:g}"}
+        return proof_case(Proof(statement, "refuted", witness=witness), hypotheses)
+    a, b, c, d = sympy.symbols("a b c d")
+    gram = sympy.Matrix([[a, b], [c, d]]).T * sympy.Matrix([[a, b], [c, d]])
+    parts = (
+        prove_identity("tr A^T A", gram.trace(), a**2 + b**2 + c**2 + d**2),
+        prove_identity("e_1^T A^T A e_1", gram[0, 0], a**2 + c**2),
+    )
+    cites = ("s_1^2 + s_2^2 = tr A^T A", "s_1^2 is the largest x^T A^T A x of unit vectors x")
+    return proof_case(chain(statement, *parts, cites=cites), hypotheses)
+
+
+def irank_example(factor: float) -> Case:
+    """W - u u^T = -E_22 / a with r = sqrt(a)."""
+    statement = f"D(W, M_1) <= {factor:g} / a"
+    hypotheses = {"a > 0": ByConstruction("a = r^2")}
+    at = razin2020.Point(((1, 1), (1, 0)))
+    if at.second > interval(factor):
+        witness = {"a": "1", "s_2": str(at.second), "right side": f"{factor:g}"}
+        return proof_case(Proof(statement, "refuted", witness=witness), hypotheses)
+    r = sympy.symbols("r", positive=True)
+    u = sympy.Matrix([r, 1 / r])
+    left = sympy.Matrix([[r**2, 1], [1, 0]])
+    parts = prove_identity("W", left, u * u.T - sympy.Matrix([[0, 0], [0, r**-2]]))
+    return proof_case(chain(statement, parts, cites=("factor 1 or more",)), hypotheses)
+
+
+def irank_proof(factor: float) -> Case:
+    """0 < 1/W_11 < W_22 / (W_12 W_21) <= 2 W_22, so |W_22 - 1/W_11| <= W_22."""
+    statement = f"|W - u u^T|_F <= {factor:g} sqrt(2 loss), loss <= 1/24"
+    hypotheses = POSITIVE | {"W_11 > 0, loss <= 1/24": ByConstruction("every such matrix")}
+    at = razin2020.Point(TALL)
+    (a, b), (c, d) = ([interval(x) for x in row] for row in TALL)
+    gap = iv.sqrt((b - 1) ** 2 + (c - 1) ** 2 + (d - 1 / a) ** 2) - interval(factor) * at.s
+    if gap > 0:
+        witness = {"W": str([[str(x) for x in row] for row in TALL]), "left - right": str(gap)}
+        return proof_case(Proof(statement, "refuted", witness=witness), hypotheses)
+    side = iv.sqrt(interval(Fraction(1, 12)))
+    near = prove_inequality(
+        "W_12 W_21 >= 1/2 where the errors are at most sqrt(1/12)",
+        lambda x, y: (1 - x) * (1 - y) - interval(Fraction(1, 2)),
+        [(0, Fraction(1, 4)), (0, Fraction(1, 4))],
+    )
+    far = prove_inequality(
+        "one error above 1/4 leaves less than 1/5 for the other",
+        lambda x: (1 - side) * (1 - x) - interval(Fraction(1, 2)), [(0, Fraction(1, 5))],
+    )  # fmt: skip
+    cites = ("W_11 W_22 > W_12 W_21", "1/16 + 1/25 > 1/12")
+    return proof_case(chain(statement, near, far, cites=cites), hypotheses)
