@@ -10,6 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from gradflow.claims.citation import citation
 from gradflow.claims.definition import Case, Claim, Settings, Verdict
 from gradflow.claims.judging import Finding, judge, spared
 
@@ -82,6 +83,7 @@ class Entry:
             "severity": self.claim.severity,
             "survives": self.claim.survives,
             "readings": dict(self.claim.readings),
+            "cite": citation(self.claim),
             "error": self.error,
             "control_reason": self.control.reason if self.control else None,
             "seconds": round(self.seconds, 3),

@@ -14,7 +14,7 @@ from typing import Any
 import sympy
 
 from gradflow.claims.proofs import Proof, Words, chain, prove_identity, prove_inequality
-from gradflow.claims.proofs.interval import entropy, interval, iv
+from gradflow.claims.proofs.interval import ends, entropy, interval, iv
 
 Matrix = tuple[tuple[Any, Any], tuple[Any, Any]]
 
@@ -28,7 +28,7 @@ STEEP: Matrix = ((101, 1), (1, Fraction(1, 100)))
 
 
 class Point:
-    """A matrix of whole numbers or fractions, and what the bounds are made of, in intervals."""
+    """A matrix of numbers or intervals, and what the bounds are made of, in intervals."""
 
     def __init__(self, w: Matrix, observed: tuple[Any, Any, Any] = (1, 1, 0)):
         self.w, self.observed = w, observed
@@ -38,10 +38,11 @@ class Point:
         self.s = iv.sqrt((b - z) ** 2 + (c - z2) ** 2 + (d - eps) ** 2)
         square = a**2 + b**2 + c**2 + d**2
         self.norm = iv.sqrt(square)
-        # (s_1 + s_2)^2 and (s_1 - s_2)^2; the latter may touch 0 from below by rounding.
-        plus, minus = square + 2 * abs(self.det), square - 2 * abs(self.det)
-        small = iv.sqrt(minus) if minus >= 0 else iv.mpf(0)
-        self.first, self.second = ((iv.sqrt(plus) + sign * small) / 2 for sign in (1, -1))
+        # (s_1 - s_2)^2 is not negative, whatever its interval says.
+        low, high = ends(square - 2 * abs(self.det))
+        small = iv.sqrt(iv.mpf([max(low, 0), max(high, 0)]))
+        self.first = (iv.sqrt(square + 2 * abs(self.det)) + small) / 2
+        self.second = abs(self.det) / self.first
         self.rank = iv.exp(entropy(self.second / (self.first + self.second)))
 
 

@@ -16,6 +16,7 @@ from gradflow.claims.proofs import Proof, chain
 from gradflow.claims.proofs.interval import interval, iv, precision
 
 from . import _proofs, _proofs_theorem2
+from ._enclosed import enclosed_case
 from ._proofs import Matrix, Point, sign_of_determinant
 from ._sharpness import entropy_rank
 
@@ -73,7 +74,7 @@ def _drawn_case(larger: np.ndarray, smaller: np.ndarray, w: np.ndarray) -> Case:
 @claim(
     "razin2020.thm1.norm.sharp",
     kind="inequality",
-    where="Theorem 1, Equation (8), Frobenius norm: ours",
+    where="Theorem 1, Equation (8), for the Frobenius norm",
     statement=r"\|W(t)\|_F \ge \frac1{\sqrt{2\ell(t)}} - \frac1{\sqrt2}",
     control={"share": Fraction(99, 100)},
     control_text="0.99 / sqrt(2)",
@@ -82,6 +83,7 @@ def norm(settings: Settings, share: Fraction = Fraction(1)) -> Iterator[Case]:
     """Proved; the best b for the printed a, which W = I / 1000 shows."""
     b = sympy.Rational(share) / sympy.sqrt(2)
     yield _proof_case(_proofs.norm_bound(b), POSITIVE)
+    yield enclosed_case(lambda at: (at.norm, 1 / at.s - interval(b)))
     if share == 1:
         yield _best_case(
             "b", [_proofs.NEAR_ZERO],
@@ -94,7 +96,7 @@ def norm(settings: Settings, share: Fraction = Fraction(1)) -> Iterator[Case]:
 @claim(
     "razin2020.thm1.erank.sharp",
     kind="inequality",
-    where="Theorem 1, Equation (9): ours",
+    where="Theorem 1, Equation (9)",
     statement=r"\mathrm{erank}(W(t)) \le 1 + \sqrt{\ell(t)}",
     control={"constant": Fraction(99, 100)},
     control_text="0.99 sqrt(loss)",
@@ -102,6 +104,8 @@ def norm(settings: Settings, share: Fraction = Fraction(1)) -> Iterator[Case]:
 def erank(settings: Settings, constant: Fraction = Fraction(1)) -> Iterator[Case]:
     """Proved, from 2 det W <= loss |W|^2; the best constant, approached at W = c I as c -> 0."""
     yield _proof_case(_proofs.rank_bound(constant), POSITIVE)
+    root = iv.sqrt(iv.mpf(2))
+    yield enclosed_case(lambda at: (1 + interval(constant) * at.s / root, at.rank))
     if constant == 1:
         yield _best_case(
             "I / 1000", [_proofs.NEAR_ZERO],
@@ -114,7 +118,7 @@ def erank(settings: Settings, constant: Fraction = Fraction(1)) -> Iterator[Case
 @claim(
     "razin2020.thm1.irank.sharp",
     kind="inequality",
-    where="Theorem 1, Equation (10): ours",
+    where="Theorem 1, Equation (10)",
     statement=r"D(W(t), \mathcal M_1) \le \sqrt{2\ell(t)}",
     control={"constant": Fraction(99, 100)},
     control_text="0.99 sqrt(2 loss)",
@@ -122,6 +126,7 @@ def erank(settings: Settings, constant: Fraction = Fraction(1)) -> Iterator[Case
 def irank(settings: Settings, constant: Fraction = Fraction(1)) -> Iterator[Case]:
     """Proved, by the segment from W to P; the best constant, approached as w_11 grows."""
     yield _proof_case(_proofs.distance_bound(constant), POSITIVE)
+    yield enclosed_case(lambda at: (interval(constant) * at.s, at.second))
     if constant == 1:
         yield _best_case(
             "((1000, 1), (1, 1))", [_proofs.FAR], lambda at: at.second / at.s, Fraction(998, 1000)
@@ -133,7 +138,7 @@ def irank(settings: Settings, constant: Fraction = Fraction(1)) -> Iterator[Case
 @claim(
     "razin2020.thm2.erank.sharp",
     kind="inequality",
-    where="Appendix C, Theorem 2, Equation (16): ours",
+    where="Appendix C, Theorem 2, Equation (16)",
     statement=r"\mathrm{erank}(W(t)) \le 1 + "
     r"\frac{|\epsilon| + \sqrt{2\ell(t)}}{\sqrt2\,\min\{|z|,|z'|\}}",
     control={"share": Fraction(99, 100)},
@@ -152,7 +157,7 @@ def erank2(settings: Settings, share: Fraction = Fraction(1)) -> Iterator[Case]:
 @claim(
     "razin2020.thm2.irank.sharp",
     kind="inequality",
-    where="Appendix C, Theorem 2, Equation (17): ours",
+    where="Appendix C, Theorem 2, Equation (17)",
     statement=r"D(W(t), \mathcal M_1) \le |\epsilon| + \sqrt{2\ell(t)}",
     control={"share": Fraction(99, 100)},
     control_text="0.99 times that",

@@ -1,14 +1,22 @@
 """Wang and Basu Roy Chowdhury 2024: proofs of the statements on single matrices."""
 
 from fractions import Fraction
+from functools import cache
 
 import sympy
 
 from gradflow.claims import ByConstruction, Case
-from gradflow.claims.proofs import Proof, chain, prove_identity, prove_inequality
-from gradflow.claims.proofs.interval import interval, iv
+from gradflow.claims.proofs import (
+    Proof,
+    chain,
+    enclose_flow,
+    prove_identity,
+    prove_inequality,
+)
+from gradflow.claims.proofs.interval import Interval, ends, interval, iv, precision
 
 from ..razin2020 import _proofs as razin2020
+from ..razin2020._enclosed import field, product
 from ..razin2020._printed import proof_case
 
 POSITIVE = {"det W > 0": ByConstruction("every such matrix")}
@@ -79,3 +87,59 @@ def irank_proof(factor: float) -> Case:
     )  # fmt: skip
     cites = ("W_11 W_22 > W_12 W_21", "1/16 + 1/25 > 1/12")
     return proof_case(chain(statement, near, far, cites=cites), hypotheses)
+
+
+UNBALANCED = (4, 0, 0, 4, Fraction(1, 4), 0, 0, Fraction(1, 4))
+"""W_1 = 4 I and W_2 = I/4, row by row: det W(0) = 1."""
+
+
+@cache
+def unbalanced_flow(end: Fraction) -> tuple[tuple[Interval, ...], razin2020.Point]:
+    """Both factors and the product at a time, enclosed."""
+    *_, last = enclose_flow(field, UNBALANCED, end=end, bits=96)
+    with precision(96):
+        return last.end, razin2020.Point(product(last.end))
+
+
+@cache
+def theorem1_is_false() -> Proof:
+    """From W_1 = 4 I, W_2 = I/4 the loss vanishes while W tends to a finite W of determinant -1.
+
+    At t = 17/64 the loss is l. As long as both factors stay within d of their values there,
+    |grad|^2 >= 2 c l' at every later loss l', c = (s_2(W_1) - d)^2 + (s_2(W_2) - d)^2, so that what
+    is left of the path is at most sqrt(2 l / c), which is below d.
+    """
+    statement = "norms tend to infinity, erank to 1 and the distance to 0 with the loss"
+    with precision(96):
+        factors, at = unbalanced_flow(Fraction(17, 64))
+        one, two = (
+            razin2020.Point(((x[0], x[1]), (x[2], x[3]))) for x in (factors[:4], factors[4:])
+        )
+        d = interval(Fraction(1, 100))
+        if not (one.second > d and two.second > d):
+            return Proof(statement, "open")
+        c = (one.second - d) ** 2 + (two.second - d) ** 2
+        if not at.s / iv.sqrt(c) < d:
+            return Proof(statement, "open")
+        norm = (one.norm + d) * (two.norm + d)
+        second = 1 / norm  # det = -1 in the limit, and s_1 is at most the norm
+        witness = {
+            "W_1(0), W_2(0)": "4 I, I/4: depth 2, det W(0) = 1, not balanced",
+            "sqrt(2 loss) at t = 17/64": str(at.s),
+            "path from there to t = infinity": f"at most {_up(at.s / iv.sqrt(c))}",
+            "loss": "tends to 0 exponentially",
+            "||W||_F from there on": f"at most {_up(norm)}, so no a > 0 and b will do",
+            "s_2 in the limit": f"at least {float(ends(second)[0]):.6f}, so that erank > 1 there "
+            "and the distance is not 0",
+        }
+    return Proof(statement, "refuted", witness=witness)
+
+
+def _up(x: Interval) -> str:
+    return f"{float(ends(x)[1]) + 5e-7:.6f}"
+
+
+def theorem1_case() -> Case:
+    """Theorem 1 as printed, for all constants at once."""
+    hypotheses = {"det W(0) > 0": ByConstruction("W_1 = 4 I, W_2 = I/4")}
+    return proof_case(theorem1_is_false(), hypotheses)

@@ -25,7 +25,7 @@ def proof_case(proof: Proof) -> Case:
 
 @cache
 def vec(exchanged: bool = False) -> Proof:
-    """Of vec(A X B) = (B^T kron A) vec(X), or exchanged."""
+    """A product of three under vec: B^T kron A, or exchanged."""
     other = sympy.Symbol("A_lk") * sympy.Symbol("B_ji")
     right = other * X_jk if exchanged else (B_kl * A_ij) * X_jk
     name = "(A kron B^T)" if exchanged else "(B^T kron A)"

@@ -1,5 +1,6 @@
 """Inequalities over whole boxes, by branch and bound in interval arithmetic."""
 
+import heapq
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -48,29 +49,33 @@ def prove_inequality(
             at = [interval(x) for x in point]
             if function(*at) < 0:
                 return _refuted(statement, at, function(*at))
-        waiting, count = [[interval(*pair) for pair in box]], 0
-        while waiting:
-            part = waiting.pop()
-            count += 1
-            if count > max_boxes:
-                return Proof(statement, "open", (f"not decided in {max_boxes} boxes",))
-            value = function(*part)
-            if value >= 0:
-                continue
-            at = [middle(x) for x in part]
-            centre = function(*at)
-            if centre < 0:
-                return _refuted(statement, at, centre)
+        first = [interval(*pair) for pair in box]
+        waiting, count = [(ends(function(*first))[0], 0, first)], 0
+        while waiting:  # the box of the lowest bound first: there a refutation is likeliest
+            low, _, part = heapq.heappop(waiting)
+            if low >= 0:
+                break
             if gradient is not None:
                 slopes = gradient(*part)
-                drawn = [_face(x, slope) for x, slope in zip(part, slopes, strict=True)]
-                parts = zip(slopes, part, at, strict=True)
-                if centre + sum(slope * (x - m) for slope, x, m in parts) >= 0:
+                middles = [middle(x) for x in part]
+                parts = zip(slopes, part, middles, strict=True)
+                if function(*middles) + sum(slope * (x - m) for slope, x, m in parts) >= 0:
                     continue
-                if drawn != part and function(*drawn) >= 0:
+                part = [_face(x, slope) for x, slope in zip(part, slopes, strict=True)]
+                if function(*part) >= 0:
                     continue
-            waiting += _halves(part)
-    step = f"{count} boxes in {len(box)} variable{'s' * (len(box) > 1)}, intervals of {bits} bits"
+            at = [middle(x) for x in part]
+            if function(*at) < 0:
+                return _refuted(statement, at, function(*at))
+            halves = _halves(part)
+            if not halves or count > max_boxes:
+                return Proof(statement, "open", (f"not decided in {count} boxes",))
+            for half in halves:
+                count += 1
+                heapq.heappush(waiting, (ends(function(*half))[0], count, half))
+    step = (
+        f"{count + 1} boxes in {len(box)} variable{'s' * (len(box) > 1)}, intervals of {bits} bits"
+    )
     return Proof(statement, "proved", (step,))
 
 
@@ -94,9 +99,11 @@ def _face(x: Interval, slope: Interval) -> Interval:
 
 
 def _halves(part: list[Interval]) -> list[list[Interval]]:
-    """Two halves of a box, cut across its widest side, relative to its size."""
+    """Two halves of a box, cut across its widest side; nothing of a point."""
     sides = [ends(x) for x in part]
     k = max(range(len(part)), key=lambda k: sides[k][1] - sides[k][0])
     low, high = sides[k]
+    if low == high:
+        return []
     cut = ends(middle(part[k]))[0]
     return [[*part[:k], interval(*pair), *part[k + 1 :]] for pair in ((low, cut), (cut, high))]

@@ -93,13 +93,16 @@ class Words:
             now = changed
 
 
-def _once(sum_: Words, rules: Sequence[tuple[Words, Words]]) -> Words | None:
-    for word, c in sum_.terms.items():
+def _once(total: Words, rules: Sequence[tuple[Words, Words]]) -> Words | None:
+    """One replacement; None if no rule fits."""
+    for word, c in total.terms.items():
         for old, new in rules:
-            ((pattern, one),) = old.terms.items()
+            ((pattern, weight),) = old.terms.items()
             for k in range(len(word) - len(pattern) + 1):
-                if word[k : k + len(pattern)] == pattern:
-                    before, after = Words({word[:k]: c / one}), Words({word[k + len(pattern) :]: 1})
-                    rest = Words({w: x for w, x in sum_.terms.items() if w != word})
+                end = k + len(pattern)
+                if word[k:end] == pattern:
+                    before = Words({word[:k]: c / weight})
+                    after = Words({word[end:]: Fraction(1)})
+                    rest = Words({w: x for w, x in total.terms.items() if w != word})
                     return rest + before @ new @ after
     return None

@@ -192,6 +192,8 @@ def _section(row: Row, pictures: Mapping[str, bytes]) -> str:
     if row["id"] in pictures:
         data = base64.b64encode(pictures[row["id"]]).decode()
         parts.append(f'<img alt="picture of {id}" src="data:image/png;base64,{data}">')
+    if row.get("cite"):
+        parts.append(f"<p>To cite: {_e(' '.join(row['cite']))}</p>")
     parts.append(f"<p>Run again: <code>gradflow check {id}</code></p></section>")
     return "\n".join(parts)
 

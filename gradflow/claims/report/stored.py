@@ -149,6 +149,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "corrects": _TEXT_OR_NONE,
     "corrected": _TEXT_OR_NONE,
     "sharpens": _TEXT_OR_NONE,
+    "cite": (_are_texts, "a list of texts"),
     "flaw": _TEXT_OR_NONE,
     "severity": (_or_none(_is_severity), f"null or one of {', '.join(MEANINGS)}"),
     "survives": _TEXT_OR_NONE,
@@ -158,5 +159,5 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 _OPTIONAL = frozenset((
     "spared", "corrects", "corrected", "flaw", "error", "control_reason", "severity", "survives",
-    "readings", "sharpens", "grade", "evidence", "proofs", "conventions",
+    "readings", "sharpens", "cite", "grade", "evidence", "proofs", "conventions",
 ))  # fmt: skip
