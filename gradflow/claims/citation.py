@@ -1,9 +1,10 @@
 """What to cite for a claim: the paper's statement, and the check of it."""
 
 from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from gradflow import __version__
 from gradflow.claims.definition import Claim
 from gradflow.claims.registry import load_papers
 
@@ -22,10 +23,18 @@ def citation(claim: Claim) -> list[str]:
     if claim.sharpens:
         parts.append(f"The constants are gradflow's, better than the printed {claim.sharpens}.")
     parts.append(
-        f"Checked by gradflow {__version__} (The gradflow developers), claim {claim.id}: "
+        f"Checked by gradflow {_version()} (The gradflow developers), claim {claim.id}: "
         f"`gradflow check {claim.id}`."
     )
     return parts
+
+
+@cache
+def _version() -> str:
+    try:
+        return version("gradflow")
+    except PackageNotFoundError:
+        return "of unknown version"
 
 
 def verdict_in_words(row: Mapping[str, Any]) -> str:

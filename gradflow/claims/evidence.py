@@ -72,13 +72,14 @@ def arithmetic(values: Any) -> Grade:
       >>> arithmetic([1, Fraction(1, 3)]), arithmetic([1, mpmath.mpf(1) / 3])
       ('exact', '50 digits')
     """
-    found = weakest(set(map(_of_number, leaves(values))))
+    found: Grade = weakest([_of_number(value) for value in leaves(values)])
     # A whole number beside intervals is one more interval.
     mixed = found == "exact" and any(isinstance(value, INTERVAL) for value in leaves(values))
     return "enclosed" if mixed else found
 
 
 def _of_number(value: Any) -> Grade:
+    """The arithmetic of one number."""
     if isinstance(value, INTERVAL):
         return "enclosed"
     if isinstance(value, int | Fraction) and not isinstance(value, bool):
@@ -89,8 +90,8 @@ def _of_number(value: Any) -> Grade:
 
 
 def weakest(grades: Iterable[Grade]) -> Grade:
-    """The weakest of some grades."""
-    return max(grades, key=GRADES.index, default="float64 with a measured floor")
+    """The weakest of some grades; that of plain floats if there is none."""
+    return GRADES[max(map(GRADES.index, grades), default=len(GRADES) - 2)]
 
 
 def grade_of(case: "Case") -> Grade:
@@ -112,9 +113,9 @@ def grade_of_cases(cases: list["Case"]) -> tuple[Grade, dict[str, int]]:
 
     A proof of the whole statement decides; without one the weakest case does.
     """
-    grades = [grade_of(case) for case in cases]
+    grades: list[Grade] = [grade_of(case) for case in cases]
     count = Counter(grades)
-    counts = {grade: count[grade] for grade in GRADES if grade in count}
+    counts = {str(grade): count[grade] for grade in GRADES if grade in count}
     whole = any(case.proof is not None and case.whole for case in cases)
     return ("proved" if whole else weakest(grades)), counts
 

@@ -79,7 +79,8 @@ def sign_of_determinant(depths: tuple[int, ...] | None = None) -> Proof:
         w = sympy.Matrix([[1, 1 - x], [1 - x, x]])
         gradient = sympy.Matrix([[0, -x], [-x, x]])
         flow = prove_identity("W' = -G at depth 1, x = e^-t", w.diff(x) * -x, -gradient)
-        det = w.det().subs(x, sympy.Rational(1, 4))
+        at = w.subs(x, sympy.Rational(1, 4))
+        det = sympy.Rational(at[0, 0] * at[1, 1] - at[0, 1] * at[1, 0])
         if flow.proved and det < 0:
             witness = {"depth 1, W(0)": "I", "t": "ln 4", "det W": str(det)}
             return Proof(statement, "refuted", witness=witness)

@@ -110,7 +110,8 @@ def distance_bound(right: Callable[[Any, Any, Any, Any], Any], text: str) -> Pro
     statement = f"s_2(W) <= {text}"
 
     def sides(at: Point) -> tuple[Any, Any]:
-        return right(*(abs(interval(x)) for x in at.observed), at.s), at.second
+        z, z2, eps = (abs(interval(x)) for x in at.observed)
+        return right(z, z2, eps, at.s), at.second
 
     found = refuted_at(statement, POINTS, sides)
     if found is not None:
