@@ -150,3 +150,24 @@ def eq39(corrected: bool, root: float) -> Case:
     right = 1 / (b**power - a**power) if corrected else 1 / (a**power - b**power)
     two = prove_identity("H G = F at N = 2", left, right)
     return proof_case(chain("F = H . G", step, two))
+
+
+def eq41(power: float) -> Case:
+    """U^T (dW/dt) V off its diagonal, from W = U S V^T and from Lemma 3."""
+    statement = "U^T U' S - S V^T V' = -I' . G . [U^T (gradient) V]"
+    if power != 1:  # N = 2, sigma = (2, 1): G_12 = 3
+        gap = 3 - iv.exp(interval(power) * iv.log(iv.mpf(3)))
+        witness = {"N = 2, sigma": "(2, 1)", "G_12 - G_12^power": str(gap)}
+        outcome = "refuted" if gap > 0 or gap < 0 else "open"
+        return proof_case(Proof(statement, outcome, witness=witness))
+    u, s, v, du, ds, dv = Words.named("U", "S", "V", "dU", "dS", "dV")
+    one = Words.identity()
+    rules = [(u.T @ u, one), (v.T @ v, one), (dv.T @ v, -(v.T @ dv))]
+    moved = u.T @ (u @ s @ v.T).derivative({"U": du, "S": ds, "V": dv}) @ v
+    split = prove_identity(
+        "U^T W' V", moved.rewrite(rules), u.T @ du @ s + ds - s @ v.T @ dv,
+        cites=("S' is diagonal, V'^T V = -V^T V'",),
+    )  # fmt: skip
+    flow = product_flow().proof
+    assert flow is not None
+    return proof_case(chain(statement, split, flow))

@@ -151,6 +151,7 @@ def alignment_gap(run: Frames, k: int, power: float) -> tuple[np.ndarray, np.nda
 )
 def eq41(settings: Settings, power: float = 1.0) -> Iterator[Case]:
     """Difference quotients of both sides' vectors along flows of depths 1 to 5."""
+    yield _proofs.eq41(power)
     for name, tight, coarse in flows(settings):
         residual, floor, change = [], [], 0.0
         for k in range(len(tight.times)):

@@ -16,7 +16,7 @@ from ._proofs import Point, refuted_at, sign_of_determinant
 EVERY = {
     "det W has the required sign": ByConstruction("every such matrix, at every time of a flow")
 }
-INFIMUM = "the infimum over the solutions is at least 1"
+INFIMUM = "the infimum over the solutions is 1: one of rank one, or w_11 to infinity"
 
 
 def proof_case(proof: Proof, hypotheses: Mapping[str, ByConstruction] = EVERY) -> Case:

@@ -116,3 +116,18 @@ def cor1(inverse_norm: float, rank: float, distance: float) -> Case:
         witness = {"claimed": str((inverse_norm, rank, distance)), "by the bounds": "(0, 1, 0)"}
         found = Proof(found.statement, "refuted", witness=witness)
     return proof_case(found)
+
+
+def lem11(factor: float) -> Case:
+    """B = v v^T + R R^T with |v|^2 its largest eigenvalue."""
+    statement = f"Tr(A^T B A) >= {factor:g} lambda_1(B) s_d(A)^2"
+    if factor > 1:
+        witness = {"A, B": "1, 1 (1x1)", "left": "1", "right": f"{factor:g}"}
+        return proof_case(Proof(statement, "refuted", witness=witness), SIZES)
+    a, v, r = Words.named("A", "v", "R")
+    form = a.T @ (v @ v.T + r @ r.T) @ a
+    split = prove_identity(
+        "A^T B A", form, (a.T @ v) @ (a.T @ v).T + (a.T @ r) @ (a.T @ r).T,
+        cites=("|A^T v| >= s_d(A) |v|", "traces of Gram matrices are not negative"),
+    )  # fmt: skip
+    return proof_case(chain(statement, split), SIZES)

@@ -261,9 +261,8 @@ def lem19(settings: Settings, constant: float = 3.0, push: float = 1.0) -> Itera
             settings,
             hypotheses=met(below is not None),
             size=4,
-            notes="numerical evidence that sigma_2 <= 1 sqrt(2 loss), which no constant below 1 "
-            "can replace; indeed W and its projection onto S (determinant -1) are joined by a "
-            "segment of length sqrt(2 loss) on which the determinant vanishes"
+            notes="sigma_2 <= sqrt(2 loss) (razin2020.thm1.irank.sharp): W and its projection onto "
+            "S (determinant -1) are joined by a segment of that length"
             if name == "sigma_2"
             else "",
         )
@@ -326,10 +325,7 @@ def lem26(settings: Settings, constant: float = 4.0, extra: float = 1.0) -> Iter
     def third(at: Situation, math: Any) -> tuple[Any, Any]:
         return constant * (abs(at.eps) + at.s), at.second
 
-    sharp = (
-        "numerical evidence that sigma_2 <= |epsilon| + sqrt(2 loss) at every loss; a segment to "
-        "((w_11, z), (z', 0)), whose determinant has the other sign, shows it"
-    )
+    sharp = "sigma_2 <= |epsilon| + sqrt(2 loss) at every loss (razin2020.thm2.irank.sharp)"
     for name, bound, below, notes in (
         ("sigma_1 and w_11", first, None, ""),
         ("sigma_2 at any loss", second, None, sharp),

@@ -287,6 +287,7 @@ def lem9(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
 )
 def lem11(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """B = C C^T; A and C searched."""
+    yield _printed_lemmas.lem11(factor)
     for d in (1, 2, 3, 4):
         shapes = [(d, d), (d, d)]
 

@@ -30,7 +30,6 @@ from gradflow.linalg.spectrum import effective_rank_of
 
 from . import _printed, _printed_lemmas
 from ._figures import norm_blowup_figure
-from ._sharpness import theorem1_note
 
 DEPTHS = (2, 3, 4)
 STOP_LOSS = 1e-6
@@ -219,8 +218,7 @@ def thm1_norm(settings: Settings, power: float = 0.5) -> Iterator[Case]:
                 pair,
                 NormSides(norm, power),
                 "||W|| against a / loss^power - b",
-                notes=f"||W|| sqrt(loss) / a = {ratio:.4f} at the end"
-                + (f"; {theorem1_note('norm', settings)}" if norm.name == "Schatten-2" else ""),
+                notes=f"||W|| sqrt(loss) / a = {ratio:.4f} at the end",
             )
 
 
@@ -250,8 +248,7 @@ def thm1_erank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
             pair,
             RankSides(power),
             "1 + constant loss^power against erank",
-            notes=f"(erank - 1) / (bound - 1) is at most {sharpest:.3f}; "
-            f"{theorem1_note('erank', settings)}",
+            notes=f"(erank - 1) / (bound - 1) is at most {sharpest:.3f}",
         )
 
 
@@ -279,8 +276,7 @@ def thm1_irank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
             pair,
             DistanceSides(power),
             "3 sqrt(2) loss^power against s_2",
-            notes=f"s_2 / bound is at most {float(np.max(smaller / larger)):.3f}; "
-            f"{theorem1_note('irank', settings)}",
+            notes=f"s_2 / bound is at most {float(np.max(smaller / larger)):.3f}",
         )
 
 

@@ -19,7 +19,7 @@ from gradflow.claims import Case, Confirmation, Corrected, Settings, claim, roun
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.high_precision import DIGITS, precise
 from gradflow.claims.oracles.norms import NORMS, Norm
-from gradflow.claims.oracles.search import Inequality, largest_ratio, searched_case
+from gradflow.claims.oracles.search import Inequality, searched_case
 from gradflow.linalg.spectrum import effective_rank_of
 
 from . import _printed
@@ -312,16 +312,9 @@ def thm2_erank(settings: Settings, constant: float = 16.0) -> Iterator[Case]:
         entropy = -q * mpmath.log(q) - (1 - q) * mpmath.log(1 - q)
         return 1 + constant * right(at, PRECISE), mpmath.exp(entropy)
 
-    def ratio(x: np.ndarray) -> np.ndarray:
-        at = Situation(x.T, FLOATS)
-        return entropy_rank(at.first, at.second) / right(at, FLOATS)
-
-    sharpest, point, evaluations = largest_ratio(ratio, draw(True), settings, starts=2, rounds=4)
     yield searched_case(
         "matrices", Inequality(sides, exactly, plain), draw(True), settings,
         hypotheses=met(False), size=6,
-        notes=f"numerical evidence: (erank - 1) min(|z|, |z'|) / (|epsilon| + sqrt(2 loss)) is at "
-        f"most {sharpest:.4f} in {evaluations} evaluations (printed: 16), at {plain(point)}",
     )  # fmt: skip
     yield _infimum_case()
 
@@ -369,11 +362,6 @@ def thm2_irank(settings: Settings, constant: float = 4.0, extra: float = 1.0) ->
         at = Situation(x, math)
         return right((at.z, at.z2, at.eps), at.s, math), at.second
 
-    def ratio(x: np.ndarray) -> np.ndarray:
-        at = Situation(x.T, FLOATS)
-        return at.second / (np.abs(at.eps) + at.s)
-
-    sharpest, _, evaluations = largest_ratio(ratio, draw(True), settings, starts=2, rounds=4)
     yield searched_case(
         "matrices",
         Inequality(
@@ -385,7 +373,4 @@ def thm2_irank(settings: Settings, constant: float = 4.0, extra: float = 1.0) ->
         settings,
         hypotheses=met(False),
         size=6,
-        notes=f"numerical evidence: s_2 / (|epsilon| + sqrt(2 loss)) is at most {sharpest:.6f} in "
-        f"{evaluations} evaluations: |epsilon| + sqrt(2 loss) is the best bound of this form "
-        "(Lemma 26 shows why)",
     )

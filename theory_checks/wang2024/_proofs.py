@@ -15,6 +15,7 @@ from gradflow.claims.proofs import (
 )
 from gradflow.claims.proofs.interval import Interval, ends, interval, iv, precision
 
+from ..arora2019._proofs import value_flow
 from ..razin2020 import _proofs as razin2020
 from ..razin2020._enclosed import field, product
 from ..razin2020._printed import proof_case
@@ -143,3 +144,50 @@ def theorem1_case() -> Case:
     """Theorem 1 as printed, for all constants at once."""
     hypotheses = {"det W(0) > 0": ByConstruction("W_1 = 4 I, W_2 = I/4")}
     return proof_case(theorem1_is_false(), hypotheses)
+
+
+def least_squares_flow(rate: int) -> Case:
+    """(6) with beta_0, along an eigenvector of X^T X of eigenvalue l = sigma^2.
+
+    E is e^(-rate t l); along the kernel of X, z vanishes and nothing moves.
+    """
+    hypotheses = {"the flow of |y - X beta|^2": ByConstruction("any X, y, beta_0")}
+    e, b, y, s = sympy.symbols("E beta_0 y sigma", positive=True)
+    found = e * b + (1 - e) / s * y
+    moved = found.diff(e) * (-rate * s**2 * e)
+    return proof_case(
+        chain(
+            "beta_t = e^(-tA) beta_0 + V Sigma_t^T U^T y",
+            prove_identity(
+                "beta' = z - A beta, z = 2 sigma y", moved, 2 * s * y - 2 * s**2 * found
+            ),
+            prove_identity("beta at E = 1", found.subs(e, 1), b),
+            cites=("solutions are unique",),
+        ),
+        hypotheses,
+    )
+
+
+def least_norm(scale: float) -> Case:
+    """Its limit E -> 0: y / sigma, and nothing along the kernel, where beta_0 has no part."""
+    hypotheses = {"beta_0 in the range of X^T": ByConstruction("any such beta_0")}
+    e, b, y, s = sympy.symbols("E beta_0 y sigma", positive=True)
+    end = (e * b + (1 - e) / s * y).subs(e, 0)
+    limit = prove_identity("the limit", end, sympy.Rational(scale) * y / s)
+    return proof_case(
+        chain("the limit is X^+ y", limit, cites=("E tends to 0 for sigma > 0",)), hypotheses
+    )
+
+
+def lem5(stretch: float) -> Case:
+    """The determinant, and (sigma^2)^(1 - 1/L) = sigma^alpha, sigma > 0."""
+    statement = "det W > 0 is kept, and sigma moves by sigma^alpha"
+    hypotheses = {"balanced, L >= 2": ByConstruction("any such start and loss")}
+    if stretch != 1:  # 1x1, L = 2, sigma = 2: alpha = 1
+        gap = 2 - iv.exp(interval(stretch) * iv.log(iv.mpf(2)))
+        witness = {"1x1, L = 2, sigma": "2", "difference of the powers": str(gap)}
+        outcome = "refuted" if 0 not in gap else "open"
+        return proof_case(Proof(statement, outcome, witness=witness), hypotheses)
+    flow = value_flow().proof
+    assert flow is not None
+    return proof_case(chain(statement, razin2020.sign_of_determinant(), flow), hypotheses)

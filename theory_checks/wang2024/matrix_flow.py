@@ -281,8 +281,7 @@ def lem5(settings: Settings, corrected: bool, stretch: float = 1.0) -> Iterator[
     Also the determinant: as printed from a start that is not balanced, corrected in 66 digits as
     for razin2020's Lemma 6.
     """
-    if not corrected:
-        yield _unbalanced_determinant()
+    yield _proofs.lem5(stretch) if corrected else _unbalanced_determinant()
     factor = stretch * (1 if corrected else 2)
     rng = np.random.default_rng(settings.seed)
     starts = [_DIAGONAL]

@@ -174,6 +174,8 @@ def _flow_cases(settings: Settings, any_start: bool, with_start: bool, rate: int
 )
 def eq6(settings: Settings, corrected: bool, rate: int = 2) -> Iterator[Case]:
     """From beta_0 = 0, and from others: no start is prescribed. Corrected, with beta_0's term."""
+    if corrected:
+        yield _proofs.least_squares_flow(rate)
     for any_start in (False, True):
         yield from _flow_cases(settings, any_start, corrected, rate)
 
@@ -205,6 +207,8 @@ def min_norm(settings: Settings, corrected: bool, scale: float = 1.0) -> Iterato
 
     From 0 and from any start, as printed; corrected, from starts in the row space.
     """
+    if corrected:
+        yield _proofs.least_norm(scale)
     for x, y, start in _systems(settings):
         # In the row space the start changes nothing.
         other = x.T @ (y + 1) if corrected else start

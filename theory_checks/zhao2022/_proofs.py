@@ -131,3 +131,55 @@ def _gradients() -> tuple[Words, Words]:
     """X^T times the gradient in X, and the gradient in Y times Y^T, of W = A X Y B."""
     a, b, x, y, g = Words.named("A", "B", "X", "Y", "G")
     return x.T @ (a.T @ g @ (y @ b).T), ((a @ x).T @ g @ b.T) @ y.T
+
+
+@cache
+def ratio(corrected: bool = True, power: int = 0) -> Proof:
+    """The gradient of ||W||_* / ||W||_F along any direction, by the quotient rule.
+
+    n and f are the two norms, q and w the products of U V^T and of W with the direction.
+    """
+    n, f, q, w = sympy.symbols("n f q w", positive=True)
+    true = sympy.diff(n / f, n) * q + sympy.diff(n / f, f) * w / f
+    found = (q - n / f**2 * w) / f if corrected else (q - n / f * w) / f**2
+    return prove_identity(
+        "the derivative of the ratio", true, found / f**power,
+        cites=("the nuclear norm's gradient is U V^T where all singular values are positive",
+               "the Frobenius norm's is W / ||W||_F"),
+    )  # fmt: skip
+
+
+def eq12(corrected: bool, power: int) -> Case:
+    """The gradient (12)."""
+    return proof_case(ratio(corrected, power))
+
+
+def penalised_product(printed: bool) -> Case:
+    """(8): the product-matrix flow of the loss with the penalty."""
+    flow = arora2019.product_flow().proof
+    assert flow is not None
+    return proof_case(chain("vec(dW/dt) with the penalty", flow, vec(), ratio(not printed)))
+
+
+def penalised_values(printed: bool) -> Case:
+    """(7), and (28) at N = 1: the flow of singular values of the loss with the penalty."""
+    flow = arora2019.value_flow().proof
+    assert flow is not None
+    n, f, s, depth = sympy.symbols("n f sigma N", positive=True)
+    along = (1 - n / f * s) / f**2 if printed else (1 - n / f**2 * s) / f
+    return proof_case(
+        chain(
+            "d sigma_r/dt with the penalty",
+            flow,
+            ratio(),
+            prove_identity("u_r^T (grad R) v_r", (1 - n / f**2 * s) / f, along),
+            prove_identity("the exponent", 2 * (1 - 1 / depth), 2 - 2 / depth),
+        )
+    )
+
+
+def exponent(corrected: bool, factor: int) -> Case:
+    """G / sqrt(g^2 + s^2) = g S, r for the root."""
+    g, r = sympy.symbols("g r", positive=True)
+    right = factor * g * (1 / r if corrected else 1 / r**2)
+    return proof_case(prove_identity("g / sqrt(g^2 + s^2)", g / r, right))

@@ -43,6 +43,7 @@ def eq16_exponent(settings: Settings, corrected: bool, factor: int = 1) -> Itera
     Not judged: the aside before (16) that the velocity is -(1 + eta^2)^(-1/2), eta = s/g, lacks the
     gradient's sign.
     """
+    yield _proofs.exponent(corrected, factor)
     exponent = -1 if corrected else -2  # of the root of g^2 + s^2
 
     def root(square: Fraction) -> Fraction:

@@ -17,6 +17,7 @@ import numpy as np
 from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
 from gradflow.claims.oracles import differences
 
+from . import _proofs
 from ._rational import exact, plain
 
 
@@ -143,6 +144,7 @@ def eq12(settings: Settings, corrected: bool, power: int = 0) -> Iterator[Case]:
 
     For a 1x1 matrix the ratio is constant, and the printed (12) gives (1 - w) / w^2.
     """
+    yield _proofs.eq12(corrected, power)
     yield from _gradient_cases(settings, corrected, power=power)
     if corrected:
         return

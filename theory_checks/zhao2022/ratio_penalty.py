@@ -12,6 +12,7 @@ from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.high_precision import DIGITS
 from gradflow.claims.oracles.singular_values import motion
 
+from . import _proofs
 from .gradient_flow import apply, flow_case, preconditioner, recorded
 from .ratio_gradient import printed_gradient, ratio_gradient
 
@@ -90,7 +91,9 @@ def thm2_w(
     the whole velocity it is as small as lambda makes it, which says nothing about the penalty.
     Corrected, (8) is an identity as long as all singular values are positive.
     """
-    if not corrected:
+    if corrected:
+        yield _proofs.penalised_product(printed)
+    else:
         yield _still_case()
     yield from _product_cases(settings, printed or not corrected, sign)
 
@@ -228,7 +231,9 @@ def thm2_sv(
 
     Corrected, (7) is an identity: values above ||W||_F^2/||W||_* grow, those below shrink.
     """
-    if not corrected:
+    if corrected:
+        yield _proofs.penalised_values(printed)
+    else:
         for depth in (2, 1, 3):
             yield _fitted_case(depth, sign)
     yield from _value_cases(settings, printed or not corrected, sign)
@@ -260,6 +265,8 @@ def eq28(
     settings: Settings, corrected: bool, sign: int = 1, printed: bool = False
 ) -> Iterator[Case]:
     """Depth 1, along flows and where only the penalty acts."""
-    if not corrected:
+    if corrected:
+        yield _proofs.penalised_values(printed)
+    else:
         yield _fitted_case(1, sign)
     yield from _value_cases(settings, printed or not corrected, sign, only=1)

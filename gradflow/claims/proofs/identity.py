@@ -47,7 +47,8 @@ def prove_identity(
         return Proof(statement, "proved", (f"expanded in {', '.join(names) or 'numbers'}",), cites)
     symbols = sorted(gap.free_symbols, key=str)
     for shift in range(len(_TRIALS)):
-        at = {x: _TRIALS[(k + shift) % len(_TRIALS)] for k, x in enumerate(symbols)}
+        drawn = {x: _TRIALS[(k + shift) % len(_TRIALS)] for k, x in enumerate(symbols)}
+        at = {x: abs(v) if x.is_positive else v for x, v in drawn.items()}
         value = next((v for x in gap if (v := x.subs(at)) != 0 and v.is_finite), None)
         if value is not None and value.is_Rational:
             shown = {str(x): str(v) for x, v in at.items()}
