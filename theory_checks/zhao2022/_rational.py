@@ -193,8 +193,8 @@ def equal(a: np.ndarray, b: np.ndarray) -> bool:
 
 def relative(a: np.ndarray, b: np.ndarray) -> Fraction:
     """The largest difference relative to the largest number; 0 only where a = b exactly."""
-    gap = [abs(x) for x in (a - b).ravel()]
-    return max(gap) / max(abs(x) for x in (*a.ravel(), *b.ravel())) if any(gap) else Fraction(0)
+    gap, sizes = np.abs(np.ravel(a - b)), np.abs([*np.ravel(a), *np.ravel(b)])
+    return max(gap) / max(sizes) if any(gap) else Fraction(0)
 
 
 def exact_case(
