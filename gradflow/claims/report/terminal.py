@@ -31,7 +31,7 @@ COLOURS = {
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """One row a claim: verdict, severity, evidence, margin, cases, control, time."""
+    """One row a claim: verdict with its severity, evidence, control, time, margin."""
     result = Table(
         title="Verdicts",
         caption="margin: relative residual against its numerical floor, or smallest relative "
@@ -41,19 +41,21 @@ def table(rows: Sequence[Row]) -> Table:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    for name in ("claim", "verdict", "severity", "evidence", "margin", "cases", "control", "time"):
-        justify = "right" if name in ("cases", "time") else "left"
+    for name in ("claim", "verdict", "evidence", "control", "time", "margin"):
+        justify = "right" if name == "time" else "left"
         result.add_column(name, justify=justify, no_wrap=True)
     for row in rows:
+        severity = severity_of(row).removeprefix("missing ")
         result.add_row(
             row["id"],
-            Text(row["verdict"], style=COLOURS[row["verdict"]]),
-            severity_of(row).removeprefix("missing "),
+            Text(
+                row["verdict"] + (f", {severity}" if severity else ""),
+                style=COLOURS[row["verdict"]],
+            ),
             _short(row.get("grade")),
-            margin(row),
-            f"{row['cases']}" if row["cases"] else "-",
             Text(row["control"], style="default" if row["control"] == "fails" else "bold red"),
             f"{row['seconds']:.0f} s",
+            margin(row),
         )
     return result
 
