@@ -43,7 +43,8 @@ def table(rows: Sequence[Row]) -> Table:
     )
     for name in ("claim", "verdict", "evidence", "control", "time", "margin"):
         justify = "right" if name == "time" else "left"
-        result.add_column(name, justify=justify, no_wrap=True)
+        # The margin gives way where the terminal is narrow.
+        result.add_column(name, justify=justify, no_wrap=name != "margin")
     for row in rows:
         severity = severity_of(row).removeprefix("missing ")
         result.add_row(
@@ -55,7 +56,7 @@ def table(rows: Sequence[Row]) -> Table:
             _short(row.get("grade")),
             Text(row["control"], style="default" if row["control"] == "fails" else "bold red"),
             f"{row['seconds']:.0f} s",
-            margin(row),
+            Text(margin(row), no_wrap=True, overflow="ellipsis"),
         )
     return result
 
