@@ -16,9 +16,9 @@ from gradflow.claims.proofs import Proof, chain
 from gradflow.claims.proofs.interval import interval, iv, precision
 
 from . import _proofs, _proofs_theorem2
+from ._effective_rank import entropy_rank
 from ._enclosed import enclosed_case
 from ._proofs import Matrix, Point, sign_of_determinant
-from ._sharpness import entropy_rank
 
 POSITIVE = {"det W > 0": ByConstruction("every such matrix; along a flow Lemma 6 keeps the sign")}
 REQUIRED = {

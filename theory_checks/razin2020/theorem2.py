@@ -23,7 +23,7 @@ from gradflow.claims.oracles.search import Inequality, searched_case
 from gradflow.linalg.spectrum import effective_rank_of
 
 from . import _printed
-from ._sharpness import entropy_rank
+from ._effective_rank import entropy_rank
 from .loss_bounds import FLOATS, PRECISE, Situation, draw, met
 
 POSITIONS = ((0, 0), (0, 1), (1, 0), (1, 1))

@@ -8,7 +8,7 @@ import sympy
 
 from gradflow.claims.proofs.interval import interval
 from theory_checks.razin2020 import _printed, _printed_lemmas, _proofs, _proofs_theorem2
-from theory_checks.razin2020._sharpness import entropy_rank
+from theory_checks.razin2020._effective_rank import entropy_rank
 
 HALF_ROOT = 1 / sympy.sqrt(2)
 ALMOST = Fraction(99, 100)
