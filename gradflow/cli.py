@@ -24,6 +24,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 COMMANDS = {
     "check": ("gradflow.claims.commands:check", "Check claims and their negative controls."),
+    "cite": ("gradflow.claims.commands:cite", "Print what to cite for a claim."),
     "compare": ("gradflow.sweeps.commands:compare", "Print a paper's statements beside ours."),
     "list": ("gradflow.listing:list_all", "List all experiments and claims."),
     "plot": ("gradflow.sweeps.commands:plot", "Draw an experiment's picture."),

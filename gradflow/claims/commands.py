@@ -1,4 +1,4 @@
-"""The commands on claims: `gradflow check` and `gradflow report`."""
+"""The commands on claims: `gradflow check`, `gradflow report` and `gradflow cite`."""
 
 import contextlib
 import os
@@ -66,6 +66,18 @@ class Report:
     """For every random choice, if claims are checked."""
     summary: Path | None = None
     """Also put the table of verdicts between the marks of this Markdown page."""
+
+
+@dataclass
+class Cite:
+    """Print what to cite for claims: the paper, and the check."""
+
+    ids: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Ids or prefixes (razin2020.thm1)."""
+    ledger: Path | None = None
+    """Also print the verdicts, as `gradflow check --json` stored them."""
+    module: Path | None = None
+    """A Python file with claims of your own."""
 
 
 def check(words: list[str]) -> int:
@@ -139,6 +151,30 @@ def report(words: list[str]) -> int:
     jax.config.update("jax_enable_x64", True)
     _load(None)
     return _report(command, new_console())
+
+
+def cite(words: list[str]) -> int:
+    """Print what to cite for claims: the paper, and the check."""
+    command = parse(Cite, words, "gradflow cite")
+    if not command.ids:
+        raise Misuse("name a claim, as in `gradflow cite razin2020.thm1`.")
+    from gradflow.claims.citation import citation, verdict_in_words
+    from gradflow.claims.registry import select
+    from gradflow.claims.report.stored import read_ledger
+
+    _load(command.module)
+    try:
+        chosen = select(list(command.ids))
+        rows = read_ledger(command.ledger) if command.ledger else []
+    except (ValueError, OSError) as error:
+        raise Misuse(str(error)) from error
+    found = {row["id"]: row for row in rows}
+    for k, made in enumerate(chosen):
+        lines = citation(made)
+        if made.id in found:
+            lines.append(verdict_in_words(found[made.id]))
+        print("\n" * (k > 0) + "\n".join(lines))
+    return 0
 
 
 def _load(module: Path | None) -> None:

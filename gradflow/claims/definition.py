@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from gradflow._util.validate import seed_of
+from gradflow.claims.evidence import floats
+from gradflow.claims.proofs.proof import Proof
+from gradflow.claims.severity import Severity, see_severity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,10 +68,14 @@ class Confirmation:
     Attributes:
       violated: whether it is violated there too.
       text: the computation in plain numbers, so that a reader can redo it.
+      compared: the numbers that decide. Their types say in what arithmetic: whole numbers,
+        fractions and sympy's are exact, intervals of mpmath enclose; without them, and for `mpf`,
+        50 digits are taken for granted.
     """
 
     violated: bool
     text: str
+    compared: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,13 +96,15 @@ class Convention:
     Attributes:
       value: the floor, or one for each number.
       reason: what it allows for.
+      digits: of long arithmetic, how many; 0 for float64.
     """
 
     value: Any
     reason: str
+    digits: int = 0
 
 
-FIFTY_DIGITS = Convention(1e-40, "arithmetic of 50 digits, ten of them left for what is lost")
+FIFTY_DIGITS = Convention(1e-40, "arithmetic of 50 digits, ten of them left for what is lost", 50)
 
 
 def roundings(value: float, of: str = "") -> Convention:
@@ -108,8 +117,9 @@ def roundings(value: float, of: str = "") -> Convention:
 class Case:
     """One case of a claim, over any number of times or instances.
 
-    Give exactly one of `residual`, `slack` and `unreachable`. The first two should be relative (to
-    the size of the two sides), so that floors compare.
+    Give exactly one of `residual`, `slack`, `proof` and `unreachable`. The first two should be
+    relative (to the size of the two sides), so that floors compare; fractions, and slacks that
+    are intervals of mpmath, need no floor.
 
     Attributes:
       name: what the case is.
@@ -126,6 +136,8 @@ class Case:
       counts: False for a case that is shown and not judged, such as an approximation where nobody
         claims that it is good.
       unreachable: why float64 has no case like this one, in numbers.
+      proof: of the statement, or of a part of it.
+      whole: whether `proof` covers everything that the statement speaks of.
     """
 
     name: str
@@ -139,22 +151,26 @@ class Case:
     notes: str = ""
     counts: bool = True
     unreachable: str = ""
+    proof: Proof | None = None
+    whole: bool = True
 
     def __post_init__(self) -> None:
-        given = (self.residual is not None) + (self.slack is not None) + bool(self.unreachable)
-        if given != 1:
+        parts = (self.residual, self.slack, self.proof, self.unreachable or None)
+        if sum(part is not None for part in parts) != 1:
             raise ValueError(
-                f"Case {self.name!r} needs exactly one of residual, slack and unreachable."
+                f"Case {self.name!r} needs exactly one of residual, slack, proof and unreachable."
             )
         if not self.hypotheses:
             raise ValueError(f"Case {self.name!r} shows no hypothesis; name what it meets.")
 
     @property
     def violation(self) -> np.ndarray:
-        """How far each number is on the wrong side of zero; 0 where it is not."""
+        """How far each number is on the wrong side of zero; 0 where it is not, or proved."""
+        if self.proof is not None:
+            return np.array([{"proved": 0.0, "refuted": 1.0, "open": np.nan}[self.proof.outcome]])
         if self.residual is not None:
-            return np.atleast_1d(np.abs(np.asarray(self.residual, float)))
-        return np.atleast_1d(np.maximum(-np.asarray(self.slack, float), 0.0))
+            return np.atleast_1d(np.abs(floats(self.residual)))
+        return np.atleast_1d(np.maximum(-floats(self.slack), 0.0))
 
     @property
     def floors(self) -> np.ndarray:
@@ -193,6 +209,9 @@ class Claim:
       corrects: for a corrected statement, the id of the one that fails.
       corrected: the id of the corrected statement, where the printed one fails.
       flaw: for a statement that fails, where the printed argument breaks, in a sentence.
+      severity: for a statement that fails, how grave that is, by the paper's own use of it.
+      survives: for a statement that fails, what of the paper's conclusion stands, in a sentence.
+      readings: where the verdict hangs on how the statement is read, what is true of each reading.
       picture: draws a figure; a function that several claims share is called once.
     """
 
@@ -208,7 +227,15 @@ class Claim:
     corrects: str | None = None
     corrected: str | None = None
     flaw: str = ""
+    severity: Severity | None = None
+    survives: str = ""
+    readings: Mapping[str, str] = field(default_factory=dict)
     picture: "Callable[[], Figure] | None" = None
+
+    @property
+    def sharpens(self) -> str | None:
+        """For a claim with better constants than are printed, `id.sharp`, that of the printed."""
+        return self.id.removesuffix(".sharp") if self.id.endswith(".sharp") else None
 
     def cases(self, settings: Settings, broken: bool = False) -> Iterator[Case]:
         """The cases, of the claim itself or of its negative control."""
@@ -257,6 +284,9 @@ def claim(
     resolution: float = 1e-6,
     accuracy: float = 0.1,
     flaw: str = "",
+    severity: Severity | None = None,
+    survives: str = "",
+    readings: Mapping[str, str] | None = None,
     corrected: Corrected | None = None,
     picture: "Callable[[], Figure] | None" = None,
 ) -> Callable[[CheckFunction], Claim]:
@@ -276,6 +306,10 @@ def claim(
       resolution: the largest floor that still says something.
       accuracy: of an approximation, the relative error up to which it is one.
       flaw: for a statement that fails, where the printed argument breaks, in a sentence.
+      severity: for a statement that fails, how grave that is: "misprint", "missing hypothesis",
+        "constant" or "substance" (`gradflow.claims.severity.MEANINGS`).
+      survives: for a statement that fails, what of the paper's conclusion stands, in a sentence.
+      readings: where the verdict hangs on how the statement is read, what is true of each reading.
       corrected: for a statement that fails, what is true instead.
       picture: draws a figure of the claim.
 
@@ -283,7 +317,8 @@ def claim(
       The decorator; it returns the claim as printed.
 
     Raises:
-      ValueError: if an id is taken or there is no control.
+      ValueError: if an id is taken, there is no control, or a statement that fails lacks one of
+        `flaw`, `severity` and `survives`.
 
     Example:
       >>> import numpy as np
@@ -295,6 +330,8 @@ def claim(
       ...     where="my notes",
       ...     control={"factor": 2.0},
       ...     flaw="A root is not negative.",
+      ...     severity="missing hypothesis",
+      ...     survives="All of it: lengths, which are not negative, are what it is used for.",
       ...     corrected=Corrected(r"\sqrt{x^2} = |x|"),
       ... )
       ... def root(settings, corrected, factor=1.0):
@@ -305,24 +342,30 @@ def claim(
       >>> check(registered()["mine.root.corrected"]).verdict
       'holds'
     """
+    if corrected is not None or flaw or severity is not None or survives:
+        see_severity(id, severity, flaw, survives)
 
-    def register(function: CheckFunction) -> Claim:
-        made = Claim(
-            id=id, kind=kind, statement=statement, where=where, function=function,
-            control=dict(control), control_text=control_text or _in_words(control),
-            resolution=resolution, accuracy=accuracy, flaw=flaw, picture=picture,
-            corrected=None if corrected is None else f"{id}.corrected",
-        )  # fmt: skip
-        forms = [made] if corrected is None else [made, _second_form(made, corrected)]
-        for form in forms:
-            if form.id in _REGISTRY and _place(_REGISTRY[form.id].function) != _place(function):
-                raise ValueError(f"There is a claim {form.id!r} already; choose another id.")
-            if not form.control:
-                raise ValueError(f"Claim {form.id!r} has no negative control; give one.")
-        _REGISTRY.update((form.id, form) for form in forms)
-        return made
+    fields: dict[str, Any] = {
+        "id": id, "kind": kind, "statement": statement, "where": where, "control": dict(control),
+        "control_text": control_text or _in_words(control), "resolution": resolution,
+        "accuracy": accuracy, "flaw": flaw, "severity": severity, "survives": survives,
+        "readings": dict(readings or {}), "picture": picture,
+        "corrected": None if corrected is None else f"{id}.corrected",
+    }  # fmt: skip
+    return lambda function: _register(Claim(function=function, **fields), corrected)
 
-    return register
+
+def _register(made: Claim, corrected: Corrected | None) -> Claim:
+    """Register a claim and its corrected form."""
+    forms = [made] if corrected is None else [made, _second_form(made, corrected)]
+    for form in forms:
+        known = _REGISTRY.get(form.id)
+        if known is not None and _place(known.function) != _place(made.function):
+            raise ValueError(f"There is a claim {form.id!r} already; choose another id.")
+        if not form.control:
+            raise ValueError(f"Claim {form.id!r} has no negative control; give one.")
+    _REGISTRY.update((form.id, form) for form in forms)
+    return made
 
 
 def _in_words(control: Mapping[str, Any]) -> str:
@@ -335,8 +378,9 @@ def _second_form(made: Claim, corrected: Corrected) -> Claim:
     if corrected.control is not None:
         changes.setdefault("control_text", _in_words(corrected.control))
     return replace(
-        made, id=f"{made.id}.corrected", corrects=made.id, corrected=None, flaw="", **changes
-    )
+        made, id=f"{made.id}.corrected", corrects=made.id, corrected=None, flaw="", severity=None,
+        survives="", readings={}, **changes,
+    )  # fmt: skip
 
 
 def defined() -> dict[str, Claim]:

@@ -15,12 +15,13 @@ r"""How cases become a verdict.
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from gradflow.claims.definition import Case, Convention, Kind, Verdict
+from gradflow.claims.evidence import Grade, floats, grade_of, grade_of_cases, grade_of_refutation
 
 FAR = 100.0
 """How many floors a violation must exceed to refute."""
@@ -45,6 +46,9 @@ class Finding:
       notes: the cases' notes.
       hypotheses: all hypotheses that were checked.
       conventions: what floors that nobody measured allow for.
+      grade: what the verdict rests on; None if there is none.
+      evidence: how many cases there are of each grade.
+      proofs: what was checked in proofs, and what they cite.
     """
 
     verdict: Verdict
@@ -58,6 +62,9 @@ class Finding:
     notes: tuple[str, ...]
     hypotheses: tuple[str, ...]
     conventions: tuple[str, ...] = ()
+    grade: Grade | None = None
+    evidence: Mapping[str, int] = field(default_factory=dict)
+    proofs: tuple[str, ...] = ()
 
 
 def judge(
@@ -98,12 +105,13 @@ def judge(
     worst = max(cases, key=_excess)
     at = int(np.argmax(_excesses(worst)))
     violation, floor = float(worst.violation[at]), float(worst.floors[at])
-    slacks = [float(np.min(case.slack)) for case in cases if case.slack is not None]
+    slacks = [float(np.min(floats(case.slack))) for case in cases if case.slack is not None]
     counterexample = None
+    grade, evidence = grade_of_cases(cases)
     if not math.isfinite(violation):
         verdict, reason = Verdict.INCONCLUSIVE, f"{worst.name}: the value is not a finite number"
     elif _excess(worst) > far:
-        verdict, reason, counterexample = _refute(cases, far, must_confirm)
+        verdict, reason, counterexample, grade = _refute(cases, far, must_confirm, kind)
     elif top_floor > resolution:
         high = max(cases, key=_open_floor)
         verdict = Verdict.INCONCLUSIVE
@@ -133,6 +141,9 @@ def judge(
         notes=_notes(everything),
         hypotheses=tuple(dict.fromkeys(name for case in cases for name in case.conditions)),
         conventions=_conventions(cases),
+        grade=None if verdict is Verdict.INCONCLUSIVE else grade,
+        evidence=evidence,
+        proofs=_proofs(cases),
     )
 
 
@@ -190,6 +201,17 @@ def _conventions(cases: list[Case]) -> tuple[str, ...]:
     return tuple(f"{text}; {found.count(text)} cases" for text in dict.fromkeys(found))
 
 
+def _proofs(cases: list[Case]) -> tuple[str, ...]:
+    """What proofs checked, step by step, and the facts that they cite."""
+    found = []
+    for case in cases:
+        if case.proof is not None:
+            found += [f"{case.name}: {case.proof.statement} ({case.proof.outcome})"]
+            found += [f"checked: {step}" for step in case.proof.steps]
+            found += [f"cited: {fact}" for fact in case.proof.cites]
+    return tuple(found)
+
+
 def _notes(cases: list[Case]) -> tuple[str, ...]:
     return tuple(f"{case.name}: {case.notes}" for case in cases if case.notes)
 
@@ -198,7 +220,7 @@ def _open_floor(case: Case) -> float:
     """The largest floor that matters: not one under a slack that exceeds it."""
     floors = case.floors
     if case.slack is not None:
-        floors = np.where(np.atleast_1d(np.asarray(case.slack, float)) > floors, 0.0, floors)
+        floors = np.where(np.atleast_1d(floats(case.slack)) > floors, 0.0, floors)
     return float(np.max(floors))
 
 
@@ -214,11 +236,11 @@ def _excess(case: Case) -> float:
 
 
 def _refute(
-    cases: list[Case], far: float, must_confirm: bool
-) -> tuple[Verdict, str, Mapping[str, Any] | None]:
+    cases: list[Case], far: float, must_confirm: bool, kind: Kind
+) -> tuple[Verdict, str, Mapping[str, Any] | None, Grade | None]:
     """Take the smallest violating case, and confirm it."""
     violating = [case for case in cases if _excess(case) > far]
-    case = min(violating, key=lambda c: (c.confirm is None, c.size))
+    case = min(violating, key=lambda c: (c.confirm is None and c.proof is None, c.size))
     excess = _excesses(case)
     at = int(np.argmax(np.where(np.isfinite(case.violation), excess, -1.0)))
     found: dict[str, Any] = {
@@ -228,6 +250,9 @@ def _refute(
     }
     if case.witness is not None:
         found |= dict(case.witness(at))
+    if case.proof is not None:
+        found |= {"confirmed": True, **case.proof.witness}
+        return Verdict.FAILS, f"{case.name}: refuted by an exact point", found, "proved"
     if case.confirm is None:
         found["confirmed"] = False
         if must_confirm:
@@ -236,8 +261,10 @@ def _refute(
                 f"{case.name}: violated by {excess[at]:.1e} floors, but not confirmed outside "
                 "floating point",
                 found,
+                None,
             )
-        return Verdict.FAILS, f"{case.name}: violated by {excess[at]:.1e} floors", found
+        reason = f"{case.name}: violated by {excess[at]:.1e} floors"
+        return Verdict.FAILS, reason, found, grade_of(case)
     confirmation = case.confirm(at)
     found["confirmed"] = confirmation.violated
     found["confirmation"] = confirmation.text
@@ -246,9 +273,10 @@ def _refute(
             Verdict.INCONCLUSIVE,
             f"{case.name}: violated in float64 but not in high precision",
             found,
+            None,
         )
-    return (
-        Verdict.FAILS,
-        f"{case.name}: violated by {excess[at]:.1e} floors, confirmed in 50 digits or exactly",
-        found,
-    )
+    grade = grade_of_refutation(confirmation, kind)
+    how = "by one exact point" if grade == "proved" else f"in {grade} arithmetic"
+    how = "in 50 digits" if grade == "50 digits" else how
+    reason = f"{case.name}: violated by {excess[at]:.1e} floors, confirmed {how}"
+    return Verdict.FAILS, reason, found, grade

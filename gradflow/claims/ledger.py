@@ -10,6 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from gradflow.claims.citation import citation
 from gradflow.claims.definition import Case, Claim, Settings, Verdict
 from gradflow.claims.judging import Finding, judge, spared
 
@@ -67,6 +68,9 @@ class Entry:
             "reason": found.reason if found else (self.error or "").strip().split("\n")[-1],
             "hypotheses": list(found.hypotheses) if found else [],
             "conventions": list(found.conventions) if found else [],
+            "grade": found.grade if found else None,
+            "evidence": dict(found.evidence) if found else {},
+            "proofs": list(found.proofs) if found else [],
             "notes": list(found.notes) if found else [],
             "counterexample": _plain(found.counterexample) if found else None,
             "control": self.control_verdict,
@@ -74,7 +78,12 @@ class Entry:
             "spared": self.spared,
             "corrects": self.claim.corrects,
             "corrected": self.claim.corrected,
+            "sharpens": self.claim.sharpens,
             "flaw": self.claim.flaw,
+            "severity": self.claim.severity,
+            "survives": self.claim.survives,
+            "readings": dict(self.claim.readings),
+            "cite": citation(self.claim),
             "error": self.error,
             "control_reason": self.control.reason if self.control else None,
             "seconds": round(self.seconds, 3),

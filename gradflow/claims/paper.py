@@ -13,7 +13,8 @@ class Paper:
       key: what its claims' ids begin with, such as "razin2020"; the name of its package.
       authors: authors and year, as in a table.
       title: of the paper.
-      claims: its printed claims, in its order; corrected ones follow what they correct.
+      claims: its printed claims, in its order; corrected ones follow what they correct. Claims of
+        our own with better constants, `id.sharp`, are listed after what they sharpen.
     """
 
     key: str

@@ -3,6 +3,7 @@ import json
 import jax
 import pytest
 
+from tests.gradflow.claims.report.test_page import ROW
 from tests.helpers import status
 
 OWN = """
@@ -110,6 +111,22 @@ def test_a_report_from_a_stored_ledger_is_the_same_page(tmp_path, capsys):
     assert status("report", "--ledger", ledger, "--html", second) == 2
     assert status("report", "--ledger", tmp_path / "none.json") == 2
     assert "gradflow check --json" in capsys.readouterr().err
+
+
+def test_cite_names_the_paper_the_check_and_with_a_ledger_the_verdict(tmp_path, capsys):
+    assert status("cite", "razin2020.thm2.norm") == 0
+    told = capsys.readouterr().out
+    assert "Razin and Cohen 2020: Implicit Regularization in Deep Learning" in told
+    assert "Theorem 2, Equation (15)" in told and "gradflow check razin2020.thm2.norm`" in told
+    assert "The form is gradflow's: the printed razin2020.thm2.norm fails." in told
+    row = {**ROW, "id": "razin2020.eq51", "verdict": "fails", "severity": "misprint",
+           "survives": "Lemma 26.", "grade": "proved"}  # fmt: skip
+    (tmp_path / "a.json").write_text(json.dumps([row]))
+    assert status("cite", "razin2020.eq51", "--ledger", tmp_path / "a.json") == 0
+    told = capsys.readouterr().out
+    assert "Verdict: fails (misprint); evidence: proved; negative control: fails." in told
+    assert "What stands: Lemma 26." in told
+    assert status("cite") == 2 and status("cite", "nobody") == 2
 
 
 @pytest.mark.parametrize("command", ["check", "report"])

@@ -10,6 +10,7 @@ and Equation (41) is U^T (dU/dt) S - S V^T (dV/dt) = -I' . G . [U^T (gradient) V
 zeros on its diagonal and ones elsewhere.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from gradflow.claims import Case, Confirmation, Corrected, Settings, claim, roundings
 
+from . import _proofs
 from ._frames import Frames, flows, lemma2_hypotheses
 from .lemma2 import Formula, vector_case
 
@@ -62,6 +64,9 @@ _F39 = r"F = H\odot G,\ F_{rr'} = "
     control_text="exponents 2/N instead of 1/N",
     flaw="The two terms are exchanged: G is (sigma_r'^2 - sigma_r^2) / ((sigma_r'^2)^(1/N) - "
     "(sigma_r^2)^(1/N)) and H has the same numerator below; the main text has it right.",
+    severity="misprint",
+    survives="Lemma 2, which has the right order, and (41): its derivation uses (39) as printed "
+    "and takes F . E with the sign of -E, two slips that cancel.",
     corrected=Corrected(
         where="Appendix B.5, Equation (39), with the order of the terms of Lemma 2",
         statement=_F39 + r"((\sigma_{r'}^2)^{1/N} - (\sigma_r^2)^{1/N})^{-1},\ r\ne r'",
@@ -69,6 +74,7 @@ _F39 = r"F = H\odot G,\ F_{rr'} = "
 )
 def eq39(settings: Settings, corrected: bool, root: float = 1.0) -> Iterator[Case]:
     """F of Equation (39) against H and G, and as the F of Equation (8) along flows."""
+    yield dataclasses.replace(_proofs.eq39(corrected, root), size=100.0)
     s = np.array([2.0, 1.0])
     product = matrix_h(s) * matrix_g(s, 2)
     yield Case(
@@ -119,6 +125,7 @@ def _confirm_f(corrected: bool, root: float) -> Confirmation:
         h * g != f,
         f"sigma = (2, 1), N = 2, entry (1, 2): H = 1/(1 - 4) = {h}, G = 1 + 2 = {g}, "
         f"H G = {h * g}; the formula gives {f}",
+        (h * g, f),
     )
 
 
@@ -144,6 +151,7 @@ def alignment_gap(run: Frames, k: int, power: float) -> tuple[np.ndarray, np.nda
 )
 def eq41(settings: Settings, power: float = 1.0) -> Iterator[Case]:
     """Difference quotients of both sides' vectors along flows of depths 1 to 5."""
+    yield _proofs.eq41(power)
     for name, tight, coarse in flows(settings):
         residual, floor, change = [], [], 0.0
         for k in range(len(tight.times)):

@@ -11,6 +11,7 @@ integral of the residuals r = A(W) - y from 0,
 The witness is the flow of the N factors, integrated together with s by scipy.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
@@ -21,6 +22,8 @@ from scipy.integrate import solve_ivp
 from scipy.stats import ortho_group
 
 from gradflow.claims import Case, Confirmation, Corrected, Settings, claim, roundings
+
+from . import _proofs
 
 TIMES = np.array([0.1, 0.3, 1.0, 3.0, 10.0, 30.0])
 
@@ -150,6 +153,7 @@ def formula16(run: CommutingFlow, shift: int = 0) -> np.ndarray:
 )
 def eq16(settings: Settings, shift: int = 0) -> Iterator[Case]:
     """Whole matrices, turned into the frame of O: off-diagonal entries must vanish."""
+    yield _proofs.eq16(shift)
     for tight, coarse in _flows(settings):
         turned, other = (run.frame @ run.w @ run.frame.T for run in (tight, coarse))
         eye = np.eye(len(tight.frame))
@@ -196,6 +200,9 @@ def eq16(settings: Settings, shift: int = 0) -> Iterator[Case]:
     control_text="alpha^(1-N) instead of alpha^(-N)",
     flaw="Solving W = alpha^N [...]^(-N/(N-2)) for the bracket gives alpha^(N-2) in front, not "
     "alpha^(-N); only that the right side is positive definite is used afterwards.",
+    severity="misprint",
+    survives="All of Theorem 2: the proof takes from (17) only that its right side is positive "
+    "definite, and goes on from the limit of (16), which is right.",
     corrected=Corrected(
         where="Appendix B.1, Equation (17), with the power of alpha that (16) gives",
         statement=r"I_d - \tilde{\mathcal A}^\dagger(\nu_\infty) = "
@@ -209,6 +216,7 @@ def eq17(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[Case]:
 
     Equation (16) at a finite t is (17) with nu(t) = -(N-2) alpha^(N-2) s(t), so any time will do.
     """
+    yield dataclasses.replace(_proofs.eq17(corrected, shift), size=100.0)
 
     def exponent(n: int) -> int:
         return (n - 2 if corrected else -n) + shift
@@ -227,6 +235,7 @@ def eq17(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[Case]:
             right != 1,
             "d = m = 1, A = 1, y = 1/8, alpha = 1/2, N = 3: W(0) = 1/8 fits, so W = 1/8 for ever, "
             f"r = s = nu = 0. Left side 1; right side (1/2)^({exponent(n)}) (1/8)^(-1/3) = {right}",
+            (1, right),
         ),
     )
     for tight, coarse in _flows(settings):

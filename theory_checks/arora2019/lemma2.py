@@ -142,6 +142,7 @@ def _confirm_crossing(formula: Formula) -> Callable[[int], Confirmation]:
             f"x. At x = -1/2: W = (-1/2, -3/4), gradient (1/2, 1/2), sigma = {s}, "
             f"u = {u.T.tolist()[0]}; du/dt = {true.T.tolist()[0]}, the formula "
             f"gives {sympy.simplify(right).T.tolist()[0]}",
+            (gap,),
         )
 
     return confirm
@@ -184,6 +185,7 @@ def _exact_right(formula: Formula) -> Case:
             "V the first two columns of I_3; gradient e_1 e_3^T (loss |W - C|^2/2, C = W - e_1 "
             f"e_3^T). Third row of dV/dt: {true.tolist()[0]} by the chain rule, "
             f"{right.tolist()[0]} by the formula",
+            (true, right),
         ),
     )
 
@@ -212,6 +214,13 @@ _TURN = "the sign of the term with F turned"
     control_text=_TURN,
     flaw="The last step of the proof takes (S^2)^(1-1/N) S^-1 for (S^2)^(1/2-1/N), which is true "
     "of positive singular values only; at N = 1, which the lemma includes, they can change sign.",
+    severity="missing hypothesis",
+    survives="Corollary 1, which is what (8) is for: there N >= 2, where no singular value changes "
+    "its sign, so that positive ones stay positive; and the last term drops out.",
+    readings={
+        "singular values of either sign, as Lemma 1 has them": "fails wherever one is negative",
+        "positive singular values": "holds at every depth (for N >= 2 they stay so)",
+    },
     corrected=Corrected(
         where="Lemma 2, Equation (8), with a last power that knows the sign of the singular "
         "values, whose squares are distinct and not 0",
@@ -233,6 +242,13 @@ def eq8(settings: Settings, corrected: bool, turn: float = 1.0) -> Iterator[Case
     control_text=_TURN,
     flaw="The last term has U^T where Equation (34) of the proof has U; for d > d' the printed "
     "product does not even exist. It also shares the fault of Equation (8) for negative values.",
+    severity="missing hypothesis",
+    survives="Corollary 1, as for (8): the U^T for U is a misprint that the proof's (34) does not "
+    "have, and the last term drops out; what is left is the missing sign of (8).",
+    readings={
+        "U^T, as printed": "fails (for d > d' the product does not exist)",
+        "U, and positive singular values": "holds at every depth",
+    },
     corrected=Corrected(
         where="Lemma 2, Equation (9), with U for U^T and a last power that knows the sign; squares "
         "of the singular values distinct and not 0",

@@ -10,6 +10,7 @@ With I(t) the integral of g from 0, the proof gives it in closed form:
 and 0 for s_0 = 0.
 """
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -18,6 +19,7 @@ import sympy
 from scipy.integrate import solve_ivp
 
 from gradflow.claims import ByConstruction, Case, Convention, Settings, claim, roundings
+from gradflow.claims.proofs import Proof, chain
 
 KNOTS = 6
 """How many values, at t = 0, 1, 2, ..., a piecewise linear g goes through."""
@@ -90,19 +92,28 @@ def _symbolic(alpha_half: bool, negative: bool, turn: float) -> sympy.Expr:
 )
 def lem4(settings: Settings, turn: float = 1.0) -> Iterator[Case]:
     """The solutions symbolically, and against integration with random g that have kinks."""
-    for alpha_half in (True, False):
-        left = [_symbolic(alpha_half, negative, turn) for negative in (False, True)]
-        yield Case(
-            name=f"symbolic, alpha {'= 1/2' if alpha_half else '> 1/2'}",
-            residual=[0.0 if x == 0 else 1.0 for x in left],
-            floor=roundings(1e-15),
-            hypotheses={
-                "alpha >= 1/2": ByConstruction("alpha is 1/2, or a symbol above it"),
-                "g is any real value, s_0 not 0": ByConstruction("both are symbols"),
-            },
-            size=1,
-            witness=lambda k, left=left: {"left over": str(left[k])},
+    parts = []
+    for alpha_half, negative in itertools.product((True, False), repeat=2):
+        left = _symbolic(alpha_half, negative, turn)
+        power, sign = "= 1/2" if alpha_half else "> 1/2", "below" if negative else "above"
+        parts.append(
+            Proof(
+                f"the printed solution, alpha {power}, s_0 {sign} 0",
+                "proved" if left == 0 else "refuted",
+                ("its derivative, in symbols",),
+                witness={} if left == 0 else {"left over": str(left)},
+            )
         )
+    cites = ("solutions are unique, for (s^2)^alpha is Lipschitz on bounded sets", "0 is one")
+    yield Case(
+        name="symbolic",
+        proof=chain("the printed solutions, which keep their sign", *parts, cites=cites),
+        hypotheses={
+            "alpha >= 1/2": ByConstruction("alpha is 1/2, or a symbol above it"),
+            "g is any real value": ByConstruction("it is a symbol"),
+        },
+        size=1,
+    )
     rng = np.random.default_rng([settings.seed, 4])
     for alpha in (0.5, 0.55, 2 / 3, 0.75, 1.0, 1.7):
         for s0 in (-1.0, -1e-3, 0.0, 1e-3, 2.0) * (4 if settings.full else 1):

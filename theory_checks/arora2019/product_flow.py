@@ -27,6 +27,8 @@ from gradflow.claims.oracles.high_precision import (
 from gradflow.claims.oracles.singular_values import large_cases, ratings_case, small_cases
 from gradflow.linalg.spectrum import left_power, right_power
 
+from . import _proofs
+
 
 @claim(
     "arora2019.lem3",
@@ -39,6 +41,7 @@ from gradflow.linalg.spectrum import left_power, right_power
 )
 def lem3(settings: Settings, shift: int = 0) -> Iterator[Case]:
     """The product's velocity by difference quotients of the factors' flow, against the formula."""
+    yield _proofs.product_flow(shift)
     shapes = [((2, 2), None), ((4, 6), None), ((5, 3), 7)]
     if settings.full:
         shapes += [((8, 8), None), ((20, 20), None), ((3, 9), 5)]
@@ -153,6 +156,7 @@ def _lemma3_precisely(w: Matrix, grad: Matrix, depth: int, shift: int) -> Matrix
 )
 def thm3(settings: Settings, shift: float = 0.0) -> Iterator[Case]:
     """Depths 1 to 4 at 2x2 and 100x100, depth 2 on the real ratings; in a hurry fewer."""
+    yield _proofs.value_flow(shift, signs=True)
 
     def power(depth: int) -> float:
         return 1 - 1 / depth + shift

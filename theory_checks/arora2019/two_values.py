@@ -33,6 +33,7 @@ from gradflow.claims import (
 )
 from gradflow.claims.oracles.high_precision import DIGITS
 
+from . import _proofs
 from .alignment import product_velocity
 
 TIMES = np.array([0.0, 0.05, 0.2, 0.5, 1.0, 3.0])
@@ -141,6 +142,7 @@ def relation(depth: int, a: Any, first: np.ndarray, second: np.ndarray, q: float
 )
 def eq11(settings: Settings, shift: float = 0.0) -> Iterator[Case]:
     """The constant at every time against that at the first, for every pair of values."""
+    yield _proofs.eq11(shift)
     for name, tight, coarse in aligned_flows(settings):
         n, pairs = tight.depth, []
         for i in range(len(tight.along)):
@@ -237,6 +239,7 @@ def _confirm_escape(at: int) -> Confirmation:
         f"{const}, so sigma_1 = (sigma_2^(-1/2)/2 - 1/6)^(-2), which is {1 / root**2} at sigma_2 = "
         "64/9 and grows without bound as sigma_2 approaches 9. (A = diag(1, 2), W(t_0) = "
         "diag(9, 1): the larger y, the larger sigma_1, and sigma_2 stays below 9.)",
+        (const, root),
     )
 
 
@@ -249,6 +252,7 @@ def _confirm_order(at: int) -> Confirmation:
         "alpha = 1/2, sigma_1(t_0) = (6/5)^6 = 46656/15625, sigma_2(t_0) = 1: the limit is "
         f"((5/6)^2 - 1/2)^(-3) = {three} = {float(three):.4f} for N = 3 and "
         f"((5/6)^3 - 1/2)^(-2) = {four} = {float(four):.4f}, higher, for N = 4",
+        (three, four),
     )
 
 
@@ -267,6 +271,14 @@ _TEXT = (
     control_text="higher for larger N",
     flaw="The constant is taken to be positive; it is so only if sigma_1(t_0) is small enough next "
     "to sigma_2(t_0), below alpha^(-N/(N-2)) sigma_2(t_0), and the order in N needs still less.",
+    severity="missing hypothesis",
+    survives="The illustration: from the near-zero starts that the section is about, where sigma_1 "
+    "is not far above sigma_2, the gap grows with depth as the text says.",
+    readings={
+        "any values at t_0, as printed": "fails: sigma_1 can tend to infinity, or to more for "
+        "larger N",
+        "sigma_1(t_0) at most sigma_2(t_0)": "holds",
+    },
     corrected=Corrected(
         where="Section 3.1, the text after Equation (11), for sigma_1 at most sigma_2 at t_0",
         statement=r"\sigma_1(t_0)\le\sigma_2(t_0),\ " + _TEXT,

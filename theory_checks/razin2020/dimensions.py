@@ -13,6 +13,8 @@ from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles import taylor
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
 
+from . import _printed_lemmas
+
 
 @claim(
     "razin2020.lem20",
@@ -22,10 +24,15 @@ from gradflow.claims.oracles.search import Draw, Inequality, searched_case
     r"\text{ (depths of Theorem 1)}",
     control={"depths": (1,)},
     control_text="depth 1",
+    readings={
+        "the depths of Theorem 1, in whose setting it stands": "holds",
+        "'arbitrary depth', literally": "fails at depth 1",
+    },
     resolution=1e-2,
 )
 def lem20(settings: Settings, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[Case]:
     """Factor coordinates as far as float64 resolves the smallest eigenvalue, then 66 digits."""
+    yield _printed_lemmas.lem20(depths)
     problem = gf.synthetic.norm_blowup()
     for depth in depths:
         model = gf.MatrixProduct.of((2, 2), depth)

@@ -14,6 +14,7 @@ from gradflow.claims.oracles import differences
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.high_precision import DIGITS, precise, product_velocity, show
 
+from . import _printed_lemmas
 from .theorem1 import theorem1_hypotheses
 
 _PLACES = ((0, 0), (1, 1), (0, 1))
@@ -163,6 +164,7 @@ def completion_tasks(settings: Settings) -> Iterator[tuple[str, gf.Objective, An
 )
 def lem3(settings: Settings, sign: float = -1.0) -> Iterator[Case]:
     """The magnitude along unbalanced flows; its drift must shrink with the tolerance."""
+    yield _printed_lemmas.lem3(sign)
 
     def magnitude(factors: list[np.ndarray]) -> float:
         pairs = zip(factors[:-1], factors[1:], strict=True)
@@ -262,6 +264,7 @@ def _exact_rate(objective: gf.Objective, start: Any, sign: float) -> Any:
 )
 def lem17(settings: Settings, direction: float = 1.0) -> Iterator[Case]:
     """Losses of every kind of problem along its flow, record to record."""
+    yield _printed_lemmas.lem17(direction)
     for name, objective, start in _flows_of_all_kinds(settings):
         coarse, tight = (
             gf.solve_flow(

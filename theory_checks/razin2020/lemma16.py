@@ -89,7 +89,7 @@ def lem16(settings: Settings, rate: float = 1.0) -> Iterator[Case]:
     yield Case(
         name="down to 0, in 50 digits",
         slack=slack,
-        floor=Convention(1e-25, "arithmetic of 50 digits, quadrature and series included"),
+        floor=Convention(1e-25, "50 digits, quadrature and series included", 50),
         hypotheses={
             "a, b > 0 and gamma > 1": all(a > 0 and b > 0 and g > 1 for a, b, g in drawn),
             "g(T) = 0": ByConstruction("T - t_0 is the time that g takes to fall to 0"),

@@ -14,6 +14,8 @@ from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles import taylor
 from gradflow.claims.oracles.high_precision import DIGITS, precise, show
 
+from . import _printed_lemmas
+
 
 @claim(
     "razin2020.lem6",
@@ -32,6 +34,7 @@ def lem6(settings: Settings, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[Ca
     it. Further on, Taylor series in long arithmetic take over. In "logdet" coordinates the sign is
     kept by construction, so those runs are no evidence here; they are compared with the series.
     """
+    yield _printed_lemmas.lem6(depths)
     for depth in depths:
         if depth == 2 or (depth > 2 and not settings.quick):
             yield from witness_cases(depth)

@@ -16,6 +16,7 @@ from gradflow.claims import Case, Confirmation, Settings, claim, roundings
 from gradflow.claims.oracles.high_precision import DIGITS, Real, singular_values_2x2
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
 
+from . import _printed
 from .theorem1 import along_flows, exact_loss, exact_product, theorem1_hypotheses
 
 Bound = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
@@ -205,6 +206,7 @@ def _recorded(w: Any, det: Real) -> Situation:
 )
 def lem18(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """Matrices of positive determinant, searched, and the exact flows."""
+    yield _printed.lem18(factor)
 
     def bound(at: Situation, math: Any) -> tuple[Any, Any]:
         return abs(at.w11), factor * (1 - at.s) ** 2 / at.s
@@ -236,6 +238,7 @@ def lem18(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
 )
 def lem19(settings: Settings, constant: float = 3.0, push: float = 1.0) -> Iterator[Case]:
     """The three bounds, searched over matrices, and the last two along the exact flows."""
+    yield _printed.lem19(constant, push)
 
     def first(at: Situation, math: Any) -> tuple[Any, Any]:
         return at.first, abs(at.w11) - at.s
@@ -258,9 +261,8 @@ def lem19(settings: Settings, constant: float = 3.0, push: float = 1.0) -> Itera
             settings,
             hypotheses=met(below is not None),
             size=4,
-            notes="numerical evidence that sigma_2 <= 1 sqrt(2 loss), which no constant below 1 "
-            "can replace; indeed W and its projection onto S (determinant -1) are joined by a "
-            "segment of length sqrt(2 loss) on which the determinant vanishes"
+            notes="sigma_2 <= sqrt(2 loss) (razin2020.thm1.irank.sharp): W and its projection onto "
+            "S (determinant -1) are joined by a segment of that length"
             if name == "sigma_2"
             else "",
         )
@@ -280,6 +282,7 @@ def lem19(settings: Settings, constant: float = 3.0, push: float = 1.0) -> Itera
 )
 def lem25(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """Both inequalities, searched over matrices and observations."""
+    yield _printed.lem25(factor)
 
     def first(at: Situation, math: Any) -> tuple[Any, Any]:
         middle = (abs(at.z) - at.s) * (abs(at.z2) - at.s) / (abs(at.eps) + at.s)
@@ -309,6 +312,7 @@ def lem25(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
 )
 def lem26(settings: Settings, constant: float = 4.0, extra: float = 1.0) -> Iterator[Case]:
     """The three bounds, searched over matrices and observations."""
+    yield _printed.lem26(constant, extra)
 
     def first(at: Situation, math: Any) -> tuple[Any, Any]:
         return at.first, abs(at.w11) / math.sqrt(abs(at.z) * 0 + 2) - at.s
@@ -321,10 +325,7 @@ def lem26(settings: Settings, constant: float = 4.0, extra: float = 1.0) -> Iter
     def third(at: Situation, math: Any) -> tuple[Any, Any]:
         return constant * (abs(at.eps) + at.s), at.second
 
-    sharp = (
-        "numerical evidence that sigma_2 <= |epsilon| + sqrt(2 loss) at every loss; a segment to "
-        "((w_11, z), (z', 0)), whose determinant has the other sign, shows it"
-    )
+    sharp = "sigma_2 <= |epsilon| + sqrt(2 loss) at every loss (razin2020.thm2.irank.sharp)"
     for name, bound, below, notes in (
         ("sigma_1 and w_11", first, None, ""),
         ("sigma_2 at any loss", second, None, sharp),

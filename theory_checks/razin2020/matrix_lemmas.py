@@ -11,6 +11,8 @@ from gradflow.claims import Case, Confirmation, Settings, claim, roundings
 from gradflow.claims.oracles.high_precision import DIGITS
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
 
+from . import _printed_lemmas
+
 
 def gaussian_points(dimension: int, sparse: bool = True) -> Draw:
     """Normal points, each coordinate on its own scale or 0, so that degenerate ones are tried."""
@@ -168,6 +170,7 @@ def lem1(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
 )
 def lem8(settings: Settings, shift: int = 0) -> Iterator[Case]:
     """Balanced factors built one on the other (not from the product), also thin and wide ones."""
+    yield _printed_lemmas.lem8(shift)
     rng = np.random.default_rng(settings.seed)
     sizes = [(1, 1, 1), (2, 2, 2), (3, 2, 4), (2, 5, 3, 2), (4, 1, 3, 4), (5, 3, 6, 2, 5)]
     if settings.full:
@@ -235,6 +238,7 @@ def entropy(p: Reals) -> Reals:
 )
 def lem9(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
     """A grid down to 1e-300 and up to 1, and the proof's sharper 2 sqrt(p (1 - p))."""
+    yield _printed_lemmas.lem9(factor)
     points = 4000 if settings.full else 800
     p = np.concatenate(
         [[0.0, 1.0, 0.5], np.geomspace(1e-300, 0.5, points), 1 - np.geomspace(1e-15, 0.5, points)]
@@ -283,6 +287,7 @@ def lem9(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
 )
 def lem11(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """B = C C^T; A and C searched."""
+    yield _printed_lemmas.lem11(factor)
     for d in (1, 2, 3, 4):
         shapes = [(d, d), (d, d)]
 
@@ -326,6 +331,7 @@ def lem11(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
 )
 def lem12(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """Chains of several lengths and shapes, searched."""
+    yield _printed_lemmas.lem12(factor)
     chains = [(1, 1), (1, 1, 1), (2, 3, 2), (1, 2, 1, 2)]
     if settings.full:
         chains += [(2, 2, 2, 2), (1, 2, 3, 1, 2)]

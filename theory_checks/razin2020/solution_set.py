@@ -23,7 +23,7 @@ from gradflow.claims import (
 from gradflow.claims.oracles.high_precision import DIGITS
 from gradflow.claims.oracles.norms import NORMS, SCHATTEN, Norm
 
-from ._sharpness import entropy_rank
+from ._effective_rank import entropy_rank
 
 
 def solution(x: Any) -> np.ndarray:

@@ -28,8 +28,8 @@ from gradflow.claims.oracles.high_precision import (
 from gradflow.claims.oracles.norms import NORMS, SCHATTEN, Norm
 from gradflow.linalg.spectrum import effective_rank_of
 
+from . import _printed, _printed_lemmas
 from ._figures import norm_blowup_figure
-from ._sharpness import theorem1_note
 
 DEPTHS = (2, 3, 4)
 STOP_LOSS = 1e-6
@@ -207,6 +207,7 @@ def _picture() -> Figure:
 )
 def thm1_norm(settings: Settings, power: float = 0.5) -> Iterator[Case]:
     """Every Schatten-p (quasi-)norm tried, and norms that are no function of singular values."""
+    yield _printed.thm1_norm(power)
     for name, depth, pair in along_flows(settings):
         for norm in NORMS:
             end = NormSides(norm, power).along(pair.tight, pair.common)[0][-1]
@@ -217,8 +218,7 @@ def thm1_norm(settings: Settings, power: float = 0.5) -> Iterator[Case]:
                 pair,
                 NormSides(norm, power),
                 "||W|| against a / loss^power - b",
-                notes=f"||W|| sqrt(loss) / a = {ratio:.4f} at the end"
-                + (f"; {theorem1_note('norm', settings)}" if norm.name == "Schatten-2" else ""),
+                notes=f"||W|| sqrt(loss) / a = {ratio:.4f} at the end",
             )
 
 
@@ -238,6 +238,7 @@ def thm1_erank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
     At depths 2 to 4 the rank falls faster than the bound: powers of the loss up to 1.57 would hold
     on these flows too, so that the control has 1.75.
     """
+    yield _printed.thm1_erank(power)
     for name, depth, pair in along_flows(settings):
         larger, smaller = RankSides(power).along(pair.tight, pair.common)
         sharpest = float(np.max((smaller - 1) / np.maximum(larger - 1, 1e-12)))
@@ -247,8 +248,7 @@ def thm1_erank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
             pair,
             RankSides(power),
             "1 + constant loss^power against erank",
-            notes=f"(erank - 1) / (bound - 1) is at most {sharpest:.3f}; "
-            f"{theorem1_note('erank', settings)}",
+            notes=f"(erank - 1) / (bound - 1) is at most {sharpest:.3f}",
         )
 
 
@@ -267,6 +267,7 @@ def thm1_irank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
     At depths 2 to 4 it falls faster than the bound: powers of the loss up to 1.33 would hold on
     these flows too, so that the control has 3/2.
     """
+    yield _printed.thm1_irank(power)
     for name, depth, pair in along_flows(settings):
         larger, smaller = DistanceSides(power).along(pair.tight, pair.common)
         yield bound_case(
@@ -275,8 +276,7 @@ def thm1_irank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
             pair,
             DistanceSides(power),
             "3 sqrt(2) loss^power against s_2",
-            notes=f"s_2 / bound is at most {float(np.max(smaller / larger)):.3f}; "
-            f"{theorem1_note('irank', settings)}",
+            notes=f"s_2 / bound is at most {float(np.max(smaller / larger)):.3f}",
         )
 
 
@@ -328,6 +328,7 @@ def cor1(
     settings: Settings, inverse_norm: float = 0.0, rank: float = 1.0, distance: float = 0.0
 ) -> Iterator[Case]:
     """Limits along flows to a loss of 1e-8, extrapolated over decades of time."""
+    yield _printed_lemmas.cor1(inverse_norm, rank, distance)
     for depth in DEPTHS:
         for start, product in starts(settings).items():
             pair = blowup_pair(depth, product, 1e-8)

@@ -19,10 +19,11 @@ from gradflow.claims import Case, Confirmation, Corrected, Settings, claim, roun
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.high_precision import DIGITS, precise
 from gradflow.claims.oracles.norms import NORMS, Norm
-from gradflow.claims.oracles.search import Inequality, largest_ratio, searched_case
+from gradflow.claims.oracles.search import Inequality, searched_case
 from gradflow.linalg.spectrum import effective_rank_of
 
-from ._sharpness import entropy_rank
+from . import _printed
+from ._effective_rank import entropy_rank
 from .loss_bounds import FLOATS, PRECISE, Situation, draw, met
 
 POSITIONS = ((0, 0), (0, 1), (1, 0), (1, 1))
@@ -182,6 +183,14 @@ def norm_inequality(norm: Norm, position: tuple[int, int], unit: float, power: f
     flaw="Where the unobserved entry is not (1,1), Appendix G.8.4 takes the bound on that entry "
     "over, but the entry's contribution to the norm is |w_ij| ||e_i e_j^T||, not "
     "|w_ij| ||e_1 e_1^T||; a norm that weighs (1,1) more breaks the printed constant.",
+    severity="constant",
+    survives="The bound with ||e_i e_j^T|| for ||e_1 e_1^T||, hence every conclusion: norms tend "
+    "to infinity if epsilon = 0, and exceed their least value by any factor if it is small. For "
+    "Schatten norms the two are the same.",
+    readings={
+        "(15) at all four positions with a from e_1 e_1^T": "fails for norms that weigh (1,1) more",
+        "(15) at (1,1), or under a norm that weighs all entries alike": "holds as printed",
+    },
     corrected=Corrected(
         where="Appendix C, Theorem 2, Equation (15)",
         statement=r"\|W(t)\| \ge a\,\frac{|z||z'|}{|\epsilon|+\sqrt{2\ell(t)}} - b,\quad "
@@ -197,6 +206,8 @@ def thm2_norm(settings: Settings, corrected: bool, power: float = 1.0) -> Iterat
         return norm.units[i][j]
 
     yield _exact_norm_case(unit, power)
+    if corrected:
+        yield _printed.thm2_norm(power)
     for flow in perturbed_flows(settings.seed, settings.full):
         for norm in NORMS:
 
@@ -273,6 +284,7 @@ def _exact_norm_case(unit: Callable[[Norm, tuple[int, int]], float], power: floa
 )
 def thm2_erank(settings: Settings, constant: float = 16.0) -> Iterator[Case]:
     """Along flows and over matrices; the infimum is 1, at w_11 = z z'/epsilon or at infinity."""
+    yield _printed.thm2_erank(constant)
 
     def bound(flow: Perturbed, loss: np.ndarray, w: np.ndarray, s: np.ndarray) -> tuple[Any, Any]:
         z, z2, eps = flow.observed
@@ -300,16 +312,9 @@ def thm2_erank(settings: Settings, constant: float = 16.0) -> Iterator[Case]:
         entropy = -q * mpmath.log(q) - (1 - q) * mpmath.log(1 - q)
         return 1 + constant * right(at, PRECISE), mpmath.exp(entropy)
 
-    def ratio(x: np.ndarray) -> np.ndarray:
-        at = Situation(x.T, FLOATS)
-        return entropy_rank(at.first, at.second) / right(at, FLOATS)
-
-    sharpest, point, evaluations = largest_ratio(ratio, draw(True), settings, starts=2, rounds=4)
     yield searched_case(
         "matrices", Inequality(sides, exactly, plain), draw(True), settings,
         hypotheses=met(False), size=6,
-        notes=f"numerical evidence: (erank - 1) min(|z|, |z'|) / (|epsilon| + sqrt(2 loss)) is at "
-        f"most {sharpest:.4f} in {evaluations} evaluations (printed: 16), at {plain(point)}",
     )  # fmt: skip
     yield _infimum_case()
 
@@ -340,6 +345,7 @@ def _infimum_case() -> Case:
 )
 def thm2_irank(settings: Settings, constant: float = 4.0, extra: float = 1.0) -> Iterator[Case]:
     """Along flows and over matrices; the infimal rank of the solutions is 1, the distance s_2."""
+    yield _printed.thm2_irank(constant, extra)
 
     def right(observed: Any, root: Any, math: Any) -> Any:
         z, z2, eps = (abs(v) for v in observed)
@@ -356,11 +362,6 @@ def thm2_irank(settings: Settings, constant: float = 4.0, extra: float = 1.0) ->
         at = Situation(x, math)
         return right((at.z, at.z2, at.eps), at.s, math), at.second
 
-    def ratio(x: np.ndarray) -> np.ndarray:
-        at = Situation(x.T, FLOATS)
-        return at.second / (np.abs(at.eps) + at.s)
-
-    sharpest, _, evaluations = largest_ratio(ratio, draw(True), settings, starts=2, rounds=4)
     yield searched_case(
         "matrices",
         Inequality(
@@ -372,7 +373,4 @@ def thm2_irank(settings: Settings, constant: float = 4.0, extra: float = 1.0) ->
         settings,
         hypotheses=met(False),
         size=6,
-        notes=f"numerical evidence: s_2 / (|epsilon| + sqrt(2 loss)) is at most {sharpest:.6f} in "
-        f"{evaluations} evaluations: |epsilon| + sqrt(2 loss) is the best bound of this form "
-        "(Lemma 26 shows why)",
     )

@@ -5,15 +5,13 @@ Theorem 1 is printed without depth at least 2 and without balancedness; both are
 
 import itertools
 from collections.abc import Callable, Iterator
-from functools import cache
+from fractions import Fraction
 from typing import Any
 
 import mpmath
 import numpy as np
 
-import gradflow as gf
 from gradflow.claims import (
-    ByConstruction,
     Case,
     Confirmation,
     Convention,
@@ -36,86 +34,23 @@ from gradflow.factorizations.balance import relative_unbalancedness
 from gradflow.factorizations.starts import balanced_factors
 
 from ..arora2019 import product_flow as arora2019
+from ..arora2019._proofs import value_flow
 from ..razin2020 import theorem1 as razin2020
 from ..razin2020.lemma6 import witness_cases
+from . import _proofs
+from .free_flows import UNBALANCED, free_cases, unbalanced_end
 
 FROBENIUS = next(norm for norm in SCHATTEN if norm.name == "Schatten-2")
 
 
-UNBALANCED = [mpmath.eye(2) * 4, mpmath.eye(2) / 4]
-"""W_1 and W_2 of a start that is not balanced."""
-
-
-@cache
-def unbalanced_end(stop_loss: float) -> taylor.Witness:
-    """Depth 2 from W_1 = 4 I, W_2 = I/4 (so W(0) = I), by Taylor series in 66 digits."""
-    return taylor.follow_factors(gf.synthetic.norm_blowup(), UNBALANCED, stop_loss, tail=120)
-
-
-def depth_one(t: Any) -> Any:
-    """W(t) at depth 1 from W(0) = I: ((1, 1 - e^-t), (1 - e^-t, e^-t)), and the loss 3/2 e^-2t."""
-    e = mpmath.exp(-t)
-    return mpmath.matrix([[1, 1 - e], [1 - e, e]]), 3 * e**2 / 2
-
-
-Bound = Callable[[Any, Any], tuple[Any, Any]]
-"""From W and the loss, in mpmath, to (larger, smaller)."""
-
-
-def _free_cases(bound: Bound, text: str, name: str) -> Iterator[Case]:
-    """A bound at the ends of two flows that Theorem 1 does not exclude."""
-    with mpmath.workprec(taylor.BITS):
-        far = unbalanced_end(1e-14)
-        moments = [
-            (
-                "depth 2, W_1 = 4 I, W_2 = I/4 (not balanced)", UNBALANCED[1] * UNBALANCED[0],
-                far.product, far.loss, far.time, 4,
-            ),
-            *(
-                (
-                    f"depth 1, W(0) = I, t = {t}", depth_one(mpmath.mpf(0))[0],
-                    *depth_one(mpmath.mpf(t)), mpmath.mpf(t), 5,
-                )
-                for t in (10, 30)
-            ),
-        ]  # fmt: skip
-        for label, first, w, loss, time, size in moments:
-            larger, smaller = bound(w, loss)
-
-            def confirm(
-                k: int,
-                w: Any = w,
-                loss: Any = loss,
-                time: Any = time,
-                label: str = label,
-                larger: Any = larger,
-                smaller: Any = smaller,
-            ) -> Confirmation:
-                entries = [mpmath.nstr(v, 12) for v in w]
-                return Confirmation(
-                    bool(larger < smaller),
-                    f"{label}: det W(0) = 1 > 0, and at t = {mpmath.nstr(time, 8)} W = {entries} "
-                    f"(row by row), det {mpmath.nstr(mpmath.det(w), 8)}, loss "
-                    f"{mpmath.nstr(loss, 8)}: {text}: {mpmath.nstr(larger, 12)} < "
-                    f"{mpmath.nstr(smaller, 12)}. W has a finite limit of determinant -1 while the "
-                    "loss falls exponentially, so that no other constants do better",
-                )  # fmt: skip
-
-            yield Case(
-                name=f"{label}, {name}",
-                slack=[float((larger - smaller) / (abs(larger) + abs(smaller)))],
-                floor=Convention(1e-25, "arithmetic of 50 digits, quadrature and series included"),
-                hypotheses={
-                    "det W(0) > 0": bool(mpmath.det(first) > 0),
-                    "gradient flow of (7) for (9) over a factorisation (8)": ByConstruction(
-                        "a Taylor series of its equations, or its closed form at depth 1"
-                    ),
-                },
-                size=size,
-                confirm=confirm,
-            )
-
-
+_SURVIVES = (
+    "The theorem as the notes go on to prove it: from balanced starts, to which Section 6 "
+    "restricts the flow, at depth at least 2, which Lemma 5 asks for."
+)
+_READINGS = {
+    "any depth and start, as printed": "fails",
+    "depth at least 2 and the balanced start of Section 6": "holds",
+}
 _FLAW = (
     "Theorem 1 asks neither for depth at least 2 nor for a balanced start, but its proof keeps "
     "det W > 0 by Lemma 5, which asks for the first and needs both: at depth 1, or from "
@@ -133,6 +68,9 @@ _BALANCED = r"L \ge 2,\ \text{balanced start},\ \det W(0) > 0 \Rightarrow "
     control={"power": 1.0},
     control_text="a / loss instead of a / sqrt(loss)",
     flaw=_FLAW,
+    severity="missing hypothesis",
+    survives=_SURVIVES,
+    readings=_READINGS,
     corrected=Corrected(
         _BALANCED
         + r"\|W(t)\| \ge a/\sqrt{\ell(t)} - b \text{ with } a, b \text{ of razin2020, (8)}"
@@ -146,6 +84,7 @@ def thm1_norm(settings: Settings, corrected: bool, power: float = 0.5) -> Iterat
     if corrected:
         yield from razin2020.thm1_norm.function(settings, power=power)
         return
+    yield _proofs.theorem1_case()
     for a, b in ((FROBENIUS.a, FROBENIUS.b), (1e-3, 1e3)):
 
         def bound(
@@ -153,7 +92,7 @@ def thm1_norm(settings: Settings, corrected: bool, power: float = 0.5) -> Iterat
         ) -> tuple[Any, Any]:
             return norm.precisely(w), a / loss ** mpmath.mpf(power) - b
 
-        cases = _free_cases(
+        cases = free_cases(
             bound, f"||W||_F against {a:.4g} / sqrt(loss) - {b:g}", f"a = {a:.3g}, b = {b:g}"
         )
         # At t = 10 the loss is not yet small enough for the weaker constants.
@@ -169,6 +108,9 @@ def thm1_norm(settings: Settings, corrected: bool, power: float = 0.5) -> Iterat
     control={"power": 1.0},
     control_text="the loss instead of its root",
     flaw=_FLAW,
+    severity="missing hypothesis",
+    survives=_SURVIVES,
+    readings=_READINGS,
     corrected=Corrected(
         _BALANCED + r"\mathrm{erank}(W(t)) \le 1 + \tfrac{2\sqrt{12}}{\ln 2}\sqrt{\ell(t)}",
         control={"power": 1.75},
@@ -180,6 +122,7 @@ def thm1_erank(settings: Settings, corrected: bool, power: float = 0.5) -> Itera
     if corrected:
         yield from razin2020.thm1_erank.function(settings, power=power)
         return
+    yield _proofs.theorem1_case()
     for constant in (razin2020.RankSides.CONSTANT, 1000.0):
 
         def bound(w: Any, loss: Any, constant: float = constant) -> tuple[Any, Any]:
@@ -188,7 +131,7 @@ def thm1_erank(settings: Settings, corrected: bool, power: float = 0.5) -> Itera
             rank = mpmath.exp(-q * mpmath.log(q) - (1 - q) * mpmath.log(1 - q))
             return 1 + constant * loss ** mpmath.mpf(power), rank
 
-        yield from _free_cases(
+        yield from free_cases(
             bound, f"1 + {constant:.4g} sqrt(loss) against erank", f"c_1 = {constant:.4g}"
         )
 
@@ -201,6 +144,9 @@ def thm1_erank(settings: Settings, corrected: bool, power: float = 0.5) -> Itera
     control={"power": 1.0},
     control_text="the loss instead of its root",
     flaw=_FLAW,
+    severity="missing hypothesis",
+    survives=_SURVIVES,
+    readings=_READINGS,
     corrected=Corrected(
         _BALANCED + r"D(W(t), \mathcal M_1) \le 3\sqrt2\,\sqrt{\ell(t)}",
         control={"power": 1.5},
@@ -212,12 +158,13 @@ def thm1_irank(settings: Settings, corrected: bool, power: float = 0.5) -> Itera
     if corrected:
         yield from razin2020.thm1_irank.function(settings, power=power)
         return
+    yield _proofs.theorem1_case()
     for constant in (razin2020.DistanceSides.CONSTANT, 1000.0):
 
         def bound(w: Any, loss: Any, constant: float = constant) -> tuple[Any, Any]:
             return constant * loss ** mpmath.mpf(power), singular_values_2x2(w)[1]
 
-        yield from _free_cases(
+        yield from free_cases(
             bound, f"{constant:.4g} sqrt(loss) against s_2", f"c_2 = {constant:.4g}"
         )
 
@@ -234,8 +181,8 @@ def thm1_irank(settings: Settings, corrected: bool, power: float = 0.5) -> Itera
 def thm2(settings: Settings, shift: int = 0) -> Iterator[Case]:
     """The flows of arora2019's Lemma 3; the printed sum's index i is meant as j."""
     cases = arora2019.lem3.function(settings, shift=shift)
-    # Quick: depths 1 to 3, of three shapes each.
-    yield from cases if settings.full else itertools.islice(cases, 9)
+    # Quick: the proof, and depths 1 to 3, of three shapes each.
+    yield from cases if settings.full else itertools.islice(cases, 10)
 
 
 @claim(
@@ -249,6 +196,7 @@ def thm2(settings: Settings, shift: int = 0) -> Iterator[Case]:
 )
 def lem4(settings: Settings, shift: float = 0.0) -> Iterator[Case]:
     """Signed singular values followed along the exact flows at 2x2; 100x100 in full."""
+    yield value_flow(shift)
 
     def power(depth: int) -> float:
         return 1 - 1 / depth + shift
@@ -271,16 +219,17 @@ def _unbalanced_determinant() -> Case:
     return Case(
         name="depth 2, W_1 = 4 I, W_2 = I/4 (not balanced), the determinant",
         slack=[slack],
-        floor=Convention(1e-25, "Taylor series in 66 digits"),
+        floor=Convention(1e-25, "Taylor series in 66 digits", 66),
         hypotheses={
             "L >= 2": len(UNBALANCED) >= 2,
             "det W(0) > 0": bool(mpmath.det(UNBALANCED[1] * UNBALANCED[0]) > 0),
         },
-        size=5,
+        size=3,  # graver than the exponents
         confirm=lambda _: Confirmation(
             bool(end.det < 0),
             f"W_1 = 4 I, W_2 = I/4, det W(0) = 1 > 0: at t = {mpmath.nstr(end.time, 8)} W = "
             f"{entries} (row by row), det {mpmath.nstr(end.det, 8)}",
+            (_proofs.unbalanced_flow(Fraction(9, 8))[1].det,),
         ),
     )
 
@@ -311,6 +260,13 @@ _DIAGONAL = np.diag([9.0, 4.0])
     "the solution: a misprint, for the case alpha = 1 is printed correctly and the argument is the "
     "same. But (16), from which it starts, is that of balanced factors, and the lemma does "
     "not ask for them: from W_1 = 4 I, W_2 = I/4 the determinant changes its sign.",
+    severity="missing hypothesis",
+    survives="The lemma and its proof from balanced starts, which Theorem 2 before it asks for; "
+    "the exponents 2 alpha for alpha are a misprint.",
+    readings={
+        "any start, as printed": "fails",
+        "the balanced start of Theorem 2": "holds, with alpha for 2 alpha",
+    },
     corrected=Corrected(
         r"L \ge 2,\ d = d',\ \text{balanced start},\ \det W(0) > 0 \Rightarrow \det W(t) > 0;"
         r"\quad \dot\sigma_j = g\,\sigma_j^\alpha,\ \alpha = 2(1 - 1/L)",
@@ -325,8 +281,7 @@ def lem5(settings: Settings, corrected: bool, stretch: float = 1.0) -> Iterator[
     Also the determinant: as printed from a start that is not balanced, corrected in 66 digits as
     for razin2020's Lemma 6.
     """
-    if not corrected:
-        yield _unbalanced_determinant()
+    yield _proofs.lem5(stretch) if corrected else _unbalanced_determinant()
     factor = stretch * (1 if corrected else 2)
     rng = np.random.default_rng(settings.seed)
     starts = [_DIAGONAL]

@@ -10,7 +10,9 @@ import numpy as np
 from gradflow.claims import FIFTY_DIGITS, Case, Confirmation, Corrected, Settings, claim, roundings
 from gradflow.claims.oracles.high_precision import DIGITS, singular_values_2x2
 from gradflow.claims.oracles.search import Inequality, searched_case
+from gradflow.claims.proofs.interval import entropy, interval
 
+from ..razin2020._printed_lemmas import entropy_step as entropy_step_proof
 from ..razin2020.loss_bounds import (
     FLOATS,
     PRECISE,
@@ -21,6 +23,7 @@ from ..razin2020.loss_bounds import (
     inequality,
     met,
 )
+from . import _proofs
 
 
 @claim(
@@ -35,6 +38,7 @@ from ..razin2020.loss_bounds import (
 )
 def eq20(settings: Settings, factor: float = 1.0, share: float = 1.0) -> Iterator[Case]:
     """Matrices of positive determinant, searched, and the exact flows."""
+    yield _proofs.eq20(factor, share)
 
     def entry(which: int) -> Any:
         def bound(at: Situation, math: Any) -> tuple[Any, Any]:
@@ -75,6 +79,7 @@ def eq20(settings: Settings, factor: float = 1.0, share: float = 1.0) -> Iterato
 )
 def lem6(settings: Settings, share: float = 1.0) -> Iterator[Case]:
     """Searched over 2x2 matrices."""
+    yield _proofs.lem6(share)
 
     def points(rng: np.random.Generator, count: int) -> np.ndarray:
         return rng.normal(size=(count, 4)) * 10 ** rng.uniform(-2, 2, (count, 4))
@@ -138,6 +143,9 @@ _SMALL = [Fraction(1, 10**k) for k in (1, 2, 3, 6, 9, 12)]
     flaw="The term -epsilon ln epsilon is dropped, and it is the larger one: H / epsilon tends to "
     "infinity. With rho_2 = O(sqrt(loss)) alone the text so proves no more than "
     "erank <= 1 + O(sqrt(loss) ln(1/loss)); (12) itself survives, for rho_2 = O(loss).",
+    severity="substance",
+    survives="(12) itself, for rho_2 is O(loss) and not only O(sqrt(loss)), as the cited theorem "
+    "shows; not this derivation, which gives no more than sqrt(loss) ln(1/loss).",
     corrected=Corrected(
         r"H(1-\epsilon, \epsilon) \le \epsilon(1 + \ln(1/\epsilon)) \le 2\sqrt\epsilon,\quad "
         r"0 < \epsilon \le 1",
@@ -159,10 +167,13 @@ def entropy_step(settings: Settings, corrected: bool, factor: float = 1.0) -> It
             slack = float((bound - h) / (bound + h))
 
         def confirm(k: int, e: Fraction = e, h: Any = h, bound: Any = bound) -> Confirmation:
+            gap = entropy(interval(e)) - interval(factor) * interval(e)  # of the last bound
+            gap += 0 if corrected else interval(factor) * interval(e) ** 2
             return Confirmation(
-                bool(h > bound),
+                bool(gap > 0) if not corrected else bool(h > bound),
                 f"epsilon = {e}: H = {mpmath.nstr(h, 20)} > {mpmath.nstr(bound, 20)}, even "
                 f"> epsilon = {float(e):g}: {bool(h > float(e))}",
+                () if corrected else (gap,),
             )
 
         yield Case(
@@ -171,6 +182,7 @@ def entropy_step(settings: Settings, corrected: bool, factor: float = 1.0) -> It
             confirm=confirm, notes=f"H / epsilon = {mpmath.nstr(h / small, 8)}",
         )  # fmt: skip
     if corrected:
+        yield entropy_step_proof(factor)
         yield from _interval_cases(settings, bound_at)
 
 
@@ -213,6 +225,7 @@ def _distance_cases(first: float) -> Iterator[Case]:
                 exact > Fraction(1, 100),
                 f"A = [[{at[0]}, {at[1]}], [{at[2]}, {at[3]}]], A' = [[{at[0]}, 1], [1, 1/{at[0]}]]"
                 f": ||A - A'||^2 = {exact} = {float(exact):.9g}, not small",
+                (exact,),
             )
 
         hypotheses = {"a > 0 and a >= 1000 max(|b|, |c|, |d|)": a >= 1000 * max(rest, 1)}
@@ -270,6 +283,13 @@ def _loss_cases(settings: Settings, factor: float) -> Iterator[Case]:
     flaw="A large a does not bring u u^T near A: its entries beside a are 1, so that b and c must "
     "be near 1 and d near 0, which is what a small loss means. That a = W_11 is positive is "
     "assumed too, while det W > 0 allows W_11 to tend to minus infinity.",
+    severity="missing hypothesis",
+    survives="(13): where it is used, A is W at a small loss, so that b and c are near 1 and d "
+    "near 0; for a < 0 take -u u^T with u = (|a|^(1/2), -|a|^(-1/2)).",
+    readings={
+        "a large against b, c, d, as printed": "fails",
+        "A = W with W_11 > 0 and a small loss, as it is used": "holds",
+    },
     corrected=Corrected(
         r"\det W > 0,\ W_{11} > 0,\ \ell(W) \le \tfrac1{24} \Rightarrow "
         r"\|W - uu^\top\|_F \le \sqrt{2\ell(W)}",
@@ -282,6 +302,7 @@ def irank_proof(
 ) -> Iterator[Case]:
     """Printed, the distance where a is large; corrected, where the loss is small."""
     if corrected:
+        yield _proofs.irank_proof(factor)
         yield from _loss_cases(settings, factor)
     else:
         yield from _distance_cases(first)

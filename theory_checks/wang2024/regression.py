@@ -24,6 +24,8 @@ from gradflow.claims import (
 )
 from gradflow.claims.oracles.high_precision import DIGITS
 
+from . import _proofs
+
 TIMES = (0.1, 1.0, 3.0)
 
 
@@ -158,6 +160,13 @@ def _flow_cases(settings: Settings, any_start: bool, with_start: bool, rate: int
     control_text="e^(t lambda) instead of e^(2 t lambda)",
     flaw="Integrating the derivative of e^(tA) beta_t from 0 leaves out its value beta_0 at t = 0; "
     "no start is prescribed before (6), which is right from beta_0 = 0 only.",
+    severity="missing hypothesis",
+    survives="The closed form from beta_0 = 0, and with it the limit, which is all that the notes "
+    "use.",
+    readings={
+        "any beta_0, as printed": "fails",
+        "beta_0 = 0": "holds",
+    },
     corrected=Corrected(
         r"\beta_t = e^{-tA}\beta_0 + e^{-tA}\Big(\int_0^t e^{sA}ds\Big)z "
         r"= e^{-tA}\beta_0 + V\Sigma_t^\top U^\top y"
@@ -165,6 +174,8 @@ def _flow_cases(settings: Settings, any_start: bool, with_start: bool, rate: int
 )
 def eq6(settings: Settings, corrected: bool, rate: int = 2) -> Iterator[Case]:
     """From beta_0 = 0, and from others: no start is prescribed. Corrected, with beta_0's term."""
+    if corrected:
+        yield _proofs.least_squares_flow(rate)
     for any_start in (False, True):
         yield from _flow_cases(settings, any_start, corrected, rate)
 
@@ -179,6 +190,13 @@ def eq6(settings: Settings, corrected: bool, rate: int = 2) -> Iterator[Case]:
     control_text="twice that solution",
     flaw="It rests on (6), which is right from beta_0 = 0 only: the component of beta_0 in the "
     "kernel of X never moves and stays in the limit.",
+    severity="missing hypothesis",
+    survives="That gradient flow from 0 finds the solution of least norm, the point of the "
+    "section.",
+    readings={
+        "any beta_0, as printed": "fails",
+        "beta_0 in the range of X^T, as 0 is": "holds",
+    },
     corrected=Corrected(
         r"\beta_0 \in \mathrm{range}\,X^\top \text{ (as 0 is)} \Rightarrow "
         r"\lim_{t\to\infty}\beta_t = \text{the least-squares solution of least } L^2 \text{ norm}"
@@ -189,6 +207,8 @@ def min_norm(settings: Settings, corrected: bool, scale: float = 1.0) -> Iterato
 
     From 0 and from any start, as printed; corrected, from starts in the row space.
     """
+    if corrected:
+        yield _proofs.least_norm(scale)
     for x, y, start in _systems(settings):
         # In the row space the start changes nothing.
         other = x.T @ (y + 1) if corrected else start
@@ -221,7 +241,7 @@ def min_norm(settings: Settings, corrected: bool, scale: float = 1.0) -> Iterato
                 name=f"X {x.shape[0]}x{x.shape[1]} of rank {np.linalg.matrix_rank(x)}, "
                 f"beta_0 = {begin.tolist()}",
                 residual=[gap],
-                floor=Convention(1e-35, "a limit in 50 digits, taken at a late time"),
+                floor=Convention(1e-35, "a limit in 50 digits, taken at a late time", 50),
                 hypotheses={
                     "the flow of |y - X beta|^2": ByConstruction(
                         "its solution by eigenvectors of X^T X"
@@ -304,6 +324,13 @@ def _bound_cases(factor: float) -> Iterator[Case]:
     flaw="That every other singular value is much smaller than the first is not enough: their "
     "number counts. The d - 1 ones weigh (d - 1)/(1000 + d) in sum, so the entropy is small only "
     "if d is small against 1000 / ln 1000.",
+    severity="missing hypothesis",
+    survives="The illustration at the sizes it is used for: the notes go on with d = 2, where the "
+    "effective rank is 1.008.",
+    readings={
+        "any d, as printed": "fails: 63 at d = 1000",
+        "d small against 1000 / ln 1000": "holds",
+    },
     corrected=Corrected(
         r"\mathrm{erank}(M E_{11} + I_d) \le \exp\Big(\tfrac{d-1}{M+d}\,(1 + \ln(M+d))\Big)"
         r" \to 1 \text{ as } M \to \infty \text{ at fixed } d",
@@ -333,6 +360,7 @@ def erank_example(
 )
 def irank_example(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """D is the smaller singular value; a > 0, for the formula has no meaning at a = 0."""
+    yield _proofs.irank_example(factor)
     sizes = np.geomspace(1e-3, 1e9, 200 if settings.full else 49)
     slack, residual = [], []
     with mpmath.workdps(DIGITS):

@@ -10,6 +10,7 @@ from . import (
     kronecker,
     moments,
     preconditioner,
+    ratio_gradient,
     ratio_penalty,
 )
 
@@ -21,7 +22,7 @@ PAPER = Paper(
         gradient_flow.eq3,
         gradient_flow.eq4,
         kronecker.eq4_spectrum,
-        ratio_penalty.eq12,
+        ratio_gradient.eq12,
         ratio_penalty.thm2_sv,
         ratio_penalty.thm2_w,
         ratio_penalty.eq28,

@@ -191,10 +191,10 @@ def equal(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and bool(np.all(a == b))
 
 
-def relative(a: np.ndarray, b: np.ndarray) -> float:
+def relative(a: np.ndarray, b: np.ndarray) -> Fraction:
     """The largest difference relative to the largest number; 0 only where a = b exactly."""
-    scale = max(np.max(abs(a)), np.max(abs(b)))
-    return float(np.max(abs(a - b)) / scale) if scale else 0.0
+    gap, sizes = np.abs(np.ravel(a - b)), np.abs([*np.ravel(a), *np.ravel(b)])
+    return max(gap) / max(sizes) if any(gap) else Fraction(0)
 
 
 def exact_case(
@@ -221,7 +221,9 @@ def exact_case(
 
     def confirm(_: int) -> Confirmation:
         return Confirmation(
-            not equal(left, right), f"{text}: by definition {plain(left)}, printed {plain(right)}"
+            not equal(left, right),
+            f"{text}: by definition {plain(left)}, printed {plain(right)}",
+            (left, right),
         )
 
     return Case(

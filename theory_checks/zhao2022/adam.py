@@ -201,7 +201,9 @@ def _small_case(name: str, sides: tuple[np.ndarray, np.ndarray, str], size: floa
 
     def confirm(_: int) -> Confirmation:
         return Confirmation(
-            not equal(true, printed), f"{text}: velocity {plain(true)}, printed {plain(printed)}"
+            not equal(true, printed),
+            f"{text}: velocity {plain(true)}, printed {plain(printed)}",
+            (true, printed),
         )
 
     return Case(
@@ -229,6 +231,10 @@ def _small_case(name: str, sides: tuple[np.ndarray, np.ndarray, str], size: floa
     flaw="Three steps fail from depth 2 on: S_j is moved from the layer's gradient A L B to L, the "
     "Kronecker product is exchanged (and layer j gets the exponents of layer N+1-j), and Adam "
     "unbalances the factors, so powers of W W^T do not replace the partial products.",
+    severity="substance",
+    survives="The form at depth 1; and at any depth that Adam is a p.s.d. preconditioner on the "
+    "gradient, scaled layer by layer: with G_j between the Kronecker factors, and products of "
+    "layers for powers of W.",
     corrected=Corrected(
         where="Theorem 1, Equation (6), corrected",
         statement=_REGIME
@@ -273,6 +279,9 @@ def _values(window: Window, formula: str, exchanged: bool) -> np.ndarray:
     accuracy=0.1,
     flaw="To the flaws of (6) it adds the exchanged u and v of (20), so that it fails at depth 1 "
     "too.",
+    severity="substance",
+    survives="As for (6): the corrected preconditioner, with vec(u v^T); at depth 1 exchanging u "
+    "and v back is all.",
     corrected=Corrected(
         where="Theorem 1, Equation (5), corrected",
         statement=_REGIME + r"\dot\sigma_i \approx -\mathrm{vec}(u_iv_i^\top)^\top\sum_{j=1}^N"
@@ -309,6 +318,10 @@ WEIGHT = 0.1
     flaw="It joins the P_{W,G} of (18) to the penalty gradient (12); as Adam scales every entry to "
     "about 1, an error in a small penalty is not small where only the penalty acts, so it fails at "
     "depth 1 too.",
+    severity="substance",
+    survives="That Adam's preconditioner acts on the penalty's gradient as on the loss's; with the "
+    "corrected preconditioner and the right gradient of the ratio. What experiments show of depth "
+    "1 does not rest on it.",
     corrected=Corrected(
         where="Theorem 3, Equation (9), corrected",
         statement=_REGIME
@@ -348,6 +361,9 @@ def thm3_w(
     accuracy=0.1,
     flaw="The flaws of (5) and of (12) together; (23) has the right order of u and v and fails all "
     "the same.",
+    severity="substance",
+    survives="As for the equation of W: the form, with the corrected preconditioner, gradient and "
+    "vec(u v^T).",
     corrected=Corrected(
         where="Theorem 3, Equation (9), first line, corrected",
         statement=_REGIME + r"\dot\sigma_i \approx -\mathrm{vec}(u_iv_i^\top)^\top\sum_{j=1}^N"

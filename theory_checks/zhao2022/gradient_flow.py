@@ -14,6 +14,9 @@ from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.singular_values import large_cases, small_cases
 from gradflow.linalg.spectrum import left_power, right_power
 
+from ..arora2019._proofs import value_flow
+from . import _proofs
+
 
 @claim(
     "zhao2022.eq3",
@@ -25,6 +28,7 @@ from gradflow.linalg.spectrum import left_power, right_power
 )
 def eq3(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """The same dynamics with the paper's own loss, depths 1 to 4."""
+    yield value_flow(factor=factor)
 
     def power(depth: int) -> float:
         return (depth - 1) / depth
@@ -153,6 +157,7 @@ def flow_case(
 )
 def eq4(settings: Settings, exchanged: bool = False) -> Iterator[Case]:
     """Depths 1 to 4 (5 in full), square and not, with the paper's loss and column-major vec."""
+    yield _proofs.eq4(exchanged)
 
     def formula(w: np.ndarray, gradient: np.ndarray, depth: int) -> np.ndarray:
         return -apply(preconditioner(w, depth, exchanged), gradient)

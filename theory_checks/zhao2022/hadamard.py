@@ -14,6 +14,7 @@ import numpy as np
 
 from gradflow.claims import ByConstruction, Case, Corrected, Settings, claim
 
+from . import _proofs
 from ._rational import equal, exact, exact_case, eye, instances, plain, unit, vec
 
 
@@ -26,6 +27,8 @@ from ._rational import equal, exact, exact_case, eye, instances, plain, unit, ve
     control_text="the sign of the right side too",
     flaw="Equation (16) rewrites (15), whose denominator is a square root, so the exponent of S_j "
     "has to be -1/2, as in Theorem 1; the text after (16) has -1.",
+    severity="misprint",
+    survives="Theorem 1, which has the exponent -1/2.",
     corrected=Corrected(
         where="Equation (16) with the S_j of Theorem 1",
         statement=r"\frac{g_j}{\sqrt{g_j^2+s_j^2}} = g_j\odot S_j,\quad "
@@ -40,6 +43,7 @@ def eq16_exponent(settings: Settings, corrected: bool, factor: int = 1) -> Itera
     Not judged: the aside before (16) that the velocity is -(1 + eta^2)^(-1/2), eta = s/g, lacks the
     gradient's sign.
     """
+    yield _proofs.exponent(corrected, factor)
     exponent = -1 if corrected else -2  # of the root of g^2 + s^2
 
     def root(square: Fraction) -> Fraction:
@@ -90,6 +94,9 @@ def eq16_exponent(settings: Settings, corrected: bool, factor: int = 1) -> Itera
     flaw="A Hadamard product does not pass through a matrix product: diag(vec S_j) stands to the "
     "left of (B^T kron A) and commutes with it only in special cases such as constant S_j; where "
     "layers are not square, L and S_j do not even have the same shape.",
+    severity="substance",
+    survives="Equation (17), from which the derivation starts; not (18), which is this step's "
+    "result, unless all entries of S_j are the same.",
     corrected=Corrected(
         where="Appendix A.4.2, fifth equality of the derivation of (18), corrected",
         statement=r"\mathrm{vec}(ALB\odot S_j) = \mathrm{diag}(s)\,K\,\mathrm{vec}(L),\quad "
@@ -105,6 +112,7 @@ def hadamard(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Cas
     Only square factors: elsewhere L and S_j have different shapes and L .* S_j is not defined.
     Corrected also when the two are the same for every L, each L a column of the identity.
     """
+    yield _proofs.hadamard(corrected, sign)
     if corrected:
         yield from _commuting_cases(settings)
     flip, name = eye(2)[[1, 0]], "A = 1, L = [1, 0], B exchanges the columns, S = [1, 3/5]"

@@ -15,6 +15,7 @@ import numpy as np
 
 from gradflow.claims import Case, Corrected, Settings, claim
 
+from . import _proofs
 from ._rational import (
     Instance,
     exact,
@@ -43,6 +44,7 @@ def eq4_spectrum(settings: Settings, shift: int = 0) -> Iterator[Case]:
     sigma^0 = 1 also for a vanishing singular value, and for the left or right singular vectors that
     a rectangular W has no singular value for.
     """
+    yield _proofs.spectrum(shift)
     for made in instances(settings):
         n, roots = made.depth, made.roots
         rows, columns = made.w.shape
@@ -81,6 +83,7 @@ def eq17(settings: Settings, drop: int = 0) -> Iterator[Case]:
 
     Its degree is at most 5, where the sixth-order difference quotient is exact.
     """
+    yield _proofs.eq17(drop)
     for made in instances(settings):
         moved = [-made.layer_gradient(j) * s for j, s in enumerate(made.scalings, 1)]
         slope = exact(np.zeros(made.w.shape, int))
@@ -125,6 +128,13 @@ def swap() -> Instance:
     flaw="For column-major vec, vec(AXB) = (B^T kron A) vec(X), not (A^T kron C) for vec(ABC) as "
     "quoted; so W^T W stands on the left, as in Equation (4). Besides, Theorem 1 gives layer j the "
     "exponents of layer N+1-j, which only the unweighted sum forgives.",
+    severity="misprint",
+    survives="The structure of P_W, and (4), which has the order right; nothing that is said of "
+    "(18) depends on the order.",
+    readings={
+        "column-major vec, as stated": "fails",
+        "row-major vec": "the orders of (18) hold; those of the step B B^T kron A^T A do not",
+    },
     corrected=Corrected(
         where="Theorem 1 and Appendix A.4.2, the orders exchanged",
         statement=r"BB^\top\otimes A^\top A = (W^\top W)^{\frac{j-1}{N}}\otimes"
@@ -141,6 +151,8 @@ def kron_order(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[
     Layer by layer, also rectangular, rank-deficient and with repeated singular values. Theorem 1's
     order is that of a row-major vec; with 1 x n or n x 1 matrices it is harmless.
     """
+    if corrected:
+        yield _proofs.kron_order(shift)
 
     def kron(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.kron(b, a) if corrected else np.kron(a, b)
@@ -212,6 +224,12 @@ def kron_order(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[
     control_text="the sign",
     flaw="For column-major vec, u^T X v = (v^T kron u^T) vec(X): the two are exchanged, as in the "
     "quoted vec(ABC).",
+    severity="misprint",
+    survives="(23), which has vec(u v^T); nothing but the order of the two hangs on it.",
+    readings={
+        "column-major vec, as stated": "fails",
+        "row-major vec": "the first equality holds; the second mixes the two conventions",
+    },
     corrected=Corrected(
         where="Equation (20), corrected; as Equation (23) has it",
         statement=r"u^\top X v = (v^\top\otimes u^\top)\,\mathrm{vec}(X) = "
@@ -222,6 +240,7 @@ def kron_order(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[
 )
 def eq20(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Case]:
     """With u = e_1, v = e_2 and X = e_1 e_2^T the printed sides are 1 and 0."""
+    yield _proofs.eq20(corrected, sign)
     rng = np.random.default_rng(settings.seed)
     found = [
         ("u = e_1, v = e_2", unit(2, 0), unit(2, 1), unit(2, 0) @ unit(2, 1).T),

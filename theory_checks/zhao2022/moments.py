@@ -43,6 +43,9 @@ def moments(g: np.ndarray, beta: Fraction, corrected: bool) -> list[np.ndarray |
     flaw="beta and 1 - beta are exchanged in both averages while the bias corrections are those of "
     "Adam, so even a constant gradient is not returned; besides, the step from W^(t) uses g_(t-1), "
     "the gradient one iterate earlier.",
+    severity="misprint",
+    survives="Everything: (14) asks only that the averages estimate the moments, as those of Adam "
+    "do, and experiments run PyTorch's Adam.",
     corrected=Corrected(
         where="Appendix A.4.2, Setup, corrected after Kingma and Ba 2015",
         statement=r"m_t = \beta_1m_{t-1}+(1-\beta_1)g_t,\ v_t = \beta_2v_{t-1}+(1-\beta_2)g_t^2,\ "
@@ -121,6 +124,13 @@ def adam_moments(
     flaw="Nothing is said about the start: gradient descent never moves what is not observed, so "
     "it ends at the solution nearest to W(0), which has the least norm only if W(0) vanishes on "
     "the unobserved entries; from the paper's own start of std 1e-3 it misses by about that much.",
+    severity="missing hypothesis",
+    survives="What it is quoted for, that plain gradient descent at depth 1 does not find low "
+    "rank: from starts of std 1e-3 the limit is within about that of the solution of least norm.",
+    readings={
+        "any start, as printed": "fails",
+        "W(0) = 0 on the unobserved entries": "holds",
+    },
     corrected=Corrected(
         where="Section 3.4, with the start",
         statement=r"N=1:\ \lim_{t\to\infty}W(t) = "
@@ -183,6 +193,7 @@ def depth1_gd(settings: Settings, corrected: bool, scale: float = 1.0) -> Iterat
                     f"W(0) = ({std}, {std}), rate 1/4, loss (w_11 - 1)^2: after 60 steps w_11 is "
                     f"1 up to {float(abs(first - 1)):.0e} and w_12 is still {std}; the solution of "
                     f"least norm is (1, 0)",
+                    (norm, second),
                 )
 
             yield Case(

@@ -7,6 +7,7 @@ import numpy as np
 
 from gradflow.claims import ByConstruction, Case, Confirmation, Corrected, Settings, claim
 
+from . import _proofs
 from ._rational import Instance, equal, exact, exact_case, eye, instances, plain, vec
 
 
@@ -67,13 +68,15 @@ def _along_the_gradient(
 
     def confirm(_: int) -> Confirmation:
         return Confirmation(
-            bool(form < 0), f"{text}; vec(L)^T P vec(L) = {form}, so the loss rises"
+            bool(form < 0),
+            f"{text}; vec(L)^T P vec(L) = {form}, so the loss rises",
+            (form,),
         )
 
     return Case(
         name=f"W_1 = W_2 = {plain(x)}, along the gradient {plain(gradient)}"
         + (", the order of the step before (18)" if order == "appendix" else ""),
-        slack=float(form / np.trace(p)),
+        slack=[form / np.trace(p)],
         hypotheses={
             "balanced factors": equal(x.T @ x, x @ x.T),
             "s_j^2 >= 0": ByConstruction("s = 0: full batches"),
@@ -95,6 +98,14 @@ def _along_the_gradient(
     flaw="The product of a p.s.d. matrix and a positive diagonal one has eigenvalues that are not "
     "negative, but it is not symmetric and its quadratic form can be negative, even along the "
     "gradient, so that the loss would rise.",
+    severity="substance",
+    survives="That the preconditioner which Adam does have is p.s.d., and that no single P_j G_j "
+    "has a negative eigenvalue; not that the printed P_{W,G} never raises the loss.",
+    readings={
+        "x^T P x is never negative": "fails",
+        "P_j G_j has no negative eigenvalue": "true of each layer, for it is similar to a p.s.d. "
+        "matrix; of the sum nothing follows",
+    },
     corrected=Corrected(
         where="Theorem 1 with G_j where Adam applies it",
         statement=r"x^\top\Big(\sum_{j=1}^N(B_j\otimes A_j^\top)\,G_j\,(B_j^\top\otimes A_j)\Big)x"
@@ -112,6 +123,8 @@ def thm1_psd(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Cas
     corrected one is symmetric exactly, a sum of squares, and defined for rectangular and unequal
     hidden sizes too.
     """
+    if corrected:
+        yield _proofs.psd()
     formula = corrected_preconditioner if corrected else printed_preconditioner
     first = exact([[1, 1], [1, 2]]), exact([[1, -2], [-2, 3]])
     both = exact([[3, -2], [-2, 3]]), exact([[2, 1], [1, 1]])
@@ -147,6 +160,9 @@ def thm1_psd(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Cas
     control_text="all signs",
     flaw="At depth 1 it is P_W that becomes the identity; P_{W,G} becomes G, as (27) itself says. "
     "(26) inherits the exchanged u and v of (20).",
+    severity="misprint",
+    survives="What the paragraph concludes, that Adam keeps the preconditioner G at depth 1: (27) "
+    "itself has it.",
     corrected=Corrected(
         where="Appendix A.4.4, Equations (26)-(27), corrected",
         statement=r"N=1:\ P_{W,G}=G,\quad "

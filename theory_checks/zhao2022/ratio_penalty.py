@@ -1,13 +1,4 @@
-r"""Zhao 2022, the ratio penalty: its gradient (12), and Theorem 2 for gradient flow with it.
-
-R = ||W||_* / ||W||_F. By the quotient rule
-
-    grad R = (U V^T - (||W||_* / ||W||_F^2) W) / ||W||_F,
-    dR/d sigma_r = (1 - ||W||_* sigma_r / ||W||_F^2) / ||W||_F,
-
-while the paper has ||W||_F^2 for the last denominator and ||W||_F for the other. R does not change
-with the scale of W, so <W, grad R> = 0; for (12) it is (||W||_*/||W||_F^2)(1 - ||W||_F).
-"""
+r"""Zhao 2022, Theorem 2: gradient flow with the ratio penalty R = ||W||_* / ||W||_F."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -21,137 +12,12 @@ from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.high_precision import DIGITS
 from gradflow.claims.oracles.singular_values import motion
 
-from ._rational import exact, plain
+from . import _proofs
 from .gradient_flow import apply, flow_case, preconditioner, recorded
+from .ratio_gradient import printed_gradient, ratio_gradient
 
 WEIGHTS = (0.1, 1.0)
 """Lambda: the largest of the paper's range, and one at which the penalty is felt early."""
-
-
-def ratio(w: np.ndarray) -> float:
-    """||W||_* / ||W||_F."""
-    s = np.linalg.svd(w, compute_uv=False)
-    return float(np.sum(s) / np.sqrt(np.sum(s**2)))
-
-
-def printed_gradient(w: np.ndarray) -> np.ndarray:
-    """Equation (12)."""
-    u, s, vt = np.linalg.svd(w, full_matrices=False)
-    norm = np.sqrt(np.sum(s**2))
-    return (u @ vt - np.sum(s) / norm * w) / norm**2
-
-
-def ratio_gradient(w: np.ndarray) -> np.ndarray:
-    """The gradient of R where all singular values are positive."""
-    u, s, vt = np.linalg.svd(w, full_matrices=False)
-    norm = np.sqrt(np.sum(s**2))
-    return (u @ vt - np.sum(s) / norm**2 * w) / norm
-
-
-def _matrices(settings: Settings, unit_norm: bool) -> Iterator[tuple[str, np.ndarray]]:
-    rng = np.random.default_rng(settings.seed)
-    shapes = [(2, 2), (3, 2), (4, 4), (3, 5)] + ([(20, 20)] if settings.full else [])
-    for shape in shapes:
-        for kind in ("generic", "repeated values"):
-            for scale in (0.1, 1.0, 10.0):
-                w = rng.normal(size=shape)
-                if kind == "repeated values":
-                    u, _, vt = np.linalg.svd(w, full_matrices=False)
-                    w = u @ np.diag([2.0] + [1.0] * (min(shape) - 1)) @ vt
-                w = w / np.linalg.norm(w) if unit_norm else scale * w
-                yield f"{shape[0]}x{shape[1]}, {kind}, norm {np.linalg.norm(w):.2g}", w
-
-
-def _gradient_cases(
-    settings: Settings, corrected: bool, unit_norm: bool = False, power: int = 0
-) -> Iterator[Case]:
-    """A formula for grad R against difference quotients of R along random directions."""
-    yield from () if unit_norm else _exact_gradients(corrected, power)
-    for name, w in _matrices(settings, unit_norm):
-        rng = np.random.default_rng(settings.seed + 1)
-        norm = np.linalg.norm(w)
-        formula = (ratio_gradient if corrected else printed_gradient)(w) / norm**power
-        residual, floor = [], []
-        smallest = np.linalg.svd(w, compute_uv=False)[-1]
-        for _ in range(4):
-            direction = rng.normal(size=w.shape)
-            direction *= norm / np.linalg.norm(direction)
-            step = 1e-2 * smallest / norm
-            values = np.array([ratio(w + k * step * direction) for k in range(-3, 4)])
-            slope = differences.derivative(values, step)
-            scale = norm * (np.linalg.norm(formula) + np.linalg.norm(ratio_gradient(w)))
-            residual.append(abs(slope.value - np.sum(formula * direction)) / scale)
-            floor.append(slope.error / scale + 1e-14)
-        yield Case(
-            name=name,
-            residual=residual,
-            floor=floor,
-            hypotheses={"all singular values are positive": bool(smallest > 1e-6 * norm)}
-            | ({"||W||_F = 1": bool(abs(norm - 1) < 1e-14)} if unit_norm else {}),
-            size=w.size + 10,
-        )
-
-
-def _exact_gradients(corrected: bool, power: int = 0) -> Iterator[Case]:
-    """Diagonal matrices with a rational Frobenius norm."""
-    for diagonal in ([2], [4, 3], [3, 4, 12]):
-        s = exact(diagonal)
-        norm = {1: Fraction(2), 2: Fraction(5), 3: Fraction(13)}[len(diagonal)]
-        true = (1 - sum(s) * s / norm**2) / norm
-        found = (true if corrected else (1 - sum(s) * s / norm) / norm**2) / norm**power
-        gap = max(abs(true - found))
-
-        def confirm(
-            _: int, s: np.ndarray = s, true: np.ndarray = true, found: np.ndarray = found,
-            norm: Fraction = norm, gap: Fraction = gap,
-        ) -> Confirmation:  # fmt: skip
-            return Confirmation(
-                gap > 0,
-                f"W = diag{plain(s)}, ||W||_F = {norm}, ||W||_* = {sum(s)}: the diagonal of the "
-                f"gradient is {plain(true)}, printed {plain(found)}",
-            )  # fmt: skip
-
-        yield Case(
-            name=f"diag{diagonal}",
-            residual=float(gap / max(*abs(true), *abs(found))) if gap else 0.0,
-            hypotheses={"all singular values are positive": bool(np.all(s > 0))},
-            size=len(diagonal) ** 2,
-            confirm=confirm,
-        )
-
-
-@claim(
-    "zhao2022.eq12",
-    kind="algebra",
-    where="Equation (12)",
-    statement=r"\nabla_W\frac{\|W\|_*}{\|W\|_F} = \frac1{\|W\|_F^2}"
-    r"\left(UV^\top - \frac{\|W\|_*}{\|W\|_F}U\Sigma V^\top\right)",
-    control={"power": 1},
-    control_text="one more power of ||W||_F in the denominator",
-    flaw="In the quotient rule the gradient of ||W||_F is W/||W||_F and not W, and one power of "
-    "||W||_F cancels; (12) is right only where ||W||_F = 1.",
-    corrected=Corrected(
-        where="Equation (12), corrected",
-        statement=r"\nabla_W\frac{\|W\|_*}{\|W\|_F} = \frac1{\|W\|_F}"
-        r"\left(UV^\top - \frac{\|W\|_*}{\|W\|_F^2}U\Sigma V^\top\right)",
-        control={"corrected": False},
-        control_text="as printed",
-    ),
-)
-def eq12(settings: Settings, corrected: bool, power: int = 0) -> Iterator[Case]:
-    """Norms from 0.1 to 10 and more, repeated singular values, rectangular matrices.
-
-    For a 1x1 matrix the ratio is constant, and the printed (12) gives (1 - w) / w^2.
-    """
-    yield from _gradient_cases(settings, corrected, power=power)
-    if corrected:
-        return
-    for case in _gradient_cases(settings, corrected, unit_norm=True):
-        worst = float(np.max(case.violation))
-        yield Case(**{
-            **vars(case), "counts": False, "confirm": None, "name": f"{case.name} (unit norm)",
-            "notes": f"with ||W||_F = 1 the relative residual is {worst:.1e}",
-        })  # fmt: skip
 
 
 def _flows(
@@ -199,6 +65,13 @@ def _product_cases(settings: Settings, printed: bool, sign: int = 1) -> Iterator
     control_text="the penalty's sign",
     accuracy=0.1,
     flaw="It inserts the gradient (12), which is wrong unless ||W||_F = 1.",
+    severity="constant",
+    survives="The form, and what is read from it: P_W acts on a spectral term beside the gradient "
+    "of the loss. Its weights are those of (12).",
+    readings={
+        "any W": "fails",
+        "||W||_F = 1": "holds",
+    },
     corrected=Corrected(
         kind="identity",
         where="Theorem 2, Equation (8), corrected",
@@ -218,7 +91,9 @@ def thm2_w(
     the whole velocity it is as small as lambda makes it, which says nothing about the penalty.
     Corrected, (8) is an identity as long as all singular values are positive.
     """
-    if not corrected:
+    if corrected:
+        yield _proofs.penalised_product(printed)
+    else:
         yield _still_case()
     yield from _product_cases(settings, printed or not corrected, sign)
 
@@ -233,6 +108,7 @@ def _still_case() -> Case:
             moved != 0,
             f"W = 2 (1x1), fitted, lambda = 1, N = 1: the ratio is 1 for every W != 0, so nothing "
             f"moves; (8) gives dW/dt = -(1/4)(1 - 2) = {-moved}",
+            (moved,),
         )
 
     return Case(
@@ -334,6 +210,10 @@ def _fitted_case(depth: int, sign: int = 1) -> Case:
     flaw="Besides (12), sigma_r is taken out of the bracket 1 - (||W||_*/||W||_F) sigma_r though "
     "it stands in its second term only, and the exponent's denominator is 2 instead of N; as "
     "printed the penalty makes all singular values grow.",
+    severity="substance",
+    survives="That the penalty's part grows with depth and depends on the whole spectrum. Not its "
+    "direction (as printed all values grow, where the penalty shrinks small ones and lets large "
+    "ones grow) nor the exponent that is compared, (3N-2)/2.",
     corrected=Corrected(
         kind="identity",
         where="Theorem 2, Equation (7), corrected",
@@ -351,7 +231,9 @@ def thm2_sv(
 
     Corrected, (7) is an identity: values above ||W||_F^2/||W||_* grow, those below shrink.
     """
-    if not corrected:
+    if corrected:
+        yield _proofs.penalised_values(printed)
+    else:
         for depth in (2, 1, 3):
             yield _fitted_case(depth, sign)
     yield from _value_cases(settings, printed or not corrected, sign)
@@ -367,6 +249,9 @@ def thm2_sv(
     control_text="the penalty's sign",
     accuracy=0.1,
     flaw="It is (7) at N = 1, with its faults; the root of sigma_r has no counterpart.",
+    severity="substance",
+    survives="That a singular value's motion depends on its own size even without depth: it does, "
+    "by sigma_r ||W||_*/||W||_F^2. Not the printed direction: as printed, all values grow.",
     corrected=Corrected(
         kind="identity",
         where="Equation (28), corrected",
@@ -380,6 +265,8 @@ def eq28(
     settings: Settings, corrected: bool, sign: int = 1, printed: bool = False
 ) -> Iterator[Case]:
     """Depth 1, along flows and where only the penalty acts."""
-    if not corrected:
+    if corrected:
+        yield _proofs.penalised_values(printed)
+    else:
         yield _fitted_case(1, sign)
     yield from _value_cases(settings, printed or not corrected, sign, only=1)

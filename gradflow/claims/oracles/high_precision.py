@@ -4,6 +4,7 @@ Inputs are floating-point matrices, taken as the exact rational numbers that the
 """
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import mpmath
@@ -20,6 +21,12 @@ Real = Any
 def precise(w: Any) -> Matrix:
     """A matrix of floats as an mpmath matrix, without rounding."""
     return mpmath.matrix(np.asarray(w, float).tolist())
+
+
+def exact(w: Any) -> np.ndarray:
+    """An array of floats or whole numbers as fractions, without rounding."""
+    w = np.asarray(w)
+    return np.reshape(np.array([Fraction(x) for x in w.ravel().tolist()], object), w.shape)
 
 
 def singular_values_2x2(w: Matrix) -> tuple[Real, Real]:

@@ -12,10 +12,21 @@ from typing import Any
 from gradflow._util.files import around, replace_between, whole_file
 from gradflow._util.tables import in_a_cell
 from gradflow.claims.definition import Verdict
+from gradflow.claims.evidence import MEANINGS as GRADE_MEANINGS
 from gradflow.claims.registry import load_papers
 from gradflow.claims.report.formula import formula
+from gradflow.claims.severity import MEANINGS, UNCLASSIFIED, severity_of
 
 VERDICTS = [*(str(verdict) for verdict in Verdict), "crashed"]
+_COLUMNS = [
+    column
+    for verdict in VERDICTS
+    for column in (
+        [f"fails: {severity}" for severity in (*MEANINGS, UNCLASSIFIED)]
+        if verdict == Verdict.FAILS
+        else [verdict]
+    )
+]
 BEGIN, END = "<!-- verdicts: begin -->", "<!-- verdicts: end -->"
 
 Row = Mapping[str, Any]
@@ -35,6 +46,7 @@ def write_page(rows: Sequence[Row], path: Path, pictures: Mapping[str, bytes]) -
     text = _PAGE.format(
         summary=_summary_html(rows),
         papers="".join(f'<option value="{_e(p)}">{_e(authors(p))}</option>' for p in papers),
+        severities="".join(f"<option>{_e(s)}</option>" for s in (*MEANINGS, UNCLASSIFIED)),
         verdicts="".join(f"<option>{_e(v)}</option>" for v in verdicts),
         rows="\n".join(_row(row) for row in rows),
         sections="\n".join(_section(row, pictures) for row in rows),
@@ -89,17 +101,28 @@ def authors(paper: str) -> str:
     return known[paper].authors if paper in known else paper
 
 
+def _column(row: Row) -> str:
+    """The column of the summary that counts a row."""
+    return f"fails: {severity_of(row)}" if severity_of(row) else row["verdict"]
+
+
 def _counts(rows: Sequence[Row]) -> list[list[str]]:
-    """A head and a line a paper: how many printed claims have which verdict; corrected ones."""
-    printed = [row for row in rows if not row.get("corrects")]
-    shown = [v for v in VERDICTS if any(row["verdict"] == v for row in printed)]
-    table = [["paper", "claims", *shown, "corrected"]]
+    """A head and a line a paper: how many printed claims have which verdict; corrected ones.
+
+    Those that fail are counted by severity.
+    """
+    printed = [row for row in rows if not row.get("corrects") and not row.get("sharpens")]
+    found = {_column(row) for row in printed}
+    shown = [column for column in _COLUMNS if column in found]
+    sharp = ["sharpened"] if any(row.get("sharpens") for row in rows) else []
+    table = [["paper", "claims", *shown, "corrected", *sharp]]
     for paper in dict.fromkeys(paper_of(row) for row in rows):
         mine = [row for row in printed if paper_of(row) == paper]
         corrected = sum(paper_of(row) == paper and bool(row.get("corrects")) for row in rows)
-        counts = [sum(row["verdict"] == v for row in mine) for v in shown]
-        numbers = [str(n) for n in (len(mine), *counts, corrected)]
-        table.append([authors(paper), *numbers])
+        counts = [sum(_column(row) == column for row in mine) for column in shown]
+        sharpened = sum(paper_of(row) == paper and bool(row.get("sharpens")) for row in rows)
+        numbers = [str(n) for n in (len(mine), *counts, corrected, sharpened)]
+        table.append([authors(paper), *numbers[: len(table[0]) - 1]])
     return table
 
 
@@ -117,9 +140,11 @@ def _summary_html(rows: Sequence[Row]) -> str:
 
 def _row(row: Row) -> str:
     return (
-        f'<tr data-paper="{_e(paper_of(row))}" data-verdict="{_e(row["verdict"])}">'
+        f'<tr data-paper="{_e(paper_of(row))}" data-verdict="{_e(row["verdict"])}" '
+        f'data-severity="{_e(severity_of(row))}">'
         f"<td>{_link(row['id'])}</td>"
-        f'<td class="{_e(row["verdict"])}">{_e(row["verdict"])}</td>'
+        f'<td class="{_e(row["verdict"])}">{_e(row["verdict"])}</td><td>{_e(severity_of(row))}</td>'
+        f"<td>{_e(row.get('grade') or '')}</td>"
         f"<td>{_e(margin(row))}</td><td>{_e(row['cases'])}</td>"
         f"<td>{_e(row['control'])}</td><td>{row['seconds']:.1f} s</td></tr>"
     )
@@ -128,15 +153,17 @@ def _row(row: Row) -> str:
 def _section(row: Row, pictures: Mapping[str, bytes]) -> str:
     id, verdict = _e(row["id"]), _e(row["verdict"])
     parts = [
-        f'<section id="{id}" data-paper="{_e(paper_of(row))}" data-verdict="{verdict}">'
+        f'<section id="{id}" data-paper="{_e(paper_of(row))}" data-verdict="{verdict}" '
+        f'data-severity="{_e(severity_of(row))}">'
         f'<h2>{id} <span class="{verdict}">{verdict}</span></h2>'
         f"<p>{_e(row['where'])}. Kind: {_e(row['kind'])}.</p>",
         formula(row["statement"]),
     ]
+    if row.get("sharpens"):
+        parts.append(f"<p>Sharpens {_link(row['sharpens'])}.</p>")
     if row.get("corrects"):
         parts.append(f"<p>Corrects {_link(row['corrects'])}.</p>")
-    if row["verdict"] == Verdict.FAILS and row.get("flaw"):
-        parts.append(f"<p>Where the argument breaks: {_e(row['flaw'])}</p>")
+    parts += _failure(row)
     if row.get("corrected"):
         parts.append(f"<p>What is true instead: {_link(row['corrected'])}.</p>")
     parts.append(f"<p>{_e(_sentence(row['reason']))}</p>")
@@ -147,6 +174,7 @@ def _section(row: Row, pictures: Mapping[str, bytes]) -> str:
         f"<p>Margin: {_e(margin(row))}. Negative control "
         f"({_e(row['control_text'])}): {_e(row['control'])}{_e(_judged_on(row))}.</p>"
     )
+    parts += _evidence(row)
     if row["hypotheses"]:
         items = "".join(f"<li>{_e(text)}</li>" for text in row["hypotheses"])
         unmet = row["verdict"] == Verdict.UNREACHABLE
@@ -164,8 +192,42 @@ def _section(row: Row, pictures: Mapping[str, bytes]) -> str:
     if row["id"] in pictures:
         data = base64.b64encode(pictures[row["id"]]).decode()
         parts.append(f'<img alt="picture of {id}" src="data:image/png;base64,{data}">')
+    if row.get("cite"):
+        parts.append(f"<p>To cite: {_e(' '.join(row['cite']))}</p>")
     parts.append(f"<p>Run again: <code>gradflow check {id}</code></p></section>")
     return "\n".join(parts)
+
+
+def _failure(row: Row) -> list[str]:
+    """Of a statement that fails: how grave that is, what stands, and why."""
+    severity = severity_of(row)
+    if not severity:
+        return []
+    meaning = MEANINGS.get(severity, "the claim says neither how grave this is nor what stands")
+    parts = [f"<p>Severity: <strong>{_e(severity)}</strong> ({_e(meaning)}).</p>"]
+    if row.get("survives"):
+        parts.append(f"<p>What stands: {_e(row['survives'])}</p>")
+    if row.get("readings"):
+        items = "".join(f"<li>{_e(k)}: {_e(v)}</li>" for k, v in row["readings"].items())
+        parts.append(f"<p>The verdict hangs on the reading:</p><ul>{items}</ul>")
+    if row.get("flaw"):
+        parts.append(f"<p>Where the argument breaks: {_e(row['flaw'])}</p>")
+    return parts
+
+
+def _evidence(row: Row) -> list[str]:
+    """What the verdict rests on."""
+    if not row.get("grade"):
+        return []
+    counts = ", ".join(f"{n} {grade}" for grade, n in (row.get("evidence") or {}).items())
+    parts = [
+        f"<p>Evidence: <strong>{_e(row['grade'])}</strong> ({_e(GRADE_MEANINGS[row['grade']])}). "
+        f"Cases by evidence: {_e(counts)}.</p>"
+    ]
+    if row.get("proofs"):
+        items = "".join(f"<li>{_e(text)}</li>" for text in row["proofs"])
+        parts.append(f"<details><summary>What was proved</summary><ul>{items}</ul></details>")
+    return parts
 
 
 def _judged_on(row: Row) -> str:
@@ -205,21 +267,23 @@ pre {{ overflow-x: auto; background: #f6f6f6; padding: .6rem; white-space: pre-w
 overflow-wrap: anywhere; }}
 form {{ display: flex; flex-wrap: wrap; gap: .6rem; margin: 1rem 0; }}
 select, input {{ font: inherit; padding: .3rem; max-width: 100%; }} [hidden] {{ display: none; }}
-li {{ overflow-wrap: anywhere; }} td:nth-child(3):not(.summary *) {{ white-space: nowrap; }}
+li {{ overflow-wrap: anywhere; }} td:nth-child(5):not(.summary *) {{ white-space: nowrap; }}
 </style></head><body>
 <h1>Theorems against simulation</h1>
 <p>Each claim is checked on cases that meet its printed hypotheses, against exact flows with error
 control and in exact arithmetic. The negative control is the same claim broken on purpose; the same
 check must refute it. Margin: the largest relative residual against its numerical floor, or the
-smallest relative slack.</p>
+smallest relative slack. Severity: of a statement that fails, by what the paper does with it.</p>
 {summary}
 <form>
 <select id="paper" aria-label="paper"><option value="">all papers</option>{papers}</select>
 <select id="verdict" aria-label="verdict"><option value="">all verdicts</option>{verdicts}</select>
+<select id="severity" aria-label="severity"><option value="">all severities</option>{severities}
+</select>
 <input id="words" type="search" placeholder="find" aria-label="find">
 <output id="count"></output>
 </form>
-<table><thead><tr><th>claim</th><th>verdict</th><th>margin</th>
+<table><thead><tr><th>claim</th><th>verdict</th><th>severity</th><th>evidence</th><th>margin</th>
 <th>cases</th><th>control</th><th>time</th></tr></thead><tbody>
 {rows}
 </tbody></table>
@@ -233,6 +297,7 @@ function filter() {{
   for (const item of all) {{
     const text = (item.id || item.cells[0].textContent).toLowerCase();
     item.hidden = (choice("paper").value && item.dataset.paper !== choice("paper").value)
+      || (choice("severity").value && item.dataset.severity !== choice("severity").value)
       || (choice("verdict").value && item.dataset.verdict !== choice("verdict").value)
       || !text.includes(words);
     count += !item.hidden && item.tagName === "TR";
@@ -241,11 +306,13 @@ function filter() {{
 }}
 for (const [name, value] of new URLSearchParams(location.search))
   if (choice(name)) choice(name).value = value;
-for (const id of ["paper", "verdict", "words"]) choice(id).addEventListener("input", filter);
+for (const id of ["paper", "verdict", "severity", "words"])
+  choice(id).addEventListener("input", filter);
 document.querySelector("form").addEventListener("submit", event => event.preventDefault());
 addEventListener("hashchange", () => {{
   const aim = document.getElementById(location.hash.slice(1));
-  if (aim && aim.hidden) {{ for (const id of ["paper", "verdict", "words"]) choice(id).value = "";
+  if (aim && aim.hidden) {{
+    for (const id of ["paper", "verdict", "severity", "words"]) choice(id).value = "";
     filter(); aim.scrollIntoView(); }}
 }});
 filter();

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from gradflow.claims.definition import Verdict
+from gradflow.claims.evidence import GRADES
+from gradflow.claims.severity import MEANINGS
 
 _LARGEST = 64 << 20  # bytes; the papers' ledger has 1% of it
 _VERDICTS = frozenset([*(str(verdict) for verdict in Verdict), "crashed"])
@@ -95,6 +97,18 @@ def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_text, value))
 
 
+def _is_severity(value: Any) -> bool:
+    return isinstance(value, str) and value in MEANINGS
+
+
+def _are_named_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, [*value, *value.values()]))
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_count, value.values()))
+
+
 def _is_witness(value: Any) -> bool:
     return value is None or isinstance(value, dict)
 
@@ -121,14 +135,29 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "floor": _NUMBER_OR_NONE,
     "slack": _NUMBER_OR_NONE,
     "hypotheses": (_are_texts, "a list of texts"),
+    "conventions": (_are_texts, "a list of texts"),
+    "grade": (
+        lambda value: value is None or value in GRADES,
+        f"null or one of {'; '.join(GRADES)}",
+    ),
+    "evidence": (_are_counts, "counts by name"),
+    "proofs": (_are_texts, "a list of texts"),
     "notes": (_are_texts, "a list of texts"),
     "counterexample": (_is_witness, "an object or null"),
     "seconds": (_is_number, "a finite number"),
     "spared": (_or_none(_is_count), "a count or null"),
     "corrects": _TEXT_OR_NONE,
     "corrected": _TEXT_OR_NONE,
+    "sharpens": _TEXT_OR_NONE,
+    "cite": (_are_texts, "a list of texts"),
     "flaw": _TEXT_OR_NONE,
+    "severity": (_or_none(_is_severity), f"null or one of {', '.join(MEANINGS)}"),
+    "survives": _TEXT_OR_NONE,
+    "readings": (_are_named_texts, "texts by name"),
     "error": _TEXT_OR_NONE,
     "control_reason": _TEXT_OR_NONE,
 }
-_OPTIONAL = frozenset(("spared", "corrects", "corrected", "flaw", "error", "control_reason"))
+_OPTIONAL = frozenset((
+    "spared", "corrects", "corrected", "flaw", "error", "control_reason", "severity", "survives",
+    "readings", "sharpens", "cite", "grade", "evidence", "proofs", "conventions",
+))  # fmt: skip

@@ -13,7 +13,13 @@ from gradflow._util.files import whole_file
 from gradflow.claims.definition import Claim
 from gradflow.claims.registry import load_file, registered
 from gradflow.claims.report.page import Row, margin
+from gradflow.claims.severity import severity_of, unclassified
 
+UNCLASSIFIED_MEANS = (
+    "but its claim does not say how grave that is, nor what of the conclusion stands, so it is not "
+    "counted; give it a flaw, a severity (misprint, missing hypothesis, constant, substance) and "
+    "what survives."
+)
 COLOURS = {
     "holds": "green",
     "approximates": "cyan",
@@ -25,28 +31,41 @@ COLOURS = {
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """One row a claim: verdict, margin, cases, control, time."""
+    """One row a claim: verdict with its severity, evidence, control, time, margin."""
     result = Table(
         title="Verdicts",
-        caption="margin: relative residual against its numerical floor, or smallest relative slack",
+        caption="margin: relative residual against its numerical floor, or smallest relative "
+        "slack; float64*: with a floor by convention",
         caption_justify="left",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    for name in ("claim", "verdict", "margin", "cases", "control", "time"):
-        justify = "right" if name in ("cases", "time") else "left"
-        result.add_column(name, justify=justify, no_wrap=True)
+    for name in ("claim", "verdict", "evidence", "control", "time", "margin"):
+        justify = "right" if name == "time" else "left"
+        # The margin gives way where the terminal is narrow.
+        result.add_column(name, justify=justify, no_wrap=name != "margin")
     for row in rows:
+        severity = severity_of(row).removeprefix("missing ")
         result.add_row(
             row["id"],
-            Text(row["verdict"], style=COLOURS[row["verdict"]]),
-            margin(row),
-            f"{row['cases']}" if row["cases"] else "-",
+            Text(
+                row["verdict"] + (f", {severity}" if severity else ""),
+                style=COLOURS[row["verdict"]],
+            ),
+            _short(row.get("grade")),
             Text(row["control"], style="default" if row["control"] == "fails" else "bold red"),
             f"{row['seconds']:.0f} s",
+            Text(margin(row), no_wrap=True, overflow="ellipsis"),
         )
     return result
+
+
+def _short(grade: str | None) -> str:
+    """A grade in one word."""
+    if not grade:
+        return ""
+    return grade.partition(" with")[0] + ("*" if grade.endswith("by convention") else "")
 
 
 def details(rows: Sequence[Row], console: Console) -> None:
@@ -56,6 +75,13 @@ def details(rows: Sequence[Row], console: Console) -> None:
         if row["error"]:
             console.print(Text(f"\n{id} crashed", style="bold red"))
             console.print(Text(row["error"]))
+        if row["verdict"] == "fails" and not unclassified(row):
+            console.print(Text(f"\n{id} fails ({severity_of(row)})", style="bold"))
+            console.print(Text(f"  what stands: {row['survives']}"))
+            for reading, outcome in (row.get("readings") or {}).items():
+                console.print(Text(f"  read as {reading}: {outcome}"))
+        if unclassified(row):
+            console.print(Text(f"\n{id} fails: {UNCLASSIFIED_MEANS}", style="bold red"))
         if row["counterexample"]:
             console.print(Text(f"\n{id}: counterexample", style="bold"))
             for name, value in row["counterexample"].items():
@@ -73,8 +99,8 @@ def details(rows: Sequence[Row], console: Console) -> None:
 
 
 def sound(row: Row) -> bool:
-    """Whether the check ran and its control failed, as it must."""
-    return row["verdict"] != "crashed" and row["control"] == "fails"
+    """Whether the check ran, its control failed, as it must, and a failure says how grave it is."""
+    return row["verdict"] != "crashed" and row["control"] == "fails" and not unclassified(row)
 
 
 def listing(claims: Sequence[Claim]) -> Table:

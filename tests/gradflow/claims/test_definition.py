@@ -7,6 +7,7 @@ from gradflow.claims import ByConstruction, Convention, check, roundings
 from gradflow.claims.definition import Case, Confirmation, Corrected, Settings, Verdict, claim
 from gradflow.claims.judging import judge
 from gradflow.claims.registry import registered, select
+from gradflow.claims.severity import see_severity
 
 MET = {"a hypothesis": True}
 
@@ -155,7 +156,9 @@ def root(settings, corrected, factor=1.0):
 def two_forms(id, function=root, **more):
     given = {
         "kind": "algebra", "statement": "x", "where": "here", "control": {"factor": 2.0},
-        "flaw": "sign", "corrected": Corrected("|x|"), **more,
+        "flaw": "sign", "severity": "misprint", "survives": "its size",
+        "readings": {"x > 0": "holds"},
+        "corrected": Corrected("|x|"), **more,
     }  # fmt: skip
     return claim(id, **given)(function)
 
@@ -168,9 +171,27 @@ def test_printed_and_corrected_form_are_two_claims_of_one_function():
     assert (printed.corrected, printed.corrects) == (corrected.id, None)
     assert (corrected.corrected, corrected.corrects) == (None, printed.id)
     assert (printed.flaw, corrected.flaw) == ("sign", "")
+    assert (printed.severity, printed.survives) == ("misprint", "its size")
+    assert (corrected.severity, corrected.survives, corrected.readings) == (None, "", {})
     assert (printed.statement, corrected.statement) == ("x", "|x|")
     for name in ("kind", "where", "control", "control_text", "resolution", "accuracy"):
         assert getattr(corrected, name) == getattr(printed, name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"severity": None}, "'test.grave' is declared to fail without severity; say where"),
+        ({"survives": "", "flaw": ""}, "without flaw and survives; say where the argument breaks"),
+        ({"corrected": None, "survives": ""}, "without survives"),
+    ],
+)
+def test_a_claim_that_fails_says_how_grave_that_is_and_what_stands(changes, said):
+    with pytest.raises(ValueError, match=said):
+        two_forms("test.grave", **changes)
+    assert "test.grave" not in registered()
+    with pytest.raises(ValueError, match="has severity 'grave'; give one of 'misprint', 'missing"):
+        see_severity("test.grave", "grave", "sign", "its size")
 
 
 def test_the_form_is_passed_and_both_controls_are_judged():

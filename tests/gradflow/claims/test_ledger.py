@@ -1,10 +1,13 @@
+import io
+
 import jax
 import numpy as np
+from rich.console import Console
 
 from gradflow.claims import Case, Claim, Confirmation, Settings, check, registered
 from gradflow.claims.registry import load_papers
 from gradflow.claims.report.stored import read_ledger
-from gradflow.claims.report.terminal import write_json
+from gradflow.claims.report.terminal import details, sound, write_json
 
 
 def made(function, control=None):
@@ -62,6 +65,17 @@ def test_a_counterexample_that_is_not_finite_can_be_stored(tmp_path):
     assert read_ledger(tmp_path / "a.json") == [row]
 
 
+def test_a_failure_that_does_not_say_how_grave_it_is_is_not_counted():
+    row = check(made(square, control={"sign": -2.0})).as_json()
+    assert sound(row)
+    fails = {**row, "verdict": "fails", "counterexample": {"x": 1}}
+    assert not sound(fails) and not sound({**fails, "severity": "constant"})
+    assert sound({**fails, "severity": "constant", "survives": "the form"})
+    console = Console(width=100, record=True, file=io.StringIO())
+    details([fails], console)
+    assert "does not say how grave" in console.export_text()
+
+
 def test_a_control_that_does_not_fail_discredits_the_check():
     entry = check(made(square, control={"sign": 2.0}))
     assert entry.verdict == "holds" and not entry.sound
@@ -107,10 +121,11 @@ def test_every_id_of_the_ledger_is_checked_and_every_correction_is_linked():
     known = registered()
     listed = [made.id for paper in load_papers().values() for made in paper.claims]
     printed = [id for id in known if not id.endswith(".corrected")]
+    assert {made.sharpens for made in known.values()} - {None} <= set(printed)
     assert printed == listed
     for id, made in known.items():
         if made.corrected is not None:
             assert known[made.corrected].corrects == id
-            assert made.flaw
+            assert made.flaw and made.severity and made.survives
         if made.corrects is not None:
             assert known[made.corrects].corrected == id

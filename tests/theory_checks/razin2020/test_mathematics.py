@@ -8,7 +8,7 @@ import pytest
 
 from gradflow.claims import Settings
 from gradflow.claims.oracles.search import largest_ratio, worst_points
-from theory_checks.razin2020._sharpness import entropy_rank
+from theory_checks.razin2020._effective_rank import entropy_rank
 from theory_checks.razin2020.loss_bounds import FLOATS, PRECISE, Situation, draw
 from theory_checks.razin2020.matrix_lemmas import entropy, magnitude, nearby_balanced
 from theory_checks.razin2020.solution_set import solution, solution_values

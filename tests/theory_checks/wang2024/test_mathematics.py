@@ -5,7 +5,7 @@ import mpmath
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from theory_checks.wang2024.matrix_flow import depth_one, unbalanced_end
+from theory_checks.wang2024.free_flows import depth_one, unbalanced_end
 from theory_checks.wang2024.regression import closed_form, equation6, exact_flow, spiked_rank
 
 

@@ -12,7 +12,8 @@ from tests.helpers import central_gradient, chain
 from theory_checks.zhao2022._rational import equal, instances, vec
 from theory_checks.zhao2022._runs import FORMULAS, Setup, _run, velocities, windows
 from theory_checks.zhao2022.preconditioner import corrected_preconditioner, printed_preconditioner
-from theory_checks.zhao2022.ratio_penalty import printed_gradient, push, ratio, ratio_gradient
+from theory_checks.zhao2022.ratio_gradient import printed_gradient, ratio, ratio_gradient
+from theory_checks.zhao2022.ratio_penalty import push
 from theory_checks.zhao2022.study import figure, table, text
 
 

@@ -13,13 +13,25 @@ from gradflow.sweeps.tables import findings_markdown
 from tests.gradflow.claims.report.test_page import PIXEL, ROW
 
 EVIL = "</script><script>bad()</script>\"'><img src=x onerror=bad()>"
-TEXTS = ("id", "kind", "where", "reason", "control_text", "corrects", "corrected", "flaw", "error")
+TEXTS = (
+    "id",
+    "kind",
+    "where",
+    "reason",
+    "control_text",
+    "corrects",
+    "corrected",
+    "flaw",
+    "error",
+    "survives",
+)
 HOSTILE = {name: f"{name}{EVIL}" for name in (*TEXTS, "control_reason")} | {
     "verdict": "fails",
     "statement": rf"\text{{{EVIL}}} \href{{javascript:bad()}}{{x}}",
     "hypotheses": [EVIL],
     "notes": [EVIL],
     "counterexample": {EVIL: EVIL, "deep": [[EVIL]]},
+    "readings": {EVIL: EVIL},
     "spared": 1,
 }
 
@@ -125,6 +137,9 @@ WRONG = {
     "spared": [-1, "all"],
     "corrects": [1],
     "flaw": [["x"]],
+    "severity": ["grave", 1],
+    "survives": [["x"]],
+    "readings": [["x"], {"x": 1}],
 }
 
 

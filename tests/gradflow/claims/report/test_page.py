@@ -17,8 +17,11 @@ ROWS = [
     ROW,
     {
         **ROW, "id": "arora2019.b", "verdict": "fails", "corrected": "arora2019.b.corrected",
-        "flaw": "A factor is lost.", "residual": 0.5, "counterexample": {"W": "[[1, 0], [0, 2]]"},
+        "flaw": "A factor is lost.", "severity": "constant", "survives": "The order.",
+        "readings": {"any x": "fails"}, "residual": 0.5,
+        "counterexample": {"W": "[[1, 0], [0, 2]]"},
     },
+    {**ROW, "id": "arora2019.d", "verdict": "fails"},
     {**ROW, "id": "arora2019.b.corrected", "corrects": "arora2019.b"},
     {**ROW, "id": "razin2020.c", "verdict": "unreachable", "residual": None, "floor": None},
 ]  # fmt: skip
@@ -38,7 +41,9 @@ def file(tmp_path):
 
 def test_the_page_has_everything_and_needs_no_network(file):
     text = file.read_text()
-    for wanted in ("<math", "A factor is lost.", "[[1, 0], [0, 2]]", "a &lt;sign&gt;",
+    for wanted in ("<math", "A factor is lost.", "What stands: The order.", "<li>any x: fails</li>",
+                   "Severity: <strong>constant</strong>", "<strong>unclassified</strong>",
+                   "[[1, 0], [0, 2]]", "a &lt;sign&gt;",
                    'href="#arora2019.b.corrected"', "gradflow check razin2020.c", "data:image/png",
                    "1.0e-12 ≤ 1.0e-10", "balanced start"):  # fmt: skip
         assert wanted in text
@@ -59,7 +64,13 @@ def drawn(file, query=""):
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 @pytest.mark.parametrize(
     ("query", "count"),
-    [("", 4), ("?paper=arora2019", 3), ("?verdict=fails", 1), ("?paper=razin2020&words=x", 0)],
+    [
+        ("", 5),
+        ("?paper=arora2019", 4),
+        ("?verdict=fails", 2),
+        ("?severity=constant", 1),
+        ("?paper=razin2020&words=x", 0),
+    ],
 )
 def test_the_filters_work_in_a_browser(file, query, count):
     assert f">{count} claims</output>" in drawn(file, query)
@@ -70,8 +81,9 @@ def test_the_summary_counts_printed_claims(tmp_path):
     readme.write_text(f"before\n{page.BEGIN}\nprevious\n{page.END}\nafter\n")
     page.write_summary(ROWS, readme)
     text = readme.read_text()
-    assert "| paper | claims | holds | fails | unreachable | corrected |" in text
-    assert "| Arora, Cohen, Hu and Luo 2019 | 2 | 1 | 1 | 0 | 1 |" in text
+    heads = "holds | fails: constant | fails: unclassified | unreachable"
+    assert f"| paper | claims | {heads} | corrected |" in text
+    assert "| Arora, Cohen, Hu and Luo 2019 | 3 | 1 | 1 | 1 | 0 | 1 |" in text
     assert text.startswith("before") and text.endswith("after\n") and "previous" not in text
 
 

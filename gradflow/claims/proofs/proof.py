@@ -1,0 +1,52 @@
+"""What a prover gives back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Outcome = Literal["proved", "refuted", "open"]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A statement, what became of it, and what was checked on the way.
+
+    Attributes:
+      statement: what was to be proved, in words or in LaTeX.
+      outcome: "proved", "refuted" by the witness, or "open".
+      steps: what was checked by the machine, in order.
+      cites: facts that are taken from elsewhere.
+      witness: of a refutation, a point in plain numbers.
+    """
+
+    statement: str
+    outcome: Outcome
+    steps: tuple[str, ...] = ()
+    cites: tuple[str, ...] = ()
+    witness: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def proved(self) -> bool:
+        """Whether it is proved."""
+        return self.outcome == "proved"
+
+
+def chain(statement: str, *parts: Proof, cites: tuple[str, ...] = ()) -> Proof:
+    """One proof of several: proved if all parts are, refuted if one is.
+
+    Args:
+      statement: what follows from all parts together.
+      parts: the steps.
+      cites: facts that are taken from elsewhere to join them.
+    """
+    refuted = [part for part in parts if part.outcome == "refuted"]
+    outcome: Outcome = "refuted" if refuted else "open"
+    if all(part.proved for part in parts):
+        outcome = "proved"
+    return Proof(
+        statement=statement,
+        outcome=outcome,
+        steps=tuple(f"{part.statement}: {step}" for part in parts for step in part.steps),
+        cites=tuple(dict.fromkeys([*cites, *(fact for part in parts for fact in part.cites)])),
+        witness=refuted[0].witness if refuted else {},
+    )

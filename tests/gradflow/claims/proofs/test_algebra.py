@@ -1,0 +1,62 @@
+"""Identities and products of matrices: what holds is proved, its broken twin refuted."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import sympy
+
+from gradflow.claims.proofs import Words, prove_identity
+
+A, B, X, Y, G = Words.named(*"ABXYG")
+x, y = sympy.symbols("x y")
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "outcome"),
+    [
+        ((x + y) ** 2, x**2 + 2 * x * y + y**2, "proved"),
+        ((x + y) ** 2, x**2 + y**2, "refuted"),
+        (1 / x - 1 / y, (y - x) / (x * y), "proved"),
+        (1 / x - 1 / y, (x - y) / (x * y), "refuted"),
+        (sympy.Matrix([[x, y]]) * sympy.Matrix([x, y]), sympy.Matrix([[x**2 + y**2]]), "proved"),
+        ((X @ Y).T, Y.T @ X.T, "proved"),
+        ((X @ Y).T, X.T @ Y.T, "refuted"),
+        (X @ Y, Y @ X, "refuted"),
+        ((X + Y).power(2), X.power(2) + X @ Y + Y @ X + Y.power(2), "proved"),
+        ((X + Y).power(2), X.power(2) + 2 * X @ Y + Y.power(2), "refuted"),
+    ],
+)  # fmt: skip
+def test_an_identity_is_proved_and_a_broken_one_refuted_by_numbers(left, right, outcome):
+    found = prove_identity("an identity", left, right)
+    assert found.outcome == outcome
+    assert bool(found.witness) == (outcome == "refuted")
+
+
+def test_the_witness_of_a_refutation_is_one():
+    found = prove_identity("a commutator", X @ Y - Y @ X)
+    w = {name: np.array(sympy.sympify(found.witness[name])).astype(float) for name in "XY"}
+    gap = np.array(sympy.sympify(found.witness["left - right"])).astype(float)
+    assert np.array_equal(w["X"] @ w["Y"] - w["Y"] @ w["X"], gap) and gap.any()
+
+
+def test_what_is_no_number_at_the_points_tried_is_open():
+    assert prove_identity("a power", sympy.sqrt(2) * x**y - x**y).outcome == "open"
+
+
+def test_derivatives_and_rewriting_agree_with_matrices():
+    rng = np.random.default_rng(0)
+    x, y, dx, dy = rng.normal(size=(4, 3, 3))
+    dX, dY = Words.named("dX", "dY")
+    moved = (X.T @ Y @ X).derivative({"X": dX, "Y": dY})
+    at = {"X": x, "Y": y, "dX": dx, "dY": dy}
+    total = sum(
+        float(c) * np.linalg.multi_dot([at[n].T if flip else at[n] for n, flip in word])
+        for word, c in moved.terms.items()
+    )
+    h = 1e-6
+    f = lambda t: (x + t * dx).T @ (y + t * dy) @ (x + t * dx)  # noqa: E731
+    assert np.allclose(total, (f(h) - f(-h)) / (2 * h), rtol=1e-8)
+    assert (X @ Y @ Y).rewrite([(X @ Y, Y @ X)]).terms == (Y @ Y @ X).terms
+    half = Fraction(1, 2) * (X @ Y)
+    assert half.rewrite([(X @ Y, Y @ X)]).terms == (Fraction(1, 2) * (Y @ X)).terms

@@ -1,0 +1,133 @@
+"""Razin and Cohen 2020: lemmas as cases that are proved, or refuted where broken."""
+
+from fractions import Fraction
+
+import sympy
+
+from gradflow.claims import ByConstruction, Case
+from gradflow.claims.proofs import Proof, Words, chain, prove_identity
+from gradflow.claims.proofs.interval import entropy, interval, iv
+
+from ..arora2019._proofs import powers_of_partial_products
+from ._printed import proof_case
+from ._proofs import balance_is_conserved, sign_of_determinant
+from ._proofs_theorem2 import distance_bound, norm_bound, rank_bound
+
+ENTROPY = "-(1-p) ln(1-p) <= p, so that h(p) <= p (1 - ln p)"
+SIZES = {"matching sizes": ByConstruction("matrices of any sizes, as words")}
+QUARTER = Fraction(1, 4)
+
+
+def lem3(sign: float) -> Case:
+    """What is conserved is each difference of Gram matrices, hence their nuclear norms."""
+    return proof_case(balance_is_conserved(int(sign)), SIZES)
+
+
+def lem6(depths: tuple[int, ...]) -> Case:
+    """At every depth from 2 on."""
+    hypotheses = {"square, balanced, L >= 2": ByConstruction("any such factors, any loss")}
+    return proof_case(sign_of_determinant(depths), hypotheses)
+
+
+def lem8(shift: int) -> Case:
+    """By W W^T = (W_L W_L^T)^L, and the same non-zero values in all factors."""
+    power = prove_identity("1x1, W_1 = W_2 = 2", sympy.Integer(4), sympy.Integer(2) ** (2 + shift))
+    cites = ("X^T X and X X^T have the same eigenvalues but for zeros",)
+    parts = [power] if shift else [powers_of_partial_products()]
+    return proof_case(chain("Lemma 8", *parts, cites=cites), SIZES)
+
+
+def _root_times(factor: Fraction) -> Proof:
+    """sqrt(p) (1 - ln p) <= factor on (0, 1]: its maximum is 2/sqrt(e), at p = 1/e."""
+    spare = interval(factor) - 2 / iv.sqrt(iv.e)
+    outcome = "proved" if spare >= 0 else "open"
+    return Proof("sqrt(p) (1 - ln p) is at most 2/sqrt(e)", outcome, (f"spare {spare.a}",))
+
+
+def lem9(factor: float) -> Case:
+    """Of h(p) <= p (1 - ln p) <= 2 sqrt(p)."""
+    statement = f"h(p) <= {factor:g} sqrt(p) on [0, 1]"
+    hypotheses = {"0 <= p <= 1": ByConstruction("all of them; h(0) = 0")}
+    gap = entropy(interval(QUARTER)) - interval(factor) / 2
+    if gap > 0:
+        refuted = Proof(statement, "refuted", witness={"p": "1/4", "h(p) - right side": str(gap)})
+        return proof_case(refuted, hypotheses)
+    cites = (ENTROPY, "sqrt(p) (1 - ln p) has one maximum, at p = 1/e")
+    return proof_case(chain(statement, _root_times(Fraction(factor)), cites=cites), hypotheses)
+
+
+def entropy_step(factor: float) -> Case:
+    """wang2024: H <= factor e (1 - ln e) <= 2 sqrt(e)."""
+    statement = f"H(1-e, e) <= {factor:g} e (1 + ln 1/e) <= 2 sqrt(e)"
+    hypotheses = {"0 < e <= 1": ByConstruction("all of them")}
+    at = interval(QUARTER)
+    gap = entropy(at) - interval(factor) * at * (1 - iv.log(at))
+    if gap > 0:
+        refuted = Proof(statement, "refuted", witness={"e": "1/4", "H - right side": str(gap)})
+        return proof_case(refuted, hypotheses)
+    return proof_case(chain(statement, _root_times(Fraction(2)), cites=(ENTROPY,)), hypotheses)
+
+
+def lem12(factor: float) -> Case:
+    """Telescoping: of A X - B Y, by induction over the chain."""
+    statement = f"the difference of products is at most {factor:g} times the sum"
+    if Fraction(factor) < 1:  # A = (1, 1), B = (1, 0), 1x1
+        witness = {"A": "(1, 1)", "B": "(1, 0)", "left": "1", "right": str(Fraction(factor))}
+        return proof_case(Proof(statement, "refuted", witness=witness), SIZES)
+    a, b, x, y = Words.named("A", "B", "X", "Y")
+    step = prove_identity("A X - B Y", a @ x - b @ y, (a - b) @ x + b @ (x - y))
+    return proof_case(chain(statement, step, cites=("|A B|_F <= |A|_F |B|_F",)), SIZES)
+
+
+def lem17(direction: float) -> Case:
+    """The chain rule: f' = <grad f, theta'> = -|grad f|^2."""
+    (g,) = Words.named("grad f")
+    hypotheses = {"theta' = -grad f": ByConstruction("any differentiable f")}
+    moved = g.T @ -g
+    return proof_case(
+        prove_identity(
+            "f' = -|grad f|^2", moved, -int(direction) * (g.T @ g), cites=("the chain rule",)
+        ),
+        hypotheses,
+    )
+
+
+def lem20(depths: tuple[int, ...]) -> Case:
+    """W stays symmetric, since W^T moves by the same equations, and no eigenvalue reaches 0."""
+    proof = sign_of_determinant(depths)
+    cites = (
+        "W^T solves the same equations from the same start",
+        "eigenvalues of symmetric matrices are continuous",
+    )
+    whole = chain("W(t) is positive definite", proof, cites=cites)
+    return proof_case(whole if proof.proved else proof)
+
+
+def cor1(inverse_norm: float, rank: float, distance: float) -> Case:
+    """The limits that (8), (9) and (10) leave: infinity, 1 and 0."""
+    parts = (
+        norm_bound(0.5, general=False),
+        rank_bound(16),
+        distance_bound(lambda z, z2, eps, s: eps + s, "s"),
+    )
+    found = chain("as the loss vanishes: norms to infinity, erank to 1, distance to 0", *parts,
+                  sign_of_determinant())  # fmt: skip
+    if (inverse_norm, rank, distance) != (0.0, 1.0, 0.0) and found.proved:
+        witness = {"claimed": str((inverse_norm, rank, distance)), "by the bounds": "(0, 1, 0)"}
+        found = Proof(found.statement, "refuted", witness=witness)
+    return proof_case(found)
+
+
+def lem11(factor: float) -> Case:
+    """B = v v^T + R R^T with |v|^2 its largest eigenvalue."""
+    statement = f"Tr(A^T B A) >= {factor:g} lambda_1(B) s_d(A)^2"
+    if factor > 1:
+        witness = {"A, B": "1, 1 (1x1)", "left": "1", "right": f"{factor:g}"}
+        return proof_case(Proof(statement, "refuted", witness=witness), SIZES)
+    a, v, r = Words.named("A", "v", "R")
+    form = a.T @ (v @ v.T + r @ r.T) @ a
+    split = prove_identity(
+        "A^T B A", form, (a.T @ v) @ (a.T @ v).T + (a.T @ r) @ (a.T @ r).T,
+        cites=("|A^T v| >= s_d(A) |v|", "traces of Gram matrices are not negative"),
+    )  # fmt: skip
+    return proof_case(chain(statement, split), SIZES)

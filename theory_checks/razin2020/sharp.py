@@ -1,0 +1,174 @@
+r"""Razin and Cohen 2020: the best constants of Theorems 1 and 2, proved. They are ours.
+
+Printed are 2 sqrt(12) / ln 2 = 9.995 for 1 in (9), b = 8 for 1/sqrt(2) in (8) under the Frobenius
+norm, 3 sqrt(2) for sqrt(2) in (10), 16 for 1/sqrt(2) in (16), and 4 and more for 1 in (17).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import sympy
+
+from gradflow.claims import ByConstruction, Case, Settings, claim, roundings
+from gradflow.claims.proofs import Proof, chain
+from gradflow.claims.proofs.interval import interval, iv, precision
+
+from . import _proofs, _proofs_theorem2
+from ._effective_rank import entropy_rank
+from ._enclosed import enclosed_case
+from ._proofs import Matrix, Point, sign_of_determinant
+
+POSITIVE = {"det W > 0": ByConstruction("every such matrix; along a flow Lemma 6 keeps the sign")}
+REQUIRED = {
+    "det W has the required sign": ByConstruction("every such matrix; Lemma 6 keeps the sign")
+}
+
+
+def _proof_case(proof: Proof, hypotheses: dict[str, ByConstruction]) -> Case:
+    """The bound at every time: on every matrix, and Lemma 6."""
+    whole = proof
+    if proof.proved:
+        whole = chain(f"{proof.statement}, at every time", proof, sign_of_determinant())
+    return Case("every matrix, every time", proof=whole, hypotheses=hypotheses, size=4)
+
+
+def _best_case(
+    name: str, points: Sequence[Matrix], ratio: Callable[[Point], Any], share: Fraction
+) -> Case:
+    """Matrices that come within `share` of the bound, so that no constant below that would do."""
+    with precision(200):
+        found = [ratio(Point(w)) - interval(share) for w in points]
+    return Case(
+        name=f"no smaller constant: {name}",
+        slack=found,
+        hypotheses=POSITIVE,
+        notes=f"these matrices reach {float(share):.6f} of the bound",
+    )
+
+
+def _drawn(settings: Settings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Random matrices of positive determinant, their singular values, and the loss."""
+    rng = np.random.default_rng([settings.seed, 3])
+    count = 20_000 if settings.full else 4000
+    w = rng.normal(size=(count, 2, 2)) * 10 ** rng.uniform(-2, 2, (count, 1, 1))
+    w[::2] = [[0, 1], [1, 0]] + w[::2] / (1 + np.abs(w[::2]).max(axis=(1, 2))[:, None, None])
+    w[:, 0, 0] += rng.choice([0, 1], count) * 10 ** rng.uniform(0, 3, count)
+    w = w[np.linalg.det(w) > 0]
+    loss = ((w[:, 0, 1] - 1) ** 2 + (w[:, 1, 0] - 1) ** 2 + w[:, 1, 1] ** 2) / 2
+    return w, np.linalg.svd(w, compute_uv=False), loss
+
+
+def _drawn_case(larger: np.ndarray, smaller: np.ndarray, w: np.ndarray) -> Case:
+    return Case(
+        name="matrices drawn at random, in float64",
+        slack=(larger - smaller) / (np.abs(larger) + np.abs(smaller)),
+        floor=roundings(1e-12),
+        hypotheses={"det W > 0": bool(np.all(np.linalg.det(w) > 0))},
+        size=5,
+        witness=lambda k: {"W": w[k].tolist()},
+    )
+
+
+@claim(
+    "razin2020.thm1.norm.sharp",
+    kind="inequality",
+    where="Theorem 1, Equation (8), for the Frobenius norm",
+    statement=r"\|W(t)\|_F \ge \frac1{\sqrt{2\ell(t)}} - \frac1{\sqrt2}",
+    control={"share": Fraction(99, 100)},
+    control_text="0.99 / sqrt(2)",
+)
+def norm(settings: Settings, share: Fraction = Fraction(1)) -> Iterator[Case]:
+    """Proved; the best b for the printed a, which W = I / 1000 shows."""
+    b = sympy.Rational(share) / sympy.sqrt(2)
+    yield _proof_case(_proofs.norm_bound(b), POSITIVE)
+    yield enclosed_case(lambda at: (at.norm, 1 / at.s - interval(b)))
+    if share == 1:
+        yield _best_case(
+            "b", [_proofs.NEAR_ZERO],
+            lambda at: (1 / at.s - at.norm) * iv.sqrt(iv.mpf(2)), Fraction(99, 100),
+        )  # fmt: skip
+    w, _, loss = _drawn(settings)
+    yield _drawn_case(np.linalg.norm(w, axis=(1, 2)), 1 / np.sqrt(2 * loss) - float(b), w)
+
+
+@claim(
+    "razin2020.thm1.erank.sharp",
+    kind="inequality",
+    where="Theorem 1, Equation (9)",
+    statement=r"\mathrm{erank}(W(t)) \le 1 + \sqrt{\ell(t)}",
+    control={"constant": Fraction(99, 100)},
+    control_text="0.99 sqrt(loss)",
+)
+def erank(settings: Settings, constant: Fraction = Fraction(1)) -> Iterator[Case]:
+    """Proved, from 2 det W <= loss |W|^2; the best constant, approached at W = c I as c -> 0."""
+    yield _proof_case(_proofs.rank_bound(constant), POSITIVE)
+    root = iv.sqrt(iv.mpf(2))
+    yield enclosed_case(lambda at: (1 + interval(constant) * at.s / root, at.rank))
+    if constant == 1:
+        yield _best_case(
+            "I / 1000", [_proofs.NEAR_ZERO],
+            lambda at: (at.rank - 1) * iv.sqrt(iv.mpf(2)) / at.s, Fraction(99999, 100000),
+        )  # fmt: skip
+    w, s, loss = _drawn(settings)
+    yield _drawn_case(float(constant) * np.sqrt(loss), entropy_rank(s[:, 0], s[:, 1]), w)
+
+
+@claim(
+    "razin2020.thm1.irank.sharp",
+    kind="inequality",
+    where="Theorem 1, Equation (10)",
+    statement=r"D(W(t), \mathcal M_1) \le \sqrt{2\ell(t)}",
+    control={"constant": Fraction(99, 100)},
+    control_text="0.99 sqrt(2 loss)",
+)
+def irank(settings: Settings, constant: Fraction = Fraction(1)) -> Iterator[Case]:
+    """Proved, by the segment from W to P; the best constant, approached as w_11 grows."""
+    yield _proof_case(_proofs.distance_bound(constant), POSITIVE)
+    yield enclosed_case(lambda at: (interval(constant) * at.s, at.second))
+    if constant == 1:
+        yield _best_case(
+            "((1000, 1), (1, 1))", [_proofs.FAR], lambda at: at.second / at.s, Fraction(998, 1000)
+        )
+    w, s, loss = _drawn(settings)
+    yield _drawn_case(float(constant) * np.sqrt(2 * loss), s[:, 1], w)
+
+
+@claim(
+    "razin2020.thm2.erank.sharp",
+    kind="inequality",
+    where="Appendix C, Theorem 2, Equation (16)",
+    statement=r"\mathrm{erank}(W(t)) \le 1 + "
+    r"\frac{|\epsilon| + \sqrt{2\ell(t)}}{\sqrt2\,\min\{|z|,|z'|\}}",
+    control={"share": Fraction(99, 100)},
+    control_text="0.99 / sqrt(2)",
+)
+def erank2(settings: Settings, share: Fraction = Fraction(1)) -> Iterator[Case]:
+    """Proved; the best constant, for z = z' = 1 and epsilon = 0 are Theorem 1."""
+    constant = sympy.Rational(share) / sympy.sqrt(2)
+    yield _proof_case(_proofs_theorem2.rank_bound(constant), REQUIRED)
+    w, s, loss = _drawn(settings)
+    yield _drawn_case(
+        float(constant) * np.sqrt(2 * loss), entropy_rank(s[:, 0], s[:, 1]), w
+    )  # fmt: skip
+
+
+@claim(
+    "razin2020.thm2.irank.sharp",
+    kind="inequality",
+    where="Appendix C, Theorem 2, Equation (17)",
+    statement=r"D(W(t), \mathcal M_1) \le |\epsilon| + \sqrt{2\ell(t)}",
+    control={"share": Fraction(99, 100)},
+    control_text="0.99 times that",
+)
+def irank2(settings: Settings, share: Fraction = Fraction(1)) -> Iterator[Case]:
+    """Proved, by the segment from W to P_0."""
+
+    def right(z: Any, z2: Any, eps: Any, s: Any) -> Any:
+        return (eps + s) * share.numerator / share.denominator
+
+    proof = _proofs_theorem2.distance_bound(right, f"{share} (|epsilon| + s)")
+    yield _proof_case(proof, REQUIRED)
+    w, s, loss = _drawn(settings)
+    yield _drawn_case(float(share) * np.sqrt(2 * loss), s[:, 1], w)

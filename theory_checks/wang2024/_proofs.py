@@ -1,0 +1,193 @@
+"""Wang and Basu Roy Chowdhury 2024: proofs of the statements on single matrices."""
+
+from fractions import Fraction
+from functools import cache
+
+import sympy
+
+from gradflow.claims import ByConstruction, Case
+from gradflow.claims.proofs import (
+    Proof,
+    chain,
+    enclose_flow,
+    prove_identity,
+    prove_inequality,
+)
+from gradflow.claims.proofs.interval import Interval, ends, interval, iv, precision
+
+from ..arora2019._proofs import value_flow
+from ..razin2020 import _proofs as razin2020
+from ..razin2020._enclosed import field, product
+from ..razin2020._printed import proof_case
+
+POSITIVE = {"det W > 0": ByConstruction("every such matrix")}
+TALL: razin2020.Matrix = ((1000, Fraction(11, 10)), (1, Fraction(12, 10_000)))
+
+
+def eq20(factor: float, share: float) -> Case:
+    """(18) and (19) are terms of the loss; (20) is razin2020's Lemma 18."""
+    terms = Proof("each error is at most sqrt(2 loss)", "proved", ("one of three squares",))
+    if share < 1:  # all of the loss in W_22
+        witness = {"W": "[[101, 1], [1, 1/100]]", "W_22": "1/100 = sqrt(2 loss)"}
+        terms = Proof("each error is at most a share of it", "refuted", witness=witness)
+    whole = chain("(18) to (20)", terms, razin2020.entry_bound(Fraction(factor)))
+    return proof_case(whole, POSITIVE)
+
+
+def lem6(share: float) -> Case:
+    """The trace of A^T A, and a unit vector."""
+    statement = f"s_2^2 <= {share:g} (b^2 + d^2)"
+    hypotheses = {"a 2x2 matrix": ByConstruction("symbols")}
+    if share < 1:
+        witness = {"A": "I", "s_2^2": "1", "right side": f"{share:g}"}
+        return proof_case(Proof(statement, "refuted", witness=witness), hypotheses)
+    a, b, c, d = sympy.symbols("a b c d")
+    gram = sympy.Matrix([[a, b], [c, d]]).T * sympy.Matrix([[a, b], [c, d]])
+    parts = (
+        prove_identity("tr A^T A", gram.trace(), a**2 + b**2 + c**2 + d**2),
+        prove_identity("e_1^T A^T A e_1", gram[0, 0], a**2 + c**2),
+    )
+    cites = ("s_1^2 + s_2^2 = tr A^T A", "s_1^2 is the largest x^T A^T A x of unit vectors x")
+    return proof_case(chain(statement, *parts, cites=cites), hypotheses)
+
+
+def irank_example(factor: float) -> Case:
+    """W - u u^T = -E_22 / a with r = sqrt(a)."""
+    statement = f"D(W, M_1) <= {factor:g} / a"
+    hypotheses = {"a > 0": ByConstruction("a = r^2")}
+    at = razin2020.Point(((1, 1), (1, 0)))
+    if at.second > interval(factor):
+        witness = {"a": "1", "s_2": str(at.second), "right side": f"{factor:g}"}
+        return proof_case(Proof(statement, "refuted", witness=witness), hypotheses)
+    r = sympy.symbols("r", positive=True)
+    u = sympy.Matrix([r, 1 / r])
+    left = sympy.Matrix([[r**2, 1], [1, 0]])
+    parts = prove_identity("W", left, u * u.T - sympy.Matrix([[0, 0], [0, r**-2]]))
+    return proof_case(chain(statement, parts, cites=("factor 1 or more",)), hypotheses)
+
+
+def irank_proof(factor: float) -> Case:
+    """0 < 1/W_11 < W_22 / (W_12 W_21) <= 2 W_22, so |W_22 - 1/W_11| <= W_22."""
+    statement = f"|W - u u^T|_F <= {factor:g} sqrt(2 loss), loss <= 1/24"
+    hypotheses = POSITIVE | {"W_11 > 0, loss <= 1/24": ByConstruction("every such matrix")}
+    at = razin2020.Point(TALL)
+    (a, b), (c, d) = ([interval(x) for x in row] for row in TALL)
+    gap = iv.sqrt((b - 1) ** 2 + (c - 1) ** 2 + (d - 1 / a) ** 2) - interval(factor) * at.s
+    if gap > 0:
+        witness = {"W": str([[str(x) for x in row] for row in TALL]), "left - right": str(gap)}
+        return proof_case(Proof(statement, "refuted", witness=witness), hypotheses)
+    side = iv.sqrt(interval(Fraction(1, 12)))
+    near = prove_inequality(
+        "W_12 W_21 >= 1/2 where the errors are at most sqrt(1/12)",
+        lambda x, y: (1 - x) * (1 - y) - interval(Fraction(1, 2)),
+        [(0, Fraction(1, 4)), (0, Fraction(1, 4))],
+    )
+    far = prove_inequality(
+        "one error above 1/4 leaves less than 1/5 for the other",
+        lambda x: (1 - side) * (1 - x) - interval(Fraction(1, 2)), [(0, Fraction(1, 5))],
+    )  # fmt: skip
+    cites = ("W_11 W_22 > W_12 W_21", "1/16 + 1/25 > 1/12")
+    return proof_case(chain(statement, near, far, cites=cites), hypotheses)
+
+
+UNBALANCED = (4, 0, 0, 4, Fraction(1, 4), 0, 0, Fraction(1, 4))
+"""W_1 = 4 I and W_2 = I/4, row by row: det W(0) = 1."""
+
+
+@cache
+def unbalanced_flow(end: Fraction) -> tuple[tuple[Interval, ...], razin2020.Point]:
+    """Both factors and the product at a time, enclosed."""
+    *_, last = enclose_flow(field, UNBALANCED, end=end, bits=96)
+    with precision(96):
+        return last.end, razin2020.Point(product(last.end))
+
+
+@cache
+def theorem1_is_false() -> Proof:
+    """From W_1 = 4 I, W_2 = I/4 the loss vanishes while W tends to a finite W of determinant -1.
+
+    At t = 17/64 the loss is l. As long as both factors stay within d of their values there,
+    |grad|^2 >= 2 c l' at every later loss l', c = (s_2(W_1) - d)^2 + (s_2(W_2) - d)^2, so that what
+    is left of the path is at most sqrt(2 l / c), which is below d.
+    """
+    statement = "norms tend to infinity, erank to 1 and the distance to 0 with the loss"
+    with precision(96):
+        factors, at = unbalanced_flow(Fraction(17, 64))
+        one, two = (
+            razin2020.Point(((x[0], x[1]), (x[2], x[3]))) for x in (factors[:4], factors[4:])
+        )
+        d = interval(Fraction(1, 100))
+        if not (one.second > d and two.second > d):
+            return Proof(statement, "open")
+        c = (one.second - d) ** 2 + (two.second - d) ** 2
+        if not at.s / iv.sqrt(c) < d:
+            return Proof(statement, "open")
+        norm = (one.norm + d) * (two.norm + d)
+        second = 1 / norm  # det = -1 in the limit, and s_1 is at most the norm
+        witness = {
+            "W_1(0), W_2(0)": "4 I, I/4: depth 2, det W(0) = 1, not balanced",
+            "sqrt(2 loss) at t = 17/64": str(at.s),
+            "path from there to t = infinity": f"at most {_up(at.s / iv.sqrt(c))}",
+            "loss": "tends to 0 exponentially",
+            "||W||_F from there on": f"at most {_up(norm)}, so no a > 0 and b will do",
+            "s_2 in the limit": f"at least {float(ends(second)[0]):.6f}, so that erank > 1 there "
+            "and the distance is not 0",
+        }
+    return Proof(statement, "refuted", witness=witness)
+
+
+def _up(x: Interval) -> str:
+    return f"{float(ends(x)[1]) + 5e-7:.6f}"
+
+
+def theorem1_case() -> Case:
+    """Theorem 1 as printed, for all constants at once."""
+    hypotheses = {"det W(0) > 0": ByConstruction("W_1 = 4 I, W_2 = I/4")}
+    return proof_case(theorem1_is_false(), hypotheses)
+
+
+def least_squares_flow(rate: int) -> Case:
+    """(6) with beta_0, along an eigenvector of X^T X of eigenvalue l = sigma^2.
+
+    E is e^(-rate t l); along the kernel of X, z vanishes and nothing moves.
+    """
+    hypotheses = {"the flow of |y - X beta|^2": ByConstruction("any X, y, beta_0")}
+    e, b, y, s = sympy.symbols("E beta_0 y sigma", positive=True)
+    found = e * b + (1 - e) / s * y
+    moved = found.diff(e) * (-rate * s**2 * e)
+    return proof_case(
+        chain(
+            "beta_t = e^(-tA) beta_0 + V Sigma_t^T U^T y",
+            prove_identity(
+                "beta' = z - A beta, z = 2 sigma y", moved, 2 * s * y - 2 * s**2 * found
+            ),
+            prove_identity("beta at E = 1", found.subs(e, 1), b),
+            cites=("solutions are unique",),
+        ),
+        hypotheses,
+    )
+
+
+def least_norm(scale: float) -> Case:
+    """Its limit E -> 0: y / sigma, and nothing along the kernel, where beta_0 has no part."""
+    hypotheses = {"beta_0 in the range of X^T": ByConstruction("any such beta_0")}
+    e, b, y, s = sympy.symbols("E beta_0 y sigma", positive=True)
+    end = (e * b + (1 - e) / s * y).subs(e, 0)
+    limit = prove_identity("the limit", end, sympy.Rational(scale) * y / s)
+    return proof_case(
+        chain("the limit is X^+ y", limit, cites=("E tends to 0 for sigma > 0",)), hypotheses
+    )
+
+
+def lem5(stretch: float) -> Case:
+    """The determinant, and (sigma^2)^(1 - 1/L) = sigma^alpha, sigma > 0."""
+    statement = "det W > 0 is kept, and sigma moves by sigma^alpha"
+    hypotheses = {"balanced, L >= 2": ByConstruction("any such start and loss")}
+    if stretch != 1:  # 1x1, L = 2, sigma = 2: alpha = 1
+        gap = 2 - iv.exp(interval(stretch) * iv.log(iv.mpf(2)))
+        witness = {"1x1, L = 2, sigma": "2", "difference of the powers": str(gap)}
+        outcome = "refuted" if 0 not in gap else "open"
+        return proof_case(Proof(statement, outcome, witness=witness), hypotheses)
+    flow = value_flow().proof
+    assert flow is not None
+    return proof_case(chain(statement, razin2020.sign_of_determinant(), flow), hypotheses)
