@@ -133,7 +133,22 @@ def below_tests(path):
     return path.relative_to(ROOT / "tests").as_posix() if ROOT / "tests" in path.parents else ""
 
 
-def pytest_collection_modifyitems(items):
-    """Long files first, so that at the end no worker waits for another's long file."""
+LONG_TESTS = ROOT / "tests" / "long_tests.txt"
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(config, items):
+    """Long tests are slow ones; long files come first, so that no worker waits for the last."""
+    lines = LONG_TESTS.read_text(encoding="utf-8").splitlines()
+    long = {line for line in lines if line and not line.startswith("#")}
+    met = set()
+    for item in items:
+        if found := long & {item.nodeid, item.nodeid.partition("[")[0]}:
+            item.add_marker(pytest.mark.slow)
+            met |= found
+    files = {item.nodeid.partition("::")[0] for item in items}
+    unmet = [name for name in long - met if name.partition("::")[0] in files]
+    if unmet and not any("::" in word for word in config.args):
+        raise pytest.UsageError(f"{LONG_TESTS.name} names what is no test: {sorted(unmet)}")
     place = {name: k for k, name in enumerate(LONG_FILES)}
     items.sort(key=lambda item: place.get(below_tests(item.path), len(place)))

@@ -122,7 +122,7 @@ def both_gradients(objective, factors):
     return objective.gradient(factors), jax.grad(objective.value)(factors)
 
 
-@searched(40, len(CROSSED), crossed=st.sampled_from(CROSSED), seed=SEEDS)
+@searched(20, len(CROSSED), crossed=st.sampled_from(CROSSED), seed=SEEDS)
 def test_the_gradient_is_that_of_the_value(crossed, seed):
     shape, kind, model, penalty = crossed
     problem = PROBLEMS[shape][kind](shape, np.random.default_rng(seed))
@@ -159,7 +159,7 @@ def drawn_flow(kind, model, seed, convention):
     return gf.Objective(problem, model), start
 
 
-@searched(6, 60, flow=st.sampled_from(FLOWS), seed=SEEDS, convention=CONVENTIONS)
+@searched(4, 60, flow=st.sampled_from(FLOWS), seed=SEEDS, convention=CONVENTIONS)
 def test_a_flow_conserves_the_invariants_and_its_loss_falls(flow, seed, convention):
     kind, model = flow
     objective, start = drawn_flow(kind, model, seed, convention)
@@ -173,7 +173,7 @@ def test_a_flow_conserves_the_invariants_and_its_loss_falls(flow, seed, conventi
     assert run["loss"][-1] < run["loss"][0]
 
 
-@searched(5, 60, flow=st.sampled_from(FLOWS), seed=SEEDS, convention=CONVENTIONS,
+@searched(3, 60, flow=st.sampled_from(FLOWS), seed=SEEDS, convention=CONVENTIONS,
           scale=st.floats(0.1, 10.0))  # fmt: skip
 def test_scaled_data_and_a_scaled_start_give_the_same_flow_at_another_pace(
     flow, seed, convention, scale
@@ -215,7 +215,7 @@ KNOWN = {"factors": sorted(EVERY)} | dict.fromkeys(
 )
 
 
-@searched(10, 60, coordinates=st.sampled_from(sorted(KNOWN)), data=st.data())
+@searched(5, 60, coordinates=st.sampled_from(sorted(KNOWN)), data=st.data())
 def test_recording_more_never_changes_a_run(coordinates, data):
     """Not in a bit: observables are evaluated after the run, in a program of their own."""
     more = data.draw(st.lists(st.sampled_from(KNOWN[coordinates]), unique=True), "observables")
@@ -288,14 +288,14 @@ def assert_same(one, other):
     assert dict(one.stats) == dict(other.stats) and dict(one.config) == dict(other.config)
 
 
-@searched(50, 1000, made_from=records())
+@searched(20, 1000, made_from=records())
 def test_a_copied_trajectory_is_the_same(made_from):
     run = trajectory(made_from)
     assert_same(run, copy.deepcopy(run))
     assert_same(run, pickle.loads(pickle.dumps(run)))
 
 
-@searched(20, 300, made_from=records())
+@searched(10, 300, made_from=records())
 def test_a_stored_trajectory_is_the_same(made_from):
     run = trajectory(made_from)
     with tempfile.TemporaryDirectory() as folder:

@@ -53,9 +53,6 @@ LINES, DEFINITION = 40, 25
 CLAIMS = "05-your-own-claim"
 """Where functions are the subject: a claim is one."""
 
-LONG = ("02-depth-and-singular-values", CLAIMS, "07-tensors")
-"""Those that take most of the time at any size."""
-
 names = pytest.mark.parametrize("name", SMALL)
 
 
@@ -88,9 +85,7 @@ def test_all_notebooks_are_here_and_numbered():
     assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == list(SMALL)
 
 
-@pytest.mark.parametrize("name", [
-    pytest.param(n, marks=pytest.mark.slow if n in LONG else ()) for n in SMALL
-])  # fmt: skip
+@names
 def test_the_code_runs_at_a_small_size(name, tmp_path, monkeypatch):
     if name == "06-real-ratings" and find_spec("neighbors") is None:
         pytest.skip("the ratings are not installed")

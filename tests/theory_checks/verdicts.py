@@ -4,10 +4,6 @@ They are no evidence. That is in the checks: their floors, their controls, and f
 counterexample that is recomputed exactly whenever the check runs.
 """
 
-from typing import Any
-
-import pytest
-
 from gradflow.claims import Settings, check, select
 from gradflow.claims.registry import load_papers
 
@@ -145,35 +141,10 @@ VERDICTS = {
     "wang2024.irank_proof.corrected": "holds",
 }
 
-LONG = (
-    "arora2019.lem1", "arora2019.lem3", "arora2019.lem4", "arora2019.thm2", "arora2019.thm3",
-    "arora2019.lem2.eq8", "arora2019.lem2.eq8.corrected", "razin2020.thm1.norm",
-    "razin2020.thm1.erank", "razin2020.cor1", "razin2020.prop3", "razin2020.eq39",
-    "razin2020.thm2.norm", "razin2020.thm2.norm.corrected", "razin2020.thm2.erank",
-    "razin2020.thm2.irank", "razin2020.lem1", "razin2020.prop5", "razin2020.lem3",
-    "razin2020.lem6", "razin2020.lem11", "razin2020.lem12", "razin2020.lem17", "razin2020.lem19",
-    "razin2020.lem20", "razin2020.lem25", "razin2020.lem26", "razin2020.appE", "zhao2022.eq3",
-    "zhao2022.eq4", "zhao2022.thm2.sv", "zhao2022.thm2.sv.corrected", "zhao2022.thm2.W",
-    "zhao2022.thm2.W.corrected", "zhao2022.eq15", "zhao2022.thm1.W", "zhao2022.thm1.W.corrected",
-    "zhao2022.thm1.sv", "zhao2022.thm1.sv.corrected", "zhao2022.thm1.balance",
-    "zhao2022.thm1.balance.corrected", "zhao2022.thm3.W", "zhao2022.thm3.W.corrected",
-    "zhao2022.thm3.sv", "zhao2022.thm3.sv.corrected", "zhao2022.depth1.gd",
-    "zhao2022.depth1.gd.corrected", "wang2024.thm1.norm", "wang2024.thm1.norm.corrected",
-    "wang2024.thm2", "wang2024.lem4", "wang2024.lem5", "wang2024.lem5.corrected",
-    "razin2021.lem1", "razin2021.thm1", "razin2021.general", "razin2021.thm2", "razin2021.escape",
-    "razin2021.norm_blowup", "razin2022.lem", "razin2022.thm1", "razin2022.general",
-    "razin2022.thm2",
-)  # fmt: skip
-"""Claims that take most of the time of all; `make theorems` checks them too."""
 
-
-def of_paper(paper: str) -> list[Any]:
-    """The ids of a paper's claims, as parameters of a test; long ones are slow tests."""
-    return [
-        pytest.param(id, marks=pytest.mark.slow if id in LONG else ())
-        for id in VERDICTS
-        if id.partition(".")[0] == paper
-    ]
+def of_paper(paper: str) -> list[str]:
+    """The ids of a paper's claims, as parameters of a test."""
+    return [id for id in VERDICTS if id.partition(".")[0] == paper]
 
 
 def assert_verdict_and_control(id: str) -> None:

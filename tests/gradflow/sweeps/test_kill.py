@@ -135,7 +135,7 @@ def disturb(out, module, grid, wanted, kills, pause):
 
 
 def test_kills_change_no_bit(often, undisturbed, tmp_path):
-    disturb(tmp_path / "out", often, SHORT, undisturbed(SHORT), kills=2, pause=1.5)
+    disturb(tmp_path / "out", often, SHORT, undisturbed(SHORT), kills=1, pause=1.5)
 
 
 @pytest.mark.slow
