@@ -3,7 +3,7 @@
 A component escapes, fits what it can and goes on along entries that are not observed; alone it
 would run to infinity. It does so until a second one has come up, which takes the longer the
 smaller the start. Descents, and the exact flow in log-polar coordinates from the same starts,
-recorded at losses that fall by a fourth of a decade.
+recorded at losses that fall by a quarter of a decade.
 """
 
 from collections.abc import Mapping
@@ -241,7 +241,7 @@ def picture(results: Results) -> Figure:
         handles += [Line2D([], [], color="gray", ls=ls) for ls in ("-", "--", ":")]
         labels = [f"standard deviation {std:g}" for std in stds]
         labels += ["exact flow", "descent", "the truth's norm"]
-        figure.legend(handles, labels, loc="outside upper center", ncols=6)
+        figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return figure
 
 
