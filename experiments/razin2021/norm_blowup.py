@@ -284,10 +284,12 @@ def findings(results: Results) -> list[Finding]:
                 f"second component over the first at half the largest norm, at most {share:.3g}"),
     ]  # fmt: skip
     if len(descents):
-        same = descents[descents["observations"] == few]["largest_norm"].median()
+        here = descents[descents["observations"] == few]
+        norms = here.sort_values("std", ascending=False)["largest_norm"]
+        short = int((here["outcome"] == "OUT_OF_STEPS").sum())
         found.append(
-            Finding(f"Descents blow up too at {few} entries", bool(same > LARGE),
-                    f"median of the largest norms {same:.4g}, "
-                    f"of flows {flows[flows['observations'] == few]['largest_norm'].median():.4g}")
+            Finding(f"Descents blow up too at {few} entries", bool(norms.median() > LARGE),
+                    "largest norms, scales falling: " + ", ".join(f"{x:.3g}" for x in norms)
+                    + f"; {short} of {len(here)} ran out of iterations on the way")
         )  # fmt: skip
     return found
