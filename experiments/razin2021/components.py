@@ -14,10 +14,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gradflow as gf
-from experiments.razin2020._tensors import OBSERVE, Task, problem, rule
 from gradflow.sweeps import Descent, Finding, Results, register
 from gradflow.sweeps.experiment import Experiment, Precision, Protocol, Scale
 from gradflow.sweeps.results import arrivals
+
+from ..razin2020._tensors import OBSERVE, Task, problem, rule
 
 STOP_LOSS = 1e-8
 IDLE = 0.1

@@ -19,11 +19,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 import gradflow as gf
-from experiments.razin2020._tensors import OBSERVE, Task, norm, problem, rule
 from gradflow.observables import State
 from gradflow.sweeps import Descent, Finding, Results, register
 from gradflow.sweeps.experiment import Experiment, Precision, Protocol, Scale
 from gradflow.sweeps.job import Computation, Job
+
+from ..razin2020._tensors import OBSERVE, Task, norm, problem, rule
 
 EACH = 4
 """Losses a decade at which the flow is recorded."""
