@@ -219,7 +219,8 @@ def table(results: list[dict[str, Any]]) -> Table:
     title = f"A step at {SIZE}^{ORDER}, R = {COMPONENTS}, {OBSERVED} entries: microseconds"
     shown = Table(title=title, box=box.SIMPLE_HEAD)
     for name in ("dtype", "gradflow", f"batch of {BATCH}", "PyTorch", "products",
-                 "gradflow /\nproducts", "batch /\nits products", "PyTorch /\ngradflow"):  # fmt: skip
+                 "gradflow /\nproducts", "batch /\nits products",
+                 "PyTorch /\ngradflow"):  # fmt: skip
         shown.add_column(name, justify="left" if name == "dtype" else "right")
     for row in results:
         times, ratios = row["microseconds_per_step"], row["ratios"]
