@@ -104,7 +104,8 @@ class LinearlyImplicitExtrapolation(diffrax.AbstractAdaptiveSolver):
 
         h = jnp.asarray(terms.contr(t0, t1), start.dtype)
         t0 = jnp.asarray(t0, start.dtype)
-        part = getattr(terms.vector_field, "stiff_part", lambda t, y: None)(t0, y0)
+        asked = getattr(getattr(terms, "vector_field", None), "stiff_part", None)
+        part = None if asked is None else asked(t0, y0)
         counts = jnp.arange(2, self.columns + 2)
         k = h / counts
         if part is None:
