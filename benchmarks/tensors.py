@@ -1,4 +1,4 @@
-"""Speed of a step on a CP tensor on one core: gradflow, PyTorch, bare matrix products.
+"""Speed of a step on a CP tensor on one core: gradflow, PyTorch, bare matrix products; of a batch.
 
 Run as `python -m benchmarks.tensors`, or `make bench`, which brings PyTorch in its own environment.
 The case is that of razin2020's Figures 2 and 6 at order 4: 8 x 8 x 8 x 8, 512 components, 2,000
@@ -22,7 +22,9 @@ from benchmarks import measure
 
 SIZE, ORDER, COMPONENTS, OBSERVED = 8, 4, 512, 2000
 RATE, DECAY, EPS = 1e-2, 0.99, 1e-6
-STEPS = {"gradflow": 5_000, "torch": 300, "products": 5_000}
+BATCH = 8
+"""Descents in a batch; a step of it is one of each."""
+STEPS = {"gradflow": 5_000, "batch": 500, "torch": 300, "products": 5_000}
 CHECKED_STEPS = 50
 
 
@@ -76,14 +78,18 @@ def _measured(dtype: str, options: Options, progress: Progress) -> dict[str, Any
     if options.torch:
         runs["torch"] = torch_run(objective, start)
     difference = check_agreement(runs, start, CHECKED_STEPS) if options.torch else None
-    runs["products"] = products_run(dtype)
+    runs |= {"batch": batch_run(objective, start), "products": products_run(dtype)}
     found, share = measure.in_turn(
         {name: (run, STEPS[name]) for name, run in runs.items()},
         options.repetitions,
         progress,
         f"{SIZE}^{ORDER}, R = {COMPONENTS}, {dtype}",
     )
-    ratios = {"gradflow_over_products": measure.ratio(found["gradflow"], found["products"])}
+    together = [BATCH * each for each in found["products"]]
+    ratios = {
+        "gradflow_over_products": measure.ratio(found["gradflow"], found["products"]),
+        "batch_over_products": measure.ratio(found["batch"], together),
+    }
     if options.torch:
         ratios["torch_over_gradflow"] = measure.ratio(found["torch"], found["gradflow"])
     return {
@@ -127,6 +133,24 @@ def gradflow_run(objective: Any, start: tuple[Any, ...]) -> Callable[[int], tupl
         if trajectory.stats["steps"] != steps:
             raise RuntimeError(f"The run to be timed ended early: {trajectory!r}")
         return tuple(trajectory.final.values())
+
+    return run
+
+
+def batch_run(objective: Any, start: tuple[Any, ...]) -> Callable[[int], Any]:
+    """`run_descents` on starts of falling scales, as the experiments' batches are."""
+    import gradflow as gf
+
+    starts = [tuple(0.97**k * f for f in start) for k in range(BATCH)]
+
+    def run(steps: int) -> Any:
+        runs = gf.run_descents(
+            objective, starts, rule, learning_rate=[RATE] * BATCH, max_steps=steps,
+            observe=["loss"], stop_loss=1e-30,
+        )  # fmt: skip
+        if any(one.stats["steps"] != steps for one in runs):
+            raise RuntimeError(f"A run of the batch to be timed ended early: {runs!r}")
+        return runs
 
     return run
 
@@ -194,7 +218,8 @@ def table(results: list[dict[str, Any]]) -> Table:
     """The results as a table, one row a precision."""
     title = f"A step at {SIZE}^{ORDER}, R = {COMPONENTS}, {OBSERVED} entries: microseconds"
     shown = Table(title=title, box=box.SIMPLE_HEAD)
-    for name in ("dtype", "gradflow", "PyTorch", "products", "gradflow /\nproducts",
+    for name in ("dtype", "gradflow", f"batch of {BATCH}", "PyTorch", "products",
+                 "gradflow /\nproducts", "batch /\nits products",
                  "PyTorch /\ngradflow"):  # fmt: skip
         shown.add_column(name, justify="left" if name == "dtype" else "right")
     for row in results:
@@ -202,9 +227,10 @@ def table(results: list[dict[str, Any]]) -> Table:
         shown.add_row(
             row["dtype"],
             *(f"{times[n]['median']:.0f}" if n in times else "-"
-              for n in ("gradflow", "torch", "products")),
+              for n in ("gradflow", "batch", "torch", "products")),
             *(f"{ratios[n]['of_medians']:.2f}" if n in ratios else "-"
-              for n in ("gradflow_over_products", "torch_over_gradflow")),
+              for n in ("gradflow_over_products", "batch_over_products",
+                        "torch_over_gradflow")),
         )  # fmt: skip
     return shown
 

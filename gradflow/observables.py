@@ -82,6 +82,18 @@ def factors(state: State) -> Factors:
     return state.factors
 
 
+def log_component_norms(state: State) -> Float[Array, " rank"]:
+    """Logarithms of the norms of a CP tensor's components, in order; -inf where one is zero.
+
+    Raises:
+      ValueError: if the factorisation has no components.
+
+    References:
+      razin2021.
+    """
+    return state.view.log_component_norms(state.y)
+
+
 def singular_values(state: State) -> Float[Array, " k"]:
     """Singular values in falling order."""
     return state.singular_values
@@ -189,6 +201,7 @@ _BY_NAME: dict[str, Observable] = {
         mean_squared_error,
         product,
         factors,
+        log_component_norms,
         singular_values,
         effective_rank,
         log_abs_det,

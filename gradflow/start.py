@@ -1,9 +1,10 @@
 """What a run may start from: factors, a matrix W, or the named arrays where another run ended."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Array
 
 from gradflow._util.validate import finite_array
 from gradflow.factorizations.base import Factors
@@ -13,8 +14,10 @@ from gradflow.objective import Objective
 class LogScaled(NamedTuple):
     """The product exp(log_scale) w, of any size: balanced factors of it are a flow's start.
 
+    A CP tensor's components are told by factors alone: these start it, each scaled alike.
+
     Attributes:
-      w: a matrix of full rank, float64.
+      w: a matrix of full rank, float64; or a tuple of factors of a CP tensor.
       log_scale: the natural logarithm of its unit; -690 are 1e-300.
 
     Example:
@@ -26,7 +29,7 @@ class LogScaled(NamedTuple):
       (1.83, 2504)
     """
 
-    w: np.ndarray
+    w: np.ndarray | Sequence[Array | np.ndarray]
     log_scale: float
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gradflow.factorizations.base import Factors
+from gradflow.factorizations.cp_tensor import CPTensor
 from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.linalg.spectrum import singular_values
 from gradflow.objective import Objective
@@ -57,6 +58,15 @@ class AbstractView(eqx.Module):
         """Singular values of the product, in falling order."""
         return singular_values(self.product(y))
 
+    def log_component_norms(self, y: Any) -> Float[Array, " rank"]:
+        """Logarithms of the norms of a CP tensor's components.
+
+        Raises:
+          ValueError: where there are none.
+        """
+        del y
+        raise ValueError(f"{self.name!r} has no components; they are those of a CPTensor.")
+
     def slogdet(self, y: Any) -> tuple[Array, Array]:
         """Sign and logarithm of the absolute value of the determinant of a square product."""
         sign, log = jnp.linalg.slogdet(self.product(y))
@@ -93,6 +103,15 @@ class AbstractFactorsView(AbstractView):
 
     def penalty(self, y: Any) -> Float[Array, ""]:
         return self.objective.penalty_at(self.factors(y))
+
+    def log_component_norms(self, y: Any) -> Float[Array, " rank"]:
+        model = self.objective.factorization
+        if not isinstance(model, CPTensor):
+            raise ValueError(
+                f"{type(model).__name__} has no components; they are those of a CPTensor."
+            )
+        lengths = jnp.stack([jnp.linalg.norm(f, axis=0) for f in self.factors(y)])
+        return jnp.sum(jnp.log(lengths), axis=0)
 
     def slogdet(self, y: Any) -> tuple[Array, Array]:
         factors = self.factors(y)

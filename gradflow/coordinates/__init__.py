@@ -4,6 +4,7 @@ from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.coordinates.factors import AbstractFactorCoordinates, FactorCoordinates
 from gradflow.coordinates.ldu import LDUCoordinates
 from gradflow.coordinates.logdet import LogDetCoordinates
+from gradflow.coordinates.logpolar import LogPolarCoordinates
 from gradflow.coordinates.product import ProductCoordinates
 from gradflow.coordinates.singular import SingularCoordinates
 
@@ -13,6 +14,7 @@ __all__ = [
     "FactorCoordinates",
     "LDUCoordinates",
     "LogDetCoordinates",
+    "LogPolarCoordinates",
     "ProductCoordinates",
     "SingularCoordinates",
 ]

@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
 from gradflow.objective import Objective
+from gradflow.ode.extrapolation import StiffPart
 from gradflow.problems.base import AbstractProblem
 from gradflow.state import AbstractView
 
@@ -126,6 +127,14 @@ class AbstractCoordinates(AbstractView):
             f"A flow cannot start from {', '.join(named)} in coordinates {cls.name!r}; start from "
             "factors or from a matrix."
         )
+
+    def stiff_part(self, y: Any) -> StiffPart | None:
+        """The unknowns that linearly implicit steps take implicitly, where these are a few of many.
+
+        None where they take all of them so, with a dense Jacobian.
+        """
+        del y
+        return None
 
     def time_scale(self, y: Any) -> Float[Array, ""]:
         """The unit of a logarithmic clock that starts at y.

@@ -63,18 +63,19 @@ class CPTensor(AbstractFactorization):
         return self.forward(factors)[0]
 
     @property
-    def _half(self) -> int:
+    def half(self) -> int:
+        """How many axes the first of two Khatri-Rao halves has."""
         return (len(self.tensor_shape) + 1) // 2
 
     def forward(self, factors: Factors) -> tuple[Array, Factors]:
-        left = khatri_rao(factors[: self._half])
-        right = khatri_rao(factors[self._half :])
+        left = khatri_rao(factors[: self.half])
+        right = khatri_rao(factors[self.half :])
         return (left @ right.T).reshape(self.tensor_shape), (left, right)
 
     def pullback(self, factors: Factors, partial: Factors, gradient: Array) -> Factors:
         left, right = partial
         unfolded = gradient.reshape(left.shape[0], right.shape[0])
-        half = self._half
+        half = self.half
         return (
             *khatri_rao_pullback(factors[:half], unfolded @ right),
             *khatri_rao_pullback(factors[half:], unfolded.T @ left),

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gradflow.coordinates.base import AbstractCoordinates
+from gradflow.ode.extrapolation import StiffPart
 
 
 class Clock(eqx.Module):
@@ -65,6 +66,13 @@ class FlowField(eqx.Module):
         del args
         rate = self.clock.rate(reading)
         return jax.tree.map(lambda v: rate * v, _velocity(self.coordinates, y))
+
+    def stiff_part(self, reading: Any, y: Any) -> StiffPart | None:
+        """What linearly implicit steps take implicitly; None for all, see `AbstractCoordinates`."""
+        part = self.coordinates.stiff_part(y)
+        if part is None:
+            return None
+        return part._replace(jacobian=self.clock.rate(reading) * part.jacobian)
 
 
 @eqx.filter_jit

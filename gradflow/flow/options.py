@@ -17,7 +17,9 @@ RESOLVED, ROUGHEST = 1e-14, 0.1
 """The range of rtol. Below, 45 roundings, error estimates are rounding; the result does not improve
 from about 1e-13 on. Above, not one digit would be right, and singular values of the size of the
 largest would count as zero where a penalty has a kink."""
-CoordinatesName = Literal["auto", "factors", "product", "singular", "logdet", "ldu"]
+CoordinatesName = Literal[
+    "auto", "factors", "product", "singular", "logdet", "ldu", "logpolar"
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +33,13 @@ class FlowOptions(RunOptions):
         "singular" (balanced; log singular values and vectors, distinct and not zero), "logdet"
         (balanced 2x2 completion; the determinant's sign is kept and its logarithm followed), "ldu"
         (balanced, full rank, depth 2 or more; every singular value keeps its sign and relative
+        accuracy), "logpolar" (a CP tensor, balanced or not; every component keeps its relative
         accuracy), or "auto": "logdet" where it is possible, "ldu" where up to 48 unknowns are
-        balanced at depth 2 or start tiny, else "factors". Or an own class of coordinates.
-      horizon: the last time; without it, 1e10 times the start's time scale (1e22 in "logdet"
-        and "ldu" coordinates) or, if nothing else stops the flow, the last time to record. Also
-        where the flow ends if it never comes to what stops it.
+        balanced at depth 2 or start tiny, "logpolar" for a CP tensor that starts tiny, else
+        "factors". Or an own class of coordinates.
+      horizon: the last time; without it, 1e10 times the start's time scale (1e22 in "logdet",
+        "ldu" and "logpolar" coordinates) or, if nothing else stops the flow, the last time to
+        record. Also where the flow ends if it never comes to what stops it.
       interpolate: let stabilised steps pass recording times, and record from their cubic
         interpolants, whose error is of the order of the steps' own. By default the default times
         are interpolated and given ones are landed on. Explicit steps always land.
@@ -57,7 +61,8 @@ class FlowOptions(RunOptions):
         no kink there, and go on; singular values below rtol are then only known to be so, as the
         penalty fades out for them.
       atol: absolute tolerance; by default 1e-3 rtol times the root mean square of the start
-        ("factors", "product"), rtol times that ("singular"), or 1e-2 rtol ("logdet", "ldu").
+        ("factors", "product"), rtol times that ("singular"), or 1e-2 rtol ("logdet", "ldu",
+        "logpolar").
     """
 
     max_steps: Checked[int] = 10_000_000

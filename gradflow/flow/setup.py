@@ -17,10 +17,12 @@ from gradflow.coordinates.base import AbstractCoordinates, root_mean_square
 from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.coordinates.ldu import DENSE, LDUCoordinates
 from gradflow.coordinates.logdet import LogDetCoordinates
+from gradflow.coordinates.logpolar import LogPolarCoordinates
 from gradflow.coordinates.product import ProductCoordinates
 from gradflow.coordinates.singular import SingularCoordinates
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
+from gradflow.factorizations.cp_tensor import CPTensor
 from gradflow.flow.options import FlowOptions
 from gradflow.flow.recording import check_observables
 from gradflow.objective import Objective
@@ -38,11 +40,12 @@ COORDINATES: dict[str, type[AbstractCoordinates]] = {
         SingularCoordinates,
         LogDetCoordinates,
         LDUCoordinates,
+        LogPolarCoordinates,
     )
 }
 """By name; what else there is can be given as a class."""
 STRUCTURAL = (LogDetCoordinates, LDUCoordinates)
-"""What "auto" takes where it can, the first before the next; else the factors."""
+"""What "auto" takes of matrices where it can, the first before the next; else the factors."""
 _RECORDS = {False: (12, 24), True: (24, 10)}
 """Decades and records a decade by default, without and with a logarithmic clock."""
 
@@ -193,13 +196,19 @@ def _of_any_scale(
     objective: Objective, start: LogScaled, options: FlowOptions
 ) -> tuple[AbstractCoordinates, Any]:
     """Coordinates that need no number of the start's own size, and the start in them."""
-    if options.coordinates not in ("auto", LDUCoordinates.name, LDUCoordinates):
+    kind = LogPolarCoordinates if _of_components(objective) else LDUCoordinates
+    if options.coordinates not in ("auto", kind.name, kind):
         raise ValueError(
-            f"A LogScaled start needs coordinates='ldu', but they are {options.coordinates!r}; "
-            "leave them away, or start from factors."
+            f"A LogScaled start needs coordinates={kind.name!r}, but they are "
+            f"{options.coordinates!r}; leave them away, or start from factors."
         )
     _require_float64(objective, start.w)
-    return LDUCoordinates.encode_scaled(objective, options.dynamics, start.w, start.log_scale)
+    return kind.encode_scaled(objective, options.dynamics, start.w, start.log_scale)
+
+
+def _of_components(objective: Objective) -> bool:
+    """Whether it is components, not singular values, that structural coordinates hold."""
+    return isinstance(objective.factorization, CPTensor)
 
 
 def _refusal(
@@ -219,6 +228,7 @@ _MARKS = {
     "log_singular_values": SingularCoordinates,
     "log_abs_pivot": LogDetCoordinates,
     "log_pivots": LDUCoordinates,
+    "log_lengths": LogPolarCoordinates,
 }
 """Arrays by whose name a state is known to be in coordinates other than the factors."""
 
@@ -261,7 +271,7 @@ def choose_coordinates(
       matrix: the product, where the start was given by it.
     """
     reason = None
-    for kind in STRUCTURAL:
+    for kind in (LogPolarCoordinates,) if _of_components(objective) else STRUCTURAL:
         reason = kind.drawback(objective, dynamics, factors)  # in no time; a refusal may take some
         if reason is None:
             reason = _refusal(kind, objective, dynamics, factors, matrix)
@@ -279,6 +289,8 @@ def choose_solver(coordinates: AbstractCoordinates, dynamics: AbstractDynamics, 
       y: the start.
     """
     unknowns = sum(leaf.size for leaf in jax.tree.leaves(y))
+    if isinstance(coordinates, LogPolarCoordinates) and unknowns > DENSE:
+        return _solver_of_components(coordinates)
     if coordinates.logarithmic_clock:
         return Choice(
             LinearlyImplicitExtrapolation(), "few stiff structural coordinates: linearly implicit"
@@ -300,6 +312,24 @@ def choose_solver(coordinates: AbstractCoordinates, dynamics: AbstractDynamics, 
     return Choice(
         StiffnessSwitch(),
         f"{unknowns} unknowns, above {DENSE}: explicit in the rises, stabilised in the tails",
+    )
+
+
+def _solver_of_components(coordinates: LogPolarCoordinates) -> Choice:
+    count = coordinates.stiff_components
+    if not coordinates.problem.twice_differentiable:
+        return Choice(
+            StiffnessSwitch(), "the loss's second derivatives jump: explicit in the rises"
+        )
+    if count == 0:
+        return Choice(
+            StiffnessSwitch(),
+            "a Jacobian of one component would be dear: explicit in the rises, stabilised in the "
+            "tails",
+        )
+    return Choice(
+        LinearlyImplicitExtrapolation(),
+        f"linearly implicit in the {count} largest components, explicit in idle ones",
     )
 
 

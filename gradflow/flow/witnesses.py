@@ -19,7 +19,7 @@ from gradflow.trajectory import Outcome, Trajectory
 _TIGHTER = 100.0
 _LEAST = 1e-13
 """The least rtol of a witness: below, results do not improve."""
-_ORDER = (*(kind.name for kind in STRUCTURAL), "factors", "product", "singular")
+_ORDER = (*(kind.name for kind in STRUCTURAL), "logpolar", "factors", "product", "singular")
 """Whose turn it is as other coordinates; those that turn come last."""
 _LONGER = 10.0
 """How much later than the flow as asked a witness may come to what stops it."""
@@ -32,8 +32,8 @@ def verify(objective: Objective, start: Start, options: FlowOptions) -> Verifica
 
     The witnesses record at the times of the flow as asked and stop where it does. The other
     coordinates are the first that can hold the start of "logdet", "ldu" (up to 48 unknowns),
-    "factors", "product" and "singular". Witnesses with warnings do not count, unless all have some.
-    That runs agree does not prove them right, but what they differ by is not known.
+    "logpolar", "factors", "product" and "singular". Witnesses with warnings do not count, unless
+    all have some. That runs agree does not prove them right, but what they differ by is not known.
 
     Args:
       objective: as for `gradflow.solve_flow`.

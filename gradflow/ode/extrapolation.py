@@ -1,14 +1,26 @@
 r"""ODE solvers that diffrax lacks, as diffrax solvers: they work with `diffeqsolve` too."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
+
+
+class StiffPart(NamedTuple):
+    """The unknowns of a large system that are stiff, and how they move each other.
+
+    Attributes:
+      where: their positions in the flattened y.
+      jacobian: of their velocities in these unknowns alone.
+    """
+
+    where: Int[Array, " m"]
+    jacobian: Float[Array, "m m"]
 
 
 class LinearlyImplicitExtrapolation(diffrax.AbstractAdaptiveSolver):
@@ -23,6 +35,10 @@ class LinearlyImplicitExtrapolation(diffrax.AbstractAdaptiveSolver):
     error estimate (the difference of the last two entries of the last row) is damped by (I -
     kJ)^-1, so that round-off in stiff components does not shrink the steps. Dense Jacobians: for up
     to some dozens of unknowns.
+
+    Of more unknowns only some may be stiff. A vector field with a method `stiff_part(t, y)` that
+    gives a `StiffPart` has these taken implicitly, and all others explicitly: the expansion in
+    powers of k that is extrapolated exists whatever stands for J.
 
     Args:
       columns: the number of columns, which is the order; at least 2.
@@ -88,21 +104,32 @@ class LinearlyImplicitExtrapolation(diffrax.AbstractAdaptiveSolver):
 
         h = jnp.asarray(terms.contr(t0, t1), start.dtype)
         t0 = jnp.asarray(t0, start.dtype)
-        eye = jnp.eye(start.size, dtype=start.dtype)
-        first, derivative = jax.linearize(field, t0, start)
-        field_t = derivative(jnp.ones_like(t0), jnp.zeros_like(start))
-        jacobian = jax.vmap(lambda y: derivative(jnp.zeros_like(t0), y), out_axes=1)(eye)
+        asked = getattr(getattr(terms, "vector_field", None), "stiff_part", None)
+        part = None if asked is None else asked(t0, y0)
         counts = jnp.arange(2, self.columns + 2)
         k = h / counts
+        if part is None:
+            first, derivative = jax.linearize(field, t0, start)
+            field_t = derivative(jnp.ones_like(t0), jnp.zeros_like(start))
+            eye = jnp.eye(start.size, dtype=start.dtype)
+            jacobian = jax.vmap(lambda y: derivative(jnp.zeros_like(t0), y), out_axes=1)(eye)
+        else:
+            first, field_t = jax.jvp(lambda t: field(t, start), (t0,), (jnp.ones_like(t0),))
+            jacobian, eye = part.jacobian, jnp.eye(part.where.size, dtype=start.dtype)
         inverse = jnp.linalg.inv(eye - k[:, None, None] * jacobian)
+
+        def resolved(right: Float[Array, "c n"]) -> Float[Array, "c n"]:
+            if part is None:
+                return jnp.einsum("cij,cj->ci", inverse, right)
+            stiff = jnp.einsum("cij,cj->ci", inverse, right[:, part.where])
+            return right.at[:, part.where].set(stiff)
 
         # Increments are extrapolated, not states: the table's weights (up to 300 at 6 columns)
         # would amplify the states' round-off.
         def advance(substep: Array, moved: Float[Array, "c n"]) -> Float[Array, "c n"]:
             slope = jax.vmap(lambda dt, d: field(t0 + substep * dt, start + d))(k, moved)
             right = k[:, None] * slope + (k**2)[:, None] * field_t
-            change = jnp.einsum("cij,cj->ci", inverse, right)
-            return jnp.where((substep < counts)[:, None], moved + change, moved)
+            return jnp.where((substep < counts)[:, None], moved + resolved(right), moved)
 
         moved = jnp.zeros((self.columns, start.size), start.dtype)
         moved = jax.lax.fori_loop(0, self.columns + 1, advance, moved)

@@ -69,8 +69,20 @@ def test_named_observables_agree_with_numpy(name):
     np.testing.assert_allclose(NAMED[name](STATE), WANTED[name](), rtol=1e-12)
 
 
+def test_components_of_a_tensor():
+    model = gf.CPTensor((2, 3), 2)
+    problem = gf.TensorCompletion((2, 3), [[0, 1]], [1.0])
+    factors = (jnp.array([[3.0, 0.0], [4.0, 1.0]]), jnp.array([[1.0, 0.0], [0.0, 2.0], [0.0, 0.0]]))
+    state = State(FactorCoordinates(gf.Objective(problem, model)), factors)
+    found = observables.log_component_norms(state)
+    np.testing.assert_allclose(found, np.log([5.0, 2.0]), rtol=1e-15)
+    for other in (STATE, DIAGONAL):
+        with pytest.raises(ValueError, match="no components; they are those of a CPTensor"):
+            observables.log_component_norms(other)
+
+
 def test_every_named_observable_is_tested_here():
-    assert set(observables._BY_NAME) == {*WANTED, "factors"}
+    assert set(observables._BY_NAME) == {*WANTED, "factors", "log_component_norms"}
 
 
 def test_without_a_penalty_it_is_zero_and_the_value_is_the_loss():
