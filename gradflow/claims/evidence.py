@@ -35,22 +35,23 @@ MEANINGS: Mapping[str, str] = {
 }
 
 INTERVAL: type = mpmath.iv.mpf
+_NESTED = (list, tuple, mpmath.matrix, sympy.MatrixBase)
 
 
 def leaves(values: Any) -> Iterator[Any]:
     """The numbers in arrays, matrices and sequences."""
-    if isinstance(values, np.ndarray):
-        yield from values.ravel().tolist()
-    elif isinstance(values, list | tuple | mpmath.matrix | sympy.MatrixBase):
+    if isinstance(values, _NESTED):
         for value in values:
             yield from leaves(value)
+    elif hasattr(values, "__array__"):  # of NumPy, JAX, pandas
+        yield from np.asarray(values).ravel().tolist()
     else:
         yield values
 
 
 def floats(values: Any) -> np.ndarray:
     """Numbers as floats; of an interval its lower end, with its sign."""
-    if isinstance(values, np.ndarray | float):
+    if hasattr(values, "__array__") and not isinstance(values, _NESTED):
         return np.asarray(values, float)
     return np.reshape([_as_float(value) for value in leaves(values)], np.shape(values))
 

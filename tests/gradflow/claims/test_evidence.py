@@ -1,7 +1,9 @@
 from fractions import Fraction
 
+import jax.numpy as jnp
 import mpmath
 import numpy as np
+import pandas as pd
 import pytest
 import sympy
 
@@ -103,3 +105,12 @@ def test_a_chain_is_as_good_as_its_parts():
     assert chain("both", PROVED, refuted).witness == {"y": 1}
     assert chain("both", PROVED, Proof("z", "open")).outcome == "open"
     assert chain("both", PROVED, cites=("a lemma",)).cites == ("a lemma", "reflexivity")
+
+
+@pytest.mark.parametrize("made", [np.asarray, jnp.asarray, pd.Series, list, tuple])
+def test_residuals_may_be_any_array_of_floats(made):
+    numbers = made([0.0, 1e-3])
+    case = Case("a case", residual=numbers, floor=1e-2, hypotheses={"made": True})
+    np.testing.assert_array_equal(floats(case.residual), [0.0, 1e-3])
+    assert arithmetic(case.residual) == "float64 with a measured floor"
+    assert judge([case], "identity", 1e-2, must_confirm=False).verdict == "holds"

@@ -39,7 +39,7 @@ def long_grid(steps, seeds):
     return {"rates": (0.1, 0.05), "seeds": seeds, "steps": steps, "stop_loss": 1e-300}
 
 
-SHORT, LONG = long_grid(3_000_000, (0, 1)), long_grid(20_000_000, (0, 1, 2))
+SHORT, LONG = long_grid(2_000_000, (0,)), long_grid(20_000_000, (0, 1, 2))
 
 
 @pytest.fixture(scope="module")
