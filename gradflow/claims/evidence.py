@@ -25,8 +25,8 @@ GRADES: tuple[Grade, ...] = get_args(Grade)
 """From the strongest to the weakest."""
 
 MEANINGS: Mapping[str, str] = {
-    "proved": "over everything that the statement speaks of, by algebra or in interval arithmetic; "
-    "or refuted by one exact point",
+    "proved": "over everything that the statement speaks of, by algebra or in interval arithmetic, "
+    "with what it takes from elsewhere cited; or refuted by one exact point",
     "enclosed": "rigorous enclosures of the cases that were looked at",
     "exact": "rational arithmetic on the cases that were looked at",
     "50 digits": "arithmetic of 50 digits and more on the cases that were looked at",

@@ -10,7 +10,7 @@ from functools import cache
 import sympy
 
 from gradflow.claims import ByConstruction, Case
-from gradflow.claims.proofs import Proof, Words, chain, prove_identity
+from gradflow.claims.proofs import Proof, Words, chain, counterexample, prove_identity
 from gradflow.claims.proofs.interval import interval, iv
 
 ANY = {"balanced factors": ByConstruction("of any sizes, depth and loss, as words and symbols")}
@@ -34,11 +34,9 @@ def powers_of_partial_products() -> Proof:
     rule = [(x @ p, q @ x)]
     through = prove_identity(
         "X (X^T X)^(j+1) = (X X^T)^(j+1) X if so for j",
-        (x @ p @ x.T @ x).rewrite(rule), q @ x @ x.T @ x,
+        x @ p @ x.T @ x, q @ x @ x.T @ x, rules=rule,
     )  # fmt: skip
-    step = prove_identity(
-        "X (X^T X)^j X^T = (X X^T)^(j+1)", (x @ p @ x.T).rewrite(rule), q @ x @ x.T
-    )
+    step = prove_identity("X (X^T X)^j X^T = (X X^T)^(j+1)", x @ p @ x.T, q @ x @ x.T, rules=rule)
     return chain("partial products of balanced factors", through, step)
 
 
@@ -60,17 +58,15 @@ def product_rule() -> Proof:
 def product_flow(shift: int = 0) -> Case:
     """Lemma 3; `shift` is added to the numerator of the left exponent."""
     statement = "dW/dt = -sum_j (W W^T)^((j-1)/N) G (W^T W)^((N-j)/N)"
-    if shift:
-        w, g = sympy.Integer(2), sympy.Integer(1)  # 1x1, depth 1
-        broken = -((w**2) ** shift) * g
-        return proof_case(prove_identity(f"{statement}, left exponents raised", -g, broken))
     n, j = sympy.symbols("N j")
     return proof_case(
         chain(
             statement,
             product_rule(),
             powers_of_partial_products(),
-            prove_identity("layers N+1-j and j swap the ends", (n - (n + 1 - j)) / n, (j - 1) / n),
+            prove_identity(
+                "layers N+1-j and j swap the ends", (n - (n + 1 - j)) / n, (j - 1 + shift) / n
+            ),
             cites=(
                 ROOT + ": (A_j A_j^T)^N = (W W^T)^(N-j), (B_j^T B_j)^N = (W^T W)^(j-1)",
                 BALANCE,
@@ -82,16 +78,16 @@ def product_flow(shift: int = 0) -> Case:
 def value_flow(shift: float = 0.0, factor: float = 1.0, signs: bool = False) -> Case:
     """Theorem 3: `shift` is added to the exponent, `factor` multiplies N; `signs` for N >= 2."""
     statement = "d sigma_r/dt = -N (sigma_r^2)^(1-1/N) u_r^T G v_r"
-    if shift or factor != 1:  # 1x1, depth 1, W = 2, G = 1
-        gap = 1 - interval(factor) * iv.exp(interval(shift) * iv.log(iv.mpf(4)))
-        if gap > 0 or gap < 0:
-            witness = {"1x1, N = 1, W": "2", "G": "1", "difference of the sides": str(gap)}
-            return proof_case(Proof(statement, "refuted", witness=witness))
     n, j, e = sympy.symbols("N j e", positive=True)
     parts = [
         product_rule(),
         powers_of_partial_products(),
-        prove_identity("each term", 2 * (j - 1) / n + 2 * (n - j) / n, 2 * (1 - 1 / n)),
+        prove_identity(
+            "the power in each term",
+            2 * (j - 1) / n + 2 * (n - j) / n,
+            2 * (1 - 1 / n + sympy.Rational(shift)),
+        ),
+        prove_identity("their number", n, n * sympy.Rational(factor)),
     ]
     if signs:
         parts.append(
@@ -155,17 +151,16 @@ def eq39(corrected: bool, root: float) -> Case:
 def eq41(power: float) -> Case:
     """U^T (dW/dt) V off its diagonal, from W = U S V^T and from Lemma 3."""
     statement = "U^T U' S - S V^T V' = -I' . G . [U^T (gradient) V]"
-    if power != 1:  # N = 2, sigma = (2, 1): G_12 = 3
-        gap = 3 - iv.exp(interval(power) * iv.log(iv.mpf(3)))
-        witness = {"N = 2, sigma": "(2, 1)", "G_12 - G_12^power": str(gap)}
-        outcome = "refuted" if gap > 0 or gap < 0 else "open"
-        return proof_case(Proof(statement, outcome, witness=witness))
+    claimed = iv.exp(interval(power) * iv.log(iv.mpf(3)))  # N = 2, sigma = (2, 1): G_12 = 3
+    broken = counterexample(statement, abs(3 - claimed), {"N = 2, sigma": "(2, 1)", "G_12": "3"})
+    if broken is not None or power != 1:
+        return proof_case(broken or Proof(statement, "open"))
     u, s, v, du, ds, dv = Words.named("U", "S", "V", "dU", "dS", "dV")
     one = Words.identity()
     rules = [(u.T @ u, one), (v.T @ v, one), (dv.T @ v, -(v.T @ dv))]
     moved = u.T @ (u @ s @ v.T).derivative({"U": du, "S": ds, "V": dv}) @ v
     split = prove_identity(
-        "U^T W' V", moved.rewrite(rules), u.T @ du @ s + ds - s @ v.T @ dv,
+        "U^T W' V", moved, u.T @ du @ s + ds - s @ v.T @ dv, rules=rules,
         cites=("S' is diagonal, V'^T V = -V^T V'",),
     )  # fmt: skip
     flow = product_flow().proof

@@ -45,30 +45,26 @@ def thm1_norm(power: float) -> Case:
 
 def thm1_erank(power: float) -> Case:
     """(9), from the sharp constant 1; `power` of the loss."""
-    if power == 0.5:
-        return in_time(_proofs.rank_bound(), INFIMUM, "1 < 2 sqrt(12) / ln 2")
     constant = 2 * iv.sqrt(iv.mpf(12)) / iv.log(iv.mpf(2))
-    return in_time(
-        _steep(
-            f"erank(W) <= 1 + 9.995 loss^{power}",
-            lambda at: (1 + constant * iv.exp(power * iv.log(at.s**2 / 2)), at.rank),
-        )
+    found = _steep(
+        f"erank(W) <= 1 + 9.995 loss^{power}",
+        lambda at: (1 + constant * iv.exp(power * iv.log(at.s**2 / 2)), at.rank),
     )
+    if found.outcome == "refuted" or power != 0.5:
+        return in_time(found)
+    return in_time(_proofs.rank_bound(), INFIMUM, "1 < 2 sqrt(12) / ln 2")
 
 
 def thm1_irank(power: float) -> Case:
     """(10), from the sharp constant sqrt(2); `power` of the loss."""
-    if power == 0.5:
-        return in_time(_proofs.distance_bound(), "1 < 3", "the infimal rank is 1 (Proposition 2)")
-    return in_time(
-        _steep(
-            f"s_2(W) <= 3 sqrt(2) loss^{power}",
-            lambda at: (
-                3 * iv.sqrt(iv.mpf(2)) * iv.exp(power * iv.log(at.s**2 / 2)),
-                at.second,
-            ),
-        )
+    constant = 3 * iv.sqrt(iv.mpf(2))
+    found = _steep(
+        f"s_2(W) <= 3 sqrt(2) loss^{power}",
+        lambda at: (constant * iv.exp(power * iv.log(at.s**2 / 2)), at.second),
     )
+    if found.outcome == "refuted" or power != 0.5:
+        return in_time(found)
+    return in_time(_proofs.distance_bound(), "1 < 3", "the infimal rank is 1 (Proposition 2)")
 
 
 def thm2_norm(power: float) -> Case:
@@ -107,9 +103,9 @@ def lem18(factor: float) -> Case:
 def lem19(constant: float, push: float) -> Case:
     """All three bounds."""
     second = _proofs.distance_bound(Fraction(constant))
-    third = _proofs.entry_bound()
-    if push != 1:
-        third = _steep(f"s_1 >= {push}/s - 2", lambda at: (at.first, push / at.s - 2))
+    third = _steep(f"s_1 >= {push}/s - 2", lambda at: (at.first, push / at.s - 2))
+    if third.outcome != "refuted" and push <= 1:
+        third = _proofs.entry_bound()
     return in_time(
         chain("Lemma 19", second, third, cites=("s_1 is at least the size of every entry",))
     )

@@ -5,7 +5,7 @@ from fractions import Fraction
 import sympy
 
 from gradflow.claims import ByConstruction, Case
-from gradflow.claims.proofs import Proof, Words, chain, prove_identity
+from gradflow.claims.proofs import Proof, Words, chain, counterexample, prove_identity
 from gradflow.claims.proofs.interval import entropy, interval, iv
 
 from ..arora2019._proofs import powers_of_partial_products
@@ -33,8 +33,7 @@ def lem8(shift: int) -> Case:
     """By W W^T = (W_L W_L^T)^L, and the same non-zero values in all factors."""
     power = prove_identity("1x1, W_1 = W_2 = 2", sympy.Integer(4), sympy.Integer(2) ** (2 + shift))
     cites = ("X^T X and X X^T have the same eigenvalues but for zeros",)
-    parts = [power] if shift else [powers_of_partial_products()]
-    return proof_case(chain("Lemma 8", *parts, cites=cites), SIZES)
+    return proof_case(chain("Lemma 8", power, powers_of_partial_products(), cites=cites), SIZES)
 
 
 def _root_times(factor: Fraction) -> Proof:
@@ -48,10 +47,10 @@ def lem9(factor: float) -> Case:
     """Of h(p) <= p (1 - ln p) <= 2 sqrt(p)."""
     statement = f"h(p) <= {factor:g} sqrt(p) on [0, 1]"
     hypotheses = {"0 <= p <= 1": ByConstruction("all of them; h(0) = 0")}
-    gap = entropy(interval(QUARTER)) - interval(factor) / 2
-    if gap > 0:
-        refuted = Proof(statement, "refuted", witness={"p": "1/4", "h(p) - right side": str(gap)})
-        return proof_case(refuted, hypotheses)
+    excess = entropy(interval(QUARTER)) - interval(factor) / 2
+    broken = counterexample(statement, excess, {"p": "1/4"})
+    if broken is not None:
+        return proof_case(broken, hypotheses)
     cites = (ENTROPY, "sqrt(p) (1 - ln p) has one maximum, at p = 1/e")
     return proof_case(chain(statement, _root_times(Fraction(factor)), cites=cites), hypotheses)
 
@@ -61,19 +60,22 @@ def entropy_step(factor: float) -> Case:
     statement = f"H(1-e, e) <= {factor:g} e (1 + ln 1/e) <= 2 sqrt(e)"
     hypotheses = {"0 < e <= 1": ByConstruction("all of them")}
     at = interval(QUARTER)
-    gap = entropy(at) - interval(factor) * at * (1 - iv.log(at))
-    if gap > 0:
-        refuted = Proof(statement, "refuted", witness={"e": "1/4", "H - right side": str(gap)})
-        return proof_case(refuted, hypotheses)
+    excess = entropy(at) - interval(factor) * at * (1 - iv.log(at))
+    broken = counterexample(statement, excess, {"e": "1/4"})
+    if broken is not None:
+        return proof_case(broken, hypotheses)
     return proof_case(chain(statement, _root_times(Fraction(2)), cites=(ENTROPY,)), hypotheses)
 
 
 def lem12(factor: float) -> Case:
     """Telescoping: of A X - B Y, by induction over the chain."""
     statement = f"the difference of products is at most {factor:g} times the sum"
-    if Fraction(factor) < 1:  # A = (1, 1), B = (1, 0), 1x1
-        witness = {"A": "(1, 1)", "B": "(1, 0)", "left": "1", "right": str(Fraction(factor))}
-        return proof_case(Proof(statement, "refuted", witness=witness), SIZES)
+    (a1, a2), (b1, b2) = (1, 1), (1, 0)  # 1x1
+    errors = abs(a1 - b1) * abs(a2) + abs(b1) * abs(a2 - b2)
+    excess = abs(a1 * a2 - b1 * b2) - Fraction(factor) * errors
+    broken = counterexample(statement, excess, {"A": "(1, 1)", "B": "(1, 0)"})
+    if broken is not None:
+        return proof_case(broken, SIZES)
     a, b, x, y = Words.named("A", "B", "X", "Y")
     step = prove_identity("A X - B Y", a @ x - b @ y, (a - b) @ x + b @ (x - y))
     return proof_case(chain(statement, step, cites=("|A B|_F <= |A|_F |B|_F",)), SIZES)
@@ -110,20 +112,27 @@ def cor1(inverse_norm: float, rank: float, distance: float) -> Case:
         rank_bound(16),
         distance_bound(lambda z, z2, eps, s: eps + s, "s"),
     )
-    found = chain("as the loss vanishes: norms to infinity, erank to 1, distance to 0", *parts,
-                  sign_of_determinant())  # fmt: skip
-    if (inverse_norm, rank, distance) != (0.0, 1.0, 0.0) and found.proved:
-        witness = {"claimed": str((inverse_norm, rank, distance)), "by the bounds": "(0, 1, 0)"}
-        found = Proof(found.statement, "refuted", witness=witness)
-    return proof_case(found)
+    s = sympy.symbols("s", positive=True)  # sqrt(2 loss)
+    left = {
+        "1/norm": (1 / (1 / s - 8), inverse_norm), "erank": (1 + 16 * s, rank),
+        "distance": (s, distance),
+    }  # fmt: skip
+    limits = (
+        prove_identity(f"{name} tends to", sympy.limit(bound, s, 0, "+"), sympy.Rational(claimed))
+        for name, (bound, claimed) in left.items()
+    )
+    return proof_case(
+        chain("as the loss vanishes: norms to infinity, erank to 1, distance to 0", *parts,
+              *limits, sign_of_determinant())
+    )  # fmt: skip
 
 
 def lem11(factor: float) -> Case:
     """B = v v^T + R R^T with |v|^2 its largest eigenvalue."""
     statement = f"Tr(A^T B A) >= {factor:g} lambda_1(B) s_d(A)^2"
-    if factor > 1:
-        witness = {"A, B": "1, 1 (1x1)", "left": "1", "right": f"{factor:g}"}
-        return proof_case(Proof(statement, "refuted", witness=witness), SIZES)
+    broken = counterexample(statement, Fraction(factor) - 1, {"A, B": "1, 1 (1x1)"})
+    if broken is not None:
+        return proof_case(broken, SIZES)
     a, v, r = Words.named("A", "v", "R")
     form = a.T @ (v @ v.T + r @ r.T) @ a
     split = prove_identity(

@@ -13,7 +13,14 @@ from typing import Any
 
 import sympy
 
-from gradflow.claims.proofs import Proof, Words, chain, prove_identity, prove_inequality
+from gradflow.claims.proofs import (
+    Proof,
+    Words,
+    chain,
+    counterexample,
+    prove_identity,
+    prove_inequality,
+)
 from gradflow.claims.proofs.interval import ends, entropy, interval, iv
 
 Matrix = tuple[tuple[Any, Any], tuple[Any, Any]]
@@ -53,14 +60,13 @@ def refuted_at(
     for at in points:
         z, z2, _ = map(interval, at.observed)
         larger, smaller = sides(at)
-        if larger < smaller and at.det * z * z2 > 0:
-            witness = {
-                "W": str([[str(x) for x in row] for row in at.w]),
-                "z, z', epsilon": str([str(x) for x in at.observed]),
-                "larger side": str(larger.b),
-                "smaller side": str(smaller.a),
-            }
-            return Proof(statement, "refuted", witness=witness)
+        witness = {
+            "W": str([[str(x) for x in row] for row in at.w]),
+            "z, z', epsilon": str([str(x) for x in at.observed]),
+        }
+        broken = counterexample(statement, smaller - larger, witness)
+        if broken is not None and at.det * z * z2 > 0:
+            return broken
     return None
 
 
@@ -81,9 +87,9 @@ def sign_of_determinant(depths: tuple[int, ...] | None = None) -> Proof:
         flow = prove_identity("W' = -G at depth 1, x = e^-t", w.diff(x) * -x, -gradient)
         at = w.subs(x, sympy.Rational(1, 4))
         det = sympy.Rational(at[0, 0] * at[1, 1] - at[0, 1] * at[1, 0])
-        if flow.proved and det < 0:
-            witness = {"depth 1, W(0)": "I", "t": "ln 4", "det W": str(det)}
-            return Proof(statement, "refuted", witness=witness)
+        broken = counterexample(statement, -det, {"depth 1, W(0)": "I", "t": "ln 4"})
+        if flow.proved and broken is not None:
+            return broken
     n, j, e = sympy.symbols("N j e", positive=True)
     power = prove_identity(
         "each term of tr(W^-1 dW/dt) has s_r to the power 1 - 2/N",

@@ -9,6 +9,7 @@ from gradflow.claims import ByConstruction, Case
 from gradflow.claims.proofs import (
     Proof,
     chain,
+    counterexample,
     enclose_flow,
     prove_identity,
     prove_inequality,
@@ -26,10 +27,16 @@ TALL: razin2020.Matrix = ((1000, Fraction(11, 10)), (1, Fraction(12, 10_000)))
 
 def eq20(factor: float, share: float) -> Case:
     """(18) and (19) are terms of the loss; (20) is razin2020's Lemma 18."""
-    terms = Proof("each error is at most sqrt(2 loss)", "proved", ("one of three squares",))
-    if share < 1:  # all of the loss in W_22
-        witness = {"W": "[[101, 1], [1, 1/100]]", "W_22": "1/100 = sqrt(2 loss)"}
-        terms = Proof("each error is at most a share of it", "refuted", witness=witness)
+    at = razin2020.Point(razin2020.STEEP)  # all of the loss is in W_22
+    excess = interval(at.w[1][1]) ** 2 - interval(Fraction(share)) ** 2 * at.s**2
+    terms = counterexample(
+        f"each error is at most {share:g} sqrt(2 loss)", excess, {"W": "[[101, 1], [1, 1/100]]"}
+    )
+    if terms is None:
+        a, b, c = sympy.symbols("W_12 W_21 W_22")
+        twice = (a - 1) ** 2 + (b - 1) ** 2 + c**2
+        terms = prove_identity("2 loss less an error squared is two squares", twice - c**2,
+                               (a - 1) ** 2 + (b - 1) ** 2)  # fmt: skip
     whole = chain("(18) to (20)", terms, razin2020.entry_bound(Fraction(factor)))
     return proof_case(whole, POSITIVE)
 
@@ -38,9 +45,9 @@ def lem6(share: float) -> Case:
     """The trace of A^T A, and a unit vector."""
     statement = f"s_2^2 <= {share:g} (b^2 + d^2)"
     hypotheses = {"a 2x2 matrix": ByConstruction("symbols")}
-    if share < 1:
-        witness = {"A": "I", "s_2^2": "1", "right side": f"{share:g}"}
-        return proof_case(Proof(statement, "refuted", witness=witness), hypotheses)
+    broken = counterexample(statement, 1 - Fraction(share), {"A": "I"})
+    if broken is not None:
+        return proof_case(broken, hypotheses)
     a, b, c, d = sympy.symbols("a b c d")
     gram = sympy.Matrix([[a, b], [c, d]]).T * sympy.Matrix([[a, b], [c, d]])
     parts = (
@@ -56,9 +63,9 @@ def irank_example(factor: float) -> Case:
     statement = f"D(W, M_1) <= {factor:g} / a"
     hypotheses = {"a > 0": ByConstruction("a = r^2")}
     at = razin2020.Point(((1, 1), (1, 0)))
-    if at.second > interval(factor):
-        witness = {"a": "1", "s_2": str(at.second), "right side": f"{factor:g}"}
-        return proof_case(Proof(statement, "refuted", witness=witness), hypotheses)
+    broken = counterexample(statement, at.second - interval(factor), {"a": "1"})
+    if broken is not None or factor < 1:
+        return proof_case(broken or Proof(statement, "open"), hypotheses)
     r = sympy.symbols("r", positive=True)
     u = sympy.Matrix([r, 1 / r])
     left = sympy.Matrix([[r**2, 1], [1, 0]])
@@ -72,10 +79,11 @@ def irank_proof(factor: float) -> Case:
     hypotheses = POSITIVE | {"W_11 > 0, loss <= 1/24": ByConstruction("every such matrix")}
     at = razin2020.Point(TALL)
     (a, b), (c, d) = ([interval(x) for x in row] for row in TALL)
-    gap = iv.sqrt((b - 1) ** 2 + (c - 1) ** 2 + (d - 1 / a) ** 2) - interval(factor) * at.s
-    if gap > 0:
-        witness = {"W": str([[str(x) for x in row] for row in TALL]), "left - right": str(gap)}
-        return proof_case(Proof(statement, "refuted", witness=witness), hypotheses)
+    excess = iv.sqrt((b - 1) ** 2 + (c - 1) ** 2 + (d - 1 / a) ** 2) - interval(factor) * at.s
+    witness = {"W": str([[str(x) for x in row] for row in TALL])}
+    broken = counterexample(statement, excess, witness)
+    if broken is not None or factor < 1:
+        return proof_case(broken or Proof(statement, "open"), hypotheses)
     side = iv.sqrt(interval(Fraction(1, 12)))
     near = prove_inequality(
         "W_12 W_21 >= 1/2 where the errors are at most sqrt(1/12)",
@@ -183,11 +191,10 @@ def lem5(stretch: float) -> Case:
     """The determinant, and (sigma^2)^(1 - 1/L) = sigma^alpha, sigma > 0."""
     statement = "det W > 0 is kept, and sigma moves by sigma^alpha"
     hypotheses = {"balanced, L >= 2": ByConstruction("any such start and loss")}
-    if stretch != 1:  # 1x1, L = 2, sigma = 2: alpha = 1
-        gap = 2 - iv.exp(interval(stretch) * iv.log(iv.mpf(2)))
-        witness = {"1x1, L = 2, sigma": "2", "difference of the powers": str(gap)}
-        outcome = "refuted" if 0 not in gap else "open"
-        return proof_case(Proof(statement, outcome, witness=witness), hypotheses)
+    claimed = iv.exp(interval(stretch) * iv.log(iv.mpf(2)))  # 1x1, L = 2, sigma = 2: alpha = 1
+    broken = counterexample(statement, abs(2 - claimed), {"1x1, L = 2, sigma": "2"})
+    if broken is not None or stretch != 1:
+        return proof_case(broken or Proof(statement, "open"), hypotheses)
     flow = value_flow().proof
     assert flow is not None
     return proof_case(chain(statement, razin2020.sign_of_determinant(), flow), hypotheses)

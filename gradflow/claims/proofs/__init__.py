@@ -3,7 +3,15 @@
 from gradflow.claims.proofs.enclosure import enclose_flow
 from gradflow.claims.proofs.identity import prove_identity
 from gradflow.claims.proofs.inequality import prove_inequality
-from gradflow.claims.proofs.proof import Proof, chain
+from gradflow.claims.proofs.proof import Proof, chain, counterexample
 from gradflow.claims.proofs.words import Words
 
-__all__ = ["Proof", "Words", "chain", "enclose_flow", "prove_identity", "prove_inequality"]
+__all__ = [
+    "Proof",
+    "Words",
+    "chain",
+    "counterexample",
+    "enclose_flow",
+    "prove_identity",
+    "prove_inequality",
+]

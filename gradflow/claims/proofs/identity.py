@@ -1,6 +1,7 @@
 """Identities, by algebra: of numbers (sympy), or of products of matrices of any sizes (words)."""
 
 import itertools
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -14,15 +15,22 @@ _TRIALS = (2, -3, 5, 7, -1, 4, 9, -6, 3, 8)
 
 
 def prove_identity(
-    statement: str, left: Any, right: Any = 0, *, cites: tuple[str, ...] = ()
+    statement: str,
+    left: Any,
+    right: Any = 0,
+    *,
+    rules: Sequence[tuple[Words, Words]] = (),
+    cites: tuple[str, ...] = (),
 ) -> Proof:
     r"""Prove that two sides are the same, or find numbers where they are not.
 
     Args:
       statement: what is proved, for the reader.
       left: an expression or matrix of sympy's, rational in its symbols (which may be powers or
-        roots with names of their own), or `Words`, rewritten by what is known of the matrices.
+        roots with names of their own), or `Words`.
       right: likewise.
+      rules: of words, what is known of the matrices, as `Words.rewrite` takes it. Where sides
+        differ under rules the statement is open: it may follow from them in another order.
       cites: facts that are taken from elsewhere.
 
     Example:
@@ -35,10 +43,13 @@ def prove_identity(
       {'a': '2', 'b': '-3', 'left - right': '-12'}
     """
     if isinstance(left, Words):
-        gap = left - (right if isinstance(right, Words) else Words({}))
+        gap = (left - (right if isinstance(right, Words) else Words({}))).rewrite(rules)
         if not gap.terms:
             return Proof(statement, "proved", ("products of matrices of any sizes",), cites)
-        return Proof(statement, "refuted", witness=_unequal_matrices(gap))
+        witness = None if rules else _unequal_matrices(gap)
+        if witness is None:
+            return Proof(statement, "open", ("the words differ; no matrices are seen to",))
+        return Proof(statement, "refuted", witness=witness)
     if not isinstance(left, sympy.MatrixBase):
         left, right = sympy.Matrix([[left]]), sympy.Matrix([[right]])
     gap = (left - right).applyfunc(lambda x: sympy.cancel(sympy.together(sympy.expand(x))))
@@ -56,8 +67,8 @@ def prove_identity(
     return Proof(statement, "open", ("neither zero nor seen to differ",))
 
 
-def _unequal_matrices(gap: Words) -> dict[str, Any]:
-    """2x2 matrices of whole numbers at which a sum of words is not zero, if there are such."""
+def _unequal_matrices(gap: Words) -> dict[str, Any] | None:
+    """2x2 matrices of whole numbers at which a sum of words is not zero; None if these are none."""
     names = sorted({name for word in gap.terms for name, _ in word})
     numbers = itertools.cycle((1, 2, -1, 3, 0, -2, 5, 1, 4))
     at = {
@@ -70,5 +81,7 @@ def _unequal_matrices(gap: Words) -> dict[str, Any]:
         for name, flip in word:
             term = term @ (at[name].T if flip else at[name])
         total = total + c * term
+    if not np.any(total):
+        return None
     shown = {name: str([[str(x) for x in row] for row in w]) for name, w in at.items()}
     return shown | {"left - right": str([[str(x) for x in row] for row in total])}

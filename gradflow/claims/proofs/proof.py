@@ -31,6 +31,28 @@ class Proof:
         return self.outcome == "proved"
 
 
+def counterexample(statement: str, excess: Any, witness: Mapping[str, Any]) -> Proof | None:
+    """A refutation by one point, if what is claimed not to be above zero certainly is there.
+
+    Args:
+      statement: what is refuted, for the reader.
+      excess: at the point, of whole numbers, fractions or intervals.
+      witness: the point, in plain numbers.
+
+    Returns:
+      The refutation; None where the excess is not above zero, or an interval leaves it open.
+
+    Example:
+      >>> counterexample("x <= 1 for all x", 2 - 1, {"x": "2"}).outcome
+      'refuted'
+      >>> counterexample("x <= 3 for all x", 2 - 3, {"x": "2"}) is None
+      True
+    """
+    if not excess > 0:
+        return None
+    return Proof(statement, "refuted", witness={**witness, "left - right": str(excess)})
+
+
 def chain(statement: str, *parts: Proof, cites: tuple[str, ...] = ()) -> Proof:
     """One proof of several: proved if all parts are, refuted if one is.
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import sympy
 
-from gradflow.claims.proofs import Words, prove_identity
+from gradflow.claims.proofs import Words, counterexample, prove_identity
+from gradflow.claims.proofs.interval import interval
 
 A, B, X, Y, G = Words.named(*"ABXYG")
 x, y = sympy.symbols("x y")
@@ -60,3 +61,16 @@ def test_derivatives_and_rewriting_agree_with_matrices():
     assert (X @ Y @ Y).rewrite([(X @ Y, Y @ X)]).terms == (Y @ Y @ X).terms
     half = Fraction(1, 2) * (X @ Y)
     assert half.rewrite([(X @ Y, Y @ X)]).terms == (Fraction(1, 2) * (Y @ X)).terms
+
+
+def test_sides_that_differ_under_rules_are_open_for_no_matrices_are_seen_to_meet_the_rules():
+    rule = [(X.T @ X, Words.identity())]
+    assert prove_identity("orthonormal", Y @ X.T @ X, Y, rules=rule).outcome == "proved"
+    assert prove_identity("another side", X @ X.T, Words.identity(), rules=rule).outcome == "open"
+
+
+def test_one_point_refutes_only_what_is_certainly_exceeded_there():
+    assert counterexample("x <= 1", interval(0, 2) - 1, {"x": "0 to 2"}) is None
+    assert counterexample("x <= 1", 1 - 1, {"x": "1"}) is None
+    found = counterexample("x <= 1", interval(2) - 1, {"x": "2"})
+    assert found.outcome == "refuted" and found.witness["x"] == "2"
