@@ -20,6 +20,7 @@ from gradflow.factorizations.base import Factors
 from gradflow.observables import State
 from gradflow.sweeps import Descent
 from gradflow.sweeps.experiment import Finding, Precision, Protocol
+from gradflow.sweeps.job import log_marks
 from gradflow.sweeps.results import Results, arrivals
 
 from . import _recovery as deep_recovery
@@ -124,7 +125,7 @@ def descent(cell: Cell, precision: Precision) -> Descent:
     if cell.depth == 2:
         observe["alignment"] = alignment
     density = 12 if cell.data == "ratings" else 40  # a large matrix's SVD costs many iterations
-    marks = np.unique(np.round(10 ** np.arange(0, np.log10(cell.steps), 1 / density)).astype(int))
+    marks = log_marks(cell.steps, density)
     return Descent(
         objective=objective,
         start=gf.astype(start(objective, cell), precision),

@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 import gradflow as gf
@@ -24,7 +23,7 @@ from gradflow.observables import State
 from gradflow.problems.completion import MatrixCompletion
 from gradflow.problems.sensing import MatrixSensing
 from gradflow.sweeps.experiment import Experiment, Precision, Protocol, Scale
-from gradflow.sweeps.job import Computation, Descent, Job
+from gradflow.sweeps.job import Computation, Descent, Job, log_marks
 
 from .._pace import torch_step
 
@@ -213,7 +212,7 @@ def job(cell: Any, precision: Precision) -> Job:
     if isinstance(cell, Baseline):
         return Computation(_Least(cell.task))
     rule = optimizers.group_rmsprop if cell.task.protocol == "code" else optax.sgd
-    marks = np.unique(np.round(10 ** np.arange(0, np.log10(cell.steps), 1 / 20)).astype(int))
+    marks = log_marks(cell.steps, 20)
     return Descent(
         objective=_objective(cell.task, cell.depth, precision),
         start=gf.astype(start(cell.task.size, cell.depth, cell.norm, cell.seed), precision),

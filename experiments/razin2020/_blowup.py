@@ -21,6 +21,7 @@ from gradflow.factorizations.base import Factors
 from gradflow.objective import Objective
 from gradflow.sweeps import Descent
 from gradflow.sweeps.experiment import Experiment, Precision
+from gradflow.sweeps.job import log_marks
 
 from .._pace import torch_step
 
@@ -139,7 +140,7 @@ def descent(cell: Cell, precision: Precision) -> Descent:
     """
     check(cell)
     problem = ((cell.rows, cell.columns), cell.unobserved, cell.z, cell.z_prime, cell.epsilon)
-    marks = np.unique(np.round(10 ** np.arange(0, np.log10(cell.steps), 1 / 100)).astype(int))
+    marks = log_marks(cell.steps, 100)
     return Descent(
         objective=objective(problem, cell.depth, precision),
         start=gf.astype(start(cell), precision),

@@ -19,11 +19,12 @@ import optax
 
 import gradflow as gf
 from gradflow import baselines, optimizers
+from gradflow._util.validate import positive, whole
 from gradflow.observables import State
 from gradflow.problems.completion import TensorCompletion
 from gradflow.sweeps import Descent
 from gradflow.sweeps.experiment import Experiment, Precision, Protocol, Scale
-from gradflow.sweeps.job import Computation, Job
+from gradflow.sweeps.job import Computation, Job, log_marks
 
 STOP_LOSS = 1e-6
 LOOKS = (100, 3)
@@ -223,7 +224,7 @@ class Tensors(Experiment):
     def job(self, cell: Any, precision: Precision) -> Job:
         if isinstance(cell, Linear):
             return Computation(_Linear(cell.task))
-        marks = np.unique(np.round(10 ** np.arange(0, np.log10(cell.steps), 1 / 20)).astype(int))
+        marks = log_marks(cell.steps, 20)
         objective = _objective(cell.task, cell.components, precision)
         start = objective.factorization.gaussian(jax.random.key(cell.seed), std=cell.std)
         return Descent(
@@ -256,17 +257,12 @@ def check(grid: Grid) -> None:
     Raises:
       ValueError: on a value out of range.
     """
-    for name in ("rank", "components_3", "components_4", "steps"):
-        if getattr(grid, name) < 1:
-            raise ValueError(f"{name} must be at least 1, but it is {getattr(grid, name)}.")
-    if grid.size < 2:
-        raise ValueError(f"size must be at least 2, but it is {grid.size}.")
+    for name, least in (("rank", 1), ("components_3", 1), ("components_4", 1), ("steps", 1),
+                        ("size", 2)):  # fmt: skip
+        whole(name, getattr(grid, name), least)
     for name, order in (("observations_3", 3), ("observations_4", 4)):
-        counts, entries = getattr(grid, name), grid.size**order
-        if not all(1 <= n <= entries for n in counts):
-            raise ValueError(f"{name} must be between 1 and {entries}, but they are {counts}.")
+        for count in getattr(grid, name):
+            whole(name, count, 1, grid.size**order)
     for std in grid.stds:
-        if not 0 < std < np.inf:
-            raise ValueError(f"stds must be above 0, but they are {grid.stds}.")
-    if not 0 < grid.rate < np.inf:
-        raise ValueError(f"rate must be above 0, but it is {grid.rate}.")
+        positive("stds", std)
+    positive("rate", grid.rate)

@@ -14,8 +14,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gradflow as gf
+from gradflow._util.validate import positive, whole
 from gradflow.sweeps import Descent, Finding, Results, register
 from gradflow.sweeps.experiment import Experiment, Precision, Protocol, Scale
+from gradflow.sweeps.job import log_marks
 from gradflow.sweeps.results import arrivals
 
 from ..razin2020._tensors import OBSERVE, Task, problem, rule
@@ -100,7 +102,7 @@ class Components(Experiment):
         ]  # fmt: skip
 
     def job(self, cell: Cell, precision: Precision) -> Descent:
-        marks = np.unique(np.round(10 ** np.arange(0, np.log10(cell.steps), 1 / 100)).astype(int))
+        marks = log_marks(cell.steps, 100)
         objective = _objective(cell.task, cell.components, precision)
         start = objective.factorization.gaussian(jax.random.key(cell.seed), std=cell.std)
         return Descent(
@@ -140,22 +142,17 @@ def check(grid: Grid) -> None:
     Raises:
       ValueError: on a value out of range.
     """
-    for name in ("rank", "observations", "steps"):
-        if getattr(grid, name) < 1:
-            raise ValueError(f"{name} must be at least 1, but it is {getattr(grid, name)}.")
-    if grid.order < 2 or grid.size < 2:
-        raise ValueError(f"order and size must be at least 2, but they are {grid.order} and "
-                         f"{grid.size}.")  # fmt: skip
+    for name, least in (("rank", 1), ("steps", 1), ("order", 2), ("size", 2)):
+        whole(name, getattr(grid, name), least)
+    whole("observations", grid.observations, 1, grid.size**grid.order)
+    positive("rate", grid.rate)
+    for std in grid.stds:
+        positive("stds", std)
     if not grid.rank < min(grid.components, 10):
         raise ValueError(
             f"components must be above rank, and rank below the 10 norms recorded, but they are "
             f"{grid.components} and {grid.rank}."
         )
-    if grid.observations > grid.size**grid.order:
-        raise ValueError(f"observations are at most {grid.size**grid.order}, but there are "
-                         f"{grid.observations}.")  # fmt: skip
-    if not all(0 < std < np.inf for std in grid.stds):
-        raise ValueError(f"stds must be above 0, but they are {grid.stds}.")
 
 
 def picture(results: Results) -> Figure:

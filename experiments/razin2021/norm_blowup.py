@@ -19,10 +19,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 import gradflow as gf
+from gradflow._util.validate import positive, whole
 from gradflow.observables import State
 from gradflow.sweeps import Descent, Finding, Results, register
 from gradflow.sweeps.experiment import Experiment, Precision, Protocol, Scale
-from gradflow.sweeps.job import Computation, Job
+from gradflow.sweeps.job import Computation, Job, log_marks
 
 from ..razin2020._tensors import OBSERVE, Task, norm, problem, rule
 
@@ -172,7 +173,7 @@ class NormBlowup(Experiment):
             return Computation(_Exact(cell))
         objective = _objective(cell.task, cell.components)
         start = objective.factorization.gaussian(jax.random.key(cell.seed), std=cell.std)
-        marks = np.unique(np.round(10 ** np.arange(0, np.log10(cell.steps), 1 / 40)).astype(int))
+        marks = log_marks(cell.steps, 40)
         return Descent(
             objective=gf.astype(objective, precision),
             start=gf.astype(start, precision),
@@ -201,19 +202,14 @@ def check(grid: Grid) -> None:
     Raises:
       ValueError: on a value out of range.
     """
-    for name in ("components", "decades", "steps", "flow_steps"):
-        if getattr(grid, name) < 1:
-            raise ValueError(f"{name} must be at least 1, but it is {getattr(grid, name)}.")
-    for name in ("order", "size"):
-        if getattr(grid, name) < 2:
-            raise ValueError(f"{name} must be at least 2, but it is {getattr(grid, name)}.")
-    if not all(1 <= n <= grid.size**grid.order for n in grid.observations):
-        raise ValueError(
-            f"observations must be between 1 and {grid.size**grid.order}, but they are "
-            f"{grid.observations}."
-        )
-    if not all(0 < std < np.inf for std in grid.stds):
-        raise ValueError(f"stds must be above 0, but they are {grid.stds}.")
+    # Two components, for the second's share of the first is recorded.
+    for name, least in (("components", 2), ("decades", 1), ("steps", 1), ("flow_steps", 1),
+                        ("order", 2), ("size", 2)):  # fmt: skip
+        whole(name, getattr(grid, name), least)
+    for count in grid.observations:
+        whole("observations", count, 1, grid.size**grid.order)
+    for std in grid.stds:
+        positive("stds", std)
 
 
 def picture(results: Results) -> Figure:
@@ -234,9 +230,8 @@ def picture(results: Results) -> Figure:
                 x, y = np.asarray(data[loss])[shown] / first, np.asarray(data[norms])[shown]
                 ax.plot(x, y, color=colour, **style)
             ax.axhline(1, color="black", ls=":", lw=1)
-            ax.set(xscale="log", yscale="log", xlim=(1.5, None), title=f"{n} entries observed")
-            ax.set(xlabel="loss / first loss")
-            ax.set_xlim(1.5, 10.0**-results.grid.decades)
+            ax.set(xscale="log", yscale="log", title=f"{n} entries observed")
+            ax.set(xlabel="loss / first loss", xlim=(1.5, 10.0**-results.grid.decades))
         axes[0, 0].set_ylabel(r"$\|W\|_F$")
         handles = [Line2D([], [], color=gf.plotting.COLOURS[k]) for k in range(len(stds))]
         handles += [Line2D([], [], color="gray", ls=ls) for ls in ("-", "--", ":")]

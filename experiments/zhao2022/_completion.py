@@ -24,7 +24,7 @@ from gradflow.baselines._optspace import optspace
 from gradflow.observables import State
 from gradflow.penalties.base import AbstractPenalty
 from gradflow.sweeps.experiment import Experiment, Precision
-from gradflow.sweeps.job import Computation, Descent, Job
+from gradflow.sweeps.job import Computation, Descent, Job, log_marks
 
 STEPS, STOP_LOSS = 500_000, 1e-7
 Weighted = Callable[[float], AbstractPenalty]
@@ -151,7 +151,7 @@ def job(cell: Any, precision: Precision) -> Job:
     posed = objective(cell.task, cell.depth, cell.penalty, cell.weight, precision)
     sizes = gf.MatrixProduct.of(posed.problem.shape, cell.depth).sizes
     start = gf.factorizations.gaussian_factors(jax.random.key(cell.seed), sizes, std=cell.std)
-    marks = np.unique(np.round(10 ** np.arange(0, np.log10(cell.steps), 1 / 25)).astype(int))
+    marks = log_marks(cell.steps, 25)
     return Descent(
         objective=posed,
         start=gf.astype(start, precision),

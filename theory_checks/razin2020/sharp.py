@@ -6,7 +6,7 @@ norm, 3 sqrt(2) for sqrt(2) in (10), 16 for 1/sqrt(2) in (16), and 4 and more fo
 
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import sympy
@@ -48,26 +48,54 @@ def _best_case(
     )
 
 
-def _drawn(settings: Settings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Random matrices of positive determinant, their singular values, and the loss."""
+class _Drawn(NamedTuple):
+    """Random matrices whose determinant has the required sign.
+
+    Attributes:
+      w: (n, 2, 2) the matrices.
+      observed: (3, n) z, z', epsilon.
+      s: (n, 2) singular values.
+      root: (n,) sqrt(2 loss).
+    """
+
+    w: np.ndarray
+    observed: np.ndarray
+    s: np.ndarray
+    root: np.ndarray
+
+
+def _drawn(settings: Settings, general: bool = False) -> _Drawn:
+    """For z = z' = 1 and epsilon = 0, or for any: matrices of all sizes, half of them fitted."""
     rng = np.random.default_rng([settings.seed, 3])
     count = 20_000 if settings.full else 4000
-    w = rng.normal(size=(count, 2, 2)) * 10 ** rng.uniform(-2, 2, (count, 1, 1))
-    w[::2] = [[0, 1], [1, 0]] + w[::2] / (1 + np.abs(w[::2]).max(axis=(1, 2))[:, None, None])
-    w[:, 0, 0] += rng.choice([0, 1], count) * 10 ** rng.uniform(0, 3, count)
-    w = w[np.linalg.det(w) > 0]
-    loss = ((w[:, 0, 1] - 1) ** 2 + (w[:, 1, 0] - 1) ** 2 + w[:, 1, 1] ** 2) / 2
-    return w, np.linalg.svd(w, compute_uv=False), loss
+    observed = np.tile([[1.0], [1.0], [0.0]], count)
+    if general:
+        observed = rng.choice([-1, 1], (3, count)) * 10 ** rng.uniform(-1, 1, (3, count))
+        observed[2, ::3] = 0
+    z, z2, eps = observed
+    w = rng.normal(size=(count, 2, 2)) * 10 ** rng.uniform(-3, 2, (count, 1, 1))
+    near = np.stack([0 * z, z, z2, eps], axis=1).reshape(-1, 2, 2)
+    w[::2] = near[::2] + w[::2] / (1 + np.abs(w[::2]).max(axis=(1, 2))[:, None, None])
+    far = np.sign(z * z2) * 10 ** rng.uniform(0, 3, count)
+    w[:, 0, 0] += rng.choice([0, 1], count) * far
+    kept = np.linalg.det(w) * z * z2 > 0
+    w, (z, z2, eps) = w[kept], observed[:, kept]
+    root = np.sqrt((w[:, 0, 1] - z) ** 2 + (w[:, 1, 0] - z2) ** 2 + (w[:, 1, 1] - eps) ** 2)
+    return _Drawn(w, observed[:, kept], np.linalg.svd(w, compute_uv=False), root)
 
 
-def _drawn_case(larger: np.ndarray, smaller: np.ndarray, w: np.ndarray) -> Case:
+def _drawn_case(larger: np.ndarray, smaller: np.ndarray, drawn: _Drawn) -> Case:
+    z, z2, _ = drawn.observed
     return Case(
         name="matrices drawn at random, in float64",
         slack=(larger - smaller) / (np.abs(larger) + np.abs(smaller)),
         floor=roundings(1e-12),
-        hypotheses={"det W > 0": bool(np.all(np.linalg.det(w) > 0))},
+        hypotheses={"det W z z' > 0": bool(np.all(np.linalg.det(drawn.w) * z * z2 > 0))},
         size=5,
-        witness=lambda k: {"W": w[k].tolist()},
+        witness=lambda k: {
+            "W": drawn.w[k].tolist(),
+            "z, z', epsilon": drawn.observed[:, k].tolist(),
+        },
     )
 
 
@@ -89,8 +117,8 @@ def norm(settings: Settings, share: Fraction = Fraction(1)) -> Iterator[Case]:
             "b", [_proofs.NEAR_ZERO],
             lambda at: (1 / at.s - at.norm) * iv.sqrt(iv.mpf(2)), Fraction(99, 100),
         )  # fmt: skip
-    w, _, loss = _drawn(settings)
-    yield _drawn_case(np.linalg.norm(w, axis=(1, 2)), 1 / np.sqrt(2 * loss) - float(b), w)
+    drawn = _drawn(settings)
+    yield _drawn_case(np.linalg.norm(drawn.w, axis=(1, 2)), 1 / drawn.root - float(b), drawn)
 
 
 @claim(
@@ -111,8 +139,9 @@ def erank(settings: Settings, constant: Fraction = Fraction(1)) -> Iterator[Case
             "I / 1000", [_proofs.NEAR_ZERO],
             lambda at: (at.rank - 1) * iv.sqrt(iv.mpf(2)) / at.s, Fraction(99999, 100000),
         )  # fmt: skip
-    w, s, loss = _drawn(settings)
-    yield _drawn_case(float(constant) * np.sqrt(loss), entropy_rank(s[:, 0], s[:, 1]), w)
+    drawn = _drawn(settings)
+    right = float(constant) * drawn.root / np.sqrt(2)
+    yield _drawn_case(right, entropy_rank(*drawn.s.T), drawn)
 
 
 @claim(
@@ -131,8 +160,8 @@ def irank(settings: Settings, constant: Fraction = Fraction(1)) -> Iterator[Case
         yield _best_case(
             "((1000, 1), (1, 1))", [_proofs.FAR], lambda at: at.second / at.s, Fraction(998, 1000)
         )
-    w, s, loss = _drawn(settings)
-    yield _drawn_case(float(constant) * np.sqrt(2 * loss), s[:, 1], w)
+    drawn = _drawn(settings)
+    yield _drawn_case(float(constant) * drawn.root, drawn.s[:, 1], drawn)
 
 
 @claim(
@@ -148,10 +177,10 @@ def erank2(settings: Settings, share: Fraction = Fraction(1)) -> Iterator[Case]:
     """Proved; the best constant, for z = z' = 1 and epsilon = 0 are Theorem 1."""
     constant = sympy.Rational(share) / sympy.sqrt(2)
     yield _proof_case(_proofs_theorem2.rank_bound(constant), REQUIRED)
-    w, s, loss = _drawn(settings)
-    yield _drawn_case(
-        float(constant) * np.sqrt(2 * loss), entropy_rank(s[:, 0], s[:, 1]), w
-    )  # fmt: skip
+    drawn = _drawn(settings, general=True)
+    z, z2, eps = np.abs(drawn.observed)
+    right = float(constant) * (eps + drawn.root) / np.minimum(z, z2)
+    yield _drawn_case(right, entropy_rank(*drawn.s.T), drawn)
 
 
 @claim(
@@ -170,5 +199,6 @@ def irank2(settings: Settings, share: Fraction = Fraction(1)) -> Iterator[Case]:
 
     proof = _proofs_theorem2.distance_bound(right, f"{share} (|epsilon| + s)")
     yield _proof_case(proof, REQUIRED)
-    w, s, loss = _drawn(settings)
-    yield _drawn_case(float(share) * np.sqrt(2 * loss), s[:, 1], w)
+    drawn = _drawn(settings, general=True)
+    right_side = float(share) * (np.abs(drawn.observed[2]) + drawn.root)
+    yield _drawn_case(right_side, drawn.s[:, 1], drawn)
