@@ -67,6 +67,19 @@ def few_programs():
         forget_programs(most=40_000)
 
 
+_FIRST = {}
+
+
+@pytest.fixture(autouse=True)
+def same_numbers(request):
+    """Have each test draw the same from its module's `RNG`, whichever tests ran before."""
+    module = getattr(request.node, "module", None)
+    generator = getattr(module, "RNG", None)
+    if generator is not None:
+        bits = generator.bit_generator
+        bits.state = _FIRST.setdefault(module.__name__, bits.state)
+
+
 @pytest.fixture(autouse=True)
 def no_figures():
     """Close what pyplot was left with: some tests look at all figures that are open."""

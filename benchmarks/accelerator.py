@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 import tyro
 
+from gradflow._util.files import whole_file
+
 LIMIT = 530.0
 """Seconds for one piece."""
 PAPERS = ("razin2020", "arora2019", "zhao2022", "wang2024", "razin2021", "razin2022")
@@ -249,9 +251,8 @@ def _shown(value: Any) -> str:
 def _write(file: Path, content: dict[str, Any]) -> None:
     """Whole or not at all, since a kill may come at any time."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json_format.dumps(content, indent=1) + "\n")
-    temporary.replace(file)
+    with whole_file(file) as place:
+        place.write_text(json_format.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

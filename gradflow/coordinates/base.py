@@ -128,6 +128,14 @@ class AbstractCoordinates(AbstractView):
             "factors or from a matrix."
         )
 
+    @property
+    def stiff_components(self) -> int | None:
+        """Of how many components linearly implicit steps would take the unknowns implicitly.
+
+        None where they take all unknowns so; 0 where the Jacobian of even one would be dear.
+        """
+        return None
+
     def stiff_part(self, y: Any) -> StiffPart | None:
         """The unknowns that linearly implicit steps take implicitly, where these are a few of many.
 

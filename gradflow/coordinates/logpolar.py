@@ -231,7 +231,6 @@ class LogPolarCoordinates(AbstractFactorsView, AbstractCoordinates):
 
     @property
     def stiff_components(self) -> int:
-        """How many of the largest components have a dense Jacobian; 0 where one would be dear."""
         shape, rank = self.problem.shape, self.log_gaps.shape[1]
         each = 1 + sum(shape)
         count = min(rank, STIFF // each)

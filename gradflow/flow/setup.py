@@ -289,7 +289,7 @@ def choose_solver(coordinates: AbstractCoordinates, dynamics: AbstractDynamics, 
       y: the start.
     """
     unknowns = sum(leaf.size for leaf in jax.tree.leaves(y))
-    if isinstance(coordinates, LogPolarCoordinates) and unknowns > DENSE:
+    if coordinates.stiff_components is not None and unknowns > DENSE:
         return _solver_of_components(coordinates)
     if coordinates.logarithmic_clock:
         return Choice(
@@ -315,7 +315,8 @@ def choose_solver(coordinates: AbstractCoordinates, dynamics: AbstractDynamics, 
     )
 
 
-def _solver_of_components(coordinates: LogPolarCoordinates) -> Choice:
+def _solver_of_components(coordinates: AbstractCoordinates) -> Choice:
+    """Where structural coordinates are too many for a Jacobian of all."""
     count = coordinates.stiff_components
     if not coordinates.problem.twice_differentiable:
         return Choice(
