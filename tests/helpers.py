@@ -195,3 +195,11 @@ def watch_lanes(patch):
 
     patch.setattr(loop.BatchStep, "advance", watched)
     return lanes
+
+
+def refuses(call, value, remedy):
+    """See that a call is refused, by a sentence that names the value and the remedy."""
+    with pytest.raises(ValueError) as refused:
+        call()
+    assert value in str(refused.value)
+    assert remedy in str(refused.value)

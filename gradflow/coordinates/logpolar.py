@@ -151,6 +151,11 @@ class LogPolarCoordinates(AbstractFactorsView, AbstractCoordinates):
     def drawback(
         cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
     ) -> str | None:
+        if not objective.problem.twice_differentiable:
+            return (
+                "the loss's second derivatives jump, where linearly implicit steps, as "
+                "coordinates='logpolar' have them, may not see their errors."
+            )
         goal = float(expected_norm(objective.problem)) ** (1 / max(len(factors), 1))
         largest = max(float(jnp.max(jnp.abs(f))) for f in factors)
         if not largest < _TINY * goal:

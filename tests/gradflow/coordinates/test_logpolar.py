@@ -181,6 +181,14 @@ def test_auto_takes_them_from_tiny_starts_and_says_why():
         assert why in flow.reasons[0]
 
 
+def test_auto_leaves_them_where_second_derivatives_jump():
+    rows = np.random.default_rng(0).normal(size=(3, 3, 4, 2))
+    objective = gf.Objective(gf.problems.HuberSensing(rows, np.ones(3)), larger().factorization)
+    start = objective.factorization.gaussian(jax.random.key(3), std=1e-5)
+    flow = prepare_flow(objective, start, FlowOptions(horizon=1.0))
+    assert flow.coordinates.name == "factors" and "derivatives jump" in flow.reasons[0]
+
+
 ZERO = tuple(f * np.array([1.0, 0.0]) for f in FACTORS)
 DECAYING = gf.Objective(small().problem, small().factorization, gf.penalties.WeightDecay(0.1))
 LINE = gf.Objective(gf.TensorCompletion((1, 2, 2), [(0, 0, 0)], [1.0]), gf.CPTensor((1, 2, 2), 1))

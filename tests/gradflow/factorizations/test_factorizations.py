@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from tests.helpers import central_gradient, chain
+from tests.helpers import central_gradient, chain, refuses
 
 SIZES = [(3, 2), (4, 1), (3, 2, 4), (3, 5, 2, 4), (2, 3, 4, 3, 5), (1, 1, 1)]
 TENSORS = [((4, 3), 2), ((3, 1), 1), ((2, 3, 4), 3), ((4, 2, 3), 1), ((2, 3, 2, 2), 2)]
@@ -147,10 +147,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_bad_input_is_refused_by_value_and_remedy(case):
     call, value, remedy = REFUSED[case]
-    with pytest.raises(ValueError) as refused:
-        call()
-    assert value in str(refused.value)
-    assert remedy in str(refused.value)
+    refuses(call, value, remedy)
 
 
 @pytest.mark.parametrize("model", [gf.MatrixProduct((2, 3, 2)), gf.CPTensor((2, 2), 3)], ids=repr)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from tests.helpers import central_gradient
+from tests.helpers import central_gradient, refuses
 
 RNG = np.random.default_rng(0)
 ENTRIES = np.array([[0, 0], [0, 3], [1, 1], [2, 0], [2, 2]])
@@ -295,7 +295,4 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_bad_input_is_refused_by_value_and_remedy(case):
     call, value, remedy = REFUSED[case]
-    with pytest.raises(ValueError) as refused:
-        call()
-    assert value in str(refused.value)
-    assert remedy in str(refused.value)
+    refuses(call, value, remedy)

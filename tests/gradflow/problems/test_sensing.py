@@ -9,7 +9,7 @@ import scipy.special
 
 import gradflow as gf
 from gradflow.problems import HuberCompletion, HuberSensing
-from tests.helpers import central_gradient
+from tests.helpers import central_gradient, refuses
 
 RNG = np.random.default_rng(0)
 KEY = jax.random.key(0)
@@ -183,7 +183,4 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_misuse_is_refused_by_value_and_remedy(case):
     call, value, remedy = REFUSED[case]
-    with pytest.raises(ValueError) as refused:
-        call()
-    assert value in str(refused.value)
-    assert remedy in str(refused.value)
+    refuses(call, value, remedy)
