@@ -44,6 +44,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     words = sys.argv[1:] if arguments is None else arguments
     # A command that computes elsewhere says so itself; the others leave a card to those that do.
     os.environ["JAX_PLATFORMS"] = "cpu"
+    # Pictures and findings, too, are made of what was computed in float64.
+    os.environ["JAX_ENABLE_X64"] = "1"
     _take_any_output()
     with stoppable() as taken:
         code, told = _code_of(words, taken)

@@ -114,7 +114,8 @@ class _Exact:
     def __call__(self) -> Mapping[str, Any]:
         cell, state = self.cell, None
         objective = _objective(cell.task, cell.components)
-        levels = first_loss(cell.task) * 10 ** (-np.arange(1, EACH * cell.decades + 1) / EACH)
+        first = first_loss(cell.task)
+        levels = first * 10 ** (-np.arange(1, EACH * cell.decades + 1) / EACH)
         time, steps, rows = 0.0, 0, []
         start: Any = objective.factorization.gaussian(jax.random.key(cell.seed), std=cell.std)
         for level in levels:
@@ -131,7 +132,8 @@ class _Exact:
                 break
         names = ("at_time", "at_loss", "at_norm", "at_seen", "first", "second")
         found = dict(zip(names, np.array(rows).T, strict=True))
-        return found | _summary(found["at_norm"], found["at_seen"], found["second"], found["first"])
+        summary = _summary(found["at_norm"], found["at_seen"], found["second"], found["first"])
+        return found | summary | {"first_loss": first}
 
 
 def _summary(norms: Any, seen: Any, second: Any, first: Any) -> dict[str, float]:
@@ -187,7 +189,8 @@ class NormBlowup(Experiment):
 
     def finish(self, cell: Cell, run: gf.Trajectory) -> dict[str, Any]:
         first, second = np.asarray(run["largest"]).T
-        return _summary(run["norm"], run["seen"], second, first)
+        summary = _summary(run["norm"], run["seen"], second, first)
+        return summary | {"first_loss": first_loss(cell.task)}
 
     def plot(self, results: Results) -> Figure:
         return picture(results)
@@ -223,7 +226,7 @@ def picture(results: Results) -> Figure:
         for ax, n in zip(axes[0], counts, strict=False):
             for cell, data in results.where(observations=n):
                 loss, norms = ("at_loss", "at_norm") if cell.exact else ("loss", "norm")
-                first = first_loss(cell.task)
+                first = float(data["first_loss"])
                 colour = gf.plotting.COLOURS[stds.index(cell.std)]
                 style = {"ls": "-", "lw": 1.4} if cell.exact else {"ls": "--", "lw": 0.9}
                 shown = np.asarray(data[norms]) > 1e-2  # the rise from the origin is not shown
