@@ -19,6 +19,8 @@ PIP_LOCKED := $(PIP_FLAGS) --no-deps --require-hashes --only-binary :all:
 
 # One BLAS thread: threads make the SVD of small matrices hundreds of times slower.
 export OPENBLAS_NUM_THREADS := 1
+# Bytecode is kept, whatever the environment says: tests start Python a hundred times.
+unexport PYTHONDONTWRITEBYTECODE
 JAX_CACHE := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.cache/jax" \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.5
 
