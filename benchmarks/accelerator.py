@@ -90,7 +90,7 @@ def pieces_of(options: Options) -> list[Piece]:
     experiments = ("razin2020.fig1",) if small else tuple(f"zhao2022.table{k}" for k in (1, 3, 4))
     for name in experiments:
         stored = str(folder_of(options) / "experiments")
-        where = ("--device", device, "--scale", "quick" if small else "paper", "--out", stored)
+        where = ("--device", device, *(["--quick"] if small else []), "--out", stored)
         found.append(Piece(name, ("-m", "gradflow.cli", "run", name, *where), told))
     return found
 

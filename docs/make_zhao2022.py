@@ -2,8 +2,8 @@
 
     python docs/make_zhao2022.py --out results/experiments
 
-Needs `gradflow run zhao2022.table1 --scale paper --steps 20000`, that for table3 and table4, and
-`gradflow run zhao2022.table2 --scale paper`; if a cell is missing, that is said and nothing is
+Needs `gradflow run zhao2022.table1 --steps 20000`, that for table3 and table4, and
+`gradflow run zhao2022.table2`; if a cell is missing, that is said and nothing is
 changed. Cells of Tables 1, 3 and 4 that were run with the paper's 500,000 iterations count instead.
 """
 

@@ -4,7 +4,6 @@ Nothing but this file and the commands' names is read before the environment is 
 must happen before JAX is imported.
 """
 
-import difflib
 import importlib
 import io
 import os
@@ -13,26 +12,16 @@ import threading
 from typing import NoReturn
 
 from gradflow._util.misuse import Misuse, in_words
+from gradflow._util.places import cache
 from gradflow._util.stopping import Stopped, stoppable
+from gradflow._util.words import meant
+from gradflow.commands import ASKED_BY_SHELLS, COMMANDS
 
 # One BLAS thread, before JAX starts: threads make the SVD of small matrices hundreds of times
 # slower. Compiled programs are kept for the next run.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-_CACHE = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(_CACHE, "gradflow", "jax"))
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache() / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
-
-COMMANDS = {
-    "check": ("gradflow.claims.commands:check", "Check claims and their negative controls."),
-    "cite": ("gradflow.claims.commands:cite", "Print what to cite for a claim."),
-    "compare": ("gradflow.sweeps.commands:compare", "Print a paper's statements beside ours."),
-    "list": ("gradflow.listing:list_all", "List all experiments and claims."),
-    "plot": ("gradflow.sweeps.commands:plot", "Draw an experiment's picture."),
-    "report": ("gradflow.claims.commands:report", "Write the ledger as one HTML page."),
-    "run": ("gradflow.sweeps.commands:run", "Run an experiment: only what is missing."),
-    "status": ("gradflow.sweeps.commands:status", "Show what is done and what runs now."),
-}
-"""Each command by name: its function, which is imported when it is called, and what it does."""
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -82,11 +71,11 @@ def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(_help())
         return 0 if words else 2
-    if words[0] not in COMMANDS:
-        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else "."
+    if words[0] not in COMMANDS and words[0] not in ASKED_BY_SHELLS:
+        hint = meant(words[0], COMMANDS)
         raise Misuse(f"there is no command {words[0]!r}{hint} `gradflow --help` shows all.")
-    module, _, function = COMMANDS[words[0]][0].partition(":")
+    place = ASKED_BY_SHELLS.get(words[0]) or COMMANDS[words[0]].function
+    module, _, function = place.partition(":")
     return getattr(importlib.import_module(module), function)(words[1:])
 
 
@@ -109,7 +98,7 @@ def _silence() -> None:
 
 def _help() -> str:
     lines = ["usage: gradflow COMMAND [options]", "", "commands:"]
-    lines += [f"  {name:9} {summary}" for name, (_, summary) in COMMANDS.items()]
+    lines += [f"  {name:10} {command.summary}" for name, command in COMMANDS.items()]
     lines += ["", "`gradflow COMMAND --help` shows a command's options."]
     return "\n".join(lines)
 

@@ -12,7 +12,7 @@ ROOMS = (
     "_util", "linalg", "ode", "problems", "factorizations", "synthetic", "penalties", "objective",
     "start", "state", "observables", "options", "dynamics", "coordinates", "trajectory",
     "optimizers", "flow", "descent", "exact", "baselines", "plotting", "claims", "sweeps",
-    "listing", "cli",
+    "catalogue", "listing", "commands", "completion", "cli", "__main__",
 )  # fmt: skip
 """What stands below comes first: nothing imports what comes later."""
 

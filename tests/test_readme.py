@@ -39,7 +39,7 @@ def test_example_runs(source, tmp_path, monkeypatch, capsys):
 def test_an_experiment_of_ones_own_runs_from_its_file(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rates.py").write_text(OWN_EXPERIMENT)
-    words = "run mine.rates --module rates.py --scale quick --depths 2 --rates 0.1 0.05 --jobs 1"
+    words = "run mine.rates --module rates.py --quick --depths 2 --rates 0.1 0.05 --jobs 1"
     with pytest.raises(SystemExit) as stop:
         main(words.split())
     printed = capsys.readouterr().out

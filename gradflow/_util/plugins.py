@@ -49,6 +49,17 @@ def papers(kind: Kind) -> list[ModuleType]:
     return found
 
 
+def sources(kind: Kind) -> list[Path]:
+    """The Python files of the papers, which are not imported.
+
+    Raises:
+      ValueError: as in `papers`, but for errors of their own.
+    """
+    parent = _folder(kind)
+    homes = [_home(parent, name) for name in _names(parent)]
+    return [path for home in homes for path in sorted(home.rglob("*.py"))]
+
+
 def age(paper: str) -> tuple[int, str]:
     """What to sort papers by: the year in the name, then the name."""
     year = re.search(r"\d{4}", paper)

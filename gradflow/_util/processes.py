@@ -7,8 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
-
 _QUICK_FLAGS = (
     "--xla_backend_optimization_level=0",
     "--xla_llvm_disable_expensive_passes=true",
@@ -87,6 +85,8 @@ def forget_programs(most: int = 20_000) -> bool:
     """
     if not _MAPS.exists() or _MAPS.read_bytes().count(b"\n") <= most:
         return False
+    import jax  # only here: a listing asks for the cores alone
+
     jax.clear_caches()
     gc.collect()
     return True

@@ -1,4 +1,4 @@
-"""Texts in the cells of Markdown tables."""
+"""Texts in the cells of tables."""
 
 import re
 
@@ -12,3 +12,12 @@ def in_a_cell(text: str) -> str:
     """
     line = " ".join(text.split()).replace("|", "\\|")
     return re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", line)
+
+
+def span(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,10 +11,10 @@ import tyro
 
 from gradflow._util.device import choose, see
 from gradflow._util.misuse import Misuse, in_words
+from gradflow._util.places import results
 from gradflow._util.stopping import last_words
 from gradflow._util.terminal import console as new_console
 from gradflow._util.terminal import parse, see_folder, see_outputs, see_seed
-from gradflow.claims.registry import load_file, load_papers, registered
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,7 +56,7 @@ class Check:
 class Report:
     """Write the ledger as one HTML page that works offline."""
 
-    html: Path = Path("results/theorems.html")
+    html: Path = field(default_factory=lambda: results() / "theorems.html")
     """The page."""
     ledger: Path | None = None
     """The verdicts, as `gradflow check --json` stored them; without it, all claims are checked."""
@@ -178,6 +178,8 @@ def cite(words: list[str]) -> int:
 
 
 def _load(module: Path | None) -> None:
+    from gradflow.claims.registry import load_file, load_papers
+
     try:
         load_papers()
         if module is not None:
@@ -312,6 +314,8 @@ def _report(command: Report, console: "Console") -> int:
 
 def _known(rows: "Sequence[Row]") -> "list[Claim]":
     """The claims of stored rows, as far as there still are such."""
+    from gradflow.claims.registry import registered
+
     known = registered()
     return [known[row["id"]] for row in rows if row["id"] in known]
 
@@ -322,4 +326,4 @@ def _ordinary(path: Path) -> bool:
 
 
 def _beside(path: Path | None) -> Path:
-    return Path("results") if path is None or not _ordinary(path) else path.resolve().parent
+    return results() if path is None or not _ordinary(path) else path.resolve().parent

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from gradflow._util.plugins import papers, run_module
+from gradflow._util.words import meant
 from gradflow.claims.definition import Claim, defined
 from gradflow.claims.paper import Paper
 
@@ -53,12 +54,15 @@ def select(patterns: list[str]) -> list[Claim]:
     """Claims by id or prefix (`razin2020`, `razin2020.thm1`), in the ledger's order; all if empty.
 
     Raises:
-      ValueError: if a pattern matches nothing; it lists what there is.
+      ValueError: if a pattern matches nothing; it names near ones.
     """
     known = registered()
     for pattern in patterns:
         if not any(_matches(id, pattern) for id in known):
-            raise ValueError(f"No claim {pattern!r}; known are {', '.join(known)}.")
+            hint = meant(pattern, known if "." in pattern else load_papers(), most=3)
+            raise ValueError(
+                f"there is no claim {pattern!r}{hint} `gradflow list claims` shows all."
+            )
     return [
         made
         for id, made in known.items()

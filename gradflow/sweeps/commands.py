@@ -1,6 +1,7 @@
-"""The commands on experiments: `gradflow run`, `status`, `plot`, `compare`."""
+"""The commands on experiments: `gradflow run`, `plot`, `compare`."""
 
-from dataclasses import dataclass, fields
+import sys
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -8,6 +9,7 @@ import tyro
 
 from gradflow._util.files import whole_file
 from gradflow._util.misuse import Misuse, in_words
+from gradflow._util.places import experiments
 from gradflow._util.terminal import console as new_console
 from gradflow._util.terminal import parse, see_outputs
 
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from gradflow.sweeps.experiment import Experiment
     from gradflow.sweeps.results import Results
 
-OUT = Path("results/experiments")
 _CONF = (tyro.conf.FlagCreatePairsOff,)
 
 
@@ -23,16 +24,21 @@ _CONF = (tyro.conf.FlagCreatePairsOff,)
 class _Which:
     id: Annotated[str, tyro.conf.Positional]
     """The experiment, such as razin2020.fig1; `gradflow list` shows all."""
-    scale: Literal["quick", "paper"] = "paper"
-    """The paper's own grid, or a smaller instance of the same that takes seconds to two minutes."""
+    quick: bool = False
+    """A smaller instance of the paper's own grid, which takes seconds to two minutes."""
     protocol: Literal["paper", "code"] = "paper"
     """As the paper says, or as the authors' code does."""
-    out: Path = OUT
-    """Folder of the results."""
+    out: Path = field(default_factory=experiments)
+    """Folder of the results; GRADFLOW_HOME names another one for all commands."""
     precision: Literal["float64", "float32"] | None = None
     """Arithmetic of the runs; by default the experiment's own."""
     module: Path | None = None
     """A Python file with an experiment of your own."""
+
+    @property
+    def scale(self) -> Literal["quick", "paper"]:
+        """As the library calls it."""
+        return "quick" if self.quick else "paper"
 
 
 @dataclass
@@ -67,18 +73,6 @@ class Compare(_Which):
     """Also write the table of all cells."""
     markdown: Path | None = None
     """Also write the comparison as a Markdown table."""
-
-
-@dataclass
-class Status:
-    """Show how far experiments are, and what is running now."""
-
-    ids: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """Ids or prefixes; all experiments that have been begun if none is given."""
-    out: Path = OUT
-    """Folder of the results."""
-    module: Path | None = None
-    """A Python file with experiments of your own."""
 
 
 def run(words: list[str]) -> int:
@@ -130,7 +124,7 @@ def plot(words: list[str]) -> int:
     if asked.file is not None and asked.file.suffix.lower() not in (".pdf", ".svg", ".png"):
         raise Misuse(f"--file must end in .pdf, .svg or .png, but it is {asked.file}.")
     see_outputs({"--file": asked.file}, {"--module": asked.module})
-    results = _results(asked, experiment, grid)
+    asked, results = _shown(asked, experiment, grid, words)
     files = [asked.file] if asked.file else _picture_files(asked)
     _draw(results, files)
     return 0
@@ -140,7 +134,7 @@ def compare(words: list[str]) -> int:
     """Put the paper's statements and numbers beside ours."""
     asked, experiment, grid = _parse(Compare, words)
     see_outputs({"--csv": asked.csv, "--markdown": asked.markdown}, {"--module": asked.module})
-    results = _results(asked, experiment, grid)
+    asked, results = _shown(asked, experiment, grid, words)
     if asked.csv is not None:
         with whole_file(asked.csv) as temporary:
             results.table.to_csv(temporary, index=False)
@@ -154,31 +148,6 @@ def compare(words: list[str]) -> int:
     return 0
 
 
-def status(words: list[str]) -> int:
-    """Show how far experiments are, and what is running now."""
-    asked = parse(Status, words, "gradflow status", config=_CONF)
-    from gradflow.sweeps.tables import progress_table, running_table
-
-    console = new_console()
-    console.print(progress_table(all_experiments(asked.module), asked.out, asked.ids))
-    console.print(running_table(all_experiments(asked.module), asked.out))
-    return 0
-
-
-def all_experiments(module: Path | None) -> "dict[str, Experiment]":
-    """Those of the papers and of a file.
-
-    Raises:
-      Misuse: if the file does not do.
-    """
-    from gradflow.sweeps.registry import known
-
-    try:
-        return known(module)
-    except ValueError as error:
-        raise Misuse(str(error)) from error
-
-
 def taken() -> set[str]:
     """Names of options, which a grid's fields cannot have; but `protocol`, which sets its field."""
     return {field.name for kind in (Run, Plot, Compare) for field in fields(kind)} - {"protocol"}
@@ -187,6 +156,7 @@ def taken() -> set[str]:
 def _parse(kind: Any, words: list[str]) -> tuple[Any, "Experiment", Any]:
     """Parse in two turns: which experiment; then the fields of its grid."""
     prog = f"gradflow {kind.__name__.lower()}"
+    words = _without_scale(words)
     helps = [word for word in words if word in ("-h", "--help")]
     named = [word for word in words if not word.startswith("-")]
     plain = [word for word in words if word not in ("-h", "--help")]
@@ -222,22 +192,60 @@ def _parse(kind: Any, words: list[str]) -> tuple[Any, "Experiment", Any]:
     return asked, experiment, grid
 
 
+def _without_scale(words: list[str]) -> list[str]:
+    """`--scale quick` was what --quick is, and `--scale paper` what goes without saying.
+
+    Raises:
+      Misuse: on another scale.
+    """
+    text = "\0".join(words).replace("--scale=", "--scale\0")
+    kept = text.split("\0") if words else []
+    while "--scale" in kept:
+        k = kept.index("--scale")
+        scale = kept[k + 1] if k + 1 < len(kept) else ""
+        if scale not in ("quick", "paper"):
+            raise Misuse(f"there is no scale {scale!r}; give --quick, or nothing.")
+        print("gradflow: --scale is now --quick, or nothing.", file=sys.stderr)
+        kept[k : k + 2] = ["--quick"] if scale == "quick" else []
+    return kept
+
+
+def _shown(
+    asked: Any, experiment: "Experiment", grid: Any, words: list[str]
+) -> tuple[Any, "Results"]:
+    """The cells that a command shows: of a run that was only a quick one, those.
+
+    Raises:
+      Misuse: if there are none.
+    """
+    results = _results(asked, experiment, grid)
+    if not len(results) and not asked.quick:
+        other, _, grid = _parse(type(asked), [*words, "--quick"])
+        if len(quick := _results(other, experiment, grid)):
+            print(
+                f"gradflow: only a quick run of {asked.id} is in {asked.out}: this is that one.",
+                file=sys.stderr,
+            )
+            return other, quick
+    if not len(results):
+        effort = " --quick" if asked.quick else ""
+        raise Misuse(
+            f"no cell of {asked.id}{effort} (protocol {asked.protocol}) is in {asked.out}; "
+            f"`gradflow run {asked.id}{effort}` computes them."
+        )
+    return asked, results
+
+
 def _results(asked: Any, experiment: "Experiment", grid: Any) -> "Results":
     from gradflow.sweeps.results import load
     from gradflow.sweeps.store import Corrupt
 
     try:
-        results = load(
+        return load(
             asked.id, out=asked.out, grid=grid, precision=asked.precision, module=asked.module
         )
     except Corrupt as error:
         raise Misuse(str(error)) from error
-    if not len(results):
-        raise Misuse(
-            f"no cell of {asked.id} at scale {asked.scale} (protocol {asked.protocol}) is in "
-            f"{asked.out}; `gradflow run {asked.id} --scale {asked.scale}` computes them."
-        )
-    return results
 
 
 def _picture_files(asked: Any) -> list[Path]:

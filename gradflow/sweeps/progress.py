@@ -1,5 +1,6 @@
 """Progress of a sweep: one bar, and the figures of the cells in flight."""
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from gradflow._util.tables import span
 from gradflow._util.terminal import console
 from gradflow.sweeps.heartbeat import in_flight
 
@@ -90,18 +92,16 @@ class Display:
     def _picture(self) -> Group:
         table = Table(box=None, padding=(0, 2), show_header=False)
         for note in in_flight(self.folder)[:12]:
-            table.add_row(note["label"], f"{note['iteration']:,}", f"loss {note['loss']:.3e}")
+            table.add_row(note["label"], *_state(note))
         return Group(self.bar, table)
 
 
 def _line(note: dict[str, Any]) -> str:
-    return f"{note['label']}: iteration {note['iteration']:,}, loss {note['loss']:.2e}"
+    return f"{note['label']}: {', '.join(filter(None, _state(note)))}"
 
 
-def span(seconds: float) -> str:
-    """A time in the unit that suits it."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+def _state(note: dict[str, Any]) -> tuple[str, str]:
+    """Where a run is; one that has told of nothing yet is starting (compiling, mostly)."""
+    if note["iteration"] == 0 and math.isnan(note["loss"]):
+        return "starting", ""
+    return f"iteration {note['iteration']:,}", f"loss {note['loss']:.3e}"

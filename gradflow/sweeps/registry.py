@@ -1,9 +1,9 @@
 """Which experiments there are: the papers' packages, and files of one's own."""
 
-import difflib
 from pathlib import Path
 
 from gradflow._util.plugins import age, papers, run_module
+from gradflow._util.words import meant
 from gradflow.sweeps.experiment import Experiment
 
 _KNOWN: dict[str, Experiment] = {}
@@ -52,8 +52,7 @@ def find(id: str, module: Path | None = None) -> Experiment:
     all_known = known(module)
     if id in all_known:
         return all_known[id]
-    near = difflib.get_close_matches(id, all_known, n=3, cutoff=0.4)
-    hint = f"; did you mean {' or '.join(near)}?" if near else "."
+    hint = meant(id, all_known, most=3)
     raise ValueError(f"there is no experiment {id!r}{hint} `gradflow list` shows all.")
 
 

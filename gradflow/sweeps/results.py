@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from gradflow._util.places import experiments
 from gradflow.sweeps.experiment import (
     Experiment,
     Finding,
@@ -22,8 +23,6 @@ from gradflow.sweeps.experiment import (
 )
 from gradflow.sweeps.registry import find
 from gradflow.sweeps.store import Store
-
-OUT = Path("results/experiments")
 
 
 class Results:
@@ -89,12 +88,20 @@ class Results:
         return xr.Dataset.from_dataframe(self.table.rename_axis("cell"))
 
 
+def folder(out: Path | str | None = None) -> Path:
+    """Where experiments are kept: `out`, else `experiments` below the folder of all results.
+
+    That is `results` in the current folder, or what GRADFLOW_HOME names.
+    """
+    return experiments() if out is None else Path(out)
+
+
 def load(
     id: str,
     *,
     scale: Scale = "paper",
     protocol: Protocol = "paper",
-    out: Path | str = OUT,
+    out: Path | str | None = None,
     grid: Any = None,
     precision: Precision | None = None,
     with_flow: bool = True,
@@ -107,7 +114,7 @@ def load(
       id: of the experiment.
       scale: "paper" or "quick".
       protocol: "paper" or "code".
-      out: the folder that `gradflow run` wrote to.
+      out: the folder that `gradflow run` wrote to, if not that of `folder()`.
       grid: the grid, if it is not that of scale and protocol.
       precision: if not the experiment's own.
       with_flow: also the flows beside descents, where there are any.
@@ -125,7 +132,7 @@ def load(
     total = len(items)
     if with_flow:
         items = items_of(experiment, grid, precision or experiment.precision, True)
-    store = Store(Path(out) / experiment.store_name())
+    store = Store(folder(out) / experiment.store_name())
     names = store.names()
     there = [item for item in items if experiment.name(item) in names]
     cells = [store.load(experiment.name(item)) for item in there]

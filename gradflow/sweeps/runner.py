@@ -20,7 +20,7 @@ from gradflow._util.workers import worker_pool
 from gradflow.sweeps.experiment import Experiment, Item, Precision, Protocol, Scale, flat, items_of
 from gradflow.sweeps.progress import Display
 from gradflow.sweeps.registry import find
-from gradflow.sweeps.results import OUT, grid_of
+from gradflow.sweeps.results import folder, grid_of
 from gradflow.sweeps.store import Corrupt, NoSpace, Store
 from gradflow.sweeps.worker import Done, Task, do
 
@@ -52,7 +52,7 @@ def run(
     *,
     scale: Scale = "paper",
     protocol: Protocol = "paper",
-    out: Path = OUT,
+    out: Path | None = None,
     grid: Any = None,
     precision: Precision | None = None,
     with_flow: bool = False,
@@ -70,7 +70,7 @@ def run(
       id: of the experiment.
       scale: "paper" or "quick".
       protocol: "paper" or "code".
-      out: where results go.
+      out: where results go, if not to `gradflow.sweeps.results.folder()`.
       grid: the grid, if it is not that of scale and protocol.
       precision: of the runs, if not the experiment's own.
       with_flow: also the exact flow from each descent's start.
@@ -98,7 +98,7 @@ def run(
     if batch < 1:
         raise ValueError(f"batch must be at least 1, but it is {batch}.")
     items = items_of(experiment, grid, precision or experiment.precision, with_flow)
-    store = Store(out / experiment.store_name())
+    store = Store(folder(out) / experiment.store_name())
     store.prepare()
     report = Report()
     missing = _missing(experiment, items, store, report)

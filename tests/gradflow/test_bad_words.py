@@ -10,7 +10,7 @@ import pytest
 from gradflow.cli import main
 from tests.gradflow.sweeps.own import OWN
 
-SWEEP = ("own.sweep", "--module", "{own}", "--scale", "quick", "--out", "{tmp}/out")
+SWEEP = ("own.sweep", "--module", "{own}", "--quick", "--out", "{tmp}/out")
 FILES = {
     "raises.py": "x = 1\nraise RuntimeError('boom\\nand more')\n",
     "syntax.py": "def f(:\n",
@@ -46,13 +46,14 @@ BAD = {
     "check --precision float16": "invalid choice 'float16' for argument '--precision'",
     "report more": "Unrecognized options: more.",
     "report --jobs 2": "Unrecognized options: --jobs, 2",
-    "list everything": "invalid choice 'everything' for argument 'what'",
-    "list claims claims": "Unrecognized options: claims",
+    "list zaho2022": "nothing begins with 'zaho2022'; did you mean zhao2022 or",
+    "status razin2020.figg1": "did you mean razin2020.fig1",
+    "completion tcsh": "invalid choice 'tcsh'",
     "status --out": "Missing value for argument '--out'",
     "run": "Missing from gradflow run: STR",
     "plot": "Missing from gradflow plot: STR",
     "compare": "Missing from gradflow compare: STR",
-    "run {sweep} --scale large": "invalid choice 'large'",
+    "run {sweep} --scale large": "there is no scale 'large'; give --quick, or nothing",
     "run {sweep} --speeds 1": "Unrecognized options: --speeds, 1",
     "run {sweep} --rates fast": "Could not find valid parse for arguments: ['fast']",
     "run {sweep} --device abacus": "invalid choice 'abacus'",
@@ -70,11 +71,11 @@ BAD = {
     "plot {sweep} --steps 99999999999999999999999": "steps must be below 2^63",
     "compare {sweep} --seeds -5": "seed must be a whole number of at least 0",
     # What there is not.
-    "check nobody.thm9": "No claim 'nobody.thm9'",
+    "check nobody.thm9": "there is no claim 'nobody.thm9'",
     "run razin2020.fig9": "there is no experiment 'razin2020.fig9'; did you mean razin2020.fig",
     "plot nothing": "there is no experiment 'nothing'",
-    "compare {sweep}": "no cell of own.sweep at scale quick",
-    "plot {sweep}": "`gradflow run own.sweep --scale quick` computes them",
+    "compare {sweep}": "no cell of own.sweep --quick",
+    "plot {sweep}": "`gradflow run own.sweep --quick` computes them",
     "run {sweep} --protocol code": "own.sweep has no protocol 'code'; it has paper",
     "run {sweep} --device tpu": "There is no tpu here that JAX can use",
     "check --quick --full": "not both",
@@ -111,7 +112,7 @@ BAD = {
     "compare {sweep} --csv {tmp}": "--csv: {tmp} is a folder",
     "compare {sweep} --markdown {tmp}/none/a.md": "--markdown: The folder {tmp}/none does not",
     "compare {sweep} --csv {tmp}/a --markdown {tmp}/a": "--csv and --markdown are one file",
-    "run own.sweep --module {own} --scale quick --out {tmp}/good.json": "choose another with --out",
+    "run own.sweep --module {own} --quick --out {tmp}/good.json": "choose another with --out",
     # Ledgers and pages that are none.
     "report --ledger {tmp}/none.json": "`gradflow check --json {tmp}/none.json` makes it",
     "report --ledger {tmp}": "there is no file",

@@ -91,7 +91,7 @@ def test_a_crash_exits_with_1(tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("check", "nobody.thm9"), "No claim 'nobody.thm9'"),
+        (("check", "nobody.thm9"), "there is no claim 'nobody.thm9'"),
         (("check", "--quick", "--full"), "not both"),
         (("check", "--json", "/nowhere/at/all.json"), "does not exist"),
         (("check", "--module", "missing.py"), "no file missing.py"),

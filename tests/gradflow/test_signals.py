@@ -15,7 +15,7 @@ from tests.gradflow.sweeps.own import OWN
 from tests.processes import PATIENCE, session, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-SWEEP = f"own.sweep --module {OWN} --scale quick --out"
+SWEEP = f"own.sweep --module {OWN} --quick --out"
 COMMANDS = {
     "check": "check razin2020.prop4 razin2020.lem1 --jobs 2 --json {0}/a.json --html {0}/a.html",
     "report": "report --ledger {0}/ledger.json --html {0}/a.html",

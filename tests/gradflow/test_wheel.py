@@ -109,8 +109,8 @@ def test_workers_know_the_papers_beside_packages_of_their_names(place, site, hos
     path = site if place == "wheel" else ROOT
     (hostile / "own.py").write_text(OWN)
     assert python("own.py", at=hostile, path=path) == "10 {} True\n"
-    for words in ("check razin2020.eq51", "run wang2024.fig1 --scale quick", "status",
-                  "compare wang2024.fig1 --scale quick", "plot wang2024.fig1 --scale quick",
+    for words in ("check razin2020.eq51", "run wang2024.fig1 --quick", "status",
+                  "compare wang2024.fig1 --quick", "plot wang2024.fig1 --quick",
                   "check razin2020.eq51 --json a.json", "report --ledger a.json"):  # fmt: skip
         python("-m", "gradflow.cli", *words.split(), at=hostile, path=path)
     results = hostile / "results"

@@ -10,8 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from gradflow._util.files import whole_file
-from gradflow.claims.definition import Claim
-from gradflow.claims.registry import load_file, registered
 from gradflow.claims.report.page import Row, margin
 from gradflow.claims.severity import severity_of, unclassified
 
@@ -101,23 +99,6 @@ def details(rows: Sequence[Row], console: Console) -> None:
 def sound(row: Row) -> bool:
     """Whether the check ran, its control failed, as it must, and a failure says how grave it is."""
     return row["verdict"] != "crashed" and row["control"] == "fails" and not unclassified(row)
-
-
-def listing(claims: Sequence[Claim]) -> Table:
-    """All claims: id, kind, place."""
-    result = Table(title="Claims", title_justify="left")
-    for name in ("id", "kind", "where", "negative control"):
-        result.add_column(name)
-    for made in claims:
-        result.add_row(made.id, made.kind, made.where, made.control_text)
-    return result
-
-
-def registered_listing(module: Path | None) -> Table:
-    """All claims of the papers, and those of a file of one's own."""
-    if module is not None:
-        load_file(module)
-    return listing(list(registered().values()))
 
 
 def write_json(rows: Sequence[Row], path: Path) -> None:

@@ -135,7 +135,7 @@ def test_claims_are_found_by_id_and_prefix_and_ids_are_unique():
 
     assert one is registered()["test.a.one"]
     assert [c.id for c in select(["test.a"])] == ["test.a.one"]
-    with pytest.raises(ValueError, match=r"No claim 'test\.b'"):
+    with pytest.raises(ValueError, match=r"there is no claim 'test\.b'"):
         select(["test.b"])
     with pytest.raises(ValueError, match="already"):
         claim("test.a.one", kind="algebra", statement="x", where="", control={"k": 1})(other)

@@ -17,7 +17,7 @@ RATES, SEEDS = (0.1, 0.05), (0, 1)  # of the quick grid
 
 
 def command(name, out, *arguments):
-    return status(name, "own.sweep", "--module", OWN, "--scale", "quick", "--out", out, *arguments)
+    return status(name, "own.sweep", "--module", OWN, "--quick", "--out", out, *arguments)
 
 
 def own_experiment():

@@ -1,6 +1,6 @@
 """An experiment of one's own: descent from a small start completes a 3x3 matrix of rank one.
 
-gradflow run own.sweep --module tests/gradflow/sweeps/own_sweep.py --scale quick --rates 0.1 0.05
+gradflow run own.sweep --module tests/gradflow/sweeps/own_sweep.py --quick --rates 0.1 0.05
 """
 
 import itertools

@@ -1,5 +1,7 @@
 """The commands on experiments, and what they show."""
 
+import json
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -43,7 +45,12 @@ def test_the_command_lists_shows_draws_and_compares(done, copy, capsys, monkeypa
     monkeypatch.setenv("COLUMNS", "200")
     assert status("list", "experiments", "--module", OWN, "--out", copy) == 0
     told = capsys.readouterr().out
-    assert "own.sweep" in told and "quick 4/4, paper 4/15" in told and "razin2020.fig1" in told
+    assert (
+        "own.sweep" in told
+        and "quick 4/4" in told
+        and "paper 4/15" in told
+        and "razin2020.fig1" in told
+    )
     assert status("status", "own", "--module", OWN, "--out", copy) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if "own.sweep" in line]
     assert [row[:4] for row in rows] == [
@@ -58,10 +65,16 @@ def test_the_command_lists_shows_draws_and_compares(done, copy, capsys, monkeypa
     assert len((copy / "a.csv").read_text().splitlines()) == 9
     written = (copy / "a.md").read_text().splitlines()
     assert written[0].startswith("| the paper | printed |") and "completes the matrix" in written[2]
+    whole = ("own.sweep", "--module", OWN, "--out", copy)
+    assert status("compare", *whole) == 0
+    assert "11 cells of the grid have not been run" in capsys.readouterr().out
+    assert status("list", "own", "--module", OWN, "--out", copy, "--json") == 0
+    (listed,) = json.loads(capsys.readouterr().out)["experiments"]
+    assert listed["cells"]["paper"] == {"done": 4, "all": 15}
     assert command("plot", copy, "--file", copy / "none" / "a.svg") == 2
     assert "does not exist; create it first" in capsys.readouterr().err
     assert command("compare", copy / "empty") == 2
-    assert "`gradflow run own.sweep --scale quick` computes them" in capsys.readouterr().err
+    assert "`gradflow run own.sweep --quick` computes them" in capsys.readouterr().err
     plt.close("all")
 
 
@@ -87,3 +100,13 @@ def test_float32_is_another_cell(tmp_path):
                                scale="quick")  # fmt: skip
     assert len(results) == 1 and results.cells[0]["loss"].dtype == np.float32
     assert not Store(tmp_path / "own.sweep").names() & names_of()
+
+
+def test_the_old_word_for_quick_still_does(copy, capsys):
+    for words in (("--scale", "quick"), ("--scale=quick",)):
+        file = copy / "a.csv"
+        where = ("own.sweep", "--module", OWN, "--out", copy)
+        assert status("compare", *where, *words, "--csv", file) == 0
+        told = capsys.readouterr()
+        assert "--scale is now --quick" in told.err and "4 cells" not in told.out
+        assert len(file.read_text().splitlines()) == 9

@@ -1,0 +1,5 @@
+"""`python -m gradflow` is the command `gradflow`."""
+
+from gradflow.cli import main
+
+main()

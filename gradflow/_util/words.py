@@ -1,0 +1,20 @@
+"""What someone may have meant."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def meant(word: str, known: Iterable[str], most: int = 1) -> str:
+    """A question that ends a sentence, or its full stop.
+
+    Args:
+      word: that is not known.
+      known: those that are.
+      most: names to offer.
+
+    Example:
+      >>> meant("chek", ["check", "cite"]), meant("x", ["check"])
+      ('; did you mean check?', '.')
+    """
+    near = difflib.get_close_matches(word, list(known), n=most, cutoff=0.5)
+    return f"; did you mean {' or '.join(near)}?" if near else "."

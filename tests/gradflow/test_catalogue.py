@@ -1,0 +1,90 @@
+"""A listing is read from a file while the sources are the same."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from gradflow import catalogue as module
+from gradflow.catalogue import catalogue
+from tests.helpers import status
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    catalogue()
+    (file,) = (tmp_path / "gradflow").glob("catalogue-*.json")
+    return file
+
+
+def test_what_is_kept_is_what_is_made(place):
+    assert catalogue() == module._made(None)
+    ids = {one.id for one in catalogue().claims}
+    assert {"razin2020.thm1.norm", "arora2019.thm3"} <= ids
+    fig1 = next(one for one in catalogue().experiments if one.id == "razin2020.fig1")
+    assert len(fig1.cells["paper"]) == 128
+
+
+def test_it_is_made_anew_only_where_a_source_has_changed(place, monkeypatch):
+    made = []
+    whole = module._made
+    monkeypatch.setattr(module, "_made", lambda file: made.append(file) or whole(file))
+    catalogue()
+    assert made == []
+    monkeypatch.setattr(module, "_stamp", lambda files: "another")
+    catalogue()
+    assert made == [None]
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"stamp": 1}'])
+def test_a_damaged_file_is_made_anew(place, damage):
+    place.write_text(damage)
+    assert catalogue().claims
+    assert json.loads(place.read_text())["claims"]
+
+
+def test_a_listing_imports_neither_jax_nor_sympy(place):
+    asks = "import sys; from gradflow.cli import _run; _run(['list']); _run(['status']); "
+    asks += "print([name for name in ('jax', 'sympy', 'pandas', 'xarray') if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", asks], env=os.environ, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_ids_are_whole_at_80_columns_and_papers_are_chosen(place, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert status("list") == 0
+    told = capsys.readouterr().out
+    first = [line.split()[0] for line in told.splitlines() if line.strip()]
+    for one in (*catalogue().claims, *catalogue().experiments):
+        assert one.id in first
+    assert max(map(len, told.splitlines())) <= 80
+    assert status("list", "claims", "zhao2022") == 0
+    told = capsys.readouterr().out
+    assert "zhao2022.thm1" in told and "razin2020" not in told and "fig1" not in told
+
+
+def test_shells_are_told_the_words(place, capsys):
+    for shell in ("bash", "zsh", "fish"):
+        assert status("completion", shell) == 0
+        assert "gradflow complete" in capsys.readouterr().out
+    for line, wanted in {
+        "": "check", "check": "razin2020.thm1.norm", "run": "razin2020.fig1",
+        "run razin2020.fig1": "--quick", "list": "zhao2022", "completion": "fish",
+    }.items():  # fmt: skip
+        assert status("complete", *line.split()) == 0
+        assert wanted in capsys.readouterr().out.split()
+
+
+def test_results_go_where_the_environment_says(tmp_path, monkeypatch):
+    from gradflow.sweeps.results import folder
+
+    monkeypatch.delenv("GRADFLOW_HOME", raising=False)
+    assert str(folder()) == os.path.join("results", "experiments")
+    monkeypatch.setenv("GRADFLOW_HOME", str(tmp_path))
+    assert folder() == tmp_path / "experiments"
+    assert folder("here").name == "here"
