@@ -1,4 +1,4 @@
-"""The table of the README: what the papers' experiments cost, theirs and ours.
+"""The table of docs/experiments.md: what the papers' experiments cost, theirs and ours.
 
 Run as `python -m benchmarks.experiments` after `gradflow run`; it reads the stored cells. The
 authors' hours are our iterations times the time of a step of a minimal PyTorch loop, measured by
@@ -16,8 +16,8 @@ import tyro
 from rich.console import Console
 
 from gradflow._util.files import replace_between, whole_file
+from gradflow._util.tables import span
 from gradflow.sweeps.experiment import Experiment, Precision, Protocol, items_of
-from gradflow.sweeps.progress import span
 from gradflow.sweeps.registry import known
 from gradflow.sweeps.store import Store
 
@@ -33,7 +33,7 @@ class Options:
     """Folder that `gradflow run` wrote to."""
     json: Path = Path("benchmarks/results/experiments-cpu.json")
     """Where the numbers go; experiments that are not in OUT keep theirs."""
-    readme: Path | None = Path("README.md")
+    page: Path | None = Path("docs/experiments.md")
     """The page whose table is renewed."""
 
 
@@ -142,8 +142,8 @@ def main(options: Options) -> int:
     with whole_file(options.json) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n")
     Console(soft_wrap=True).print(table(kept))
-    if options.readme is not None:
-        replace_between(options.readme, BEGIN, END, "\n" + table(kept) + "\n")
+    if options.page is not None:
+        replace_between(options.page, BEGIN, END, "\n" + table(kept) + "\n")
     return 0
 
 
