@@ -12,7 +12,11 @@ MET = {"real": True}
 
 def test_measured_hypotheses_show_the_number_that_is_closest_to_its_limit():
     cases = [
-        {"balanced": Measured(value, below=1e-12), "det > 0": Measured(value, above=0), "real": True}
+        {
+            "balanced": Measured(value, below=1e-12),
+            "det > 0": Measured(value, above=0),
+            "real": True,
+        }
         for value in (3e-16, 2e-15)
     ]
     assert summed_up([*cases, {"depth 1": ByConstruction("one factor")}]) == (
