@@ -8,11 +8,11 @@ import numpy as np
 # and dx/dt = -(x + 1). So u = p / |p|, v = 1, sigma = x |p|, which changes its sign with x.
 x = Fraction(-1, 2)
 p, dx = np.array([1, x + 2]), -(x + 1)
-gradient = np.array([x + 1, 2 * (x * (x + 2) + 1)])
-assert all(dx * np.array([1, 2 * x + 2]) == -gradient)  # it is the flow: dW/dt = -gradient
-off = np.array([[1, 0], [0, 1]]) - np.outer(p, p) / (p @ p)  # I - u u^T
+gradient = [x + 1, 2 * (x * (x + 2) + 1)]
+assert [dx, dx * (2 * x + 2)] == [-g for g in gradient]  # it is the flow: dW/dt = -gradient
+off = np.array([[1, 0], [0, 1]]) - p[:, None] * p / (p @ p)  # I - u u^T
 true = off @ np.array([0, dx])  # |p| du/dt
-printed = -off @ gradient / abs(x)  # |p| times the printed right side: (sigma^2)^(1/2) = |x| |p|
+printed = -off @ np.array([g / abs(x) for g in gradient])  # times |p|: (sigma^2)^(1/2) = |x| |p|
 print("|p| du/dt:", *true, " by (8):", *printed)
 assert any(true != printed)
-assert all(true == -off @ gradient / x)  # corrected: S^(-1) (S^2)^(1 - 1/N)
+assert all(true == -off @ np.array([g / x for g in gradient]))  # corrected: S^(-1) (S^2)^(1 - 1/N)
