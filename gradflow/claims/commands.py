@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from gradflow.claims.definition import Claim, Settings
     from gradflow.claims.pool import Checked
-    from gradflow.claims.report.page import Row
+    from gradflow.claims.report.numbers import Row
 
 
 @dataclass
@@ -125,7 +125,7 @@ def _start(command: Check) -> None:
 
 def report(words: list[str]) -> int:
     """Write the ledger as one HTML page that works offline."""
-    from gradflow.claims.report import page
+    from gradflow.claims.report import summary
 
     command = parse(Report, words, "gradflow report")
     see_seed(command.seed)
@@ -140,7 +140,7 @@ def report(words: list[str]) -> int:
         if not command.html.exists():
             command.html.parent.mkdir(parents=True, exist_ok=True)
         if command.summary is not None:
-            page.see_summary(command.summary)
+            summary.see_summary(command.summary)
     except OSError as error:
         raise Misuse(in_words(error)) from error
     except ValueError as error:
@@ -290,7 +290,7 @@ class _Kept:
 
 def _report(command: Report, console: "Console") -> int:
     from gradflow.claims.registry import select
-    from gradflow.claims.report import page, pictures
+    from gradflow.claims.report import page, pictures, summary
     from gradflow.claims.report.stored import read_ledger
 
     status = 0
@@ -306,7 +306,7 @@ def _report(command: Report, console: "Console") -> int:
         page.write_page(rows, command.html, pictures.draw(_known(rows)))
         console.print(f"Report: {command.html}")
     if command.summary is not None:
-        page.write_summary(rows, command.summary)
+        summary.write_summary(rows, command.summary)
     return status
 
 

@@ -203,7 +203,8 @@ def _conventions(cases: list[Case]) -> tuple[str, ...]:
         for case in cases
         if isinstance(case.floor, Convention)
     ]
-    return tuple(f"{text}; {found.count(text)} cases" for text in dict.fromkeys(found))
+    counts = {text: found.count(text) for text in found}
+    return tuple(f"{text}; {n} case{'s' * (n != 1)}" for text, n in counts.items())
 
 
 def _proofs(cases: list[Case]) -> tuple[str, ...]:

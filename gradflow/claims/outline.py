@@ -82,4 +82,4 @@ def _course(slack: np.ndarray, along: str, values: Any) -> dict[str, Any]:
 
 def _number(value: Any) -> float | None:
     """To four digits; what is not finite is no number."""
-    return float(f"{float(value):.4g}") if math.isfinite(value) else None
+    return float(f"{float(value):.4g}") if abs(value) < 1e300 else None

@@ -1,7 +1,9 @@
-"""LaTeX formulas as MathML, and as text where they cannot be."""
+"""LaTeX formulas as MathML, and as text where they cannot be; two of them with what differs."""
 
 import html
 import re
+from collections.abc import Iterator
+from difflib import SequenceMatcher
 from xml.etree.ElementTree import Element
 
 from latex2mathml.converter import convert_to_element
@@ -14,6 +16,15 @@ _TAGS = frozenset((
     "mlabeledtr",
 ))  # fmt: skip
 _REFUSED = frozenset(("href", "style", "class", "id", "src", "xref"))
+_PLACES = frozenset(("mfrac", "mroot", "msub", "msup", "msubsup", "munder", "mover", "munderover"))
+"""Where what a sign stands for depends on which child of its parent it is in."""
+_ALIKE = 0.4
+"""Below this share of common signs two formulas are two statements, and nothing is marked."""
+_MOST = 2000
+"""Signs of a formula beyond which nothing is compared."""
+
+Sign = tuple[str, str, tuple[str, ...]]
+"""A sign of a formula: its tag, its text, and where in fractions and exponents it stands."""
 
 
 def formula(statement: str) -> str:
@@ -32,16 +43,76 @@ def formula(statement: str) -> str:
       >>> formula(r"\left(")
       '<pre class="formula">\\left(</pre>'
     """
+    return _drawn(statement, _converted(statement), set())
+
+
+def compared(printed: str, other: str) -> tuple[str, str]:
+    """Two formulas, with what differs marked by the class `differs`.
+
+    Args:
+      printed: in LaTeX.
+      other: in LaTeX.
+
+    Returns:
+      HTML of both. Nothing is marked where they have little in common.
+    """
+    first, second = _converted(printed), _converted(other)
+    marked: set[int] = set()
+    if first is not None and second is not None:
+        marked = _differing(first, second)
+    return _drawn(printed, first, marked), _drawn(other, second, marked)
+
+
+def _differing(first: Element, second: Element) -> set[int]:
+    """The signs, by identity, that one formula has and the other does not have there."""
+    ours, theirs = list(_signs(first)), list(_signs(second))
+    if max(len(ours), len(theirs)) > _MOST:
+        return set()
+    match = SequenceMatcher(
+        None, [sign for _, sign in ours], [sign for _, sign in theirs], autojunk=False
+    )
+    if match.ratio() < _ALIKE:
+        return set()
+    marked: set[int] = set()
+    for what, a, b, c, d in match.get_opcodes():
+        if what != "equal":
+            marked |= {id(element) for element, _ in (*ours[a:b], *theirs[c:d])}
+    return marked
+
+
+def _signs(element: Element, place: tuple[str, ...] = ()) -> Iterator[tuple[Element, Sign]]:
+    """The signs of a formula in their order, without spaces."""
+    if len(element) == 0:
+        text = html.unescape(element.text or "").strip()
+        if text:
+            yield element, (element.tag, text, place)
+        return
+    for k, child in enumerate(element):
+        inner = (*place, f"{element.tag} {k}") if element.tag in _PLACES and k else place
+        yield from _signs(child, inner)
+
+
+def _converted(statement: str) -> Element | None:
+    """A statement as MathML; None if it is none."""
     try:
         if len(statement) > _LONGEST:
             raise ValueError("too long")
-        drawn = _written(convert_to_element(statement, display="block"))
+        return convert_to_element(statement, display="block")
     except Exception:  # the converter raises many kinds, an IndexError among them
-        return f'<pre class="formula">{html.escape(statement)}</pre>'
-    return f'<div class="formula">{drawn}</div>'
+        return None
 
 
-def _written(element: Element) -> str:
+def _drawn(statement: str, element: Element | None, marked: set[int]) -> str:
+    """A formula, or its text."""
+    try:
+        if element is not None:
+            return f'<div class="formula">{_written(element, marked)}</div>'
+    except (ValueError, RecursionError):
+        pass
+    return f'<pre class="formula">{html.escape(statement)}</pre>'
+
+
+def _written(element: Element, marked: set[int]) -> str:
     """An element as HTML; the converter writes some characters of its texts as entities."""
     tag: str = element.tag
     if tag not in _TAGS:
@@ -51,9 +122,11 @@ def _written(element: Element) -> str:
         for name, value in element.attrib.items()
         if re.fullmatch("[a-z]+", name) and name not in _REFUSED and not name.startswith("on")
     )
+    if id(element) in marked:
+        attributes += ' class="differs"'
     inside = _escaped(element.text or "")
     for child in element:
-        inside += _written(child) + _escaped(child.tail or "")
+        inside += _written(child, marked) + _escaped(child.tail or "")
     return f"<{tag}{attributes}>{inside}</{tag}>" if inside else f"<{tag}{attributes} />"
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from gradflow._util.files import whole_file
 from gradflow.claims.definition import Claim
 from gradflow.claims.registry import load_file, registered
-from gradflow.claims.report.page import Row, margin
+from gradflow.claims.report.numbers import Row, margin
 from gradflow.claims.severity import severity_of, unclassified
 
 UNCLASSIFIED_MEANS = (
