@@ -15,7 +15,7 @@ _WIDTH, _NAMES, _LINE, _TOP = 720, 250, 18, 24
 _LEFT, _RIGHT = _NAMES + 12, _WIDTH - 16
 _MOST = 24
 """How many cases a picture shows."""
-_LETTERS = 38
+_LETTERS, _HEAD = 38, 14
 
 Shown = Mapping[str, Any]
 """A case in outline (`gradflow.claims.outline`)."""
@@ -31,13 +31,17 @@ def charts(row: Row) -> str:
       HTML, a figure for each.
     """
     cases: Sequence[Shown] = row.get("outline") or ()
-    equalities = [case for case in cases if case["what"] != "slack"]
+    proofs = [case for case in cases if case["what"] == "proof"]
+    residuals = [case for case in cases if case["what"] == "residual"]
     slacks = [case for case in cases if case["what"] == "slack" and None not in case["slack"]]
     parts = []
-    if equalities:
-        parts.append(_residuals(row, equalities))
+    if residuals:
+        parts.append(_residuals(row, [*proofs, *residuals]))
     if slacks:
-        parts.append(_slacks(slacks))
+        parts.append(_slacks(slacks if residuals else [*proofs, *slacks]))
+    if proofs and not residuals and not slacks:
+        marks = [_mark(case, _TOP + _LINE * (k + 0.5), _LEFT + 10) for k, case in enumerate(proofs)]
+        parts.append(_figure(marks, len(proofs), "the statement as a whole, no numbers", ""))
     parts += [_course(case) for case in slacks if len(case.get("course") or ()) > 2]
     return "".join(parts)
 
@@ -85,9 +89,10 @@ def _allowed(row: Row, violation: float | None) -> bool:
 
 def _slacks(cases: Sequence[Shown]) -> str:
     """The range of each slack from its smallest to its largest number, with the middle one."""
-    shown, caption = _chosen(cases, lambda case: case["slack"][0])
-    lowest = min(min(case["slack"][0] for case in shown), 0.0)
-    highest = max(max(case["slack"][2] for case in shown), 0.0)
+    shown, caption = _chosen(cases, lambda case: case["slack"][0] if "slack" in case else 0.0)
+    ranges = [case["slack"] for case in shown if "slack" in case]
+    lowest = min(min(low for low, _, _ in ranges), 0.0)
+    highest = max(max(high for _, _, high in ranges), 0.0)
     room = 0.04 * (highest - lowest) or 1.0
     low, high = lowest - room, highest + room
 
@@ -99,13 +104,17 @@ def _slacks(cases: Sequence[Shown]) -> str:
     body.append(f'<path class="zero" d="M{x(0):.1f} {_TOP}V{bottom}" />')
     for k, case in enumerate(shown):
         y = _TOP + _LINE * k + _LINE / 2
+        if case["what"] == "proof":
+            body.append(_mark(case, y, x(0)))
+            continue
         first, middle, last = case["slack"]
         kind = "over" if -first > (case["floor"] or 0.0) else "kept"
         told = f"{case['name']}: from {number(first)} to {number(last)}, median {number(middle)}"
         body.append(_label(case, y, told))
         body.append(f'<path class="range {kind}" d="M{x(first):.1f} {y:.1f}H{x(last):.1f}" />')
         body.append(f'<circle class="{kind}" cx="{x(first):.1f}" cy="{y:.1f}" r="4" />')
-        body.append(f'<path class="floor" d="M{x(middle):.1f} {y - 5:.1f}v10" />')
+        if last > first:
+            body.append(f'<path class="floor" d="M{x(middle):.1f} {y - 5:.1f}v10" />')
     text = (
         "slack, relative to the two sides: smallest (dot), median (bar), largest; below 0 is "
         "violated; no unit"
@@ -142,10 +151,11 @@ def _course(case: Shown) -> str:
     ]
     for value in dict.fromkeys((low, 0.0, high)):
         body.append(f'<text x="64" y="{y(value) + 4:.1f}" text-anchor="end">{number(value)}</text>')
-    for value in (left, (left + right) / 2, right):
+    ends = ((left, "start"), ((left + right) / 2, "middle"), (right, "end"))
+    for value, anchor in ends:
         place = number(10**value if bent else value)
         body.append(
-            f'<text x="{x(value):.1f}" y="{height + 28}" text-anchor="middle">{place}</text>'
+            f'<text x="{x(value):.1f}" y="{height + 28}" text-anchor="{anchor}">{place}</text>'
         )
     name = "loss, no unit" if case["along"] == "loss" else f"{case['along']}, of the flow"
     text = f"slack against {name}{' (logarithmic)' if bent else ''}: {case['name']}"
@@ -166,7 +176,7 @@ def _said(value: float | None) -> str:
 
 def _label(case: Shown, y: float, told: str) -> str:
     name = str(case["name"])
-    short = name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…"
+    short = name if len(name) <= _LETTERS else f"{name[:_HEAD]}…{name[_HEAD + 1 - _LETTERS :]}"
     kind = "" if case["counts"] else ' class="aside"'
     return (
         f'<text{kind} x="{_NAMES}" y="{y + 4:.1f}" text-anchor="end">{html.escape(short)}'

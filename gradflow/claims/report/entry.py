@@ -138,8 +138,9 @@ def _counterexample(row: Row) -> list[str]:
     found = dict(row["counterexample"])
     confirmed = found.pop("confirmed", None)
     order = [key for key in _SAYS if key in found] + [key for key in found if key not in _SAYS]
+    says = _SAYS | ({"floor": "Allowed error"} if row["kind"] == "approximation" else {})
     items = "".join(
-        f"<dt>{_e(_SAYS.get(key, key))}</dt><dd>{_e(_value(key, found))}</dd>" for key in order
+        f"<dt>{_e(says.get(key, key))}</dt><dd>{_e(_value(row, key, found))}</dd>" for key in order
     )
     said = {True: ", confirmed outside floating point", False: ", not confirmed"}
     sure = said.get(confirmed, "") if isinstance(confirmed, bool) else ""
@@ -152,11 +153,11 @@ def _counterexample(row: Row) -> list[str]:
     return parts
 
 
-def _value(key: str, found: Mapping[str, Any]) -> str:
+def _value(row: Row, key: str, found: Mapping[str, Any]) -> str:
     value = found[key]
     if isinstance(value, float) and key in ("violation", "floor"):
         floor = found.get("floor")
-        if key == "violation" and isinstance(floor, float):
+        if key == "violation" and isinstance(floor, float) and row["kind"] != "approximation":
             return f"{number(value)}, {above(value, floor)}"
         return number(value)
     return str(value)

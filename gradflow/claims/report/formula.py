@@ -3,7 +3,6 @@
 import html
 import re
 from collections.abc import Iterator
-from difflib import SequenceMatcher
 from xml.etree.ElementTree import Element
 
 from latex2mathml.converter import convert_to_element
@@ -18,10 +17,12 @@ _TAGS = frozenset((
 _REFUSED = frozenset(("href", "style", "class", "id", "src", "xref"))
 _PLACES = frozenset(("mfrac", "mroot", "msub", "msup", "msubsup", "munder", "mover", "munderover"))
 """Where what a sign stands for depends on which child of its parent it is in."""
-_ALIKE = 0.4
+_ALIKE = 0.5
 """Below this share of common signs two formulas are two statements, and nothing is marked."""
-_MOST = 2000
+_MOST = 500
 """Signs of a formula beyond which nothing is compared."""
+_RELATIONS = frozenset("=≤≥<>≈⇒→≠∈⟹⇐⇔")
+"""Signs before which a formula may go on in a new line."""
 
 Sign = tuple[str, str, tuple[str, ...]]
 """A sign of a formula: its tag, its text, and where in fractions and exponents it stands."""
@@ -68,16 +69,33 @@ def _differing(first: Element, second: Element) -> set[int]:
     ours, theirs = list(_signs(first)), list(_signs(second))
     if max(len(ours), len(theirs)) > _MOST:
         return set()
-    match = SequenceMatcher(
-        None, [sign for _, sign in ours], [sign for _, sign in theirs], autojunk=False
-    )
-    if match.ratio() < _ALIKE:
+    common = _common([sign for _, sign in ours], [sign for _, sign in theirs])
+    if 2 * len(common) < _ALIKE * (len(ours) + len(theirs)):
         return set()
-    marked: set[int] = set()
-    for what, a, b, c, d in match.get_opcodes():
-        if what != "equal":
-            marked |= {id(element) for element, _ in (*ours[a:b], *theirs[c:d])}
-    return marked
+    kept = {id(ours[a][0]) for a, _ in common} | {id(theirs[b][0]) for _, b in common}
+    return {id(element) for element, _ in (*ours, *theirs)} - kept
+
+
+def _common(ours: list[Sign], theirs: list[Sign]) -> list[tuple[int, int]]:
+    """The places of a longest common subsequence, as early as it can be."""
+    longest = [[0] * (len(theirs) + 1) for _ in range(len(ours) + 1)]
+    for a in reversed(range(len(ours))):
+        for b in reversed(range(len(theirs))):
+            longest[a][b] = (
+                longest[a + 1][b + 1] + 1
+                if ours[a] == theirs[b]
+                else max(longest[a + 1][b], longest[a][b + 1])
+            )
+    found, a, b = [], 0, 0
+    while a < len(ours) and b < len(theirs):
+        if ours[a] == theirs[b]:
+            found.append((a, b))
+            a, b = a + 1, b + 1
+        elif longest[a + 1][b] >= longest[a][b + 1]:
+            a += 1
+        else:
+            b += 1
+    return found
 
 
 def _signs(element: Element, place: tuple[str, ...] = ()) -> Iterator[tuple[Element, Sign]]:
@@ -106,10 +124,33 @@ def _drawn(statement: str, element: Element | None, marked: set[int]) -> str:
     """A formula, or its text."""
     try:
         if element is not None:
-            return f'<div class="formula">{_written(element, marked)}</div>'
+            parts = " ".join(_written(part, marked) for part in _parts(element))
+            return f'<div class="formula">{parts}</div>'
     except (ValueError, RecursionError):
         pass
     return f'<pre class="formula">{html.escape(statement)}</pre>'
+
+
+def _parts(whole: Element) -> Iterator[Element]:
+    """A formula cut where a line may end: before relations, after commas."""
+    row = whole[0] if len(whole) == 1 and whole[0].tag == "mrow" else whole
+    if whole.tag != "math" or len(row) < 2:
+        yield whole
+        return
+    attributes = dict(whole.attrib) | {"display": "inline", "displaystyle": "true"}
+    part = Element("math", attributes)
+    for child in row:
+        text = html.unescape(child.text or "").strip() if child.tag == "mo" else ""
+        if text in _RELATIONS and text and len(part):
+            yield part
+            part = Element("math", attributes)
+            child.set("form", "infix")
+        part.append(child)
+        if text == ",":
+            yield part
+            part = Element("math", attributes)
+    if len(part):
+        yield part
 
 
 def _written(element: Element, marked: set[int]) -> str:

@@ -63,10 +63,13 @@ def margin_in_words(row: Row) -> str:
         )
     if residual == 0:
         return "Both sides are the same, without any difference."
-    side = "relative error" if row["kind"] == "approximation" else "difference of the two sides"
-    text = f"The largest {side} is {number(residual)} of their size"
+    if row["kind"] == "approximation":
+        return (
+            f"The largest relative error is {number(residual)}; up to {number(floor)} an "
+            "approximation may be off."
+        )
+    what = "violation" if slack is not None else "difference"
+    text = f"The largest {what} is {number(residual)} of the sides' size"
     if residual <= floor:
         return f"{text}, within the numerical floor of {number(floor)} there."
-    if row["verdict"] == "approximates":
-        return f"{text}, within the accuracy that the claim names."
     return f"{text}, {above(residual, floor)}."

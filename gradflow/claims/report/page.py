@@ -79,8 +79,15 @@ def _line(row: Row) -> str:
         f'data-verdict="{verdict}" data-severity="{severity}" '
         f'data-evidence="{_e(row.get("grade") or "")}" data-words="{_e(words(row))}">'
         f"<td>{link(row['id'])}</td><td>{_e(row['where'])}</td>"
-        f'<td class="{verdict}">{told}</td><td>{_e(row.get("grade") or "")}</td></tr>'
+        f'<td class="{verdict}">{told}</td><td>{_e(_shortened(row.get("grade")))}</td></tr>'
     )
+
+
+def _shortened(grade: str | None) -> str:
+    """A grade in two words."""
+    arithmetic, _, floor = (grade or "").partition(" with a ")
+    kinds = {"measured floor": ", measured", "floor by convention": ", convention"}
+    return arithmetic + kinds.get(floor, "")
 
 
 def _e(text: Any) -> str:
