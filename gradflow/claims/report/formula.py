@@ -23,6 +23,7 @@ _MOST = 500
 """Signs of a formula beyond which nothing is compared."""
 _RELATIONS = frozenset("=≤≥<>≈⇒→≠∈⟹⇐⇔")
 """Signs before which a formula may go on in a new line."""
+_OPENS, _CLOSES = frozenset("([{⟨"), frozenset(")]}⟩")
 
 Sign = tuple[str, str, tuple[str, ...]]
 """A sign of a formula: its tag, its text, and where in fractions and exponents it stands."""
@@ -138,19 +139,28 @@ def _parts(whole: Element) -> Iterator[Element]:
         yield whole
         return
     attributes = dict(whole.attrib) | {"display": "inline", "displaystyle": "true"}
-    part = Element("math", attributes)
+    part, depth = Element("math", attributes), 0
     for child in row:
-        text = html.unescape(child.text or "").strip() if child.tag == "mo" else ""
-        if text in _RELATIONS and text and len(part):
+        text = _base(child)
+        depth += (text in _OPENS) - (text in _CLOSES)
+        if text in _RELATIONS and depth == 0 and len(part):
             yield part
             part = Element("math", attributes)
             child.set("form", "infix")
         part.append(child)
-        if text == ",":
+        if text == "," and depth == 0:
             yield part
             part = Element("math", attributes)
     if len(part):
         yield part
+
+
+def _base(element: Element) -> str:
+    """The operator that an element is, without its scripts; nothing if it is something else."""
+    while len(element) and element.tag in _PLACES:
+        element = element[0]
+    text = html.unescape(element.text or "").strip() if element.tag == "mo" else ""
+    return text if len(text) == 1 else " "
 
 
 def _written(element: Element, marked: set[int]) -> str:
