@@ -39,7 +39,7 @@ class Check:
     json: Path | None = None
     """Write the ledger as JSON."""
     html: Path | None = None
-    """Write the ledger as one HTML page."""
+    """Write the ledger to read, an index and a page for each claim, as one HTML file."""
     pictures: Path | None = None
     """Folder for pictures; by default that of the HTML or JSON file, or results."""
     module: Path | None = None
@@ -54,10 +54,10 @@ class Check:
 
 @dataclass
 class Report:
-    """Write the ledger as one HTML page that works offline."""
+    """Write the ledger to read, as one HTML file: an index, and a page for each claim."""
 
     html: Path = Path("results/theorems.html")
-    """The page."""
+    """The file."""
     ledger: Path | None = None
     """The verdicts, as `gradflow check --json` stored them; without it, all claims are checked."""
     full: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -124,7 +124,7 @@ def _start(command: Check) -> None:
 
 
 def report(words: list[str]) -> int:
-    """Write the ledger as one HTML page that works offline."""
+    """Write the ledger to read, as one HTML file: an index, and a page for each claim."""
     from gradflow.claims.report import summary
 
     command = parse(Report, words, "gradflow report")
