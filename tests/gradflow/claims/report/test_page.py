@@ -1,3 +1,4 @@
+import re
 import shutil
 import subprocess
 
@@ -72,11 +73,21 @@ def drawn(file, query=""):
         ("?paper=arora2019", 4),
         ("?verdict=fails", 2),
         ("?severity=constant", 1),
-        ("?paper=razin2020&words=x", 0),
+        ("?paper=razin2020&words=nowhere", 0),
     ],
 )
 def test_the_filters_work_in_a_browser(file, query, count):
-    assert f">{count} claims</output>" in drawn(file, query)
+    assert f">{count} claim{'s' * (count != 1)}</output>" in drawn(file, query)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_a_browser_shows_the_claim_that_the_address_names(file):
+    text = drawn(file, "#arora2019.b")
+    assert "<title>arora2019.b: fails: constant</title>" in text
+    assert '<main id="index" hidden' in text
+    assert (
+        len(re.findall(r'<article class="claim" id="[^"]*" data-title="[^"]*" hidden', text)) == 4
+    )
 
 
 def test_the_summary_counts_printed_claims(tmp_path):
