@@ -102,7 +102,8 @@ FIFTY_DIGITS = Convention(1e-40, "arithmetic of 50 digits, ten of them left for 
 def roundings(value: float, of: str = "") -> Convention:
     """A floor of so many roundings of float64, of the size of the relative number compared."""
     count = value / float(np.finfo(float).eps)
-    return Convention(value, f"{count:.2g} roundings of float64" + (f" ({of})" if of else ""))
+    rounded = f"{count:.2g}" if count < 10 else f"{float(f'{count:.2g}'):,.0f}"
+    return Convention(value, f"{rounded} roundings of float64" + (f" ({of})" if of else ""))
 
 
 @dataclass(frozen=True)

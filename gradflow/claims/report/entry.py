@@ -160,6 +160,16 @@ def _value(row: Row, key: str, found: Mapping[str, Any]) -> str:
         if key == "violation" and isinstance(floor, float) and row["kind"] != "approximation":
             return f"{number(value)}, {above(value, floor)}"
         return number(value)
+    return _listed(value)
+
+
+def _listed(value: Any) -> str:
+    """A value without the quotes that texts have within lists."""
+    if isinstance(value, list) and value:
+        try:
+            return f"[{', '.join(map(_listed, value))}]"
+        except RecursionError:
+            return str(value)
     return str(value)
 
 

@@ -17,12 +17,14 @@ _TAGS = frozenset((
 _REFUSED = frozenset(("href", "style", "class", "id", "src", "xref"))
 _PLACES = frozenset(("mfrac", "mroot", "msub", "msup", "msubsup", "munder", "mover", "munderover"))
 """Where what a sign stands for depends on which child of its parent it is in."""
-_ALIKE = 0.5
+_ALIKE = 0.3
 """Below this share of common signs two formulas are two statements, and nothing is marked."""
 _MOST = 500
 """Signs of a formula beyond which nothing is compared."""
 _RELATIONS = frozenset("=≤≥<>≈⇒→≠∈⟹⇐⇔")
 """Signs before which a formula may go on in a new line."""
+_TERMS = frozenset("+−-")
+"""The same, if enough stands before them."""
 _OPENS, _CLOSES = frozenset("([{⟨"), frozenset(")]}⟩")
 
 Sign = tuple[str, str, tuple[str, ...]]
@@ -133,7 +135,7 @@ def _drawn(statement: str, element: Element | None, marked: set[int]) -> str:
 
 
 def _parts(whole: Element) -> Iterator[Element]:
-    """A formula cut where a line may end: before relations, after commas."""
+    """A formula cut where a line may end: before relations and terms, after commas."""
     row = whole[0] if len(whole) == 1 and whole[0].tag == "mrow" else whole
     if whole.tag != "math" or len(row) < 2:
         yield whole
@@ -143,7 +145,8 @@ def _parts(whole: Element) -> Iterator[Element]:
     for child in row:
         text = _base(child)
         depth += (text in _OPENS) - (text in _CLOSES)
-        if text in _RELATIONS and depth == 0 and len(part):
+        ends = text in _RELATIONS or (text in _TERMS and len(part) > 3)
+        if ends and depth == 0 and len(part):
             yield part
             part = Element("math", attributes)
             child.set("form", "infix")

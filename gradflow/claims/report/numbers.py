@@ -24,7 +24,7 @@ def number(value: float) -> str:
     if not math.isfinite(value):
         return "infinite" if math.isinf(value) else "no number"
     if 1e-3 <= abs(value) < 1e4:
-        return f"{value:.3g}"
+        return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
     digits, _, power = f"{value:.1e}".partition("e")
     return f"{digits} × {ten(int(power))}"
 

@@ -39,6 +39,7 @@ def test_a_formula_may_end_its_lines_before_relations():
     drawn = formula(r"a \le \sum_j (b = c)_j \Rightarrow d = 2")
     assert drawn.count("<math") == 4 and drawn.count('form="infix"') == 3
     assert formula("a").count("<math") == 1
+    assert formula("a = b c d e + f - g").count("<math") == 3
 
 
 CASES = [
