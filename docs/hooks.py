@@ -17,6 +17,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
 REPORT = ROOT / "results" / "theorems.html"
+LEDGER = REPORT.with_suffix(".json")
 MERMAID = r'<script type="module">(?:(?!</script>).)*mermaid.*?</script>'
 FORMULA = (
     r"(?<![\\$\w])(?:\$\$(?P<block>[^$]+)\$\$"
@@ -62,8 +63,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what lies outside of docs/: notebooks, and the ledger's report if it was made."""
     outside = [(f"notebooks/{path.name}", ROOT) for path in notebooks()]
-    if REPORT.is_file():
-        outside.append((REPORT.name, REPORT.parent))
+    outside += [(file.name, file.parent) for file in (REPORT, LEDGER) if file.is_file()]
     for name, folder in outside:
         files.append(File(name, str(folder), config.site_dir, config.use_directory_urls))
     return files
@@ -72,7 +72,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Put in parts of the README, and the link to the report."""
     markdown = re.sub(r"^<!-- README: (.+) -->$", _readme, markdown, flags=re.MULTILINE)
-    made = "[The whole ledger, with the evidence for each claim](theorems.html){ .md-button }"
+    made = (
+        "[The ledger: find a claim, each has a page of its own](theorems.html){ .md-button }\n\n"
+        "[What fails](theorems.html?verdict=fails), "
+        "[what fails in substance](theorems.html?severity=substance), "
+        "[what is proved](theorems.html?evidence=proved)"
+    )
+    made += ", [all of it as JSON](theorems.json)." if LEDGER.is_file() else "."
     todo = (
         "This site was built without the ledger. `make theorems`, then `make docs`, puts it here; "
         "`gradflow report` makes it alone, as `results/theorems.html`."

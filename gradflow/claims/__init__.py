@@ -2,7 +2,6 @@
 
 from gradflow.claims.definition import (
     FIFTY_DIGITS,
-    ByConstruction,
     Case,
     Claim,
     Confirmation,
@@ -13,6 +12,7 @@ from gradflow.claims.definition import (
     claim,
     roundings,
 )
+from gradflow.claims.hypotheses import ByConstruction, Measured
 from gradflow.claims.judging import Finding
 from gradflow.claims.ledger import Entry, check
 from gradflow.claims.paper import Paper
@@ -28,6 +28,7 @@ __all__ = [
     "Corrected",
     "Entry",
     "Finding",
+    "Measured",
     "Paper",
     "Settings",
     "Verdict",

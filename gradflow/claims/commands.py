@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from gradflow.claims.definition import Claim, Settings
     from gradflow.claims.pool import Checked
-    from gradflow.claims.report.page import Row
+    from gradflow.claims.report.numbers import Row
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Check:
     json: Path | None = None
     """Write the ledger as JSON."""
     html: Path | None = None
-    """Write the ledger as one HTML page."""
+    """Write the ledger to read, an index and a page for each claim, as one HTML file."""
     pictures: Path | None = None
     """Folder for pictures; by default that of the HTML or JSON file, or results."""
     module: Path | None = None
@@ -54,10 +54,10 @@ class Check:
 
 @dataclass
 class Report:
-    """Write the ledger as one HTML page that works offline."""
+    """Write the ledger to read, as one HTML file: an index, and a page for each claim."""
 
     html: Path = field(default_factory=lambda: results() / "theorems.html")
-    """The page."""
+    """The file."""
     ledger: Path | None = None
     """The verdicts, as `gradflow check --json` stored them; without it, all claims are checked."""
     full: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -124,8 +124,8 @@ def _start(command: Check) -> None:
 
 
 def report(words: list[str]) -> int:
-    """Write the ledger as one HTML page that works offline."""
-    from gradflow.claims.report import page
+    """Write the ledger to read, as one HTML file: an index, and a page for each claim."""
+    from gradflow.claims.report import summary
 
     command = parse(Report, words, "gradflow report")
     see_seed(command.seed)
@@ -140,7 +140,7 @@ def report(words: list[str]) -> int:
         if not command.html.exists():
             command.html.parent.mkdir(parents=True, exist_ok=True)
         if command.summary is not None:
-            page.see_summary(command.summary)
+            summary.see_summary(command.summary)
     except OSError as error:
         raise Misuse(in_words(error)) from error
     except ValueError as error:
@@ -292,7 +292,7 @@ class _Kept:
 
 def _report(command: Report, console: "Console") -> int:
     from gradflow.claims.registry import select
-    from gradflow.claims.report import page, pictures
+    from gradflow.claims.report import page, pictures, summary
     from gradflow.claims.report.stored import read_ledger
 
     status = 0
@@ -308,7 +308,7 @@ def _report(command: Report, console: "Console") -> int:
         page.write_page(rows, command.html, pictures.draw(_known(rows)))
         console.print(f"Report: {command.html}")
     if command.summary is not None:
-        page.write_summary(rows, command.summary)
+        summary.write_summary(rows, command.summary)
     return status
 
 

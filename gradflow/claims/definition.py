@@ -1,7 +1,7 @@
 r"""What a claim is: cases that meet its hypotheses, a statement, a negative control.
 
 A claim is a function that yields cases. Each case shows that the printed hypotheses are met
-(measured on it, or `ByConstruction`), and gives a residual (identity: should be 0) or a slack
+(`Measured` on it, or `ByConstruction`), and gives a residual (identity: should be 0) or a slack
 (inequality: should not be negative), each with its numerical floor: how far the number itself may
 be off, found by recomputing more accurately or by an error model, or a `Convention` that says so.
 How that becomes a verdict is in `judging`. The negative control is the same function with
@@ -10,14 +10,17 @@ the same function also yields the cases of what is true instead (`Corrected`).
 """
 
 import enum
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from gradflow._util.validate import seed_of
 from gradflow.claims.evidence import floats
+from gradflow.claims.hypotheses import Met, named
 from gradflow.claims.proofs.proof import Proof
 from gradflow.claims.severity import Severity, see_severity
 
@@ -79,17 +82,6 @@ class Confirmation:
 
 
 @dataclass(frozen=True)
-class ByConstruction:
-    """A hypothesis that a case meets because of how it is made; nothing is measured.
-
-    Attributes:
-      reason: how it is made.
-    """
-
-    reason: str
-
-
-@dataclass(frozen=True)
 class Convention:
     """A floor that nobody measured: what the arithmetic loses, with a margin.
 
@@ -110,7 +102,8 @@ FIFTY_DIGITS = Convention(1e-40, "arithmetic of 50 digits, ten of them left for 
 def roundings(value: float, of: str = "") -> Convention:
     """A floor of so many roundings of float64, of the size of the relative number compared."""
     count = value / float(np.finfo(float).eps)
-    return Convention(value, f"{count:.2g} roundings of float64" + (f" ({of})" if of else ""))
+    rounded = f"{count:.2g}" if count < 10 else f"{float(f'{count:.2g}'):,.0f}"
+    return Convention(value, f"{rounded} roundings of float64" + (f" ({of})" if of else ""))
 
 
 @dataclass(frozen=True)
@@ -127,8 +120,8 @@ class Case:
       slack: the larger minus the smaller side of an inequality.
       floor: the uncertainty of each number, a scalar or one for each, as measured; or a
         `Convention`.
-      hypotheses: each printed hypothesis and whether this case was found to meet it; or
-        `ByConstruction`.
+      hypotheses: each printed hypothesis and whether this case was found to meet it: `Measured`
+        where one number decides that, or `ByConstruction`.
       size: what "smallest counterexample" compares, for instance the number of matrix entries.
       witness: from an index into the values to plain numbers that show the case there.
       confirm: from an index to a recomputation with at least 50 digits, or exactly.
@@ -138,13 +131,15 @@ class Case:
       unreachable: why float64 has no case like this one, in numbers.
       proof: of the statement, or of a part of it.
       whole: whether `proof` covers everything that the statement speaks of.
+      along: what the numbers are listed along, and its value at each, for the picture:
+        `("time", times)`.
     """
 
     name: str
     residual: Any = None
     slack: Any = None
     floor: Any = 0.0
-    hypotheses: Mapping[str, bool | np.bool_ | ByConstruction] = field(default_factory=dict)
+    hypotheses: Mapping[str, Met] = field(default_factory=dict)
     size: float = 0.0
     witness: Callable[[int], Mapping[str, Any]] | None = None
     confirm: Callable[[int], Confirmation] | None = None
@@ -153,6 +148,7 @@ class Case:
     unreachable: str = ""
     proof: Proof | None = None
     whole: bool = True
+    along: tuple[str, Any] | None = None
 
     def __post_init__(self) -> None:
         parts = (self.residual, self.slack, self.proof, self.unreachable or None)
@@ -162,6 +158,11 @@ class Case:
             )
         if not self.hypotheses:
             raise ValueError(f"Case {self.name!r} shows no hypothesis; name what it meets.")
+        if self.along is not None and np.size(self.along[1]) != self.violation.size:
+            raise ValueError(
+                f"Case {self.name!r} lists {self.violation.size} numbers along "
+                f"{np.size(self.along[1])} values; give one for each."
+            )
 
     @property
     def violation(self) -> np.ndarray:
@@ -181,11 +182,7 @@ class Case:
     @property
     def conditions(self) -> dict[str, bool]:
         """The hypotheses as a report says them, and whether each is met."""
-        return {
-            f"{name} (by construction: {met.reason})" if isinstance(met, ByConstruction) else name:
-            isinstance(met, ByConstruction) or bool(met)
-            for name, met in self.hypotheses.items()
-        }  # fmt: skip
+        return {named(name, met): bool(met) for name, met in self.hypotheses.items()}
 
 
 CheckFunction = Callable[..., Iterator[Case]]
@@ -236,6 +233,17 @@ class Claim:
     def sharpens(self) -> str | None:
         """For a claim with better constants than are printed, `id.sharp`, that of the printed."""
         return self.id.removesuffix(".sharp") if self.id.endswith(".sharp") else None
+
+    @property
+    def script(self) -> str:
+        """The counterexample as a script that needs numpy at most; empty if there is none.
+
+        It stands beside the claim's module, as `counterexamples/label.py`, with _ for dots.
+        """
+        home = getattr(sys.modules.get(self.function.__module__), "__file__", None)
+        label = self.id.partition(".")[2].replace(".", "_")
+        file = Path(home or "").parent / "counterexamples" / f"{label}.py"
+        return file.read_text(encoding="utf-8") if home and file.is_file() else ""
 
     def cases(self, settings: Settings, broken: bool = False) -> Iterator[Case]:
         """The cases, of the claim itself or of its negative control."""

@@ -22,6 +22,8 @@ import numpy as np
 
 from gradflow.claims.definition import Case, Convention, Kind, Verdict
 from gradflow.claims.evidence import Grade, floats, grade_of, grade_of_cases, grade_of_refutation
+from gradflow.claims.hypotheses import summed_up
+from gradflow.claims.outline import outline
 
 FAR = 100.0
 """How many floors a violation must exceed to refute."""
@@ -49,6 +51,7 @@ class Finding:
       grade: what the verdict rests on; None if there is none.
       evidence: how many cases there are of each grade.
       proofs: what was checked in proofs, and what they cite.
+      outline: of each case the numbers that a picture shows.
     """
 
     verdict: Verdict
@@ -65,6 +68,7 @@ class Finding:
     grade: Grade | None = None
     evidence: Mapping[str, int] = field(default_factory=dict)
     proofs: tuple[str, ...] = ()
+    outline: tuple[Mapping[str, Any], ...] = ()
 
 
 def judge(
@@ -139,11 +143,12 @@ def judge(
         reason=reason,
         counterexample=counterexample,
         notes=_notes(everything),
-        hypotheses=tuple(dict.fromkeys(name for case in cases for name in case.conditions)),
+        hypotheses=summed_up(case.hypotheses for case in cases),
         conventions=_conventions(cases),
         grade=None if verdict is Verdict.INCONCLUSIVE else grade,
         evidence=evidence,
         proofs=_proofs(cases),
+        outline=outline(everything),
     )
 
 
@@ -187,7 +192,7 @@ def _out_of_reach(cases: list[Case]) -> Finding:
         reason="; ".join(reasons),
         counterexample=None,
         notes=_notes(cases),
-        hypotheses=tuple(dict.fromkeys(name for case in cases for name in case.conditions)),
+        hypotheses=summed_up(case.hypotheses for case in cases),
     )
 
 
@@ -198,7 +203,8 @@ def _conventions(cases: list[Case]) -> tuple[str, ...]:
         for case in cases
         if isinstance(case.floor, Convention)
     ]
-    return tuple(f"{text}; {found.count(text)} cases" for text in dict.fromkeys(found))
+    counts = {text: found.count(text) for text in found}
+    return tuple(f"{text}; {n} case{'s' * (n != 1)}" for text, n in counts.items())
 
 
 def _proofs(cases: list[Case]) -> tuple[str, ...]:
@@ -258,12 +264,12 @@ def _refute(
         if must_confirm:
             return (
                 Verdict.INCONCLUSIVE,
-                f"{case.name}: violated by {excess[at]:.1e} floors, but not confirmed outside "
+                f"{case.name}: violated, {_far(excess[at])}, but not confirmed outside "
                 "floating point",
                 found,
                 None,
             )
-        reason = f"{case.name}: violated by {excess[at]:.1e} floors"
+        reason = f"{case.name}: violated, {_far(excess[at])}"
         return Verdict.FAILS, reason, found, grade_of(case)
     confirmation = case.confirm(at)
     found["confirmed"] = confirmation.violated
@@ -278,5 +284,10 @@ def _refute(
     grade = grade_of_refutation(confirmation, kind)
     how = "by one exact point" if grade == "proved" else f"in {grade} arithmetic"
     how = "in 50 digits" if grade == "50 digits" else how
-    reason = f"{case.name}: violated by {excess[at]:.1e} floors, confirmed {how}"
+    reason = f"{case.name}: violated, {_far(excess[at])}, confirmed {how}"
     return Verdict.FAILS, reason, found, grade
+
+
+def _far(excess: float) -> str:
+    """How many floors a violation is, in words where the number says nothing more."""
+    return f"{excess:.0f} times its floor" if excess < 1e4 else "far above its floor"

@@ -5,7 +5,7 @@ import math
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ class Entry:
       seconds: wall time of claim and control together.
       spared: for a statement that fails, on how many cases it is kept. The control is judged on
         these; if there are none, on all, where the printed counterexamples refute it, too.
+      settings: how hard was checked.
     """
 
     claim: Claim
@@ -35,6 +36,7 @@ class Entry:
     error: str | None
     seconds: float
     spared: int | None = None
+    settings: Settings = field(default_factory=Settings)
 
     @property
     def verdict(self) -> str:
@@ -71,8 +73,10 @@ class Entry:
             "grade": found.grade if found else None,
             "evidence": dict(found.evidence) if found else {},
             "proofs": list(found.proofs) if found else [],
+            "outline": [dict(shown) for shown in found.outline] if found else [],
             "notes": list(found.notes) if found else [],
             "counterexample": _plain(found.counterexample) if found else None,
+            "script": self.claim.script,
             "control": self.control_verdict,
             "control_text": self.claim.control_text,
             "spared": self.spared,
@@ -86,8 +90,15 @@ class Entry:
             "cite": citation(self.claim),
             "error": self.error,
             "control_reason": self.control.reason if self.control else None,
+            "again": _again(self.claim, self.settings),
             "seconds": round(self.seconds, 3),
         }
+
+
+def _again(claim: Claim, settings: Settings) -> str:
+    """The command that checks a claim once more in the same way."""
+    scale = " --full" if settings.full else " --quick" if settings.quick else ""
+    return f"gradflow check {claim.id} --seed {settings.seed}{scale}"
 
 
 def _plain(counterexample: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -155,7 +166,7 @@ def check(claim: Claim, settings: Settings | None = None) -> Entry:
     except Exception:
         error = traceback.format_exc()
     return Entry(claim, finding, control, error, time.perf_counter() - began,
-                 None if kept is None else len(kept))  # fmt: skip
+                 None if kept is None else len(kept), settings)  # fmt: skip
 
 
 def _judge(claim: Claim, cases: list[Case], broken: bool) -> Finding:

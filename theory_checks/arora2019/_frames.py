@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Settings
+from gradflow.claims import Measured, Settings
+from gradflow.claims.hypotheses import Met
 from gradflow.claims.oracles import differences
 from gradflow.claims.oracles import flows as runs
 from gradflow.linalg.analytic_svd import follow_svd
@@ -149,14 +150,14 @@ def crossing() -> tuple[Frames, Frames]:
     return tight, coarse
 
 
-def lemma2_hypotheses(found: Frames) -> dict[str, bool]:
+def lemma2_hypotheses(found: Frames) -> dict[str, Met]:
     """What Lemma 2 asks for, read off a run."""
     first = np.sort(np.abs(np.linalg.svd(np.asarray(found.flow["product"][0]), compute_uv=False)))
     return {
         "balanced start": runs.balanced_start(found.flow),
-        "squares of the singular values distinct at the start": bool(
-            np.all(np.diff(first) > 1e-6 * first[-1])  # of their sizes, whatever the signs
-        ),
-        "singular values not zero at the start": bool(first[0] > 1e-6 * first[-1]),
+        "squares of the singular values distinct at the start": Measured(
+            float(np.min(np.diff(first), initial=np.inf) / first[-1]), above=1e-6
+        ),  # of their sizes, whatever the signs
+        "singular values not zero at the start": Measured(float(first[0] / first[-1]), above=1e-6),
         "squares distinct and not zero at the times looked at": bool(np.max(found.spread) < 1e5),
     }

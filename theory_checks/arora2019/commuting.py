@@ -21,7 +21,8 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.stats import ortho_group
 
-from gradflow.claims import Case, Confirmation, Corrected, Settings, claim, roundings
+from gradflow.claims import Case, Confirmation, Corrected, Measured, Settings, claim, roundings
+from gradflow.claims.hypotheses import Met
 
 from . import _proofs
 
@@ -120,13 +121,13 @@ def _flows(settings: Settings) -> list[tuple[CommutingFlow, CommutingFlow]]:
     return found
 
 
-def commuting_hypotheses(a: np.ndarray) -> dict[str, bool]:
+def commuting_hypotheses(a: np.ndarray) -> dict[str, Met]:
     """Symmetric, commuting, linearly independent measurements."""
     size = float(np.max(np.abs(a))) ** 2
     brackets = [np.max(np.abs(x @ y - y @ x)) for x in a for y in a]
     return {
         "symmetric measurements": bool(np.allclose(a, np.swapaxes(a, 1, 2), atol=1e-12)),
-        "commuting measurements": bool(max(brackets) < 1e-12 * size),
+        "commuting measurements": Measured(float(max(brackets)) / size, below=1e-12),
         "linearly independent measurements": bool(
             np.linalg.matrix_rank(a.reshape(len(a), -1)) == len(a)
         ),

@@ -8,7 +8,7 @@ import mpmath
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Settings, claim, roundings
+from gradflow.claims import Case, Measured, Settings, claim, roundings
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles import taylor
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
@@ -73,13 +73,14 @@ def _eigenvalue_case(objective: gf.Objective, depth: int, alpha: float) -> Case:
                 np.allclose(w[0], alpha * np.eye(2), atol=1e-15) and 0 < alpha <= 1
             ),
             "balanced": runs.balanced_start(tight),
-            "W stays symmetric, as the lemma implies": bool(
-                np.max(np.abs(w[:, 0, 1] - w[:, 1, 0]) / values[:, 1]) < 1e-8
+            "W stays symmetric, as the lemma implies": Measured(
+                float(np.max(np.abs(w[:, 0, 1] - w[:, 1, 0]) / values[:, 1])), below=1e-8
             ),
         },
         size=4,
         witness=lambda k: {"time": float(tight.times[k]), "W": w[k].tolist()},
         notes=f"loss to {tight['loss'][count - 1]:.2g}",
+        along=("time", tight.times[:count]),
     )
 
 
@@ -101,7 +102,7 @@ def _series_case(problem: gf.MatrixCompletion, depth: int) -> Case:
         name=f"depth {depth}, alpha = 1/4, 66 digits",
         slack=slack,
         floor=floor,
-        hypotheses={"W stays symmetric, as the lemma implies": gap < 1e-40},
+        hypotheses={"W stays symmetric, as the lemma implies": Measured(gap, below=1e-40)},
         size=4,
         notes=f"smallest eigenvalue {mpmath.nstr(lowest[0], 8)} at loss 0.01",
     )
@@ -269,7 +270,7 @@ def _square_flows(settings: Settings, factor: float) -> Iterator[Case]:
         error = np.abs(products[0] - products[1]).max(axis=(1, 2)) / corner + 1e-12
         hypotheses = {
             "balanced": runs.balanced_start(tight),
-            "det W(0) > 0": float(np.linalg.det(w)) > 0,
+            "det W(0) > 0": Measured(float(np.linalg.det(w)), above=0),
             "the determinant keeps its sign as far as it is resolved": bool(
                 np.all(det[resolved] > 0)
             ),
@@ -283,6 +284,7 @@ def _square_flows(settings: Settings, factor: float) -> Iterator[Case]:
                 size=d * d,
                 notes=f"loss to {tight['loss'][:count][below][-1]:.2g}, |w_11| to "
                 f"{corner[below][-1]:.3g}",
+                along=("loss", tight["loss"][:count][below]),
             )
         least = tight["singular_values"][:count, -1]
         yield Case(

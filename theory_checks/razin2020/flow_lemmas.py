@@ -1,6 +1,6 @@
 r"""Razin and Cohen 2020: what the proofs use (Equation (39), Lemmas 3 and 17)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -10,6 +10,7 @@ import numpy as np
 
 import gradflow as gf
 from gradflow.claims import Case, Confirmation, Settings, claim, roundings
+from gradflow.claims.hypotheses import Met
 from gradflow.claims.oracles import differences
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.high_precision import DIGITS, precise, product_velocity, show
@@ -83,7 +84,7 @@ def _quotients_case(
     alpha: float,
     found: differences.Clusters,
     coarse: differences.Clusters,
-    hypotheses: dict[str, bool],
+    hypotheses: Mapping[str, Met],
     factor: float,
 ) -> Case:
     """Difference quotients of a flow's entries against (39), with floors from a coarser run."""
@@ -287,6 +288,7 @@ def lem17(settings: Settings, direction: float = 1.0) -> Iterator[Case]:
                 "losses": run["loss"][k : k + 2].tolist(),
             },
             confirm=None,
+            along=("time", tight.times[:-1]),
             notes=f"loss from {loss[0]:.3g} to {loss[-1]:.3g}",
         )
 

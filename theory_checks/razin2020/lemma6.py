@@ -56,7 +56,7 @@ def lem6(settings: Settings, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[Ca
             error = np.abs(det - np.linalg.det(coarse["product"][:count])) + 1e-14 * scale
             sign = np.sign(np.linalg.det(w)) if np.linalg.matrix_rank(w) == len(w) else 0.0
             hypotheses = {
-                "balanced": float(gf.factorizations.relative_unbalancedness(start)) < 1e-12,
+                "balanced": runs.balanced(start),
                 "square": problem.shape[0] == problem.shape[1],
             }
             common: dict[str, Any] = {

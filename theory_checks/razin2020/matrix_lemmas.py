@@ -7,7 +7,8 @@ import mpmath
 import numpy as np
 
 from gradflow._util.annotations import Reals
-from gradflow.claims import Case, Confirmation, Settings, claim, roundings
+from gradflow.claims import Case, Confirmation, Measured, Settings, claim, roundings
+from gradflow.claims.hypotheses import Met
 from gradflow.claims.oracles.high_precision import DIGITS
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
 
@@ -125,7 +126,7 @@ def lem1(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
             near, worst = _exactly_nearby(w)
             return factor * last * mpmath.sqrt(worst), _size(w[last] - near[last])
 
-        def hypotheses(x: np.ndarray, shapes: Any = shapes) -> dict[str, bool]:
+        def hypotheses(x: np.ndarray, shapes: Any = shapes) -> dict[str, Met]:
             w = _matrices(x, shapes)
             near = nearby_balanced(w)
             scale = np.sum([np.sum(m**2, axis=(1, 2)) for m in w], axis=0)
@@ -203,7 +204,7 @@ def lem8(settings: Settings, shift: int = 0) -> Iterator[Case]:
                 name=f"sizes {dims}, rank {rank}",
                 residual=np.concatenate(residual),
                 floor=1e-14 * depth * max(dims) + 4 * depth * gap,
-                hypotheses={"balanced": gap < 1e-12},
+                hypotheses={"balanced": Measured(float(gap), below=1e-12)},
                 size=float(sum(f.size for f in factors)),
             )
     # (3 4; 0 0), then (5; 12) / 13 of it, in whole numbers: every factor has the value 65 alone.

@@ -13,7 +13,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gradflow as gf
-from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims import Case, Confirmation, Measured, Settings, claim
+from gradflow.claims.hypotheses import Met
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.extrapolation import extrapolate
 from gradflow.claims.oracles.flows import Pair, blowup_pair
@@ -48,13 +49,13 @@ def starts(settings: Settings) -> dict[str, object]:
     return found
 
 
-def theorem1_hypotheses(flow: gf.Trajectory, depth: int) -> dict[str, bool]:
+def theorem1_hypotheses(flow: gf.Trajectory, depth: int) -> dict[str, Met]:
     """What Theorem 1 asks for, read off a run's start."""
     w = np.linalg.multi_dot([np.asarray(f) for f in reversed(runs.start_factors(flow))])
     return {
         "depth at least 2": depth >= 2,
         "balanced initialisation (5)": runs.balanced_start(flow),
-        "det W(0) > 0": float(np.linalg.det(w)) > 0,
+        "det W(0) > 0": Measured(float(np.linalg.det(w)), above=0),
         "gradient flow of the half-sum loss on the observations (6)": bool(
             np.isclose(
                 flow["loss"][0], 0.5 * ((w[0, 1] - 1) ** 2 + (w[1, 0] - 1) ** 2 + w[1, 1] ** 2)
@@ -124,6 +125,7 @@ def bound_case(
         },
         confirm=confirm,
         notes=notes,
+        along=("time", pair.tight.times[: pair.common]),
     )
 
 
@@ -292,7 +294,7 @@ def limit_case(
     coarse: np.ndarray,
     tight: np.ndarray,
     limit: float,
-    hypotheses: dict[str, bool] | None = None,
+    hypotheses: dict[str, Met] | None = None,
 ) -> Case:
     """That a quantity tends to a limit as t grows; the floor also knows the solver's error."""
     at = decades(pair.tight)
@@ -334,7 +336,8 @@ def cor1(
             pair = blowup_pair(depth, product, 1e-8)
             name = f"depth {depth}, {start}"
             loss = extrapolate(pair.tight["loss"][decades(pair.tight)])
-            vanishes = {"the loss vanishes": abs(loss.value) <= max(loss.error, 1e-7)}
+            small = abs(loss.value) <= max(loss.error, 1e-7)
+            vanishes: dict[str, Met] = {"the loss vanishes": small}
 
             def both(name: str, pair: Pair = pair) -> tuple[np.ndarray, np.ndarray]:
                 return pair.coarse[name], pair.tight[name]

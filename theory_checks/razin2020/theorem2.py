@@ -16,6 +16,7 @@ import numpy as np
 
 import gradflow as gf
 from gradflow.claims import Case, Confirmation, Corrected, Settings, claim, roundings
+from gradflow.claims.hypotheses import Met
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.high_precision import DIGITS, precise
 from gradflow.claims.oracles.norms import NORMS, Norm
@@ -48,7 +49,7 @@ class Perturbed(NamedTuple):
     observed: tuple[float, float, float]
     coarse: gf.Trajectory
     tight: gf.Trajectory
-    hypotheses: dict[str, bool]
+    hypotheses: dict[str, Met]
 
     def common(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """An observable of the coarse and the tight run at the times that both recorded."""
@@ -84,7 +85,7 @@ def perturbed_flows(seed: int, full: bool) -> tuple[Perturbed, ...]:
                 )
                 for rtol in (1e-7, 1e-9)
             )  # fmt: skip
-            hypotheses = {
+            hypotheses: dict[str, Met] = {
                 "depth at least 2": depth >= 2,
                 "balanced initialisation (5)": runs.balanced_start(tight),
                 "z and z' are not 0": z * z2 != 0,
@@ -120,6 +121,7 @@ def flow_case(flow: Perturbed, bound: Bound, name: str = "") -> Case:
         size=8,
         witness=lambda k: {"W": runs_of[1][1][k].tolist(), "loss": float(runs_of[0][1][k])},
         notes=f"loss to {runs_of[0][1][-1]:.1e}",
+        along=("loss", runs_of[0][1]),
     )
 
 

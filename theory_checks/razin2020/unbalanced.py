@@ -272,6 +272,7 @@ def thm3(settings: Settings, everywhere: bool = False) -> Iterator[Case]:
                 hypotheses={"loss below 1 at the start": float(found["loss"][0]) < 1},
                 size=4 * depth,
                 witness=lambda k, found=found: {"W": found["product"][k].tolist()},
+                along=("loss", found["loss"]),
             )
         return
     from_depth = {2: 2**16 * 33**6 / np.log(10)}

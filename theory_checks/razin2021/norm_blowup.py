@@ -68,4 +68,5 @@ def norm_blowup(settings: Settings, rank: int = 1) -> Iterator[Case]:
                 size=float(np.prod(shape)),
                 notes=f"|W_11s| = {entry[-1]:.4g} at loss {run['loss'][-1]:.2g}, the bound "
                 f"{bound[-1]:.4g}",
+                along=("loss", run["loss"][low]),
             )

@@ -16,10 +16,12 @@ from gradflow.claims import (
     Confirmation,
     Convention,
     Corrected,
+    Measured,
     Settings,
     claim,
 )
 from gradflow.claims.oracles import taylor
+from gradflow.claims.oracles.flows import balanced
 from gradflow.claims.oracles.high_precision import (
     DIGITS,
     precise,
@@ -30,7 +32,6 @@ from gradflow.claims.oracles.high_precision import (
 )
 from gradflow.claims.oracles.norms import SCHATTEN, Norm
 from gradflow.claims.oracles.singular_values import large_cases, small_cases
-from gradflow.factorizations.balance import relative_unbalancedness
 from gradflow.factorizations.starts import balanced_factors
 
 from ..arora2019 import product_flow as arora2019
@@ -322,8 +323,8 @@ def lem5(settings: Settings, corrected: bool, stretch: float = 1.0) -> Iterator[
                 hypotheses={
                     "L >= 2": depth >= 2,
                     "d = d'": w.shape[0] == w.shape[1],
-                    "balanced": bool(relative_unbalancedness(factors) < 1e-14),
-                    "det W > 0": float(np.linalg.det(w)) > 0,
+                    "balanced": balanced(factors, 1e-14),
+                    "det W > 0": Measured(float(np.linalg.det(w)), above=0),
                 },
                 size=4 + index + depth / 10,
                 confirm=confirm,

@@ -24,7 +24,7 @@ from gradflow.claims import (
     claim,
     roundings,
 )
-from gradflow.factorizations.balance import relative_unbalancedness
+from gradflow.claims.oracles.flows import balanced
 
 from . import study
 from ._rational import equal, exact, eye, plain, relative, vec
@@ -120,7 +120,7 @@ def model_cases(
             residual=errors,
             floor=roundings(1e-12),
             hypotheses={
-                "balanced start": bool(relative_unbalancedness(factors) < 1e-12),
+                "balanced start": balanced(factors),
                 "s_j^2 > 0": bool(min(float(jnp.min(v)) for v in spread) > 0),
             },
             size=SIZE * SIZE,

@@ -11,7 +11,7 @@ import numpy as np
 
 import gradflow as gf
 from gradflow.claims import Case, Confirmation, Corrected, Settings, claim, roundings
-from gradflow.factorizations.balance import relative_unbalancedness
+from gradflow.claims.oracles.flows import balanced
 
 from . import _proofs
 from ._rational import Instance, equal, exact, exact_case, instances
@@ -183,7 +183,7 @@ def _bound_cases(settings: Settings, share: float) -> Iterator[Case]:
             name=f"model flow (15), depth {depth}",
             slack=share - part,
             floor=np.array(error) / bound + 1e-14,
-            hypotheses={"balanced start": bool(relative_unbalancedness(factors) < 1e-12)},
+            hypotheses={"balanced start": balanced(factors)},
             size=SIZE * SIZE,
             notes=f"{100 * part.min():.1f}% to {100 * part.max():.1f}% of the bound",
         )

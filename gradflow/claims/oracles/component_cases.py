@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import mpmath
 import numpy as np
 
-from gradflow.claims.definition import FIFTY_DIGITS, ByConstruction, Case, roundings
+from gradflow.claims.definition import FIFTY_DIGITS, Case, roundings
+from gradflow.claims.hypotheses import ByConstruction, Measured
 from gradflow.claims.oracles.components import (
     AbstractComponents,
     Entries,
@@ -72,7 +73,8 @@ def balanced_motion(flows: list[Followed], unbalanced: bool) -> Iterator[Case]:
             floor=roundings(1e-12, "the start is far from balanced") if unbalanced else measured,
             hypotheses={
                 **flow.components.hypothesis,
-                "balanced start": spread(start, relative=True) < ROUNDED or unbalanced,
+                "balanced start": unbalanced
+                or Measured(float(spread(start, relative=True)), below=ROUNDED),
                 "c > 0": _nonzero(flow),
             },
             size=flow.size,

@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradflow._util.annotations import AnyArray
-from gradflow.claims.definition import ByConstruction, Settings
+from gradflow.claims.definition import Settings
+from gradflow.claims.hypotheses import ByConstruction
 from gradflow.claims.oracles.flows import FINE
 from gradflow.factorizations.base import AbstractFactorization, Factors
 from gradflow.flow.solve import solve_flow

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradflow.claims.hypotheses import Measured
 from gradflow.factorizations import relative_unbalancedness
 from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.flow.solve import solve_flow
@@ -98,6 +99,11 @@ def start_factors(flow: Trajectory) -> tuple[jax.Array, ...]:
     return tuple(jnp.asarray(flow.initial[f"W_{j}"]) for j in range(1, len(flow.initial) + 1))
 
 
-def balanced_start(flow: Trajectory) -> bool:
+def balanced_start(flow: Trajectory) -> Measured:
     """Whether a run started from balanced factors, to round-off."""
-    return float(relative_unbalancedness(start_factors(flow))) < 1e-12
+    return balanced(start_factors(flow))
+
+
+def balanced(factors: tuple[jax.Array, ...], below: float = 1e-12) -> Measured:
+    """Whether factors are balanced, to round-off."""
+    return Measured(float(relative_unbalancedness(factors)), below=below)

@@ -4,7 +4,7 @@ Many random points, then the downhill simplex method from the best of them. The 
 recomputed in 50 digits at the worst points, which also gives the floor.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from gradflow.claims.definition import Case, Confirmation, Settings
+from gradflow.claims.hypotheses import Met
 from gradflow.claims.oracles.high_precision import DIGITS
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
@@ -85,7 +86,7 @@ def searched_case(
     draw: Draw,
     settings: Settings,
     *,
-    hypotheses: Callable[[np.ndarray], dict[str, bool]],
+    hypotheses: Callable[[np.ndarray], Mapping[str, Met]],
     size: float,
     samples: int = 4000,
     starts: int = 3,

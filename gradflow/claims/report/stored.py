@@ -7,6 +7,7 @@ from typing import Any
 
 from gradflow.claims.definition import Verdict
 from gradflow.claims.evidence import GRADES
+from gradflow.claims.outline import LONGEST
 from gradflow.claims.severity import MEANINGS
 
 _LARGEST = 64 << 20  # bytes; the papers' ledger has 1% of it
@@ -109,6 +110,34 @@ def _are_counts(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_is_count, value.values()))
 
 
+def _is_outline(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= LONGEST and all(map(_is_shown, value))
+
+
+def _is_shown(value: Any) -> bool:
+    """Whether a value is a case in outline (`gradflow.claims.outline`)."""
+    if not isinstance(value, dict) or not _is_text(value.get("name")):
+        return False
+    numbers = [value.get("violation"), value.get("floor")]
+    what, good = value.get("what"), isinstance(value.get("counts"), bool)
+    if what == "proof":
+        good = good and value.get("outcome") in ("proved", "refuted", "open")
+    if what == "slack":
+        good = good and _are_numbers(value.get("slack"), 3)
+    if "course" in value:
+        count = len(value["course"]) if isinstance(value["course"], list) else 0
+        good = good and _is_text(value.get("along")) and count <= LONGEST
+        good = good and all(_are_numbers(value.get(key), count) for key in ("at", "course"))
+    return good and what in ("residual", "slack", "proof") and _are_numbers(numbers, 2)
+
+
+def _are_numbers(value: Any, count: int) -> bool:
+    """Whether a value is a list of so many numbers, or nulls."""
+    if not isinstance(value, list) or len(value) != count:
+        return False
+    return all(part is None or _is_number(part) for part in value)
+
+
 def _is_witness(value: Any) -> bool:
     return value is None or isinstance(value, dict)
 
@@ -143,6 +172,9 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "evidence": (_are_counts, "counts by name"),
     "proofs": (_are_texts, "a list of texts"),
     "notes": (_are_texts, "a list of texts"),
+    "outline": (_is_outline, "a list of cases in outline"),
+    "script": _TEXT_OR_NONE,
+    "again": _TEXT_OR_NONE,
     "counterexample": (_is_witness, "an object or null"),
     "seconds": (_is_number, "a finite number"),
     "spared": (_or_none(_is_count), "a count or null"),
@@ -159,5 +191,6 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 _OPTIONAL = frozenset((
     "spared", "corrects", "corrected", "flaw", "error", "control_reason", "severity", "survives",
-    "readings", "sharpens", "cite", "grade", "evidence", "proofs", "conventions",
+    "readings", "sharpens", "cite", "grade", "evidence", "proofs", "conventions", "outline",
+    "script", "again",
 ))  # fmt: skip

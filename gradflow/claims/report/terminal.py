@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gradflow._util.files import whole_file
-from gradflow.claims.report.page import Row, margin
+from gradflow.claims.report.numbers import Row, margin
 from gradflow.claims.severity import severity_of, unclassified
 
 UNCLASSIFIED_MEANS = (

@@ -27,6 +27,8 @@ def test_a_true_claim_holds_and_its_control_fails():
     row = entry.as_json()
     assert row["cases"] == 1 and row["points"] == 50
     assert row["control"] == "fails" and row["counterexample"] is None
+    assert row["again"] == "gradflow check test.x --seed 3" and row["script"] == ""
+    assert [shown["what"] for shown in row["outline"]] == ["slack"]
 
 
 def test_a_false_claim_fails_with_an_exact_counterexample():

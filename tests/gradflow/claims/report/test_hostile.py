@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from gradflow.claims.report import page, stored
+from gradflow.claims.report import page, stored, summary
 from gradflow.claims.report.formula import formula
 from gradflow.claims.report.stored import read_ledger
 from gradflow.sweeps.experiment import Finding
@@ -24,6 +24,8 @@ TEXTS = (
     "flaw",
     "error",
     "survives",
+    "script",
+    "again",
 )
 HOSTILE = {name: f"{name}{EVIL}" for name in (*TEXTS, "control_reason")} | {
     "verdict": "fails",
@@ -33,6 +35,29 @@ HOSTILE = {name: f"{name}{EVIL}" for name in (*TEXTS, "control_reason")} | {
     "counterexample": {EVIL: EVIL, "deep": [[EVIL]]},
     "readings": {EVIL: EVIL},
     "spared": 1,
+    "cite": [EVIL],
+    "outline": [
+        {"name": EVIL, "what": "residual", "counts": True, "violation": 1.0, "floor": 1e-9},
+        {
+            "name": EVIL,
+            "what": "slack",
+            "counts": False,
+            "violation": 1.0,
+            "floor": 0.0,
+            "slack": [-1.0, 0.0, 1e299],
+            "along": EVIL,
+            "at": [1, 2, 3],
+            "course": [1.0, 0.5, -1e299],
+        },
+        {
+            "name": EVIL,
+            "what": "proof",
+            "counts": True,
+            "violation": 0.0,
+            "floor": 0.0,
+            "outcome": "proved",
+        },
+    ],
 }
 
 
@@ -79,7 +104,7 @@ def test_no_text_of_a_ledger_becomes_a_script(tmp_path):
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_field_of_a_ledger_becomes_a_script(name, tmp_path):
     text = written([{**ROW, "verdict": "fails", name: HOSTILE[name]}], tmp_path)
-    hidden = name in ("verdict", "error", "control_reason", "spared")
+    hidden = name in ("verdict", "spared", "script")
     assert ("bad()" in text) is not hidden
     harmless(text)
 
@@ -91,12 +116,12 @@ def test_a_picture_of_a_hostile_id_is_harmless(tmp_path):
 
 def test_a_summary_keeps_its_cells_and_its_marks(tmp_path):
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{page.BEGIN}\n{page.END}\nafter\n")
-    ids = (f"a|b\n{page.END}{EVIL}", f"{page.BEGIN}x")
+    readme.write_text(f"before\n{summary.BEGIN}\n{summary.END}\nafter\n")
+    ids = (f"a|b\n{summary.END}{EVIL}", f"{summary.BEGIN}x")
     for _ in range(2):
-        page.write_summary([{**ROW, "id": id} for id in ids], readme)
+        summary.write_summary([{**ROW, "id": id} for id in ids], readme)
     text = readme.read_text()
-    assert text.count(page.BEGIN) == text.count(page.END) == 1 and text.endswith("after\n")
+    assert text.count(summary.BEGIN) == text.count(summary.END) == 1 and text.endswith("after\n")
     assert "<script>" not in text and "<img" not in text and r"a\|b" in text
 
 
@@ -122,6 +147,7 @@ def test_links_and_styles_of_a_formula_are_left_out():
         assert not set(dict(Reader(formula(statement)).attributes)) & {"href", "style"}
 
 
+SHOWN = {"name": "x", "what": "residual", "counts": True, "violation": 1.0, "floor": None}
 WRONG = {
     "id": ["", 1, None, "x" * 201],
     "verdict": ["won", None, ["holds"]],
@@ -140,6 +166,18 @@ WRONG = {
     "severity": ["grave", 1],
     "survives": [["x"]],
     "readings": [["x"], {"x": 1}],
+    "script": [1, ["x"]],
+    "outline": [
+        {},
+        [1],
+        [SHOWN | {"what": "flow"}],
+        [SHOWN | {"floor": "1"}],
+        [SHOWN] * 100,
+        [SHOWN | {"counts": 1}],
+        [SHOWN | {"what": "slack"}],
+        [SHOWN | {"what": "proof"}],
+        [SHOWN | {"course": [1.0], "at": [], "along": "time"}],
+    ],
 }
 
 
@@ -151,7 +189,7 @@ def test_a_field_of_another_kind_is_refused_by_name(name, tmp_path):
             read_ledger(tmp_path / "a.json")
 
 
-@pytest.mark.parametrize("name", sorted(set(ROW) - {"corrects", "corrected", "flaw"}))
+@pytest.mark.parametrize("name", sorted(set(ROW) - {"corrects", "corrected", "flaw", "cite"}))
 def test_a_field_that_is_missing_is_named(name, tmp_path):
     (tmp_path / "a.json").write_text(json.dumps([{k: v for k, v in ROW.items() if k != name}]))
     with pytest.raises(ValueError, match=f"row 1 has no {name}"):

@@ -1,10 +1,11 @@
+import re
 import shutil
 import subprocess
 
 import pytest
 
 from gradflow._util.files import replace_between
-from gradflow.claims.report import page
+from gradflow.claims.report import page, summary
 
 ROW = {
     "id": "arora2019.a", "verdict": "holds", "kind": "identity", "statement": r"a^{1/2} = b",
@@ -12,6 +13,7 @@ ROW = {
     "slack": None, "reason": "within the floor everywhere", "hypotheses": ["balanced start"],
     "notes": ["2x2: fine"], "counterexample": None, "control": "fails",
     "control_text": "a <sign>", "corrects": None, "corrected": None, "flaw": "", "seconds": 1.0,
+    "cite": ["We 2026."],
 }  # fmt: skip
 ROWS = [
     ROW,
@@ -19,7 +21,8 @@ ROWS = [
         **ROW, "id": "arora2019.b", "verdict": "fails", "corrected": "arora2019.b.corrected",
         "flaw": "A factor is lost.", "severity": "constant", "survives": "The order.",
         "readings": {"any x": "fails"}, "residual": 0.5,
-        "counterexample": {"W": "[[1, 0], [0, 2]]"},
+        "counterexample": {"W": "[[1, 0], [0, 2]]", "violation": 0.5, "floor": 1e-16},
+        "script": "print(1 / 3)", "statement": r"a^{1/2} = c", "where": "Lemma 5",
     },
     {**ROW, "id": "arora2019.d", "verdict": "fails"},
     {**ROW, "id": "arora2019.b.corrected", "corrects": "arora2019.b"},
@@ -41,11 +44,12 @@ def file(tmp_path):
 
 def test_the_page_has_everything_and_needs_no_network(file):
     text = file.read_text()
-    for wanted in ("<math", "A factor is lost.", "What stands: The order.", "<li>any x: fails</li>",
-                   "Severity: <strong>constant</strong>", "<strong>unclassified</strong>",
-                   "[[1, 0], [0, 2]]", "a &lt;sign&gt;",
-                   'href="#arora2019.b.corrected"', "gradflow check razin2020.c", "data:image/png",
-                   "1.0e-12 ≤ 1.0e-10", "balanced start"):  # fmt: skip
+    for wanted in ("<math", "A factor is lost.", "What stands:</b> The order.",
+                   "<li>any x: fails</li>", "Severity:</b> constant", "Severity:</b> unclassified",
+                   "[[1, 0], [0, 2]]", "a &lt;sign&gt;", "Control: refuted.", "far above",
+                   'href="#arora2019.b.corrected"', "gradflow check razin2020.c --seed 0",
+                   "data:image/png", "1.0 × 10⁻¹²", "balanced start", "gradflow cite arora2019.a",
+                   "As JSON", "print(1 / 3)"):  # fmt: skip
         assert wanted in text
     assert "://" not in text.replace("http://www.w3.org", "")
 
@@ -69,17 +73,27 @@ def drawn(file, query=""):
         ("?paper=arora2019", 4),
         ("?verdict=fails", 2),
         ("?severity=constant", 1),
-        ("?paper=razin2020&words=x", 0),
+        ("?paper=razin2020&words=nowhere", 0),
     ],
 )
 def test_the_filters_work_in_a_browser(file, query, count):
-    assert f">{count} claims</output>" in drawn(file, query)
+    assert f">{count} claim{'s' * (count != 1)}</output>" in drawn(file, query)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_a_browser_shows_the_claim_that_the_address_names(file):
+    text = drawn(file, "#arora2019.b")
+    assert "<title>arora2019.b: fails: constant</title>" in text
+    assert '<main id="index" hidden' in text
+    assert (
+        len(re.findall(r'<article class="claim" id="[^"]*" data-title="[^"]*" hidden', text)) == 4
+    )
 
 
 def test_the_summary_counts_printed_claims(tmp_path):
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{page.BEGIN}\nprevious\n{page.END}\nafter\n")
-    page.write_summary(ROWS, readme)
+    readme.write_text(f"before\n{summary.BEGIN}\nprevious\n{summary.END}\nafter\n")
+    summary.write_summary(ROWS, readme)
     text = readme.read_text()
     heads = "holds | fails: constant | fails: unclassified | unreachable"
     assert f"| paper | claims | {heads} | corrected |" in text

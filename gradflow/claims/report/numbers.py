@@ -1,0 +1,75 @@
+"""Numbers of a ledger's row as a reader wants them: in powers of ten, and in words."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+Row = Mapping[str, Any]
+"""A claim's entry, as `Entry.as_json` gives it."""
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+FAR = 1e4
+"""How many floors are called far above it: what is more says no more."""
+
+
+def number(value: float) -> str:
+    """A number to two or three digits, in powers of ten where it is large or small.
+
+    Example:
+      >>> number(0.25), number(2.95e-11), number(0)
+      ('0.25', '3.0 × 10⁻¹¹', '0')
+    """
+    if value == 0:
+        return "0"
+    if not math.isfinite(value):
+        return "infinite" if math.isinf(value) else "no number"
+    if 1e-3 <= abs(value) < 1e4:
+        return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
+    digits, _, power = f"{value:.1e}".partition("e")
+    return f"{digits} × {ten(int(power))}"
+
+
+def ten(power: int) -> str:
+    """A power of ten."""
+    return f"10{str(power).translate(_RAISED)}" if power else "1"
+
+
+def above(violation: float, floor: float) -> str:
+    """How far a violation is above its floor, in words where the ratio is large."""
+    if floor <= 0 or violation / floor >= FAR:
+        return "far above the numerical floor"
+    return f"{violation / floor:.3g} times the numerical floor"
+
+
+def margin(row: Row) -> str:
+    """Relative residual against its floor; for an inequality that is kept, its smallest slack."""
+    residual, floor, slack = row["residual"], row["floor"], row["slack"]
+    if residual is None or floor is None:
+        return "-"
+    if slack is not None and residual == 0:
+        return f"slack {slack:.1e}"
+    return f"{residual:.1e} {'≤' if residual <= floor else '>'} {floor:.1e}"
+
+
+def margin_in_words(row: Row) -> str:
+    """The same as a sentence."""
+    residual, floor, slack = row["residual"], row["floor"], row["slack"]
+    if residual is None or floor is None:
+        return "No case could be looked at."
+    if slack is not None and residual == 0:
+        return (
+            f"No case violates it; the smallest slack is {number(slack)} of the size of the two "
+            "sides."
+        )
+    if residual == 0:
+        return "Both sides are the same, without any difference."
+    if row["kind"] == "approximation":
+        return (
+            f"The largest relative error is {number(residual)}; up to {number(floor)} an "
+            "approximation may be off."
+        )
+    what = "violation" if slack is not None else "difference"
+    text = f"The largest {what} is {number(residual)} of the sides' size"
+    if residual <= floor:
+        return f"{text}, within the numerical floor of {number(floor)} there."
+    return f"{text}, {above(residual, floor)}."
