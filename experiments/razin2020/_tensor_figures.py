@@ -171,7 +171,7 @@ def _floors(results: Results, order: int, errors: Any) -> list[Finding]:
     if {cell.protocol for cell in cells} == {"paper"}:
         least, left = float(errors.min().min()), 1e-3 * cells[0].task.size ** (order / 2)
         return [
-            Finding(
+            Finding.also(
                 f"Order {order}: with the stop as printed, the error is what the stop leaves, "
                 "whatever the scale",
                 bool(least > left / 2),
@@ -180,7 +180,7 @@ def _floors(results: Results, order: int, errors: Any) -> list[Finding]:
             )
         ]
     return [
-        Finding(
+        Finding.also(
             f"Order {order}: the error ends at the floor sqrt(R) (std sqrt(d))^N of the idle "
             "components",
             all(0.5 < ratio < 2 for ratio in ratios.values()),

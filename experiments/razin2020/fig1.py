@@ -153,7 +153,7 @@ class Fig1(shared.Blowup):
         near = ratio > 0.9
         by_depth = near.groupby(ends["depth"]).mean()
         findings.append(
-            Finding(
+            Finding.also(
                 "All runs end near 1/sqrt(2 loss), the value on the matrices of rank one that fit",
                 bool(near.all()),
                 f"{near.sum()} of {len(near)} end within 10% of it ("

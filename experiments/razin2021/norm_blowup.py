@@ -260,7 +260,7 @@ def findings(results: Results) -> list[Finding]:
         )
         if n == many and many > few:
             found.append(
-                Finding(
+                Finding.also(
                     f"With {n} entries observed norms do not blow up, whatever the start",
                     bool((row < RESTS).all()), evidence,
                 )
@@ -268,18 +268,18 @@ def findings(results: Results) -> list[Finding]:
         else:
             smaller = bool((np.diff(row) > 0).all()) if len(row) > 1 else None
             found += [
-                Finding(f"With {n} entries observed norms blow up",
+                Finding.also(f"With {n} entries observed norms blow up",
                         bool(row.iloc[-1] > LARGE), evidence),
-                Finding(f"With {n} entries observed, the smaller the start, the larger the norm",
+                Finding.also(f"With {n} entries observed, smaller starts end at larger norms",
                         smaller, evidence),
             ]  # fmt: skip
     blown = flows[flows["largest_norm"] > LARGE]
     ratio = blown["seen_there"].max() if len(blown) else np.nan
     share = blown["second_before"].max() if len(blown) else np.nan
     found += [
-        Finding("What blows up is not observed", bool(ratio < RESTS) if len(blown) else None,
+        Finding.also("What blows up is not observed", bool(ratio < RESTS) if len(blown) else None,
                 f"{len(blown)} flows: observed part of W at its largest norm, at most {ratio:.3g}"),
-        Finding("One component blows up alone", bool(share < 0.1) if len(blown) else None,
+        Finding.also("One component blows up alone", bool(share < 0.1) if len(blown) else None,
                 f"second component over the first at half the largest norm, at most {share:.3g}"),
     ]  # fmt: skip
     if len(descents):
@@ -287,7 +287,7 @@ def findings(results: Results) -> list[Finding]:
         norms = here.sort_values("std", ascending=False)["largest_norm"]
         short = int((here["outcome"] == "OUT_OF_STEPS").sum())
         found.append(
-            Finding(f"Descents blow up too at {few} entries", bool(norms.median() > LARGE),
+            Finding.also(f"Descents blow up too at {few} entries", bool(norms.median() > LARGE),
                     "largest norms, scales falling: " + ", ".join(f"{x:.3g}" for x in norms)
                     + f"; {short} of {len(here)} ran out of iterations on the way")
         )  # fmt: skip

@@ -111,12 +111,12 @@ class Choices(regularised.Regularised):
         )
         penalised = table["penalty"] == "ratio"
         found = [
-            Finding(
+            Finding.also(
                 "Adam with the ratio at depth 1 recovers at every scale and weight",
                 bool(good[penalised].all()) if penalised.any() else None,
                 "; ".join(_told(row) for _, row in table[penalised].iterrows()),
             ),
-            Finding(
+            Finding.also(
                 "Without the penalty neither optimiser does",
                 bool(not good[~penalised].any()) if (~penalised).any() else None,
                 "; ".join(_told(row) for _, row in table[~penalised].iterrows()),
@@ -124,7 +124,7 @@ class Choices(regularised.Regularised):
         ]
         share = table["final_unobserved_error"] / table["final_error"]
         found.append(
-            Finding(
+            Finding.also(
                 "Which entries are averaged does not matter much (a factor of two)",
                 bool(share.between(0.5, 2).all()),
                 f"error over unobserved entries over that over all: {share.min():.2f} to "

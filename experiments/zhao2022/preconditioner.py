@@ -172,7 +172,7 @@ class Preconditioner(Experiment):
                     )
                 )
             found.append(
-                Finding(
+                Finding.also(
                     f"{name}: the corrected P_WG on the momentum predicts Adam's steps",
                     middle["momentum"] < 0.1,
                     f"median relative errors of the next step: {told}",

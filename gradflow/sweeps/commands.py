@@ -114,7 +114,7 @@ def run(words: list[str]) -> int:
     if not report.failures:
         results = _results(asked, experiment, grid)
         _draw(results, _picture_files(asked))
-        _print_findings(results, console)
+        _print_findings(results, console, asked.quick)
     return 1 if report.failures else 0
 
 
@@ -141,10 +141,10 @@ def compare(words: list[str]) -> int:
     if asked.markdown is not None:
         from gradflow.sweeps.tables import findings_markdown
 
-        text = findings_markdown(results.experiment.compare(results))
+        text = findings_markdown(results.experiment.compare(results), asked.quick)
         with whole_file(asked.markdown) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    _print_findings(results, new_console())
+    _print_findings(results, new_console(), asked.quick)
     return 0
 
 
@@ -270,9 +270,10 @@ def _draw(results: "Results", files: list[Path]) -> None:
         print(f"Picture: {file}")
 
 
-def _print_findings(results: "Results", console: Any) -> None:
-    from gradflow.sweeps.tables import findings_table
+def _print_findings(results: "Results", console: Any, quick: bool) -> None:
+    from gradflow.sweeps.tables import findings_tables
 
     if results.missing:
         console.print(f"{results.missing} cells of the grid have not been run.", style="yellow")
-    console.print(findings_table(results.experiment.compare(results)))
+    for table in findings_tables(results.experiment.compare(results), quick):
+        console.print(table)

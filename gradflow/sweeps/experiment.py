@@ -36,7 +36,7 @@ for a new one."""
 
 @dataclass(frozen=True)
 class Finding:
-    """One statement of the paper beside what came out here.
+    """One statement of the paper beside what came out here; or one of ours, which it does not make.
 
     Attributes:
       statement: what the paper says is seen, in our words.
@@ -44,6 +44,7 @@ class Finding:
       evidence: the numbers that show it.
       printed: the published number, if the statement is one.
       ours: the same number here.
+      stated: whether the paper says so; what it does not say is shown apart, as also seen.
     """
 
     statement: str
@@ -51,6 +52,12 @@ class Finding:
     evidence: str = ""
     printed: float | None = None
     ours: float | None = None
+    stated: bool = True
+
+    @classmethod
+    def also(cls, statement: str, holds: bool | np.bool_ | None, evidence: str = "") -> "Finding":
+        """What is seen here and the paper does not say."""
+        return cls(statement, holds, evidence, stated=False)
 
 
 @dataclass(frozen=True)

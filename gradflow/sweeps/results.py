@@ -150,7 +150,7 @@ def arrivals(results: Results, named: str = "") -> Finding:
     runs = results.table[(results.table["outcome"] != "") & (results.table["method"] == "own")]
     lost = int((runs["outcome"] == "DIVERGED").sum())
     short = int((runs["outcome"] == "OUT_OF_STEPS").sum())
-    return Finding(
+    return Finding.also(
         f"{named}Descent reaches its stopping loss",
         lost + short == 0 if len(runs) else None,
         f"of {len(runs)} runs {lost} diverged and {short} ran out of iterations",

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from gradflow import sweeps
+from gradflow.sweeps.experiment import Finding
 from gradflow.sweeps.store import Store
+from gradflow.sweeps.tables import findings_markdown, findings_tables
 from tests.gradflow.sweeps.own import OWN, QUICK, RATES, SEEDS, command, names_of
 from tests.helpers import status
 
@@ -110,3 +112,18 @@ def test_the_old_word_for_quick_still_does(copy, capsys):
         told = capsys.readouterr()
         assert "--scale is now --quick" in told.err and "4 cells" not in told.out
         assert len(file.read_text().splitlines()) == 9
+
+
+def test_what_the_paper_does_not_say_stands_apart_and_a_quick_run_refutes_nothing():
+    found = [
+        Finding("it grows", False, "1 < 2", printed=2.0, ours=1.0),
+        Finding.also("it is odd", False, "3"),
+        Finding("it is even", None),
+    ]
+    first, second = findings_markdown(found).split("\n\n")
+    assert "it grows | 2 | 1 | 0.5 | no | 1 < 2" in first and "it is even" in first
+    assert second.splitlines()[0] == "| also seen | seen here | evidence |"
+    assert second.splitlines()[2] == "| it is odd | no | 3 |"
+    quick = findings_markdown(found, quick=True)
+    assert quick.count("not at this size") == 2 and "| no |" not in quick
+    assert len(findings_tables(found)) == 2 and len(findings_tables(found[:1])) == 1
