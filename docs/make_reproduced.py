@@ -2,8 +2,8 @@
 
     python docs/make_reproduced.py --out results/experiments
 
-Experiments none of whose cells on the paper's own grid are in the folder keep what the page has of them; those
-that it has nothing of are listed with what they cost.
+Experiments of whose own grid no cell is in the folder keep what the page has of them; those that it
+has nothing of are listed with what they cost.
 """
 
 import re
@@ -24,10 +24,11 @@ from gradflow.sweeps.tables import findings_markdown
 PAGE = Path(__file__).resolve().parent / "reproduced.md"
 HEAD = """# Reproduced figures
 
-Every figure and table of the papers, run anew. Under *the paper* stand statements that the paper makes, in our words, with its
-numbers where it prints some; what we saw besides stands under *also seen*. *Not decided* means that the cells at hand do not
-say. Each section has its command; `gradflow compare` prints the same tables, and `python docs/make_reproduced.py` writes this page
-from the stored cells. Tables 1 to 4 of zhao2022 and its Figure 3 have [a page of their own](zhao2022.md).
+Every figure and table of the papers, run anew. Under *the paper* stand statements that the paper
+makes, in our words, with its numbers where it prints some; what we saw besides stands under *also
+seen*. *Not decided* means that the cells at hand do not say. `gradflow compare` prints the same
+tables; `python docs/make_reproduced.py` writes this page from the stored cells. Tables 1 to 4 of
+zhao2022 and its Figure 3 have [a page of their own](zhao2022.md).
 """
 
 
