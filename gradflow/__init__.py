@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         TensorCompletion,
         TensorSensing,
         astype,
+        read_ratings,
     )
     from gradflow.start import LogScaled
     from gradflow.trajectory import Outcome, Trajectory
@@ -71,7 +72,7 @@ _NAMES = {
     "start": "LogScaled",
     "penalties": "NuclearFrobeniusRatio NuclearNorm SchattenNorm SchattenRatio WeightDecay",
     "problems": "LeastSquares LossFunction MatrixCompletion MatrixSensing TensorCompletion "
-    "TensorSensing astype",
+    "TensorSensing astype read_ratings",
     "trajectory": "Outcome Trajectory",
 }
 _MODULES = (

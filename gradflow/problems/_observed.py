@@ -25,7 +25,7 @@ def observed_entries(array: Any, mask: Any, missing: Checked[float | None]) -> O
     if hasattr(array, "tocoo"):
         return _stored(array, mask, missing)
     hidden = np.ma.getmaskarray(array) if isinstance(array, np.ma.MaskedArray) else None
-    values = _with_nan(np.ma.getdata(array) if hidden is not None else array)
+    values = numbers_with_gaps(np.ma.getdata(array) if hidden is not None else array)
     seen = np.ones(values.shape, bool) if hidden is None else ~hidden
     if mask is not None:
         seen = seen & _truth_values(mask, values.shape)
@@ -76,18 +76,19 @@ def _stored(array: Any, mask: Any, missing: Checked[float | None]) -> Observed:
         )
     shape = tuple(int(n) for n in found.shape)
     indices = np.stack([np.asarray(p, np.int64) for p in places], axis=1)
-    flat = np.ravel_multi_index(tuple(indices.T), shape)
+    flat = np.atleast_1d(np.ravel_multi_index(tuple(indices.T), shape))
     order = np.argsort(flat, kind="stable")
-    again = np.flatnonzero(np.diff(flat[order]) == 0)
-    if again.size:
+    again = np.flatnonzero(np.diff(flat[order]) == 0).tolist()
+    if again:
+        twice = [int(place[order[again[0]]]) for place in places]
         raise ValueError(
-            f"The sparse array stores entry {indices[order][again[0]].tolist()} more than once; "
+            f"The sparse array stores entry {twice} more than once; "
             "call sum_duplicates() if its values are to be added up."
         )
     return shape, indices[order], finite_array("the sparse array's data", found.data)[order]
 
 
-def _with_nan(array: Any) -> np.ndarray:
+def numbers_with_gaps(array: Any) -> np.ndarray:
     """As floating-point numbers, with NaN for None and for what pandas calls missing."""
     if hasattr(array, "columns") and hasattr(array, "to_numpy"):  # a table of pandas
         array = array.to_numpy(dtype=object)
