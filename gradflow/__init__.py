@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         astype,
         read_ratings,
     )
+    from gradflow.resuming import join
     from gradflow.start import LogScaled
     from gradflow.trajectory import Outcome, Trajectory
 
@@ -73,6 +74,7 @@ _NAMES = {
     "penalties": "NuclearFrobeniusRatio NuclearNorm SchattenNorm SchattenRatio WeightDecay",
     "problems": "LeastSquares LossFunction MatrixCompletion MatrixSensing TensorCompletion "
     "TensorSensing astype read_ratings",
+    "resuming": "join",
     "trajectory": "Outcome Trajectory",
 }
 _MODULES = (

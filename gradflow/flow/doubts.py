@@ -59,14 +59,20 @@ def _margin(margin: float | None, coordinates: AbstractCoordinates) -> str | Non
     return None
 
 
+def start_rise(flow: PreparedFlow) -> float:
+    """How many times errors of the first start may grow, as a multiple of what steps paid for."""
+    rtol = flow.options.rtol
+    first = flow.coordinates.with_tolerance(jnp.asarray(rtol))
+    growth = float(first.growth(flow.y))
+    if not np.isfinite(growth):
+        return flow.before.rise  # a product that is zero tells nothing
+    return max(growth / float(paid(first, flow.y, rtol)), flow.before.rise)
+
+
 def _unpaid(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> float:
     """How many times errors have grown since the start, as a multiple of what steps paid for."""
-    rtol = flow.options.rtol
-    first, last = (at.with_tolerance(jnp.asarray(rtol)) for at in (flow.coordinates, coordinates))
-    before, after = float(first.growth(flow.y)), float(last.growth(y))
-    if not np.isfinite(before):
-        return 0.0  # a product that is zero tells nothing
-    return before / max(after, 1.0) / float(paid(first, flow.y, rtol))
+    last = coordinates.with_tolerance(jnp.asarray(flow.options.rtol))
+    return start_rise(flow) / max(float(last.growth(y)), 1.0)
 
 
 def times_are_lost(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> bool:

@@ -37,9 +37,10 @@ class FlowOptions(RunOptions):
         accuracy), or "auto": "logdet" where it is possible, "ldu" where up to 48 unknowns are
         balanced at depth 2 or start tiny, "logpolar" for a CP tensor that starts tiny, else
         "factors". Or an own class of coordinates.
-      horizon: the last time; without it, 1e10 times the start's time scale (1e22 in "logdet",
-        "ldu" and "logpolar" coordinates) or, if nothing else stops the flow, the last time to
-        record. Also where the flow ends if it never comes to what stops it.
+      horizon: the last time, counted from the first start where a trajectory is taken up. Without
+        it, 1e10 times the start's time scale (1e22 in "logdet", "ldu" and "logpolar" coordinates)
+        or, if nothing else stops the flow, the last time to record. Also where the flow ends if it
+        never comes to what stops it.
       interpolate: let stabilised steps pass recording times, and record from their cubic
         interpolants, whose error is of the order of the steps' own. By default the default times
         are interpolated and given ones are landed on. Explicit steps always land.
