@@ -67,7 +67,8 @@ def taken_up(objectives: Sequence[Objective], starts: Sequence[Any], steps: int)
             f"max_steps = {steps}, but {ends[0]} iterations are done; they are counted from the "
             "first start."
         )
-    factors = [tuple(one.final.values()) for one in before]
+    names = [f"W_{k}" for k in range(1, len(before[0].final) + 1)]
+    factors = [tuple(one.final[name] for name in names) for one in before]
     return TakenUp(factors, ends[0], [dict(one.state) for one in before])
 
 
