@@ -135,7 +135,7 @@ def test_a_rise_in_parts_loses_its_times_as_the_whole_does():
     start = 1e-30 * np.eye(2)
     with pytest.warns(RuntimeWarning, match="errors grow"):
         whole = gf.solve_flow(objective, start, stop_loss=0.1)
-    first = gf.solve_flow(objective, start, horizon=0.5 * whole.stats["end"])
+    first = gf.solve_flow(objective, start, stop_loss=0.1, horizon=0.5 * whole.stats["end"])
     assert first.warnings == ()
     with pytest.warns(RuntimeWarning, match="errors grow"):
         rest = gf.solve_flow(objective, first, stop_loss=0.1)
