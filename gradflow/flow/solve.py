@@ -103,7 +103,8 @@ def solve_flows(
       objectives: one for all, or one a start; problems of one kind, shape and number of
         observations.
       starts: one a flow, as for `solve_flow`.
-      options: as for `solve_flow`, for all; "auto" must come out the same for all.
+      options: as for `solve_flow`, for all; only `horizon`, `rtol` and `atol` may be lists with one
+        a flow. "auto" must come out the same for all.
 
     Returns:
       One `Trajectory` a flow, each what `solve_flow` gives.
@@ -125,7 +126,8 @@ def solve_flows(
     many = [objectives] * len(starts) if isinstance(objectives, Objective) else list(objectives)
     if len(many) != len(starts):
         raise ValueError(f"There are {len(starts)} starts but {len(many)} objectives.")
-    flows = [prepare_flow(one, start, options) for one, start in zip(many, starts, strict=True)]
+    asked = options.one_each(len(starts))
+    flows = [prepare_flow(*each) for each in zip(many, starts, asked, strict=True)]
     return [
         _trajectory(flow, result) for flow, result in zip(flows, run_together(flows), strict=True)
     ]
