@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradflow.coordinates.base import AbstractCoordinates
-from gradflow.flow.error_control import UNPAID, paid
+from gradflow.flow.error_control import UNPAID
 from gradflow.flow.setup import PreparedFlow
 from gradflow.flow.stopping import Status
 from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
@@ -59,20 +59,10 @@ def _margin(margin: float | None, coordinates: AbstractCoordinates) -> str | Non
     return None
 
 
-def start_rise(flow: PreparedFlow) -> float:
-    """How many times errors of the first start may grow, as a multiple of what steps paid for."""
-    rtol = flow.options.rtol
-    first = flow.coordinates.with_tolerance(jnp.asarray(rtol))
-    growth = float(first.growth(flow.y))
-    if not np.isfinite(growth):
-        return flow.before.rise  # a product that is zero tells nothing
-    return max(growth / float(paid(first, flow.y, rtol)), flow.before.rise)
-
-
 def _unpaid(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> float:
     """How many times errors have grown since the start, as a multiple of what steps paid for."""
     last = coordinates.with_tolerance(jnp.asarray(flow.options.rtol))
-    return start_rise(flow) / max(float(last.growth(y)), 1.0)
+    return flow.before.rise / max(float(last.growth(y)), 1.0)
 
 
 def times_are_lost(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> bool:

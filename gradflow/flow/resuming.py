@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.coordinates.product import ProductCoordinates
 from gradflow.dynamics.base import AbstractDynamics
+from gradflow.flow.error_control import paid
 from gradflow.flow.options import FlowOptions
 from gradflow.objective import Objective
 from gradflow.resuming import check_goes_on
@@ -26,11 +28,13 @@ class Before(NamedTuple):
 
     Attributes:
       time: when it starts.
-      rise: how many times errors could grow from the first start on; see `doubts.start_rise`.
+      rise: how many times errors could grow from the first start on, beyond what steps are more
+        accurate for.
       drift: how far its invariants have moved, at most.
       warnings: what speaks against the numbers so far.
       dynamics: what the parameters obeyed, as plain values; None where nothing did.
       sign: of the first start's determinant, where it was watched.
+      resumed: whether anything came before.
     """
 
     time: float = 0.0
@@ -39,6 +43,7 @@ class Before(NamedTuple):
     warnings: tuple[str, ...] = ()
     dynamics: Mapping[str, Any] | None = None
     sign: float | None = None
+    resumed: bool = False
 
     def check(self, dynamics: AbstractDynamics) -> None:
         """See that the flow goes on under the dynamics that it had.
@@ -52,6 +57,14 @@ class Before(NamedTuple):
                 f"The trajectory's dynamics is {dict(self.dynamics)}, not {now}; give the same by "
                 "dynamics=, or start from its `final`, and from 0."
             )
+
+    def rising(self, coordinates: AbstractCoordinates, y: Any, rtol: float) -> "Before":
+        """The same, with the rise from this start if it is the larger one."""
+        first = coordinates.with_tolerance(jnp.asarray(rtol))
+        growth = float(first.growth(y))
+        if not math.isfinite(growth):
+            return self  # a product that is zero tells nothing
+        return self._replace(rise=max(growth / float(paid(first, y, rtol)), self.rise))
 
     def watched(self, coordinates: AbstractCoordinates) -> AbstractCoordinates:
         """The coordinates, in which the determinant's sign is watched as it was before.
@@ -100,5 +113,6 @@ def taken_up(objective: Objective, start: Start, options: FlowOptions) -> tuple[
         tuple(said),
         dynamics,
         start.stats.get("sign"),
+        resumed=True,
     )
     return dict(start.final), before

@@ -145,7 +145,7 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
         interpolate=interpolate,
         reasons=(why, because),
         options=options,
-        before=before,
+        before=before.rising(coordinates, y, options.rtol),
     )
 
 

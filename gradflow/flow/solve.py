@@ -15,10 +15,10 @@ from gradflow._util.options import takes_options
 from gradflow._util.provenance import describe, provenance
 from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.coordinates.product import ProductCoordinates
-from gradflow.flow.doubts import doubts, start_rise, times_are_lost
+from gradflow.flow.doubts import doubts, times_are_lost
 from gradflow.flow.drive import run, run_together
 from gradflow.flow.options import FlowOptions
-from gradflow.flow.resuming import Before, described
+from gradflow.flow.resuming import described
 from gradflow.flow.setup import PreparedFlow, prepare_flow
 from gradflow.flow.stopping import Status
 from gradflow.objective import Objective
@@ -156,7 +156,7 @@ def _trajectory(flow: PreparedFlow, result: dict[str, Any]) -> Trajectory:
         "max_steps": options.max_steps,
         "dtype": "float64",
         "observe": names,
-        **({"resumed_at": flow.before.time} if flow.before != Before() else {}),
+        **({"resumed_at": flow.before.time} if flow.before.resumed else {}),
         **provenance(),
     }
     return Trajectory(
@@ -175,7 +175,7 @@ def _trajectory(flow: PreparedFlow, result: dict[str, Any]) -> Trajectory:
             "coordinates_reason": flow.reasons[0],
             "solver": type(solver).__name__,
             "solver_reason": flow.reasons[1],
-            "rise": start_rise(flow),
+            "rise": flow.before.rise,
             **_watched(flow),
             **_spent(flow, result),
             **drift,

@@ -39,7 +39,7 @@ def solved(case, start, horizon, **asked):
     return gf.solve_flow(objective, start, horizon=horizon, rtol=RTOL, **more, **asked)
 
 
-LONG = ("ldu", "logpolar", "momentum", "adam")
+LONG = ("logdet", "ldu", "logpolar", "momentum", "adam")
 CASES = [pytest.param(case, marks=pytest.mark.slow) if case in LONG else case for case in FLOWS]
 
 
@@ -129,6 +129,7 @@ def test_doubts_are_not_forgotten():
     assert sum("taken up at t = 60" in w for w in third.warnings) == len(first.warnings)
 
 
+@pytest.mark.slow
 def test_a_rise_in_parts_loses_its_times_as_the_whole_does():
     """Errors grow 1e10 times from here; in the second half of the rise, 1e5 times."""
     objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2, 2)))
