@@ -371,7 +371,7 @@ def _grid(options: FlowOptions, scale: float, logarithmic: bool, begin: float) -
             # The number of records stays, so that another horizon does not compile again.
             left = horizon - begin
             after *= min(1.0, left * 1e-3 / first)
-            grid = begin + after
+            grid = np.minimum(begin + after, horizon)
             grid[after > left * (1 - 1e-9)] = horizon
             grid[-1] = horizon
     else:
@@ -383,9 +383,10 @@ def _grid(options: FlowOptions, scale: float, logarithmic: bool, begin: float) -
         if horizon is None and stops:
             horizon = max(grid[-1], 2 * wanted[-1])  # the last record does not stop the flow
         grid = wanted if horizon is None else np.append(wanted[wanted < horizon], horizon)
-    if not np.any(grid > begin) and begin > 0:
-        raise ValueError(
-            f"record ends at {grid[-1]}, but the trajectory at t = {begin}; times are counted from "
-            "the first start."
-        )
-    return np.concatenate([[begin], grid[grid > begin]])
+        grid = grid[grid > begin]
+        if grid.size == 0 and begin > 0:
+            raise ValueError(
+                f"record ends at {wanted[-1]}, but the trajectory at t = {begin}; times are "
+                "counted from the first start."
+            )
+    return np.concatenate([[begin], grid])
