@@ -32,7 +32,7 @@ def _plain_numbers(texts: list[str]) -> np.ndarray | None:
 
 
 class Labels:
-    """Users or items. The first label says whether all are whole numbers, or texts.
+    """Users or items: all whole numbers, or all texts that are no numbers, as the first says.
 
     Args:
       role: "user" or "item".
@@ -81,9 +81,13 @@ class Labels:
         if len(word) > _LONGEST or "\0" in word:
             raise Off(k, f"has {self.role} {word[:40]!r}...", "write a label of letters and digits")
         number = _WHOLE.fullmatch(word)
+        is_number = NUMBER.fullmatch(word) is not None
         if self.whole is None:
-            self.whole = NUMBER.fullmatch(word) is not None
+            self.whole = is_number
         if not self.whole:
+            if is_number and not self.as_text:
+                what = f"has {self.role} {word[:40]!r}, a number, where the first one was none"
+                raise Off(k, what, "mend that one, or pass ids='text' to take all as texts")
             return word
         if number is None:
             what = f"has {self.role} {word[:40]!r}, which is no whole number like the others"

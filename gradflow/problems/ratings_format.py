@@ -32,7 +32,8 @@ class RatingsFormat:
         column, as Jester's, where an empty field is a gap, a header holds the items' labels, and
         `user`, if given, is the column of the users'. By default rows, or blocks if the first line
         is one of an item.
-      ids: "auto": whole numbers if the first one is, else texts; "text": as they are written.
+      ids: "auto": all users must be whole numbers or all other texts, and so must all items;
+        "text": as they are written.
       missing: a number that stands for no rating, such as 99; it is left out.
       drop: columns of a "wide" file to leave out, by name or place.
       duplicates: what becomes of a user's several ratings of an item: "error"; or the "first" or

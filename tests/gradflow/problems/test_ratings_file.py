@@ -74,10 +74,12 @@ def test_files_without_times(tmp_path):
 
 
 def test_labels_that_are_texts(tmp_path):
-    books = gf.read_ratings(written(tmp_path, QUOTED), missing=0)
+    books = gf.read_ratings(written(tmp_path, QUOTED), missing=0, ids="text")
     assert books.item_labels.tolist() == ["0155061224", "034545104X"]
-    assert books.user_labels.tolist() == [276725, 276726]
+    assert books.user_labels.tolist() == ["276725", "276726"]
     assert (len(books), books.ratings.tolist()) == (1, [5])
+    named = gf.read_ratings(written(tmp_path, "ann\t1\t3\nbob\t10\t4\n"))
+    assert (named.user_labels.tolist(), named.item_labels.tolist()) == (["ann", "bob"], [1, 10])
     as_text = gf.read_ratings(written(tmp_path, "007\t1\t3\n7\t01\t4\n"), ids="text")
     assert as_text.user_labels.tolist() == ["007", "7"]
     assert as_text.item_labels.tolist() == ["01", "1"]
@@ -165,6 +167,7 @@ OFF = {
     "leading zero": (GOOD + "01\t2\t3\t9\n", "line 3 has user '01', which is no whole number"),
     "half an item": (GOOD + "1\t2.5\t3\t9\n", "line 3 has item '2.5'"),
     "text": (GOOD + "\n1\tfilm\t3\t9\n", "line 4 has item 'film', which is no whole number like"),
+    "a number among texts": ("a1\t1\t3\n12\t1\t3\n", "line 2 has user '12', a number, where the"),
     "few columns": (GOOD + "1\t2\t3\n", "line 3 has 3 columns, but the first has 4; write as many"),
     "many columns": (GOOD + "1\t2\t3\t9\t9\n", "line 3 has 5 columns, but the first has 4"),
     "another separator": (GOOD + "1,2,3,9\n", "line 3 has 1 columns"),
