@@ -56,7 +56,9 @@ if TYPE_CHECKING:
         TensorCompletion,
         TensorSensing,
         astype,
+        read_ratings,
     )
+    from gradflow.resuming import join
     from gradflow.start import LogScaled
     from gradflow.trajectory import Outcome, Trajectory
 
@@ -71,7 +73,8 @@ _NAMES = {
     "start": "LogScaled",
     "penalties": "NuclearFrobeniusRatio NuclearNorm SchattenNorm SchattenRatio WeightDecay",
     "problems": "LeastSquares LossFunction MatrixCompletion MatrixSensing TensorCompletion "
-    "TensorSensing astype",
+    "TensorSensing astype read_ratings",
+    "resuming": "join",
     "trajectory": "Outcome Trajectory",
 }
 _MODULES = (

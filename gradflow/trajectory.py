@@ -2,6 +2,7 @@
 
 import enum
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +15,11 @@ from gradflow._util.sealed import Damaged, see_seal, write_sealed
 
 if TYPE_CHECKING:
     import xarray as xr
+
+
+FORMAT = 2
+"""Of stored files: 1 had no state of an optimiser."""
+_NAMED = re.compile(r"gradflow-trajectory-(\d+)")
 
 
 class Outcome(enum.Enum):
@@ -38,6 +44,8 @@ class Trajectory:
       observables: name -> array of shape (records, ...).
       final: the last parameters, by name (factors of a run in factor coordinates: W_1, W_2, ...).
       initial: the first parameters, by name.
+      state: what a descent goes on with beside its parameters, by name: the optimiser's state, the
+        loss and the gradient. A flow needs nothing else than its `final`.
       outcome: how the run ended.
       stats: numbers of steps and the like.
       config: everything that was asked for, as plain values.
@@ -61,6 +69,7 @@ class Trajectory:
         "initial",
         "observables",
         "outcome",
+        "state",
         "stats",
         "times",
     )
@@ -69,6 +78,7 @@ class Trajectory:
     observables: Mapping[str, np.ndarray]
     final: Mapping[str, np.ndarray]
     initial: Mapping[str, np.ndarray]
+    state: Mapping[str, np.ndarray]
     outcome: Outcome
     stats: Mapping[str, Any]
     config: Mapping[str, Any]
@@ -83,6 +93,7 @@ class Trajectory:
         outcome: Outcome,
         stats: Mapping[str, Any],
         config: Mapping[str, Any],
+        state: Mapping[str, Any] = MappingProxyType({}),
     ):
         def freeze(array: Any) -> np.ndarray:
             copy = np.array(array)
@@ -99,6 +110,7 @@ class Trajectory:
             "observables": MappingProxyType({k: freeze(v) for k, v in observables.items()}),
             "final": MappingProxyType({k: freeze(v) for k, v in final.items()}),
             "initial": MappingProxyType({k: freeze(v) for k, v in initial.items()}),
+            "state": MappingProxyType({k: freeze(v) for k, v in state.items()}),
             "outcome": outcome,
             "stats": plain(stats),
             "config": plain(config),
@@ -149,14 +161,14 @@ class Trajectory:
         data: dict[str, Any] = {}
         for name, array in self.observables.items():
             data[name] = (("time", *_axes(name, array.shape[1:])), array)
-        for stage in ("initial", "final"):
+        for stage in _STAGES:
             for name, array in getattr(self, stage).items():
                 data[f"{stage}:{name}"] = (_axes(f"{stage}:{name}", array.shape), array)
         attributes = {
             "outcome": self.outcome.name,
             "stats": json.dumps(dict(self.stats), sort_keys=True),
             "config": json.dumps(dict(self.config), sort_keys=True),
-            "Conventions": "gradflow-trajectory-1",
+            "Conventions": f"gradflow-trajectory-{FORMAT}",
         }
         return xr.Dataset(data, coords={"time": self.times}, attrs=attributes)
 
@@ -177,11 +189,13 @@ class Trajectory:
 
     @classmethod
     def load(cls, path: str | Path) -> "Trajectory":
-        """Read what `save` wrote; files of earlier versions have no checksum and are read, too.
+        """Read what `save` wrote, in this version or an earlier one.
+
+        Files name the version of their format; the earliest have neither that nor a checksum.
 
         Raises:
           FileNotFoundError: if there is no such file.
-          ValueError: if the file is damaged or no stored trajectory.
+          ValueError: if the file is damaged, no stored trajectory, or of a later format.
         """
         import xarray as xr
 
@@ -193,7 +207,10 @@ class Trajectory:
             with xr.open_dataset(path, engine="h5netcdf") as data:
                 data = data.load()
             attributes = data.attrs
-            stages: dict[str, dict[str, np.ndarray]] = {"initial": {}, "final": {}}
+            named = _NAMED.fullmatch(str(attributes.get("Conventions", "")))
+            if named is not None and int(named[1]) > FORMAT:
+                raise _Later(named[1])
+            stages: dict[str, dict[str, np.ndarray]] = {stage: {} for stage in _STAGES}
             observables = {}
             for name, array in data.data_vars.items():
                 stage, _, rest = str(name).partition(":")
@@ -208,11 +225,23 @@ class Trajectory:
             )
         except Damaged as error:
             raise ValueError(f"{path} is damaged ({error}); delete it and run again.") from error
+        except _Later as error:
+            raise ValueError(
+                f"{path} has format {error}, which a later gradflow stored; this one reads formats "
+                f"up to {FORMAT}: update gradflow to read it."
+            ) from None
         except Exception as error:  # h5py raises many kinds on damaged files
             raise ValueError(
                 f"{path} is not a trajectory that gradflow stored ({error}); "
                 "delete it and run again."
             ) from error
+
+
+class _Later(Exception):
+    """A file of a format that is not known yet."""
+
+
+_STAGES = ("initial", "final", "state")
 
 
 def _remade(plain: dict[str, Any]) -> Trajectory:

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradflow._util.annotations import Checked
-from gradflow.problems.movielens import Ratings, movielens_100k
+from gradflow.problems.movielens import movielens_100k
+from gradflow.problems.ratings import Ratings
 from gradflow.sweeps.experiment import Precision
 
 from . import _recommender as recommender

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from gradflow.problems.movielens import Ratings
+from gradflow.problems.ratings import Ratings
 
 Bias = Literal["one", "items", "users and items"]
 Loss = Literal["mean", "sum"]

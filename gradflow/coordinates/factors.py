@@ -139,7 +139,9 @@ class FactorCoordinates(AbstractFactorCoordinates):
                 f"The start has {', '.join(named)}, but a flow of the dynamics {dynamics.name!r} "
                 f"starts from {', '.join(dynamics.names(state))}."
             )
-        return cls(objective, dynamics), tuple(arrays[name] for name in dynamics.names(state))
+        sign = sign_to_keep(objective, dynamics, factors)
+        made = cls(objective, dynamics, sign=sign)
+        return made, tuple(arrays[name] for name in dynamics.names(state))
 
     def velocity(self, y: DynamicState) -> DynamicState:
         return self.dynamics.velocity(self.objective, y, self.kink_width)

@@ -79,7 +79,8 @@ class ProductCoordinates(AbstractCoordinates):
         cls, objective: Objective, dynamics: AbstractDynamics, named: Mapping[str, Any]
     ) -> tuple[Self, Float[Array, "*shape"]]:
         w = jnp.asarray(finite_array("W", named["W"]))
-        return cls(objective.problem, depth_of(objective, dynamics)), w
+        made = cls(objective.problem, depth_of(objective, dynamics))
+        return dataclasses.replace(made, sign=_sign_of(made, w, made.depth)), w
 
     def velocity(self, y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         return -end_to_end(y, self.fitted.gradient(y), self.depth)
@@ -164,12 +165,17 @@ def sign_to_keep(
       dynamics: what the parameters obey.
       factors: the start.
     """
-    shape = objective.problem.shape
-    if len(shape) != 2 or min(shape) > _WATCHED or len(factors) < 2:
-        return None
     if refusal_of_product(objective, dynamics, factors) is not None:
         return None
-    share = signed_share(FactorsView(objective), factors)
+    return _sign_of(FactorsView(objective), factors, len(factors))
+
+
+def _sign_of(view: AbstractView, y: Any, depth: int) -> Float[Array, ""] | None:
+    """The same, where the product alone tells the flow."""
+    shape = view.problem.shape
+    if len(shape) != 2 or min(shape) > _WATCHED or depth < 2:
+        return None
+    share = signed_share(view, y)
     return jnp.sign(share) if abs(float(share)) > _SINGULAR else None
 
 

@@ -14,6 +14,7 @@ from gradflow.descent.checkpoint import Keeper
 from gradflow.descent.loop import BatchStep, RunStates, next_chunk
 from gradflow.descent.pace import Pace
 from gradflow.descent.records import Ends, Records, in_order
+from gradflow.descent.resuming import going_of
 from gradflow.descent.stopping import RUNNING
 
 _CHUNK_SECONDS, _FIRST_BUDGET = 0.5, 256
@@ -77,7 +78,8 @@ class Batch:
     def _ends(self) -> Ends:
         """Where those that go are now."""
         runs = self.runs
-        return Ends(self.going, *jax.device_get((runs.parameters, runs.count, runs.status)))
+        parts = (runs.parameters, runs.count, runs.status, going_of(runs))
+        return Ends(self.going, *jax.device_get(parts))
 
     def _take_out(self, running: np.ndarray) -> None:
         if self.batch_step.mode == "map" and running.any():
@@ -107,7 +109,7 @@ class Batch:
 
     def _resume(self, marks: np.ndarray, keeper: Keeper) -> tuple[int, int, int]:
         """Position in the marks, iteration and budget to begin with."""
-        begin = (0, 0, _FIRST_BUDGET)
+        begin = (0, int(marks[0]), _FIRST_BUDGET)
         kept = keeper.read()
         if kept is None:
             return begin
@@ -116,7 +118,7 @@ class Batch:
         found = eqx.filter_eval_shape(BatchStep.advance, self.batch_step, self.runs, chunk)[1]
         runs: Any = self.runs
         records = Records(*found)
-        ends = Ends(runs.count, runs.parameters, runs.count, runs.status)
+        ends = Ends(runs.count, runs.parameters, runs.count, runs.status, going_of(runs))
         shape = (runs, records, [ends] if plain["some_ended"] else [])
         self.runs, records, self.ended = jax.tree.unflatten(jax.tree.structure(shape), leaves)
         self.runs, self.records = jax.tree.map(jnp.asarray, self.runs), [records]

@@ -40,12 +40,14 @@ class Ends(NamedTuple):
       parameters: the last ones.
       counts: iterations done.
       statuses: why they ended.
+      going: what they would go on with; see `gradflow.descent.resuming`.
     """
 
     runs: np.ndarray
     parameters: Any
     counts: np.ndarray
     statuses: np.ndarray
+    going: Any
 
     def take(self, which: np.ndarray) -> "Ends":
         """Those in these places."""

@@ -23,6 +23,7 @@ from gradflow.descent.checkpoint import Keeper
 from gradflow.descent.gathering import gather_objectives, gather_starts, stack_starts
 from gradflow.descent.loop import BatchStep, Mode, Optimizer
 from gradflow.descent.options import DescentOptions
+from gradflow.descent.resuming import named_states, taken_up, with_states
 from gradflow.descent.stopping import DIVERGED, GRADIENT, LOSS, RUNNING, StopRule
 from gradflow.objective import Objective
 from gradflow.observables import check_entries, default_observables, resolve
@@ -47,7 +48,10 @@ def run_descent(
     Args:
       objective: the problem and its factorisation, in the precision of the run.
       start: the factors W_1, ..., W_N, in the same precision; or a matrix W, which stands for
-        balanced factors of it; or a trajectory's `final`.
+        balanced factors of it; or a descent's trajectory, which goes on where it ended, optimiser
+        and all, to the same bits as if it had never been stopped: `max_steps` and `record` are
+        counted from the first start, and `gradflow.join` makes one of both; or a trajectory's
+        `final`, which begins anew.
       optimizer: an optax transformation, or, with `learning_rate`, a function that makes one from a
         rate, such as `optax.sgd`: then another rate does not compile again.
       options: the fields of `DescentOptions`, as keywords.
@@ -130,13 +134,14 @@ def _run(
     options: DescentOptions,
 ) -> list[Trajectory]:
     options.check()
-    given = gather_starts(objectives, starts)
+    found = taken_up(objectives, starts, int(options.max_steps))
+    given = gather_starts(objectives, found.starts)
     kinds = list({id(one): one for one in objectives}.values())
     dtype = same_float_dtype(objective=kinds, start=given)
     _check_optimizer(optimizer, rates)
     observe, steps = options.observe, int(options.max_steps)
     pairs = resolve(default_observables(objectives[0].problem) if observe is None else observe)
-    marks = _marks(options.record, steps)
+    marks = _marks(options.record, found.begin, steps)
     objective, many = gather_objectives(objectives)
     parameters = stack_starts(given)
     first = tuple(jnp.asarray(factor[0]) for factor in parameters)
@@ -152,6 +157,7 @@ def _run(
         "dtype": str(dtype),
         "observe": [name for name, _ in pairs],
         **({} if options.stop_looks is None else {"stop_looks": options.stop_looks}),
+        **({} if found.states is None else {"resumed_at": found.begin}),
         **provenance(),
     }
     told = {id(one): _as_json(config | {"objective": describe(one)}) for one in kinds}
@@ -170,11 +176,11 @@ def _run(
     batch_step = BatchStep(
         objective, many, optimizer, speeds, pairs, StopRule(target, least, looks), mode
     )
-    runs = batch_step.initialise(jax.tree.map(jnp.asarray, parameters))
+    runs = with_states(batch_step, jax.tree.map(jnp.asarray, parameters), found)
     key = None
     if options.checkpoint is not None:
-        numbers = fingerprint((parameters, speeds, target, least))
-        key = [configs, marks.tolist(), numbers, batch_step.program(runs)]
+        numbers = fingerprint((parameters, speeds, target, least, found.states))
+        key = [configs, marks.tolist(), numbers, batch_step.program(runs), "with states"]
     batch = Batch(batch_step, runs)
     with DescentProgress(options.progress, steps) as bar:
         batch.run(marks, Keeper(options.checkpoint, key), bar)
@@ -202,8 +208,8 @@ def _check_optimizer(optimizer: Checked[Optimizer], rates: list[Checked[float | 
             positive("learning_rate", rate)
 
 
-def _marks(record: Any, steps: int) -> np.ndarray:
-    """Iterations to record: from 0 to the last."""
+def _marks(record: Any, begin: int, steps: int) -> np.ndarray:
+    """Iterations to record: from the first to the last."""
     if record is None:
         exponents = np.arange(0, np.log10(steps) + 1e-9, 1 / 20)
         wanted = np.unique(np.round(10.0**exponents).astype(np.int64))
@@ -213,8 +219,8 @@ def _marks(record: Any, steps: int) -> np.ndarray:
             raise ValueError(f"record must be a list of whole numbers, but it is {record!r}.")
         if np.any(wanted < 0) or np.any(np.diff(wanted) <= 0):
             raise ValueError(f"record must rise from 0 on, but it begins {wanted[:5].tolist()}.")
-    wanted = wanted[(wanted > 0) & (wanted < steps)]
-    return np.concatenate([[0], wanted, [steps]]).astype(np.int64)
+    wanted = wanted[(wanted > begin) & (wanted < steps)]
+    return np.concatenate([[begin], wanted, [steps]]).astype(np.int64)
 
 
 def _as_json(value: Any) -> Any:
@@ -232,12 +238,14 @@ def _trajectories(
     cuts = np.searchsorted(records.runs, np.arange(len(configs) + 1))
     observables = named_observables(configs[0]["observe"], records.seen)
     initial, final = named_factors(starts), named_factors(ends.parameters)
+    states = named_states(ends.going)
     return [
         Trajectory(
             times=records.counts[cuts[k] : cuts[k + 1]],
             observables={name: all_[cuts[k] : cuts[k + 1]] for name, all_ in observables.items()},
             final={name: all_[k] for name, all_ in final.items()},
             initial={name: all_[k] for name, all_ in initial.items()},
+            state={name: all_[k] for name, all_ in states.items()},
             outcome=_OUTCOMES[int(ends.statuses[k])],
             stats={
                 "steps": int(ends.counts[k]),

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradflow.coordinates.base import AbstractCoordinates
-from gradflow.flow.error_control import UNPAID, paid
+from gradflow.flow.error_control import UNPAID
 from gradflow.flow.setup import PreparedFlow
 from gradflow.flow.stopping import Status
 from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
@@ -61,12 +61,8 @@ def _margin(margin: float | None, coordinates: AbstractCoordinates) -> str | Non
 
 def _unpaid(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> float:
     """How many times errors have grown since the start, as a multiple of what steps paid for."""
-    rtol = flow.options.rtol
-    first, last = (at.with_tolerance(jnp.asarray(rtol)) for at in (flow.coordinates, coordinates))
-    before, after = float(first.growth(flow.y)), float(last.growth(y))
-    if not np.isfinite(before):
-        return 0.0  # a product that is zero tells nothing
-    return before / max(after, 1.0) / float(paid(first, flow.y, rtol))
+    last = coordinates.with_tolerance(jnp.asarray(flow.options.rtol))
+    return flow.before.rise / max(float(last.growth(y)), 1.0)
 
 
 def times_are_lost(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> bool:

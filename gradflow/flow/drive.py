@@ -54,9 +54,9 @@ def run(flow: PreparedFlow, begun: Part | None = None) -> dict[str, Any]:
     """
     coordinates, y, began = flow.coordinates, flow.y, time.perf_counter()
     records: list[Any] = []
-    t, accepted, rejected, status, work, charts = 0.0, 0, 0, Status.RUNNING, None, 1
+    t, accepted, rejected, status, work, charts = flow.before.time, 0, 0, Status.RUNNING, None, 1
     margins: list[float] = []
-    base, scale, done = 0.0, flow.scale, np.zeros(flow.grid.size, bool)
+    base, scale, done = t, flow.scale, np.zeros(flow.grid.size, bool)
     with FlowProgress(flow.options.progress, flow.options.stop_loss) as bar:
         while not records or (status in _GO_ON and len(records) < _PARTS):
             if status is Status.NEAR_SINGULARITY:
@@ -148,7 +148,7 @@ def _alone(
 
 def _together(flows: list[PreparedFlow]) -> Part:
     """All flows through their recording times; every array has a leading axis, of flows."""
-    legs = [_leg(flow, flow.coordinates, flow.scale, 0.0, 0) for flow in flows]
+    legs = [_leg(flow, flow.coordinates, flow.scale, flow.before.time, 0) for flow in flows]
     arrays, rest = zip(*(eqx.partition(leg, eqx.is_array) for leg in legs), strict=True)
     _check_alike([(a, f.y, f.grid) for a, f in zip(arrays, flows, strict=True)], rest)
     stacked, common, pairs = _stack(arrays), rest[0], flows[0].pairs
@@ -162,7 +162,8 @@ def _together(flows: list[PreparedFlow]) -> Part:
     y = _stack([flow.y for flow in flows])
     none, size = np.zeros(flows[0].grid.size, bool), _bytes(y)
     portions = zip(*(marks_of(flow.grid, none, size) for flow in flows), strict=True)
-    return _through(go, look, (y, jnp.zeros(len(flows))), map(_stack, portions))
+    begin = jnp.asarray([flow.before.time for flow in flows])
+    return _through(go, look, (y, begin), map(_stack, portions))
 
 
 def _check_alike(arrays: list[Any], rest: tuple[Leg, ...]) -> None:

@@ -1,9 +1,11 @@
 """What a flow can be asked, and its defaults."""
 
+import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import diffrax
+import numpy as np
 
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive
@@ -37,9 +39,10 @@ class FlowOptions(RunOptions):
         accuracy), or "auto": "logdet" where it is possible, "ldu" where up to 48 unknowns are
         balanced at depth 2 or start tiny, "logpolar" for a CP tensor that starts tiny, else
         "factors". Or an own class of coordinates.
-      horizon: the last time; without it, 1e10 times the start's time scale (1e22 in "logdet",
-        "ldu" and "logpolar" coordinates) or, if nothing else stops the flow, the last time to
-        record. Also where the flow ends if it never comes to what stops it.
+      horizon: the last time, counted from the first start where a trajectory is taken up; in a
+        batch, one for all or one a flow, as rtol and atol. Without it, 1e10 times the start's time
+        scale (1e22 in "logdet", "ldu" and "logpolar" coordinates) or, if nothing else stops the
+        flow, the last time to record. Also where the flow ends if it never comes to what stops it.
       interpolate: let stabilised steps pass recording times, and record from their cubic
         interpolants, whose error is of the order of the steps' own. By default the default times
         are interpolated and given ones are landed on. Explicit steps always land.
@@ -73,6 +76,25 @@ class FlowOptions(RunOptions):
     solver: Checked[diffrax.AbstractSolver | Literal["auto"]] = "auto"
     rtol: Checked[float] = 1e-8
     atol: Checked[float | None] = None
+
+    def one_each(self, count: int) -> list[Any]:
+        """The options of each flow of a batch: horizons and tolerances may be one a flow.
+
+        Args:
+          count: how many flows there are.
+
+        Raises:
+          ValueError: if there are not as many of them.
+        """
+        given = {name: getattr(self, name) for name in ("horizon", "rtol", "atol")}
+        many = {name: list(value) for name, value in given.items() if np.ndim(value) == 1}
+        for name, values in many.items():
+            if len(values) != count:
+                raise ValueError(f"There are {count} starts but {len(values)} values of {name}.")
+        return [
+            dataclasses.replace(self, **{name: values[k] for name, values in many.items()})
+            for k in range(count)
+        ]
 
     def check(self) -> None:
         super().check()

@@ -40,7 +40,7 @@ def marks_of(grid: np.ndarray, done: np.ndarray, point_bytes: int) -> Iterator[M
     """A flow's recording times, in portions whose points fit into memory.
 
     Args:
-      grid: the times, from 0; the last is the horizon, which may come more than once.
+      grid: the times, from the start's; the last is the horizon, which may come more than once.
       done: which of them were reached before.
       point_bytes: memory of a point of the flow, or of all flows that go side by side.
     """

@@ -25,6 +25,7 @@ from gradflow.factorizations.base import Factors
 from gradflow.factorizations.cp_tensor import CPTensor
 from gradflow.flow.options import FlowOptions
 from gradflow.flow.recording import check_observables
+from gradflow.flow.resuming import Before, taken_up
 from gradflow.objective import Objective
 from gradflow.observables import Observable, check_entries, default_observables, resolve
 from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
@@ -66,7 +67,7 @@ class PreparedFlow(NamedTuple):
       dynamics: what they obey.
       coordinates: what they are held in.
       y: the start in these coordinates.
-      grid: recording times, from 0; the last is the horizon.
+      grid: recording times, from the start's; the last is the horizon.
       scale: the start's time scale, the unit of a logarithmic clock.
       pairs: observables by name.
       solver: a diffrax solver.
@@ -74,6 +75,7 @@ class PreparedFlow(NamedTuple):
       interpolate: whether stabilised steps pass recording times.
       reasons: for the coordinates and for the solver.
       options: what was asked.
+      before: what came before the start, its time among it.
     """
 
     objective: Objective
@@ -89,6 +91,7 @@ class PreparedFlow(NamedTuple):
     interpolate: bool
     reasons: tuple[str, str]
     options: FlowOptions
+    before: Before
 
 
 def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> PreparedFlow:
@@ -99,7 +102,10 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
     """
     options = _of_today(options)
     options.check()
+    start, before = taken_up(objective, start, options)
     coordinates, y, dynamics, initial, why = _place(objective, start, options)
+    before.check(dynamics)
+    coordinates = before.watched(coordinates)
     pairs = resolve(
         default_observables(objective.problem) if options.observe is None else options.observe
     )
@@ -131,7 +137,7 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
         dynamics=dynamics,
         coordinates=coordinates,
         y=y,
-        grid=_grid(options, scale, logarithmic),
+        grid=_grid(options, scale, logarithmic, before.time),
         scale=scale,
         pairs=pairs,
         solver=solver,
@@ -139,6 +145,7 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
         interpolate=interpolate,
         reasons=(why, because),
         options=options,
+        before=before.rising(coordinates, y, options.rtol),
     )
 
 
@@ -170,7 +177,8 @@ def _place(
         _require_float64(objective, tuple(start.values()))
         coordinates, y = kind.decode(objective, options.dynamics, start)
         dynamics = getattr(coordinates, "dynamics", options.dynamics)
-        return coordinates, y, dynamics, coordinates.named(y), "those of the start"
+        initial = {k: start.get(k, v) for k, v in coordinates.named(y).items()}
+        return coordinates, y, dynamics, initial, "those of the start"
     if isinstance(start, LogScaled):
         coordinates, y = _of_any_scale(objective, start, options)
         return coordinates, y, options.dynamics, coordinates.named(y), "a start of any scale"
@@ -350,18 +358,21 @@ def time_scale(coordinates: AbstractCoordinates, y: Any) -> float:
     return scale if np.isfinite(scale) and scale > 0 else 1.0
 
 
-def _grid(options: FlowOptions, scale: float, logarithmic: bool) -> np.ndarray:
-    """Times to land on, from 0; the last is the horizon."""
+def _grid(options: FlowOptions, scale: float, logarithmic: bool, begin: float) -> np.ndarray:
+    """Times to land on, from the start's; the last is the horizon."""
     horizon = options.horizon
     stops = options.stop_loss is not None or options.stop_gradient is not None
     first = scale * 1e-2
     decades, each = _RECORDS[logarithmic]
-    grid = first * 10.0 ** (np.arange(decades * each) / each)
+    after = first * 10.0 ** (np.arange(decades * each) / each)
+    grid = begin + after
     if options.record is None:
         if horizon is not None:
             # The number of records stays, so that another horizon does not compile again.
-            grid *= min(1.0, horizon * 1e-3 / first)
-            grid[grid > horizon * (1 - 1e-9)] = horizon
+            left = horizon - begin
+            after *= min(1.0, left * 1e-3 / first)
+            grid = np.minimum(begin + after, horizon)
+            grid[after > left * (1 - 1e-9)] = horizon
             grid[-1] = horizon
     else:
         wanted = finite_array("record", options.record, ndim=1)
@@ -372,4 +383,10 @@ def _grid(options: FlowOptions, scale: float, logarithmic: bool) -> np.ndarray:
         if horizon is None and stops:
             horizon = max(grid[-1], 2 * wanted[-1])  # the last record does not stop the flow
         grid = wanted if horizon is None else np.append(wanted[wanted < horizon], horizon)
-    return np.concatenate([[0.0], grid[grid > 0]])
+        grid = grid[grid > begin]
+        if grid.size == 0 and begin > 0:
+            raise ValueError(
+                f"record ends at {wanted[-1]}, but the trajectory at t = {begin}; times are "
+                "counted from the first start."
+            )
+    return np.concatenate([[begin], grid])

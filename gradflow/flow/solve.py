@@ -12,11 +12,13 @@ import diffrax
 import jax.numpy as jnp
 
 from gradflow._util.options import takes_options
-from gradflow._util.provenance import describe, plain, provenance
+from gradflow._util.provenance import describe, provenance
 from gradflow.coordinates.factors import FactorCoordinates
+from gradflow.coordinates.product import ProductCoordinates
 from gradflow.flow.doubts import doubts, times_are_lost
 from gradflow.flow.drive import run, run_together
 from gradflow.flow.options import FlowOptions
+from gradflow.flow.resuming import described
 from gradflow.flow.setup import PreparedFlow, prepare_flow
 from gradflow.flow.stopping import Status
 from gradflow.objective import Objective
@@ -48,18 +50,22 @@ def solve_flow(objective: Objective, start: Start, options: FlowOptions) -> Traj
     Args:
       objective: the problem, its factorisation and, if any, its penalty.
       start: the factors W_1, ..., W_N (float64); or a matrix W, which stands for balanced factors
-        of it; or a trajectory's `final`, which is taken up in its own coordinates, from time 0 on.
+        of it; or a flow's trajectory, which goes on in its own coordinates from where it ended: its
+        time too, so that `horizon` and `record` are counted from the first start, while `max_steps`
+        are those of this call; `gradflow.join` makes one of both. Or a trajectory's `final`, which
+        is taken up likewise, but from time 0 on.
       options: the fields of `FlowOptions`, as keywords.
 
     Returns:
       A `Trajectory`; its outcome says how the flow ended. Its stats: steps, rejected, end (the last
       time), seconds (of the whole batch), coordinates and solver with their reasons, charts (how
       many coordinates were gone through: a small pivot in "logdet" coordinates gives way to
-      another); where the solver counts them, gradients, hessian_products and spectral_radius (the
-      largest seen); and invariant_drift, the largest change of W_{j+1}^T W_{j+1} - W_j W_j^T (of
-      the factorisation's invariants) against the largest squared norm of a factor, where the flow
-      conserves it. What speaks against its numbers is in `warnings`, and is given as a Python
-      warning too.
+      another); rise (how many times errors of the start may grow, beyond what steps are more
+      accurate for); sign (of the start's determinant, where it is watched); where the solver counts
+      them, gradients, hessian_products and spectral_radius (the largest seen); and invariant_drift,
+      the largest change of W_{j+1}^T W_{j+1} - W_j W_j^T (of the factorisation's invariants)
+      against the largest squared norm of a factor, where the flow conserves it. What
+      speaks against its numbers is in `warnings`, and is given as a Python warning too.
 
     Raises:
       ValueError: on float32 input, no stop, wrong shapes, a start that the coordinates cannot hold
@@ -97,7 +103,8 @@ def solve_flows(
       objectives: one for all, or one a start; problems of one kind, shape and number of
         observations.
       starts: one a flow, as for `solve_flow`.
-      options: as for `solve_flow`, for all; "auto" must come out the same for all.
+      options: as for `solve_flow`, for all; only `horizon`, `rtol` and `atol` may be lists with one
+        a flow. "auto" must come out the same for all.
 
     Returns:
       One `Trajectory` a flow, each what `solve_flow` gives.
@@ -119,7 +126,8 @@ def solve_flows(
     many = [objectives] * len(starts) if isinstance(objectives, Objective) else list(objectives)
     if len(many) != len(starts):
         raise ValueError(f"There are {len(starts)} starts but {len(many)} objectives.")
-    flows = [prepare_flow(one, start, options) for one, start in zip(many, starts, strict=True)]
+    asked = options.one_each(len(starts))
+    flows = [prepare_flow(*each) for each in zip(many, starts, asked, strict=True)]
     return [
         _trajectory(flow, result) for flow, result in zip(flows, run_together(flows), strict=True)
     ]
@@ -132,10 +140,11 @@ def _trajectory(flow: PreparedFlow, result: dict[str, Any]) -> Trajectory:
     warned = doubts(flow, result, drift.get("invariant_drift"))
     for sentence in warned:
         warnings.warn(f"In this flow {sentence}.", RuntimeWarning, stacklevel=5)
+    warned = [*flow.before.warnings, *warned]
     config = {
         "kind": "flow",
         "objective": describe(flow.objective),
-        "dynamics": {"name": flow.dynamics.name} | plain(flow.dynamics),
+        "dynamics": described(flow.dynamics),
         "coordinates": coordinates.name,
         "solver": type(solver).__name__,
         "solver_fields": {k: v for k, v in vars(solver).items() if isinstance(v, int | float)},
@@ -147,6 +156,7 @@ def _trajectory(flow: PreparedFlow, result: dict[str, Any]) -> Trajectory:
         "max_steps": options.max_steps,
         "dtype": "float64",
         "observe": names,
+        **({"resumed_at": flow.before.time} if flow.before.resumed else {}),
         **provenance(),
     }
     return Trajectory(
@@ -165,6 +175,8 @@ def _trajectory(flow: PreparedFlow, result: dict[str, Any]) -> Trajectory:
             "coordinates_reason": flow.reasons[0],
             "solver": type(solver).__name__,
             "solver_reason": flow.reasons[1],
+            "rise": flow.before.rise,
+            **_watched(flow),
             **_spent(flow, result),
             **drift,
             **({"warnings": warned} if warned else {}),
@@ -179,6 +191,14 @@ def _outcome(flow: PreparedFlow, result: dict[str, Any]) -> Outcome:
         flow, result["coordinates"], result["y"]
     )
     return Outcome.LOST_TIME if lost else outcome
+
+
+def _watched(flow: PreparedFlow) -> dict[str, float]:
+    """The sign of the determinant, where it is watched rather than held."""
+    if not isinstance(flow.coordinates, FactorCoordinates | ProductCoordinates):
+        return {}
+    sign = flow.coordinates.sign
+    return {} if sign is None else {"sign": float(sign)}
 
 
 def _spent(flow: PreparedFlow, result: dict[str, Any]) -> dict[str, float]:
@@ -208,4 +228,4 @@ def _drift(flow: PreparedFlow, y: Any) -> dict[str, float]:
     if not changes:
         return {}
     size = max(float(jnp.sum(f**2)) for f in flow.coordinates.factors(y))
-    return {"invariant_drift": float(max(changes)) / (size or 1.0)}
+    return {"invariant_drift": float(max(changes)) / (size or 1.0) + flow.before.drift}

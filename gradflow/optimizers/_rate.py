@@ -1,5 +1,6 @@
 """What all optimisers share: a rate in the parameters' precision, and checked options."""
 
+import math
 from typing import Any
 
 import jax
@@ -33,6 +34,12 @@ def descend(
 def checked(eps: Checked[float], **shares: Checked[float]) -> list[float]:
     """Refuse what makes NaN: where there is no gradient, eps = 0 gives 0 / 0."""
     return [positive("eps", eps), *in_range(1, **shares)]
+
+
+def decaying(weight_decay: Checked[float]) -> list[optax.GradientTransformation]:
+    """What adds a share of the parameters to their gradients; nothing where it is 0."""
+    (share,) = in_range(math.inf, weight_decay=weight_decay)
+    return [optax.add_decayed_weights(share)] if share else []
 
 
 def in_range(below: float, **options: Any) -> list[float]:

@@ -31,6 +31,16 @@ class _NAdamState(NamedTuple):
     product: Float[Array, ""]
 
 
+class _SpreadState(NamedTuple):
+    mean: Any
+    square: Any
+
+
+class _DampenedState(NamedTuple):
+    begun: Any
+    last: Any
+
+
 class _GroupState(NamedTuple):
     count: Any
     mean: Float[Array, ""]
@@ -117,6 +127,40 @@ def scale_by_radam(b1: float, b2: float, eps: float) -> optax.GradientTransforma
         return jax.tree.map(direction, now.first, now.second), now
 
     return optax.GradientTransformation(_moments_at_start, update)
+
+
+def scale_by_spread(decay: float, eps: float) -> optax.GradientTransformation:
+    """Over the root of the gradient's variance, from means that start from 0; eps outside."""
+
+    def init(params: Any) -> _SpreadState:
+        return _SpreadState(_zeros(params), _zeros(params))
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, _SpreadState]:
+        mean = jax.tree.map(lambda m, g: decay * m + (1 - decay) * g, state.mean, updates)
+        square = jax.tree.map(lambda s, g: decay * s + (1 - decay) * g * g, state.square, updates)
+
+        def direction(g: Array, m: Array, s: Array) -> Array:
+            return g / (jnp.sqrt(jnp.maximum(s - m * m, 0)) + eps)  # rounding may take it below 0
+
+        return jax.tree.map(direction, updates, mean, square), _SpreadState(mean, square)
+
+    return optax.GradientTransformation(init, update)
+
+
+def dampened(momentum: float, dampening: float) -> optax.GradientTransformation:
+    """Momentum to which a part of the gradient is added, but at first all of it."""
+
+    def init(params: Any) -> _DampenedState:
+        return _DampenedState(jnp.asarray(False), _zeros(params))
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, _DampenedState]:
+        def next_one(u: Array, g: Array) -> Array:
+            return jnp.where(state.begun, momentum * u + (1 - dampening) * g, g)
+
+        last = jax.tree.map(next_one, state.last, updates)
+        return last, _DampenedState(jnp.asarray(True), last)
+
+    return optax.GradientTransformation(init, update)
 
 
 def scale_by_group_rms(decay: float, eps: float) -> optax.GradientTransformation:

@@ -5,7 +5,7 @@ import math
 import optax
 
 from gradflow._util.annotations import Checked
-from gradflow.optimizers._rate import Rate, checked, descend, in_range
+from gradflow.optimizers._rate import Rate, checked, decaying, descend, in_range
 from gradflow.optimizers._rules import scale_by_amsgrad, scale_by_nadam, scale_by_radam
 
 
@@ -14,6 +14,7 @@ def adam(
     b1: Checked[float] = 0.9,
     b2: Checked[float] = 0.999,
     eps: Checked[float] = 1e-8,
+    weight_decay: Checked[float] = 0.0,
 ) -> optax.GradientTransformation:
     r"""Adam: f <- f - rate m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps).
 
@@ -22,6 +23,7 @@ def adam(
       b1: what is kept of the mean of the gradient, in [0, 1).
       b2: what is kept of the mean of its square, in [0, 1).
       eps: added to the root, above 0.
+      weight_decay: how much of f is added to its gradient, at least 0.
 
     Returns:
       The transformation.
@@ -39,7 +41,7 @@ def adam(
       Kingma and Ba 2015, Algorithm 1.
     """
     eps, b1, b2 = checked(eps, b1=b1, b2=b2)
-    return descend(learning_rate, optax.scale_by_adam(b1, b2, eps))
+    return descend(learning_rate, *decaying(weight_decay), optax.scale_by_adam(b1, b2, eps))
 
 
 def amsgrad(
@@ -47,6 +49,7 @@ def amsgrad(
     b1: Checked[float] = 0.9,
     b2: Checked[float] = 0.999,
     eps: Checked[float] = 1e-8,
+    weight_decay: Checked[float] = 0.0,
 ) -> optax.GradientTransformation:
     r"""AMSGrad: Adam with max(v_1, ..., v_t) for v_t.
 
@@ -59,6 +62,7 @@ def amsgrad(
       b1: what is kept of the mean of the gradient, in [0, 1).
       b2: what is kept of the mean of its square, in [0, 1).
       eps: added to the root, above 0.
+      weight_decay: how much of f is added to its gradient, at least 0.
 
     Returns:
       The transformation.
@@ -76,7 +80,7 @@ def amsgrad(
       Reddi, Kale and Kumar 2018; zhao2022, Table 3.
     """
     eps, b1, b2 = checked(eps, b1=b1, b2=b2)
-    return descend(learning_rate, scale_by_amsgrad(b1, b2, eps))
+    return descend(learning_rate, *decaying(weight_decay), scale_by_amsgrad(b1, b2, eps))
 
 
 def adamax(
@@ -84,6 +88,7 @@ def adamax(
     b1: Checked[float] = 0.9,
     b2: Checked[float] = 0.999,
     eps: Checked[float] = 1e-8,
+    weight_decay: Checked[float] = 0.0,
 ) -> optax.GradientTransformation:
     r"""Adamax: f <- f - rate m / (1 - b1^t) / u_t, u_t = max(b2 u_{t-1}, |g| + eps).
 
@@ -92,6 +97,7 @@ def adamax(
       b1: what is kept of the mean of the gradient, in [0, 1).
       b2: what is kept of its largest size, in [0, 1).
       eps: added to that size, above 0.
+      weight_decay: how much of f is added to its gradient, at least 0.
 
     Returns:
       The transformation.
@@ -109,7 +115,7 @@ def adamax(
       Kingma and Ba 2015, Algorithm 2; zhao2022, Table 1.
     """
     eps, b1, b2 = checked(eps, b1=b1, b2=b2)
-    return descend(learning_rate, optax.scale_by_adamax(b1, b2, eps))
+    return descend(learning_rate, *decaying(weight_decay), optax.scale_by_adamax(b1, b2, eps))
 
 
 def adamw(
@@ -118,6 +124,7 @@ def adamw(
     b2: Checked[float] = 0.999,
     eps: Checked[float] = 1e-8,
     weight_decay: Checked[float] = 1e-2,
+    amsgrad: bool = False,
 ) -> optax.GradientTransformation:
     r"""Adam with decoupled weight decay: Adam's step, and f <- f - rate weight_decay f.
 
@@ -127,6 +134,7 @@ def adamw(
       b2: what is kept of the mean of its square, in [0, 1).
       eps: added to the root, above 0.
       weight_decay: at least 0; optax's own is 1e-4.
+      amsgrad: whether steps are those of AMSGrad.
 
     Returns:
       The transformation; its update needs the parameters.
@@ -146,7 +154,8 @@ def adamw(
     eps, b1, b2 = checked(eps, b1=b1, b2=b2)
     (weight_decay,) = in_range(math.inf, weight_decay=weight_decay)
     decayed = optax.add_decayed_weights(weight_decay)
-    return descend(learning_rate, optax.scale_by_adam(b1, b2, eps), decayed)
+    rule = scale_by_amsgrad if amsgrad else optax.scale_by_adam
+    return descend(learning_rate, rule(b1, b2, eps), decayed)
 
 
 def nadam(
@@ -155,6 +164,7 @@ def nadam(
     b2: Checked[float] = 0.999,
     eps: Checked[float] = 1e-8,
     momentum_decay: Checked[float] = 4e-3,
+    weight_decay: Checked[float] = 0.0,
 ) -> optax.GradientTransformation:
     r"""NAdam: Adam with Nesterov's momentum, on a schedule of momenta mu_t.
 
@@ -170,6 +180,7 @@ def nadam(
       b2: what is kept of the mean of its square, in [0, 1).
       eps: added to the root, above 0.
       momentum_decay: how fast the momenta rise from b1 / 2 to b1, at least 0.
+      weight_decay: how much of f is added to its gradient, at least 0.
 
     Returns:
       The transformation.
@@ -188,7 +199,9 @@ def nadam(
     """
     eps, b1, b2 = checked(eps, b1=b1, b2=b2)
     (momentum_decay,) = in_range(math.inf, momentum_decay=momentum_decay)
-    return descend(learning_rate, scale_by_nadam(b1, b2, eps, momentum_decay))
+    return descend(
+        learning_rate, *decaying(weight_decay), scale_by_nadam(b1, b2, eps, momentum_decay)
+    )
 
 
 def radam(
@@ -196,6 +209,7 @@ def radam(
     b1: Checked[float] = 0.9,
     b2: Checked[float] = 0.999,
     eps: Checked[float] = 1e-8,
+    weight_decay: Checked[float] = 0.0,
 ) -> optax.GradientTransformation:
     r"""RAdam: momentum alone as long as v rests on few gradients, then Adam, rectified.
 
@@ -210,6 +224,7 @@ def radam(
       b1: what is kept of the mean of the gradient, in [0, 1).
       b2: what is kept of the mean of its square, in [0, 1); up to 2/3, rho_t never exceeds 5.
       eps: added to the root, above 0.
+      weight_decay: how much of f is added to its gradient, at least 0.
 
     Returns:
       The transformation.
@@ -227,4 +242,4 @@ def radam(
       Liu et al. 2020, Algorithm 2 (there rho_t > 4); zhao2022, Table 3.
     """
     eps, b1, b2 = checked(eps, b1=b1, b2=b2)
-    return descend(learning_rate, scale_by_radam(b1, b2, eps))
+    return descend(learning_rate, *decaying(weight_decay), scale_by_radam(b1, b2, eps))

@@ -5,14 +5,15 @@ import math
 import optax
 
 from gradflow._util.annotations import Checked
-from gradflow.optimizers._rate import Rate, checked, descend, in_range
-from gradflow.optimizers._rules import scale_by_adagrad
+from gradflow.optimizers._rate import Rate, checked, decaying, descend, in_range
+from gradflow.optimizers._rules import scale_by_adagrad, scale_by_spread
 
 
 def adagrad(
     learning_rate: Checked[Rate],
     eps: Checked[float] = 1e-10,
     initial_accumulator_value: Checked[float] = 0.0,
+    weight_decay: Checked[float] = 0.0,
 ) -> optax.GradientTransformation:
     r"""Adagrad: f <- f - rate g / (sqrt(s_t) + eps), s_t = s_{t-1} + g^2.
 
@@ -22,6 +23,7 @@ def adagrad(
       learning_rate: the rate, above 0.
       eps: added to the root, above 0.
       initial_accumulator_value: s_0, at least 0.
+      weight_decay: how much of f is added to its gradient, at least 0.
 
     Returns:
       The transformation.
@@ -41,11 +43,16 @@ def adagrad(
     """
     (eps,) = checked(eps)
     (initial,) = in_range(math.inf, initial_accumulator_value=initial_accumulator_value)
-    return descend(learning_rate, scale_by_adagrad(eps, initial))
+    return descend(learning_rate, *decaying(weight_decay), scale_by_adagrad(eps, initial))
 
 
 def rmsprop(
-    learning_rate: Checked[Rate], decay: Checked[float] = 0.99, eps: Checked[float] = 1e-8
+    learning_rate: Checked[Rate],
+    decay: Checked[float] = 0.99,
+    eps: Checked[float] = 1e-8,
+    weight_decay: Checked[float] = 0.0,
+    momentum: Checked[float] = 0.0,
+    centered: bool = False,
 ) -> optax.GradientTransformation:
     r"""RMSprop: f <- f - rate g / (sqrt(v_t) + eps), v_t = decay v_{t-1} + (1 - decay) g^2.
 
@@ -56,6 +63,10 @@ def rmsprop(
       learning_rate: the rate, above 0.
       decay: what is kept of the mean square, PyTorch's alpha, in [0, 1).
       eps: added to the root, above 0.
+      weight_decay: how much of f is added to its gradient, at least 0.
+      momentum: what is kept of the last update, in [0, 1): u_t = momentum u_{t-1} + g / (...), and
+        f <- f - rate u_t.
+      centered: whether v_t is the variance, the mean square less the square of the mean.
 
     Returns:
       The transformation.
@@ -72,12 +83,21 @@ def rmsprop(
     References:
       Tieleman and Hinton 2012, Lecture 6.5; zhao2022, Table 1.
     """
-    eps, decay = checked(eps, decay=decay)
-    return descend(learning_rate, optax.scale_by_rms(decay, eps, eps_in_sqrt=False))
+    eps, decay, momentum = checked(eps, decay=decay, momentum=momentum)
+    rule = (
+        scale_by_spread(decay, eps)
+        if centered
+        else optax.scale_by_rms(decay, eps, eps_in_sqrt=False)
+    )
+    kept = [optax.trace(momentum)] if momentum else []
+    return descend(learning_rate, *decaying(weight_decay), rule, *kept)
 
 
 def adadelta(
-    learning_rate: Checked[Rate], rho: Checked[float] = 0.9, eps: Checked[float] = 1e-6
+    learning_rate: Checked[Rate],
+    rho: Checked[float] = 0.9,
+    eps: Checked[float] = 1e-6,
+    weight_decay: Checked[float] = 0.0,
 ) -> optax.GradientTransformation:
     r"""Adadelta: f <- f - rate d_t, d_t = g sqrt((x_{t-1} + eps) / (v_t + eps)).
 
@@ -87,6 +107,7 @@ def adadelta(
       learning_rate: the rate, above 0.
       rho: what is kept of the means, in [0, 1).
       eps: added inside the roots, above 0.
+      weight_decay: how much of f is added to its gradient, at least 0.
 
     Returns:
       The transformation.
@@ -104,4 +125,4 @@ def adadelta(
       Zeiler 2012; zhao2022, Table 3.
     """
     eps, rho = checked(eps, rho=rho)
-    return descend(learning_rate, optax.scale_by_adadelta(rho, eps))
+    return descend(learning_rate, *decaying(weight_decay), optax.scale_by_adadelta(rho, eps))

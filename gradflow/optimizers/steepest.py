@@ -5,21 +5,24 @@ import math
 import optax
 
 from gradflow._util.annotations import Checked
-from gradflow.optimizers._rate import Rate, descend, in_range
-from gradflow.optimizers._rules import scale_by_group_rms
+from gradflow.optimizers._rate import Rate, decaying, descend, in_range
+from gradflow.optimizers._rules import dampened, scale_by_group_rms
 
 
-def gd(learning_rate: Checked[Rate]) -> optax.GradientTransformation:
+def gd(
+    learning_rate: Checked[Rate], weight_decay: Checked[float] = 0.0
+) -> optax.GradientTransformation:
     r"""Plain gradient descent: f <- f - rate g.
 
     Args:
       learning_rate: the rate, above 0.
+      weight_decay: how much of f is added to its gradient, at least 0.
 
     Returns:
       The transformation.
 
     Raises:
-      ValueError: if the rate is known and no finite number above 0.
+      ValueError: if the rate is known and no finite number above 0, or the decay is below 0.
 
     Example:
       >>> import jax.numpy as jnp
@@ -27,11 +30,15 @@ def gd(learning_rate: Checked[Rate]) -> optax.GradientTransformation:
       >>> rule.update(g, rule.init(g))[0].tolist()
       [-0.4, 0.1]
     """
-    return descend(learning_rate)
+    return descend(learning_rate, *decaying(weight_decay))
 
 
 def momentum(
-    learning_rate: Checked[Rate], momentum: Checked[float] = 0.9
+    learning_rate: Checked[Rate],
+    momentum: Checked[float] = 0.9,
+    dampening: Checked[float] = 0.0,
+    nesterov: bool = False,
+    weight_decay: Checked[float] = 0.0,
 ) -> optax.GradientTransformation:
     r"""Gradient descent with momentum: u_t = momentum u_{t-1} + g, f <- f - rate u_t.
 
@@ -41,12 +48,16 @@ def momentum(
     Args:
       learning_rate: the rate, above 0.
       momentum: what is kept of the last update, in [0, 1).
+      dampening: what is left away of the gradient, in [0, 1): u_t = momentum u_{t-1} +
+        (1 - dampening) g, but u_1 = g.
+      nesterov: whether to step along g + momentum u_t instead; without dampening only.
+      weight_decay: how much of f is added to its gradient, at least 0.
 
     Returns:
       The transformation.
 
     Raises:
-      ValueError: if a number is out of its range.
+      ValueError: if a number is out of its range, or there are both Nesterov's step and dampening.
 
     Example:
       >>> import jax.numpy as jnp
@@ -58,8 +69,14 @@ def momentum(
     References:
       Polyak 1964; zhao2022, Table 3 and Appendix A.3.
     """
-    (momentum,) = in_range(1, momentum=momentum)
-    return descend(learning_rate, optax.trace(momentum))
+    momentum, dampening = in_range(1, momentum=momentum, dampening=dampening)
+    if nesterov and (dampening or not momentum):
+        raise ValueError(
+            f"Nesterov's step needs a momentum above 0 and no dampening, but they are {momentum} "
+            f"and {dampening}; leave nesterov or dampening away."
+        )
+    rule = dampened(momentum, dampening) if dampening else optax.trace(momentum, nesterov)
+    return descend(learning_rate, *decaying(weight_decay), rule)
 
 
 def group_rmsprop(

@@ -14,7 +14,9 @@ from gradflow.problems.entrywise import (
     LogisticCompletion,
 )
 from gradflow.problems.function import LossFunction
-from gradflow.problems.movielens import Ratings, movielens_100k
+from gradflow.problems.movielens import movielens_100k
+from gradflow.problems.ratings import Ratings, read_ratings
+from gradflow.problems.ratings_format import RatingsFormat
 from gradflow.problems.regression import LeastSquares
 from gradflow.problems.sensing import AbstractSensing, HuberSensing, MatrixSensing, TensorSensing
 
@@ -34,8 +36,10 @@ __all__ = [
     "MatrixCompletion",
     "MatrixSensing",
     "Ratings",
+    "RatingsFormat",
     "TensorCompletion",
     "TensorSensing",
     "astype",
     "movielens_100k",
+    "read_ratings",
 ]

@@ -1,135 +1,277 @@
-"""Files of ratings, read line by line: a line that is off is named, with the remedy."""
+"""Files of ratings: how they are laid out, and what stands in them.
+
+A line that is off is named, with the remedy. Nothing is guessed twice: separator, header and
+columns are read off the first lines, and every line must agree with them.
+"""
 
 import csv
-import math
-from array import array
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
-COLUMNS = ("User", "Item", "Rating", "Timestamp")
-_LONGEST = 10_000  # bytes of a line
-_MOST = 2**31 - 1  # the largest number of a user or an item
-_LATEST = 2.0**53  # the largest timestamp that a float has to the second
+from gradflow.problems._ratings_columns import NUMBER, Labels, Numbers, Times
+from gradflow.problems._text_lines import Lines, Off, lines_of, refused
+from gradflow.problems.ratings_format import ROLES, RatingsFormat
+
+KNOWN = {
+    "user": "user userid users uid customer customerid custid reviewer reviewerid person personid",
+    "item": "item itemid items iid movie movieid film filmid book bookid isbn product productid "
+    "asin song songid track trackid artist artistid business businessid joke jokeid anime animeid",
+    "rating": "rating ratings score stars bookrating overall userrating movierating",
+    "timestamp": "timestamp timestamps time date datetime unixreviewtime ts",
+}
+"""What columns are called, in small letters without signs."""
+_SEPARATORS = ("::", "\t", ";", "|", ",", " ")
+_LONGEST = 10_000  # characters of a line
 
 
-def read_rows(path: Path) -> Float[np.ndarray, "n 4"]:
-    """User, item, rating and timestamp of each line of a file.
+class Columns(NamedTuple):
+    """What stands in files of ratings, row by row.
+
+    Attributes:
+      users: numbers in the order of the labels.
+      items: likewise.
+      ratings: finite numbers.
+      timestamps: whole numbers, or None.
+      user_labels: rising; whole numbers or texts.
+      item_labels: likewise.
+      lines: of each row, its number in its file.
+      files: the paths, and at which row each begins.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    ratings: np.ndarray
+    timestamps: np.ndarray | None
+    user_labels: np.ndarray
+    item_labels: np.ndarray
+    lines: np.ndarray
+    files: list[tuple[Path, int]]
+
+    def place(self, row: int) -> str:
+        """The line of a row, and its file where there are several."""
+        file = max((start, str(path)) for path, start in self.files if start <= row)[1]
+        return f"line {self.lines[row]}" + (f" of {file}" if len(self.files) > 1 else "")
+
+
+def read_columns(paths: Sequence[Path], asked: RatingsFormat) -> Columns:
+    """What stands in files of ratings with one of them a line.
 
     Args:
-      path: a tab-separated file without a header, or a comma-separated one with the header
-        User,Item,Rating,Timestamp in any order.
-
-    Returns:
-      The rows; users and items are whole and from 1 on, all is finite.
+      paths: the files, one after the other.
+      asked: what is known of them.
 
     Raises:
       ValueError: if a line cannot be read; it names the line and the remedy.
     """
-    lines = _lines(path)
-    number, first = next(lines, (1, ""))
-    columns: tuple[int, ...] = (0, 1, 2, 3)
-    separator = _separator(path, number, first)
-    table = array("d")
-    if separator == ",":
-        columns = _header(path, number, first)
-    else:
-        table.extend(_row(path, number, first, separator, columns))
-    for number, line in lines:
-        table.extend(_row(path, number, line, separator, columns))
-    if not table:
-        raise ValueError(f"{path} has no rating below its header; give at least one.")
-    return np.array(table).reshape(-1, 4)
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines that are not empty, with their numbers."""
-    number = 0
-    with path.open("rb") as file:
-        while raw := file.readline(_LONGEST + 1):
-            number += 1
-            if len(raw) > _LONGEST:
-                what = f"has more than {_LONGEST} bytes"
-                raise _refused(path, number, what, "give one rating a line")
+    users, items = (Labels(role, asked.ids == "text") for role in ("user", "item"))
+    readers = (users, items, Numbers(), Times())
+    parts: list[list[np.ndarray]] = [[] for _ in ROLES]
+    lines, files, timed = [], [], None
+    for path in paths:
+        files.append((path, sum(map(len, lines))))
+        for portion, columns in _portions(path, asked):
+            timed = columns[3] is not None if timed is None else timed
+            if timed is not (columns[3] is not None):
+                raise ValueError(f"{path} and {paths[0]} differ in their columns; read them apart.")
             try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip("\r\n")
-            except UnicodeDecodeError as error:
-                what = f"is no text in UTF-8 ({error.reason})"
-                remedy = "save the file in that encoding"
-                raise _refused(path, number, what, remedy) from error
-            if line.strip():
-                yield number, line
+                for part, reader, texts in zip(parts, readers, columns, strict=True):
+                    part += [] if texts is None else [reader.read(texts)]
+            except Off as off:
+                raise off.at(portion) from None
+            lines.append(np.array(portion.numbers, np.int64))
+    if not lines:
+        raise ValueError(f"{paths[0]} has no rating below its header; give at least one.")
+    of_users, user_labels = users.sorted(np.concatenate(parts[0]))
+    of_items, item_labels = items.sorted(np.concatenate(parts[1]))
+    times = np.concatenate(parts[3]) if parts[3] else None
+    return Columns(
+        of_users, of_items, np.concatenate(parts[2]), times, user_labels, item_labels,
+        np.concatenate(lines), files,
+    )  # fmt: skip
 
 
-def _separator(path: Path, number: int, line: str) -> str:
-    if "\t" in line:
-        return "\t"
-    if "::" in line:
-        raise _refused(path, number, "is separated by '::'", "put tabs in their place")
-    if ";" in line and "," not in line:
-        raise _refused(path, number, "is separated by semicolons", "put tabs in their place")
-    if "," in line:
-        return ","
-    what = "has no tabs or commas" if line else "is not there: the file is empty"
-    raise _refused(path, number, what, "write user, item, rating and timestamp, separated by tabs")
+def _portions(path: Path, asked: RatingsFormat) -> Iterator[tuple[Lines, list[list[str] | None]]]:
+    """The lines with a rating, some at a time, and their texts by role."""
+    plan, held = None, None
+    for portion in lines_of(path, asked.encoding, _LONGEST):
+        if held is not None:
+            portion = Lines(path, [*held.numbers, *portion.numbers], held.texts + portion.texts)
+        held = portion if plan is None and all(map(_names_item, portion.texts)) else None
+        if held is not None:
+            continue  # items without a rating tell nothing of the columns
+        try:
+            if plan is None:
+                plan = _Plan(portion, asked)
+                portion = portion.without_first() if plan.header else portion
+            portion = plan.with_items(portion)
+            if portion.texts:
+                yield portion, plan.columns(portion)
+        except Off as off:
+            raise off.at(portion) from None
+    if plan is None and held is None:
+        raise refused(path, 1, "is not there: the file is empty", "give one with ratings")
 
 
-def _header(path: Path, number: int, line: str) -> tuple[int, ...]:
-    names = [name.strip() for name in _fields(line, ",")]
-    if missing := [name for name in COLUMNS if name not in names]:
-        what = f"has no column {missing[0]}, but {', '.join(names[:8])}"
-        if _is_number(names[0]):
-            what = f"is no header, but {line[:60]!r}"
-        raise _refused(path, number, what, f"let the first line be {','.join(COLUMNS)}")
-    return tuple(names.index(name) for name in COLUMNS)
+class _Plan:
+    """How a file is laid out, read off its first lines."""
+
+    def __init__(self, first: Lines, asked: RatingsFormat):
+        begins = asked.layout == "auto" and _names_item(first.texts[0])
+        self.blocks = asked.layout == "blocks" or begins
+        self.item: str | None = None
+        sample = next(t for t in first.texts if not (self.blocks and _names_item(t)))
+        least = 2 if self.blocks else 3
+        self.separator = asked.separator or guessed_separator(sample, least)
+        fields = fields_of([sample], self.separator)[0]
+        self.header = asked.header
+        if self.header is None:
+            named = any(isinstance(getattr(asked, role), str) for role in ROLES)
+            self.header = named or (not self.blocks and is_header(fields))
+        if self.blocks:
+            if self.header:
+                raise Off(0, "is a header", "take it away: blocks of an item each have none")
+            self.count = 1 + len(fields)
+            self.places: list[int | None] = [1, 0, 2, 3 if self.count > 3 else None]
+            if asked.timestamp is False:
+                self.places[3] = None
+            return
+        self.count = len(fields)
+        self.places = places_of(fields if self.header else None, self.count, asked)
+
+    def with_items(self, portion: Lines) -> Lines:
+        """Lines with the item of their block before them, where a file has such blocks."""
+        if not self.blocks:
+            return portion
+        numbers, texts = [], []
+        for k, (number, text) in enumerate(zip(portion.numbers, portion.texts, strict=True)):
+            if _names_item(text):
+                self.item = text.strip()[:-1]
+            elif self.item is None:
+                raise Off(k, "stands before any item", "begin each block with its item, such as 1:")
+            else:
+                numbers.append(number)
+                texts.append(f"{self.item}{self.separator}{text}")
+        return Lines(portion.path, numbers, texts)
+
+    def columns(self, portion: Lines) -> list[list[str] | None]:
+        """The texts of each role, in the order of `ROLES`."""
+        separator, count, texts = self.separator, self.count, portion.texts
+        together = "\n".join(texts)
+        if separator == " " or '"' in together:
+            rows = fields_of(texts, separator)
+            self._check([len(row) for row in rows])
+            fields = [field for row in rows for field in row]
+        else:  # as `fields_of`, but without a list for each line
+            self._check([text.count(separator) + 1 for text in texts])
+            fields = together.replace(separator, "\n").split("\n")
+        return [None if place is None else fields[place::count] for place in self.places]
+
+    def _check(self, counts: list[int]) -> None:
+        """See that all lines have as many columns as the first."""
+        if counts.count(self.count) == len(counts):
+            return
+        k = next(k for k, count in enumerate(counts) if count != self.count)
+        found, wanted = (n - self.blocks for n in (counts[k], self.count))
+        what = f"has {found} columns, but the first has {wanted}"
+        raise Off(k, what, "write as many as there")
 
 
-def _row(
-    path: Path, number: int, line: str, separator: str, columns: tuple[int, ...]
-) -> tuple[float, ...]:  # fmt: skip
-    fields = _fields(line, separator)
-    try:
-        user, item, rating, timestamp = (float(fields[k]) for k in columns)
-    except (ValueError, IndexError):
-        raise _wrong(path, number, fields, columns) from None
-    whole = user % 1 == 0 and item % 1 == 0 and 1 <= user <= _MOST and 1 <= item <= _MOST
-    if not (whole and math.isfinite(rating) and abs(timestamp) <= _LATEST):
-        raise _wrong(path, number, fields, columns)
-    return user, item, rating, timestamp
+def _names_item(text: str) -> bool:
+    """Whether a line is an item and a colon, as those that begin blocks are."""
+    return text.rstrip().endswith(":") and re.fullmatch(r"[^\s,;|:]+:", text.strip()) is not None
 
 
-def _wrong(path: Path, number: int, fields: list[str], columns: tuple[int, ...]) -> ValueError:
-    """What is wrong with a line, and the remedy."""
-    if len(fields) <= max(columns):
-        remedy = "write user, item, rating and timestamp"
-        return _refused(path, number, f"has {len(fields)} columns", remedy)
-    words = [fields[k].strip() for k in columns]
-    for name, word in zip(COLUMNS, words, strict=True):
-        if not _is_number(word):
-            what = f"has {name.lower()} {word[:40]!r}, which is no number"
-            header = ", or take the header away" if number == 1 else ""
-            return _refused(path, number, what, f"write a finite one{header}")
-    for name, value in zip(COLUMNS, map(float, words[:2]), strict=False):
-        if not (1 <= value <= _MOST and value % 1 == 0):
-            remedy = "users and items must be numbered from 1, without gaps"
-            return _refused(path, number, f"has {name.lower()} {value:g}", remedy)
-    what = f"has timestamp {float(words[3]):g}"
-    return _refused(path, number, what, "give seconds since 1970")
+def fields_of(texts: list[str], separator: str) -> list[list[str]]:
+    """The fields of some lines; quoted ones may hold the separator."""
+    if separator == " ":
+        return [text.split() for text in texts]
+    if len(separator) > 1 or not any('"' in text for text in texts):
+        return [text.split(separator) for text in texts]
+    rows = []
+    for k, text in enumerate(texts):
+        try:
+            rows += csv.reader([text], delimiter=separator, strict=True)
+        except csv.Error as error:
+            raise Off(k, f"has quotes that do not fit ({error})", "close them") from None
+    return rows
 
 
-def _fields(line: str, separator: str) -> list[str]:
-    return next(csv.reader([line])) if '"' in line and separator == "," else line.split(separator)
+def guessed_separator(text: str, least: int) -> str:
+    """The separator of a line, the first of those that part it into enough fields.
+
+    Args:
+      text: the line.
+      least: how many fields there must be.
+    """
+    for separator in _SEPARATORS:
+        fields = text.split() if separator == " " else text.split(separator)
+        if len(fields) >= least:
+            return separator
+    raise Off(
+        0, f"has no tabs, commas, semicolons or '::' that make {least} columns of it, but "
+        f"{text[:40]!r}", "write user, item and rating, or name the separator",
+    )  # fmt: skip
 
 
-def _is_number(word: str) -> bool:
-    """Whether a word is a finite number, as float() reads it."""
-    try:
-        return math.isfinite(float(word))
-    except ValueError:
-        return False
+def is_header(fields: list[str]) -> bool:
+    """Whether no field is a number."""
+    return not any(NUMBER.fullmatch(field.strip()) for field in fields)
 
 
-def _refused(path: Path, number: int, what: str, remedy: str) -> ValueError:
-    return ValueError(f"{path}, line {number} {what}; {remedy}.")
+def places_of(names: list[str] | None, count: int, asked: RatingsFormat) -> list[int | None]:
+    """The column of each role.
+
+    Args:
+      names: of the columns; None where they have none.
+      count: of the columns.
+      asked: names or places that are known.
+    """
+    found: list[int | None] = []
+    for role, default in zip(ROLES, range(4), strict=True):
+        wanted = getattr(asked, role)
+        if role == "timestamp" and wanted is False:
+            found.append(None)
+        elif wanted is not None:
+            found.append(_place(role, wanted, names, count))
+        elif names is not None:
+            found.append(_known(role, names))
+        elif count <= 4:
+            found.append(default if default < count else None)
+        else:
+            what = f"has {count} columns and no header"
+            raise Off(0, what, f"say where the {role} stands, such as {role}=0, or timestamp=False")
+    used = [place for place in found if place is not None]
+    if len(set(used)) < len(used):
+        what = f"has one column for two of user, item, rating and timestamp ({found})"
+        raise Off(0, what, "say for each where it stands")
+    return found
+
+
+def _place(role: str, wanted: str | int, names: list[str] | None, count: int) -> int:
+    if isinstance(wanted, int):
+        if 0 <= wanted < count:
+            return wanted
+        raise Off(0, f"has {count} columns, none at {role}={wanted}", "count them from 0")
+    stripped = [name.strip() for name in names or []]
+    if stripped.count(wanted) == 1:
+        return stripped.index(wanted)
+    if names is None:
+        raise Off(0, "is no header", f"say by a number where {role}={wanted!r} stands")
+    times = "two columns" if wanted in stripped else "no column"
+    raise Off(0, f"has {times} {wanted!r}, but {', '.join(stripped[:8])}", f"name the {role}'s")
+
+
+def _known(role: str, names: list[str]) -> int | None:
+    words = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in names]
+    found = [k for k, word in enumerate(words) if word in KNOWN[role].split()]
+    if len(found) == 1:
+        return found[0]
+    if not found and role == "timestamp":
+        return None
+    shown = ", ".join(name.strip() for name in names[:8])
+    many = "several columns for" if found else "no column that is surely"
+    raise Off(0, f"has {many} the {role}: {shown}", f"say which it is by {role}=")

@@ -1,6 +1,8 @@
 """Completion: some entries of a matrix or tensor are observed."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,6 +12,8 @@ from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import AnyArray, Checked
 from gradflow._util.validate import entry_indices, observed_values, shape_of
+from gradflow.problems._array_file import read_array
+from gradflow.problems._observed import observed_entries
 from gradflow.problems.base import (
     AbstractProblem,
     AbstractQuadraticProblem,
@@ -27,12 +31,79 @@ class AbstractCompletion(AbstractProblem):
       values: what is observed there.
       mask: 1 where an entry is observed, else 0, in the shape of W.
       target: the values at their places, 0 elsewhere.
+      axes: how many W has; None for any number.
     """
 
     indices: eqx.AbstractVar[Array]
     values: eqx.AbstractVar[Array]
     mask: eqx.AbstractVar[Array]
     target: eqx.AbstractVar[Array]
+    axes: ClassVar[int | None] = None
+
+    @classmethod
+    def from_array(
+        cls, array: Any, *, mask: Any = None, missing: Checked[float | None] = None, **options: Any
+    ) -> Self:
+        """The problem of filling an array's gaps: what is NaN, masked or not stored.
+
+        Args:
+          array: numbers with NaN (or None) where nothing is observed: an array of any library,
+            nested lists, a pandas DataFrame. Or a `numpy.ma` array, whose masked entries are not
+            observed. Or a SciPy sparse array of any format, whose stored entries are observed,
+            zeros among them.
+          mask: an array of the same shape, True or 1 where an entry is observed. What stands behind
+            its zeros is never looked at. By default all that is not NaN is observed.
+          missing: a number that stands for "nothing is observed here", such as 99.
+          **options: as for the class itself, such as `loss` and `truth`.
+
+        Raises:
+          ValueError: if an observed entry is no finite number, the mask does not fit, a sparse
+            array stores an entry twice, or nothing is observed; and as the class itself.
+
+        Example:
+          >>> import gradflow as gf, numpy as np
+          >>> problem = gf.MatrixCompletion.from_array([[1.0, np.nan], [3.0, 4.0]])
+          >>> problem.indices.tolist(), problem.values.tolist()
+          ([[0, 0], [1, 0], [1, 1]], [1.0, 3.0, 4.0])
+          >>> gf.MatrixCompletion.from_array(np.eye(2), mask=[[1, 1], [1, 0]]).observations
+          3
+        """
+        shape, indices, values = observed_entries(array, mask, missing)
+        if cls.axes is not None and len(shape) != cls.axes:
+            raise ValueError(
+                f"{cls.__name__} needs an array with {cls.axes} axes, but its shape is {shape}; "
+                "take gradflow.TensorCompletion, or a part of it."
+            )
+        make: Any = cls
+        return make(shape, indices, values, **options)
+
+    @classmethod
+    def from_file(
+        cls, path: Checked[str | Path], *, key: Checked[str | None] = None, **options: Any
+    ) -> Self:
+        """The problem of filling the gaps of an array in a file.
+
+        A picture's brightness goes from 0 to 1, and where it is fully transparent nothing is
+        observed; of a coloured one, a matrix is the brightness of its colours, a tensor has them
+        along its last axis.
+
+        Args:
+          path: .npy; .npz of NumPy or of SciPy's sparse arrays; .mtx; or a picture (.png, .jpg).
+          key: the array's name in an .npz file with several.
+          **options: as for `from_array`.
+
+        Raises:
+          FileNotFoundError: if there is no such file.
+          ValueError: if it is of another kind or damaged; and as `from_array`.
+
+        Example:
+          >>> import gradflow as gf, numpy as np, pathlib, tempfile
+          >>> path = pathlib.Path(tempfile.mkdtemp()) / "y.npy"
+          >>> np.save(path, np.array([[1.0, np.nan], [3.0, 4.0]]))
+          >>> gf.MatrixCompletion.from_file(path).observations
+          3
+        """
+        return cls.from_array(read_array(path, key, in_grey=cls.axes == 2), **options)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -108,6 +179,7 @@ class MatrixCompletion(_AbstractQuadraticCompletion):
     target: Float[Array, "d d_prime"]
     truth: Float[Array, "d d_prime"] | None
     convention: LossConvention = eqx.field(static=True)
+    axes: ClassVar[int | None] = 2
 
     def __init__(
         self,
@@ -118,7 +190,7 @@ class MatrixCompletion(_AbstractQuadraticCompletion):
         loss: Checked[LossConvention] = "half_sum",
         truth: Checked[ArrayLike | None] = None,
     ):
-        self._observe(shape, 2, indices, values, truth)
+        self._observe(shape, self.axes, indices, values, truth)
         self.convention = _one_of(loss, LossConvention)
 
 
@@ -162,5 +234,5 @@ class TensorCompletion(_AbstractQuadraticCompletion):
         loss: Checked[LossConvention] = "half_sum",
         truth: Checked[ArrayLike | None] = None,
     ):
-        self._observe(shape, None, indices, values, truth)
+        self._observe(shape, self.axes, indices, values, truth)
         self.convention = _one_of(loss, LossConvention)

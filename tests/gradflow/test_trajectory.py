@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import optax
@@ -10,7 +11,7 @@ import xarray as xr
 
 import gradflow as gf
 from gradflow._util.provenance import describe, fingerprint
-from gradflow.trajectory import Outcome, Trajectory, named_factors
+from gradflow.trajectory import FORMAT, Outcome, Trajectory, named_factors
 
 OBJECTIVE = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 3, 2)))
 FACTORS = gf.factorizations.balanced_factors(np.diag([0.5, 0.2]), (2, 3, 2))
@@ -49,7 +50,7 @@ def assert_same(a, b):
     assert dict(a.config) == dict(b.config)
     assert a.times.dtype == b.times.dtype
     np.testing.assert_array_equal(a.times, b.times)
-    for part in ("observables", "initial", "final"):
+    for part in ("observables", "initial", "final", "state"):
         left, right = getattr(a, part), getattr(b, part)
         assert list(left) == list(right)
         for name in left:
@@ -252,6 +253,36 @@ def test_files_of_another_kind_are_refused(flow, tmp_path):
             ValueError, match=r"run\.nc is not a trajectory .*delete it and run again"
         ):
             Trajectory.load(path)
+
+
+# Formats of earlier and of later versions
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+
+
+@pytest.mark.parametrize("kind", ["flow", "descent"])
+def test_files_of_the_first_format_are_read(kind):
+    run = Trajectory.load(GOLDEN / f"{kind}-format-1.nc")
+    assert run.config["kind"] == kind
+    assert run["loss"][0] == run["loss"].max() and np.all(np.isfinite(run.final["W_2"]))
+    assert run.state == {}
+    if kind == "flow":  # a flow needs nothing else to go on
+        objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+        assert gf.solve_flow(objective, run, horizon=3.0).times[0] == run.times[-1] == 2.0
+
+
+def test_files_name_their_format_and_later_ones_are_refused(flow, tmp_path):
+    data, path = flow.to_xarray(), tmp_path / "run.nc"
+    assert data.attrs["Conventions"] == f"gradflow-trajectory-{FORMAT}"
+    for name in (None, "gradflow-trajectory-1", f"gradflow-trajectory-{FORMAT}"):
+        stored = data.copy()
+        stored.attrs = {k: v for k, v in data.attrs.items() if k != "Conventions"}
+        stored.attrs |= {"Conventions": name} if name else {}
+        stored.to_netcdf(path, engine="h5netcdf")
+        assert_same(Trajectory.load(path), flow)
+    data.assign_attrs(Conventions="gradflow-trajectory-99").to_netcdf(path, engine="h5netcdf")
+    with pytest.raises(ValueError, match=r"format 99, .* reads formats up to 2: update gradflow"):
+        Trajectory.load(path)
 
 
 # What a run is described by

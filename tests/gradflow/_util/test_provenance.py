@@ -2,12 +2,13 @@
 
 import functools
 
+import jax
 import jax.numpy as jnp
 import optax
 import pytest
 
 import gradflow as gf
-from gradflow._util.provenance import describe_function
+from gradflow._util.provenance import describe_function, fingerprint
 
 CLIPPED = optax.chain(optax.clip(1.0), optax.sgd(0.1))
 WORDS = {
@@ -59,6 +60,12 @@ def test_the_same_optimiser_is_described_the_same_twice():
         first, second = describe_function(made()), describe_function(made())
         assert first == second
         assert " at 0x" not in first
+
+
+def test_random_keys_are_told_apart():
+    told = {describe_function(optax.add_noise(0.1, 0.5, jax.random.key(k))) for k in (1, 1, 2)}
+    assert len(told) == 2
+    assert fingerprint(jax.random.key(1)) == fingerprint(jax.random.key(1))
 
 
 def test_a_function_that_knows_itself_comes_to_an_end():

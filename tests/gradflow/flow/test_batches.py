@@ -84,3 +84,21 @@ def test_a_batch_needs_starts_and_as_many_objectives():
         gf.solve_flows(objective, [], **ASKED)
     with pytest.raises(ValueError, match="2 starts but 1 objectives"):
         gf.solve_flows([objective], [start, start], **ASKED)
+
+
+def test_horizons_and_tolerances_are_one_a_flow():
+    objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    starts = [objective.factorization.identity(scale) for scale in (0.3, 0.3, 0.2)]
+    asked = {"horizon": [1.0, 2.0, 3.0], "rtol": [1e-4, 1e-10, 1e-6], "atol": [1e-7, 1e-12, 1e-9]}
+    flows = gf.solve_flows(objective, starts, coordinates="factors", **asked)
+    for k, flow in enumerate(flows):
+        own = {name: values[k] for name, values in asked.items()}
+        alone = gf.solve_flow(objective, starts[k], coordinates="factors", **own)
+        assert {name: flow.config[name] for name in own} == own
+        assert flow.times[-1] == own["horizon"]
+        assert flow.stats["steps"] == alone.stats["steps"]
+        np.testing.assert_allclose(flow["loss"], alone["loss"], rtol=1e-12)
+    with pytest.raises(ValueError, match="There are 3 starts but 2 values of rtol"):
+        gf.solve_flows(objective, starts, horizon=1.0, rtol=[1e-6, 1e-8])
+    with pytest.raises(ValueError, match=r"rtol must be .*\[1e-06, 1e-08\]"):
+        gf.solve_flow(objective, starts[0], horizon=1.0, rtol=[1e-6, 1e-8])

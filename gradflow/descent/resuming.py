@@ -1,0 +1,166 @@
+"""Descents that go on from trajectories, to the same bits as if they had never been stopped."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradflow.descent.loop import BatchStep, RunStates
+from gradflow.objective import Objective
+from gradflow.resuming import check_goes_on
+from gradflow.trajectory import Trajectory, named_factors
+
+Going = tuple[Any, Any, Any, Any]
+"""What runs go on with beside parameters and count: optimiser's states, losses, gradients, hits."""
+
+
+class TakenUp(NamedTuple):
+    """Where runs are taken up.
+
+    Attributes:
+      starts: their factors.
+      begin: the iteration that all of them have come to.
+      states: what each goes on with, by name; None for runs that begin.
+    """
+
+    starts: list[Any]
+    begin: int
+    states: list[dict[str, np.ndarray]] | None
+
+
+def taken_up(objectives: Sequence[Objective], starts: Sequence[Any], steps: int) -> TakenUp:
+    """The starts themselves, without their history, and the history.
+
+    Args:
+      objectives: one a run.
+      starts: what `gradflow.run_descents` was given.
+      steps: the last iteration.
+
+    Raises:
+      ValueError: if a trajectory cannot be taken up so.
+    """
+    before = [start for start in starts if isinstance(start, Trajectory)]
+    if not before:
+        return TakenUp(list(starts), 0, None)
+    if len(before) < len(starts):
+        raise ValueError(
+            f"{len(before)} of {len(starts)} starts are trajectories; take runs up in one call, "
+            "and begin others in another one."
+        )
+    for objective, one in zip(objectives, before, strict=True):
+        check_goes_on(one, "descent", objective)
+        if not one.state:
+            raise ValueError(
+                "The trajectory has no optimiser's state: it was stored by an earlier version; "
+                "start from its `final`, with a new optimiser and from iteration 0."
+            )
+    ends = sorted({int(one.times[-1]) for one in before})
+    if len(ends) > 1:
+        raise ValueError(
+            f"The trajectories end at different iterations, {ends[0]} and {ends[-1]} among them; "
+            "take up those of one end in one call."
+        )
+    if steps <= ends[0]:
+        raise ValueError(
+            f"max_steps = {steps}, but {ends[0]} iterations are done; they are counted from the "
+            "first start."
+        )
+    names = [f"W_{k}" for k in range(1, len(before[0].final) + 1)]
+    factors = [tuple(one.final[name] for name in names) for one in before]
+    return TakenUp(factors, ends[0], [dict(one.state) for one in before])
+
+
+def with_states(batch_step: BatchStep, parameters: Any, found: TakenUp) -> RunStates:
+    """Runs at their parameters, with the states that they have come to.
+
+    Args:
+      batch_step: what an iteration is.
+      parameters: of the runs, along the first axis.
+      found: what was taken up.
+
+    Raises:
+      ValueError: if a state is not that of this optimiser.
+    """
+    fresh = batch_step.initialise(parameters)
+    if found.states is None:
+        return fresh
+    going = (fresh.optimizer_state, fresh.loss, fresh.gradient, fresh.hits)
+    names = _names(going)
+    leaves, structure = jax.tree.flatten(going)
+    filled = []
+    for name, leaf in zip(names, leaves, strict=True):
+        if name == "hits" and name not in found.states[0]:
+            filled.append(leaf)
+        else:
+            filled.append(_restored(name, leaf, [state.get(name) for state in found.states]))
+    if more := sorted(set(found.states[0]) - set(names) - {"hits"}):
+        raise _other(more[0], "nothing")
+    state, loss, gradient, hits = jax.tree.unflatten(structure, filled)
+    count = jnp.full_like(fresh.count, found.begin)
+    return RunStates(parameters, state, count, loss, gradient, fresh.status, hits)
+
+
+def going_of(runs: RunStates) -> Going:
+    """What runs go on with, as arrays that can be stored."""
+    going = (runs.optimizer_state, runs.loss, runs.gradient, runs.hits)
+    return jax.tree.map(_plain, going)
+
+
+def named_states(going: Going) -> dict[str, np.ndarray]:
+    """What runs go on with, by name, with the runs along the first axis.
+
+    Args:
+      going: as `going_of` gives it, on the host.
+    """
+    return {
+        name: _storable(np.asarray(leaf))
+        for name, leaf in zip(_names(going), jax.tree.leaves(going), strict=True)
+    }
+
+
+def _names(going: Going) -> list[str]:
+    state, _, gradient, hits = going
+    optimizer = [f"optimizer_{k}" for k in range(1, len(jax.tree.leaves(state)) + 1)]
+    slopes = [name.replace("W", "gradient") for name in named_factors(jax.tree.leaves(gradient))]
+    return [*optimizer, "loss", *slopes, *([] if hits is None else ["hits"])]
+
+
+def _is_key(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jax.dtypes.prng_key)
+
+
+def _plain(leaf: Any) -> Any:
+    return jax.random.key_data(leaf) if _is_key(leaf.dtype) else leaf
+
+
+def _storable(array: np.ndarray) -> np.ndarray:
+    """Numbers that NumPy itself does not have, such as bfloat16, by their bits."""
+    return array.view(f"u{array.dtype.itemsize}") if array.dtype.kind == "V" else array
+
+
+def _restored(name: str, leaf: Any, arrays: list[np.ndarray | None]) -> Any:
+    """The runs' arrays as what they were, with the shape and the kind of a new state's leaf."""
+    if any(array is None for array in arrays):
+        raise _other("nothing", f"{name} of shape {leaf.shape[1:]}")
+    stacked = np.stack([array for array in arrays if array is not None])
+    key = _is_key(leaf.dtype)
+    wanted = _plain(leaf)
+    kind = np.dtype(wanted.dtype)
+    if kind.kind == "V" and stacked.dtype == np.dtype(f"u{kind.itemsize}"):
+        stacked = stacked.view(kind)
+    if stacked.shape != wanted.shape or stacked.dtype != kind:
+        raise _other(
+            f"{name} of shape {stacked.shape[1:]} and dtype {stacked.dtype}",
+            f"shape {wanted.shape[1:]} and dtype {kind}",
+        )
+    array = jnp.asarray(stacked)
+    return jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf)) if key else array
+
+
+def _other(found: str, wanted: str) -> ValueError:
+    return ValueError(
+        f"The trajectory's state is not that of this optimizer: it has {found}, where {wanted} is "
+        "wanted; give the optimizer that it was run with, or start from its `final`, and from 0."
+    )

@@ -1,0 +1,144 @@
+"""Which entries of an array that somebody brings are observed, and what they are."""
+
+from typing import Any
+
+import numpy as np
+
+from gradflow._util.annotations import Checked
+from gradflow._util.validate import finite_array
+
+Observed = tuple[tuple[int, ...], np.ndarray, np.ndarray]
+"""A shape, (n, order) positions and n values."""
+
+
+def observed_entries(array: Any, mask: Any, missing: Checked[float | None]) -> Observed:
+    """The observed entries of an array with gaps, in the order of their positions.
+
+    Args:
+      array: see `AbstractCompletion.from_array`.
+      mask: likewise.
+      missing: likewise.
+
+    Raises:
+      ValueError: if an entry is neither a finite number nor a gap, or mask and array differ.
+    """
+    if hasattr(array, "tocoo"):
+        return _stored(array, mask, missing)
+    hidden = np.ma.getmaskarray(array) if isinstance(array, np.ma.MaskedArray) else None
+    values = numbers_with_gaps(np.ma.getdata(array) if hidden is not None else array)
+    seen = np.ones(values.shape, bool) if hidden is None else ~hidden
+    if mask is not None:
+        seen = seen & _truth_values(mask, values.shape)
+    if missing is not None:
+        seen = seen & (values != _a_number(missing))
+    if mask is None:
+        seen = seen & ~np.isnan(values)
+    elif (hole := np.argwhere(seen & np.isnan(values))).size:
+        place = hole[0].tolist()
+        raise ValueError(
+            f"The mask says that entry {place} is observed, but it is nan ({len(hole)} such in "
+            "all); let the mask be 0 there, or leave it away: what is nan is not observed."
+        )
+    wrong = np.argwhere(seen & ~np.isfinite(values))
+    if wrong.size:
+        place = wrong[0].tolist()
+        raise ValueError(
+            f"Entry {place} is {values[tuple(place)]}, which is no finite number ({len(wrong)} "
+            "such in all); put nan where nothing is observed."
+        )
+    if not seen.any():
+        raise ValueError(
+            f"No entry of the array of shape {values.shape} is observed: all are nan, masked or "
+            "missing; a mask is 1 where an entry is observed."
+        )
+    return values.shape, np.argwhere(seen), values[seen]
+
+
+def _stored(array: Any, mask: Any, missing: Checked[float | None]) -> Observed:
+    """The stored entries of a SciPy sparse array of any format, zeros among them."""
+    if mask is not None or missing is not None:
+        raise ValueError(
+            "Of a sparse array the stored entries are observed, so mask and missing are of no use; "
+            "leave them away, or give array.toarray()."
+        )
+    found = array.tocoo()
+    if getattr(array, "format", "") in ("bsr", "dia") and np.any(found.data == 0):
+        raise ValueError(
+            f"A sparse array of format {array.format!r} stores whole blocks or diagonals, so that "
+            "its zeros may be observed or not; give it as 'csr' or 'coo', with the zeros that are "
+            "observed and no others."
+        )
+    places = getattr(found, "coords", None) or (found.row, found.col)
+    if not found.data.size:
+        raise ValueError(
+            f"The sparse array of shape {found.shape} stores no entry, and what is stored is "
+            "observed; give one that holds some."
+        )
+    shape = tuple(int(n) for n in found.shape)
+    indices = np.stack([np.asarray(p, np.int64) for p in places], axis=1)
+    flat = np.atleast_1d(np.ravel_multi_index(tuple(indices.T), shape))
+    order = np.argsort(flat, kind="stable")
+    again = np.flatnonzero(np.diff(flat[order]) == 0).tolist()
+    if again:
+        twice = [int(place[order[again[0]]]) for place in places]
+        raise ValueError(
+            f"The sparse array stores entry {twice} more than once; "
+            "call sum_duplicates() if its values are to be added up."
+        )
+    return shape, indices[order], finite_array("the sparse array's data", found.data)[order]
+
+
+def numbers_with_gaps(array: Any) -> np.ndarray:
+    """As floating-point numbers, with NaN for None and for what pandas calls missing."""
+    if hasattr(array, "columns") and hasattr(array, "to_numpy"):  # a table of pandas
+        array = array.to_numpy(dtype=object)
+    try:
+        raw = np.asarray(array)
+    except ValueError as error:
+        raise ValueError(
+            f"The array is no regular one ({error}); give rows of one length."
+        ) from None
+    if raw.dtype == object:
+        entries = [np.nan if _is_missing(entry) else entry for entry in raw.ravel().tolist()]
+        for k, entry in enumerate(entries):
+            if isinstance(entry, str | bytes | complex) or not np.isscalar(entry):
+                place = [int(i) for i in np.unravel_index(k, raw.shape)]
+                raise ValueError(
+                    f"Entry {place} is {entry!r}, which is no number; give numbers, and nan where "
+                    "nothing is observed."
+                )
+        raw = np.array(entries, float).reshape(raw.shape)
+    if raw.dtype.kind not in "fiub":
+        raise ValueError(
+            f"The array must hold real numbers, but its dtype is {raw.dtype}; convert it first."
+        )
+    return raw if raw.dtype in (np.float32, np.float64) else raw.astype(np.float64)
+
+
+def _is_missing(entry: Any) -> bool:
+    return entry is None or type(entry).__name__ in ("NAType", "NaTType")
+
+
+def _truth_values(mask: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """A mask as booleans: True, or 1, where an entry is observed."""
+    if np.ma.is_masked(mask):
+        raise ValueError("The mask has masked entries itself; give it as a plain array.")
+    raw = np.asarray(mask.to_numpy() if hasattr(mask, "to_numpy") else mask)
+    if raw.shape != shape:
+        raise ValueError(
+            f"The mask has shape {raw.shape}, but the array has shape {shape}; give a 1 or a 0 for "
+            "each of its entries."
+        )
+    if raw.dtype.kind not in "biuf" or (other := raw[(raw != 0) & (raw != 1)]).size:
+        example = other[0] if raw.dtype.kind in "biuf" else raw.ravel()[0]
+        raise ValueError(
+            f"A mask holds 1 (or True) where an entry is observed, else 0, but this one holds "
+            f"{example!r}; give mask != 0, or what you mean."
+        )
+    return raw.astype(bool)
+
+
+def _a_number(missing: Any) -> float:
+    if isinstance(missing, bool | str) or np.ndim(missing) != 0:
+        raise ValueError(f"missing must be one number, such as 99, but it is {missing!r}.")
+    return float(missing)
