@@ -11,7 +11,6 @@ import io
 import os
 from contextlib import redirect_stdout
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -61,33 +60,61 @@ def run(name: str, function: Any, folder: Path = FOLDER) -> tuple[str, list[str]
     Raises:
       ValueError: if there is no example, or it draws nothing.
     """
-    source = inspect.getdoc(function) or ""
-    examples = doctest.DocTestParser().get_examples(source)
-    module: ModuleType = inspect.getmodule(function) or plotting
-    scope = {"__name__": name, **vars(module)}
+    code = snippet(name, function)
     short = name.rpartition(".")[2]
     files: list[str] = []
-    if function is animation.animate:  # a longer film than the example's, kept
 
-        def film(own: Any, path: Path, **options: Any) -> Path:
-            files.append(f"{short}{path.suffix}")
-            options |= {"frames": 60, "seconds": 5.0}
-            return animation.animate(own, folder / files[-1], **options)
+    def film(own: Any, path: Path, **options: Any) -> Path:
+        """A longer one than the example's, kept."""
+        files.append(f"{short}{path.suffix}")
+        longer: dict[str, Any] = {"frames": 60, "seconds": 5.0}
+        return animation.animate(own, folder / files[-1], **(options | longer))
 
-        scope[short] = film
     others = plt.get_fignums()
-    with plotting.paper_style(), redirect_stdout(io.StringIO()):
-        for example in examples:
-            exec(compile(example.source, name, "single"), scope)
-        for k, number in enumerate(n for n in plt.get_fignums() if n not in others):
-            figure = plt.figure(number)
-            drawn = f"{short}-{k + 1}.png" if k else f"{short}.png"
-            figure.savefig(folder / drawn, dpi=200)
-            files.append(drawn)
-            plt.close(figure)
-    if not examples or not files:
+    plotting.animate, kept = film, plotting.animate
+    try:
+        with plotting.paper_style(), redirect_stdout(io.StringIO()):
+            exec(compile(code, name, "exec"), {})
+    finally:
+        plotting.animate = kept
+    for k, number in enumerate(n for n in plt.get_fignums() if n not in others):
+        figure = plt.figure(number)
+        drawn = f"{short}-{k + 1}.png" if k else f"{short}.png"
+        figure.savefig(folder / drawn, dpi=200)
+        files.append(drawn)
+        plt.close(figure)
+    if not files:
         raise ValueError(f"{name} has no example that draws; give its docstring one.")
-    return "".join(example.source for example in examples), files
+    return code, files
+
+
+def snippet(name: str, function: Any) -> str:
+    """A function's example as it can be pasted into an empty file, or a notebook.
+
+    Raises:
+      ValueError: if there is no example.
+    """
+    examples = doctest.DocTestParser().get_examples(inspect.getdoc(function) or "")
+    if not examples:
+        raise ValueError(f"{name} has no example; give its docstring one.")
+    module, _, short = name.rpartition(".")
+    # What has a value is a check of the docstring's; what draws has a name.
+    body = "".join(example.source for example in examples if not example.want)
+    used = {
+        "import tempfile": "tempfile.",
+        "from pathlib import Path": "Path(",
+        "import jax": "",
+        "import matplotlib.pyplot as plt": "",
+        "import numpy as np": "np.",
+        "import gradflow as gf": "",
+        f"from {module} import {short}": "",
+    }
+    first = [line for line, sign in used.items() if sign in body]
+    body = "".join(line for line in body.splitlines(keepends=True) if line.strip() not in used)
+    last = "" if short == "animate" else "\nplt.show()"
+    return "\n".join(
+        [*first, "", 'jax.config.update("jax_enable_x64", True)', f"{body.strip()}{last}"]
+    )
 
 
 def entry(name: str, function: Any, code: str, files: list[str]) -> str:
@@ -99,12 +126,10 @@ def entry(name: str, function: Any, code: str, files: list[str]) -> str:
         + "{ width=420 }" * file.endswith(".png")  # a column of 3.25 in, somewhat enlarged
         for file in files
     )
-    imports = "import numpy as np\n" * ("np." in code)
-    imports += f"from {name.rpartition('.')[0]} import {short}\n"
     names = ", ".join(inspect.signature(function).parameters)
     return (
         f"## {short}\n\n[`{short}({names})`][{name}]\n\n{line}\n\n{shown}\n\n"
-        f"```python\n{imports}{code.strip()}\n```\n"
+        f"```python\n{code.strip()}\n```\n"
     )
 
 

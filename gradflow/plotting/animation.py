@@ -56,7 +56,8 @@ def animate(
       RuntimeError: for an MP4, if there is no ffmpeg.
 
     Example:
-      >>> import pathlib, tempfile
+      >>> import tempfile
+      >>> from pathlib import Path
       >>> import jax
       >>> import gradflow as gf
       >>> problem = gf.synthetic.matrix_completion(
@@ -66,9 +67,9 @@ def animate(
       >>> start = objective.factorization.random_balanced(jax.random.key(1), std=0.01)
       >>> shown = ("singular_values", "product")
       >>> flow = gf.solve_flow(objective, start, stop_loss=1e-4, observe=shown)
-      >>> with tempfile.TemporaryDirectory() as folder:
-      ...     film = pathlib.Path(folder) / "flow.gif"
-      ...     Image.open(animate(flow, film, frames=5, progress=False)).n_frames
+      >>> film = Path(tempfile.mkdtemp()) / "flow.gif"
+      >>> path = animate(flow, film, frames=5, progress=False)
+      >>> Image.open(path).n_frames
       5
     """
     path = Path(path)

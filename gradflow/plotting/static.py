@@ -102,7 +102,8 @@ def plot_loss(runs: Checked[Runs], ax: Axes | None = None, *, xscale: Scale = "l
       >>> import gradflow as gf
       >>> objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
       >>> flow = gf.solve_flow(objective, 0.1 * np.eye(2), horizon=9.0)
-      >>> len(plot_loss(flow).lines[0].get_xdata()) == len(flow) - 1  # all but t = 0
+      >>> ax = plot_loss(flow)
+      >>> len(ax.lines[0].get_xdata()) == len(flow) - 1  # all but t = 0
       True
     """
     return plot_observable(runs, "loss", ax, xscale=xscale, yscale="log")
@@ -122,7 +123,8 @@ def plot_effective_rank(
       >>> objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth=3))
       >>> start = objective.factorization.random_balanced(jax.random.key(1), std=0.01)
       >>> flow = gf.solve_flow(objective, start, stop_loss=1e-4)
-      >>> plot_effective_rank(flow).get_ylabel()
+      >>> ax = plot_effective_rank(flow)
+      >>> ax.get_ylabel()
       'effective rank of $W$'
     """
     return plot_observable(runs, "effective_rank", ax, xscale=xscale)
@@ -164,7 +166,8 @@ def plot_spectrum(
       >>> objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth=3))
       >>> start = objective.factorization.random_balanced(jax.random.key(1), std=0.01)
       >>> flow = gf.solve_flow(objective, start, stop_loss=1e-4)
-      >>> len(plot_spectrum(flow).lines)
+      >>> ax = plot_spectrum(flow)
+      >>> len(ax.lines)
       5
     """
     top = whole("top", top)
@@ -211,7 +214,8 @@ def plot_alignment(runs: Checked[Runs], ax: Axes | None = None, *, xscale: Scale
       >>> objective = gf.Objective(problem, gf.MatrixProduct((5, 5, 6)))
       >>> start = objective.factorization.random_balanced(jax.random.key(1), std=0.01)
       >>> flow = gf.solve_flow(objective, start, stop_loss=1e-3, observe=("alignment",))
-      >>> [line.get_label() for line in plot_alignment(flow).lines]
+      >>> ax = plot_alignment(flow)
+      >>> [line.get_label() for line in ax.lines]
       ['diagonal', 'off the diagonal']
 
     References:
@@ -272,9 +276,11 @@ def plot_matrix(
       >>> objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth=3))
       >>> start = objective.factorization.random_balanced(jax.random.key(1), std=0.01)
       >>> flow = gf.solve_flow(objective, start, stop_loss=1e-4, observe=("product",))
-      >>> plot_matrix(flow).images[0].get_array().shape
+      >>> ax = plot_matrix(flow)
+      >>> ax.images[0].get_array().shape
       (12, 9)
-      >>> plot_matrix(flow, truth=problem.truth).images[0].colorbar.ax.get_ylabel()
+      >>> beside = plot_matrix(flow, truth=problem.truth)
+      >>> beside.images[0].colorbar.ax.get_ylabel()
       'entries of $W - W^*$'
     """
     title, name = None, "$W$"

@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -172,6 +173,18 @@ def test_the_site_is_checked(html, wrong, tmp_path):
 def test_a_site_without_pages_is_refused(tmp_path):
     with pytest.raises(ValueError, match="make docs"):
         script("check_site").problems(tmp_path)
+
+
+@pytest.mark.slow
+def test_what_the_gallery_shows_can_be_pasted(tmp_path):
+    """Into a Python that nothing was set for: no float64, no names."""
+    gallery = script("make_gallery")
+    pasted = [gallery.snippet(*one) for one in gallery.pictures().items()]
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("JAX_ENABLE")}
+    for source in pasted:
+        subprocess.run(
+            [sys.executable, "-c", source], env=plain, cwd=tmp_path, check=True, capture_output=True
+        )
 
 
 def test_a_gallery_entry_is_the_docstrings_example(tmp_path):
