@@ -1,22 +1,29 @@
-"""Theorems checked against exact simulation: claims, cases, verdicts, the ledger."""
+"""Theorems checked against exact simulation: claims, cases, verdicts, the ledger.
 
-from gradflow.claims.definition import (
-    FIFTY_DIGITS,
-    Case,
-    Claim,
-    Confirmation,
-    Convention,
-    Corrected,
-    Settings,
-    Verdict,
-    claim,
-    roundings,
-)
-from gradflow.claims.hypotheses import ByConstruction, Measured
-from gradflow.claims.judging import Finding
-from gradflow.claims.ledger import Entry, check
-from gradflow.claims.paper import Paper
-from gradflow.claims.registry import registered, select
+Names are imported on first use: a command that only shows its options does not wait for JAX.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradflow.claims.definition import (
+        FIFTY_DIGITS,
+        Case,
+        Claim,
+        Confirmation,
+        Convention,
+        Corrected,
+        Settings,
+        Verdict,
+        claim,
+        roundings,
+    )
+    from gradflow.claims.hypotheses import ByConstruction, Measured
+    from gradflow.claims.judging import Finding
+    from gradflow.claims.ledger import Entry, check
+    from gradflow.claims.paper import Paper
+    from gradflow.claims.registry import registered, select
 
 __all__ = [
     "FIFTY_DIGITS",
@@ -38,3 +45,22 @@ __all__ = [
     "roundings",
     "select",
 ]
+
+_NAMES = {
+    "definition": "FIFTY_DIGITS Case Claim Confirmation Convention Corrected Settings Verdict "
+    "claim roundings",
+    "hypotheses": "ByConstruction Measured",
+    "judging": "Finding",
+    "ledger": "Entry check",
+    "paper": "Paper",
+    "registry": "registered select",
+}
+_WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'gradflow.claims' has no attribute {name!r}")
+    value = getattr(import_module(f"gradflow.claims.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value

@@ -125,9 +125,9 @@ def _start(command: Check) -> None:
 
 def report(words: list[str]) -> int:
     """Write the ledger to read, as one HTML file: an index, and a page for each claim."""
+    command = parse(Report, words, "gradflow report")
     from gradflow.claims.report import summary
 
-    command = parse(Report, words, "gradflow report")
     see_seed(command.seed)
     if command.ledger is not None and not command.ledger.is_file():
         raise Misuse(

@@ -9,6 +9,7 @@ import pytest
 
 from gradflow import catalogue as module
 from gradflow.catalogue import catalogue
+from gradflow.commands import COMMANDS
 from tests.helpers import status
 
 
@@ -88,3 +89,16 @@ def test_results_go_where_the_environment_says(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADFLOW_HOME", str(tmp_path))
     assert folder() == tmp_path / "experiments"
     assert folder("here").name == "here"
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_options_are_shown_without_waiting_for_jax(command):
+    asks = f"""
+import contextlib, sys
+from gradflow.cli import _run
+with contextlib.suppress(SystemExit):
+    _run([{command!r}, "--help"])
+print([name for name in ("jax", "sympy", "pandas") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]" and "usage: " in done.stdout
