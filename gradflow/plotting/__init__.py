@@ -3,6 +3,7 @@
 from gradflow.plotting._style import COLOURS, paper_style, save_figure
 from gradflow.plotting.animation import animate
 from gradflow.plotting.explorer import OBSERVE, Explorer, explore, save_html
+from gradflow.plotting.playground import playground_page, save_playground
 from gradflow.plotting.static import (
     plot_alignment,
     plot_effective_rank,
@@ -27,6 +28,8 @@ __all__ = [
     "plot_observable",
     "plot_spectrum",
     "plot_unobserved_entry",
+    "playground_page",
     "save_figure",
     "save_html",
+    "save_playground",
 ]

@@ -7,7 +7,7 @@
 const Physics = (() => {
   const SERIES_TERMS = 14, SERIES_RADIUS = 0.1, SMALL_PIVOT = 1e-3, SMALL_START = 1e-5;
   const COUNTS = [2, 3, 4, 5, 6, 7]; // a step is split into so many, and extrapolated
-  const RTOL = 1e-11, ATOL = 1e-13, LEAST_STEP = 1e-12, PROBE = 1e-6, REBASE = 1e4;
+  const RTOL = 1e-10, ATOL = 1e-12, LEAST_STEP = 1e-12, PROBE = 1e-6, REBASE = 1e4;
   const MASK = [0, 1, 1, 1];
 
   class Refusal extends Error {}
