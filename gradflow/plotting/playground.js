@@ -8,7 +8,7 @@ const WORDS = { t: "time t", loss: "loss ℓ", nuclear: "nuclear norm", entry: "
   excess: "effective rank − 1", distance: "distance from rank one", logDet: "log |det W|" };
 
 let settings = Measures.read(location.hash), playing = false, before = 0;
-let flow = null, trace = null, bounds = null, drawn = [], looks = "", radius = 1;
+let flow = null, trace = null, bounds = null, drawn = false, looks = "", radius = 1;
 
 const observed = () => [settings.z, settings.zPrime, settings.epsilon];
 const tell = (text, bad = false) => {
@@ -33,7 +33,7 @@ function begin() {
   trace = new Measures.Trace();
   radius = Draw.radiusFor(settings.w, observed());
   if (!flow) {
-    drawn = [];
+    drawn = false;
     $("curves").replaceChildren();
     $("numbers").replaceChildren();
     return showMatrix(settings.w);
@@ -146,20 +146,20 @@ function showCurves() {
   // The axes are drawn anew where they have changed; else curves and their ends move.
   const look = JSON.stringify(charts.map(({ width, height, x, y, curves }) => (
     [width, height, x.ticks, y.ticks, y.at(1), x.at(1), curves.map(({ name }) => name)])));
-  if (look !== looks || !drawn.length) {
+  if (look !== looks || !drawn) {
     looks = look;
     $("curves").innerHTML = charts.map(chart => `<figure><h2>${chart.title}</h2>`
       + `<ul class="key">${Draw.key(chart.curves)}</ul><svg class="chart" role="img" aria-label="${
         Draw.escaped(`${chart.title}: ${chart.y.label} against ${chart.x.label}`)}" viewBox="0 0 ${
         size.width} ${size.height}" preserveAspectRatio="none">${Draw.chart(chart)}</svg></figure>`).join("");
-    drawn = [...$("curves").querySelectorAll("svg.chart")];
+    drawn = true;
     if (!box) return showCurves(); // now that the page knows their size
     return undefined;
   }
-  charts.forEach((chart, k) => chart.curves.forEach((curve, c) => {
+  charts.forEach(chart => chart.curves.forEach((curve, c) => {
     if (curve.dash) return; // bounds stay
-    drawn[k].querySelector(`[data-curve="${c}"]`).setAttribute("d", Draw.path(curve.points, chart));
-    const [x, y] = Draw.end(curve.points, chart) || [-9, -9], dot = drawn[k].querySelector(`[data-end="${c}"]`);
+    $(`${chart.name}-${c}`).setAttribute("d", Draw.path(curve.points, chart));
+    const [x, y] = Draw.end(curve.points, chart) || [-9, -9], dot = $(`${chart.name}-end-${c}`);
     dot.setAttribute("cx", x.toFixed(1));
     dot.setAttribute("cy", y.toFixed(1));
   }));
@@ -288,5 +288,6 @@ function listen() {
 }
 
 listen();
+pause();
 begin();
 if (!matchMedia("(prefers-reduced-motion: reduce)").matches) play();

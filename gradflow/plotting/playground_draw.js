@@ -78,7 +78,7 @@ const Draw = (() => {
 
   /**
    * What an svg element of the chart's size holds. Curves: {colour, dash, points}, drawn by `path`;
-   * they and their ends can be found again by data-curve and data-end.
+   * they and their ends have the ids name-0 and name-end-0, ....
    */
   function chart(chart) {
     const { name, width, height, x, y, curves } = chart, box = boxOf(chart), parts = [];
@@ -106,11 +106,11 @@ const Draw = (() => {
       + ` text-anchor="middle">${escaped(y.label)}</text>`);
     curves.forEach(({ colour, dash, points }, k) => {
       const style = `stroke:var(--c${colour})${dash ? `;stroke-dasharray:${dash}` : ""}`;
-      parts.push(`<path class="curve" data-curve="${k}" clip-path="url(#clip-${name})"`
+      parts.push(`<path class="curve" id="${name}-${k}" clip-path="url(#clip-${name})"`
         + ` style="${style}" d="${path(points, chart)}"/>`);
       if (!dash) {
         const place = end(points, chart), [cx, cy] = place || [-9, -9];
-        parts.push(`<circle data-end="${k}" r="4" cx="${cx.toFixed(1)}" cy="${cy.toFixed(1)}"`
+        parts.push(`<circle id="${name}-end-${k}" r="4" cx="${cx.toFixed(1)}" cy="${cy.toFixed(1)}"`
           + ` style="fill:var(--c${colour})"/>`);
       }
     });
