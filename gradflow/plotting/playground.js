@@ -200,13 +200,14 @@ function listenTo(tip, column) {
     tip.setPointerCapture(event.pointerId);
     resume = playing;
     pause();
-    from = radius;
+    if (flow && flow.steps) begin(); // it is the start that is dragged
+    from = { x: event.clientX, y: event.clientY, a: settings.w[column], b: settings.w[column + 2], radius };
   });
   tip.addEventListener("pointermove", event => {
     if (from === null) return;
-    const box = $("plane").getBoundingClientRect(), unit = box.width / 2 / from;
-    radius = from;
-    moveTo((event.clientX - box.left - box.width / 2) / unit, (box.top + box.height / 2 - event.clientY) / unit);
+    const unit = $("plane").getBoundingClientRect().width / 2 / from.radius;
+    radius = from.radius;
+    moveTo(from.a + (event.clientX - from.x) / unit, from.b + (from.y - event.clientY) / unit);
   });
   const drop = () => {
     if (from === null) return;
