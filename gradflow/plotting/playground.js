@@ -49,9 +49,9 @@ function outcome() {
   if (flow.stuck) return flow.stuck;
   const { loss, w, t } = flow.state;
   if (loss > Draw.LAST_LOSS) {
-    return t < Draw.LAST_TIME ? "" : `The loss hardly falls any more: ${Draw.said(loss)} at t = ${Draw.said(t)}.`;
+    return t < Draw.LAST_TIME ? "" : `The loss hardly falls any more: ${Chart.said(loss)} at t = ${Chart.said(t)}.`;
   }
-  return `The loss is below ${Draw.said(Draw.LAST_LOSS)}, |w₁₁| is ${Draw.said(Math.abs(w[0]))}: `
+  return `The loss is below ${Chart.said(Draw.LAST_LOSS)}, |w₁₁| is ${Chart.said(Math.abs(w[0]))}: `
     + (bounds.applies && settings.epsilon === 0 ? "it would go on growing for ever." : "fitted.");
 }
 
@@ -105,18 +105,18 @@ function showSettings() {
   for (const name of ["z", "zPrime", "epsilon", "speed"]) fill(name, settings[name]);
   const largest = Math.max(...settings.w.map(Math.abs));
   if (largest > 0) fill("scale", Math.log10(largest));
-  $("scale-now").textContent = Draw.said(largest);
+  $("scale-now").textContent = Chart.said(largest);
   $("speed-now").textContent = `${settings.speed} decades/s`;
   for (const input of document.querySelectorAll("[name=depth]")) {
     input.checked = Number(input.value) === settings.depth;
   }
-  $("of1").textContent = `should be z = ${Draw.said(settings.z)}`;
-  $("of2").textContent = `should be z′ = ${Draw.said(settings.zPrime)}`;
-  $("of3").textContent = `should be ε = ${Draw.said(settings.epsilon)}`;
+  $("of1").textContent = `should be z = ${Chart.said(settings.z)}`;
+  $("of2").textContent = `should be z′ = ${Chart.said(settings.zPrime)}`;
+  $("of3").textContent = `should be ε = ${Chart.said(settings.epsilon)}`;
 }
 
 function showMatrix(w) {
-  w.forEach((x, k) => { $(`w${k}`).textContent = Draw.said(x); });
+  w.forEach((x, k) => { $(`w${k}`).textContent = Chart.said(x); });
   radius = Math.max(radius, Draw.radiusFor(w, observed()));
   const at = Draw.plane(w, observed(), radius, PLANE);
   [["one", "arrow1", 0], ["two", "arrow2", 1]].forEach(([tip, arrow, column]) => {
@@ -125,7 +125,7 @@ function showMatrix(w) {
     $(arrow).setAttribute("x2", x.toFixed(1));
     $(arrow).setAttribute("y2", y.toFixed(1));
     $(tip).setAttribute("aria-valuenow", w[column]);
-    $(tip).setAttribute("aria-valuetext", `${Draw.said(w[column])}, ${Draw.said(w[column + 2])}`);
+    $(tip).setAttribute("aria-valuetext", `${Chart.said(w[column])}, ${Chart.said(w[column + 2])}`);
   });
   $("area").setAttribute("points", at.area);
   $("line").setAttribute("transform", `translate(0 ${at.line.toFixed(1)})`);
@@ -149,17 +149,17 @@ function showCurves() {
   if (look !== looks || !drawn) {
     looks = look;
     $("curves").innerHTML = charts.map(chart => `<figure><h2>${chart.title}</h2>`
-      + `<ul class="key">${Draw.key(chart.curves)}</ul><svg class="chart" role="img" aria-label="${
-        Draw.escaped(`${chart.title}: ${chart.y.label} against ${chart.x.label}`)}" viewBox="0 0 ${
-        size.width} ${size.height}" preserveAspectRatio="none">${Draw.chart(chart)}</svg></figure>`).join("");
+      + `<ul class="key">${Chart.key(chart.curves)}</ul><svg class="chart" role="img" aria-label="${
+        Chart.escaped(`${chart.title}: ${chart.y.label} against ${chart.x.label}`)}" viewBox="0 0 ${
+        size.width} ${size.height}" preserveAspectRatio="none">${Chart.chart(chart)}</svg></figure>`).join("");
     drawn = true;
     if (!box) return showCurves(); // now that the page knows their size
     return undefined;
   }
   charts.forEach(chart => chart.curves.forEach((curve, c) => {
     if (curve.dash) return; // bounds stay
-    $(`${chart.name}-${c}`).setAttribute("d", Draw.path(curve.points, chart));
-    const [x, y] = Draw.end(curve.points, chart) || [-9, -9], dot = $(`${chart.name}-end-${c}`);
+    $(`${chart.name}-${c}`).setAttribute("d", Chart.path(curve.points, chart));
+    const [x, y] = Chart.end(curve.points, chart) || [-9, -9], dot = $(`${chart.name}-end-${c}`);
     dot.setAttribute("cx", x.toFixed(1));
     dot.setAttribute("cy", y.toFixed(1));
   }));
@@ -175,7 +175,7 @@ function show() {
   }
   for (const cell of $("numbers").querySelectorAll("[data-of]")) {
     const value = now[cell.dataset.of], lost = value === 0 && ["excess", "distance"].includes(cell.dataset.of);
-    cell.textContent = lost ? "below 10⁻³⁰⁰" : Draw.said(value);
+    cell.textContent = lost ? "below 10⁻³⁰⁰" : Chart.said(value);
   }
   showCurves();
   document.body.dataset.loss = now.loss;

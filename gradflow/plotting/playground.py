@@ -15,6 +15,7 @@ from gradflow.plotting._style import COLOURS, DARK_COLOURS
 _SCRIPTS = {
     "flow": "playground_flow.js",
     "measures": "playground_measures.js",
+    "chart": "chart.js",
     "draw": "playground_draw.js",
     "page": "playground.js",
 }

@@ -15,7 +15,8 @@ from gradflow.plotting import playground_page, save_playground
 from tests.gradflow.plotting.node import needs_node, run, source
 
 pytestmark = needs_node
-FLOW, MEASURES, DRAW = (source(f"playground_{k}.js") for k in ("flow", "measures", "draw"))
+FLOW, MEASURES = source("playground_flow.js"), source("playground_measures.js")
+DRAW = source("chart.js") + source("playground_draw.js")
 KEPT = Path(__file__).with_name("playground_flows.json")
 """Flows of the library: made by `test_the_values_to_agree_with_are_the_librarys`."""
 STARTS = {
@@ -197,7 +198,7 @@ def test_charts_are_drawn_with_bounds_where_these_apply():
         const charts = Draw.charts(trace.points, Measures.boundsOf([1, 1, 0], sign),
           { width: 420, height: 250 });
         const count = trace.points.length;
-        return charts.map(chart => [Draw.chart(chart), Draw.key(chart.curves), count]);
+        return charts.map(chart => [Chart.chart(chart), Chart.key(chart.curves), count]);
     });"""
     blowup, other = run([FLOW, MEASURES, DRAW], body)
     for (svg, key, points), (plain, _, _) in zip(blowup, other, strict=True):
@@ -217,7 +218,7 @@ def test_the_page_is_whole_and_loads_nothing(tmp_path):
     text = save_playground(tmp_path / "a.html").read_text(encoding="utf-8")
     assert text == playground_page()
     assert "://" not in text and "{{" not in text and text.count("<script") == 1
-    for script in (FLOW, MEASURES, DRAW):
+    for script in (FLOW, MEASURES, source("chart.js"), source("playground_draw.js")):
         assert script in text
 
 
