@@ -33,12 +33,18 @@ const Chart = (() => {
     for (let k = Math.ceil(least - 1e-9); k <= least + decades + 1e-9; k++) {
       if (k % every === 0) ticks.push({ value: 10 ** k, text: power(k) });
     }
+    for (let k = Math.floor(least); decades < 1.5 && k <= least + decades; k++) {
+      for (const value of [2 * 10 ** k, 5 * 10 ** k]) {
+        const place = Math.log10(value) - least;
+        if (place >= 0 && place <= decades) ticks.push({ value, text: said(Number(value.toPrecision(1))) });
+      }
+    }
     return { label, ticks, at: x => x > 0 ? (Math.log10(x) - from) / (to - from) : NaN };
   }
 
   function linearAxis(low, high, label) {
     const span = high - low || 1, raw = span / 5, unit = 10 ** Math.floor(Math.log10(raw));
-    const step = unit * [1, 2, 5, 10].find(k => k * unit >= raw * 0.999), ticks = [];
+    const step = unit * [1, 2, 5, 10].find(k => k * unit >= raw * 0.8), ticks = [];
     for (let k = Math.ceil(low / step - 1e-9); k <= high / step + 1e-9; k++) {
       ticks.push({ value: k * step, text: said(Number((k * step).toPrecision(12))) });
     }
@@ -86,7 +92,7 @@ const Chart = (() => {
   }
 
   /**
-   * What an svg element of the chart's size holds. Curves: {colour, dash, points}, drawn by `path`;
+   * What an svg element of the chart's size holds. Curves: {colour, dash, thin, points}, drawn by `path`;
    * they and their ends have the ids name-0 and name-end-0, ....
    */
   function chart(chart) {
@@ -113,11 +119,12 @@ const Chart = (() => {
       + ` text-anchor="middle">${escaped(x.label)}</text>`);
     parts.push(`<text class="label" transform="translate(12 ${box.top + box.tall / 2}) rotate(-90)"`
       + ` text-anchor="middle">${escaped(y.label)}</text>`);
-    curves.forEach(({ colour, dash, points }, k) => {
-      const style = `stroke:var(--c${colour})${dash ? `;stroke-dasharray:${dash}` : ""}`;
+    curves.forEach(({ colour, dash, points, thin }, k) => {
+      const style = `stroke:var(--c${colour})${dash ? `;stroke-dasharray:${dash}` : ""}`
+        + `${thin ? ";stroke-width:1;stroke-opacity:.75" : ""}`;
       parts.push(`<path class="curve" id="${name}-${k}" clip-path="url(#clip-${name})"`
         + ` style="${style}" d="${path(points, chart)}"/>`);
-      if (!dash) {
+      if (!dash && !thin) {
         const place = end(points, chart), [cx, cy] = place || [-9, -9];
         parts.push(`<circle id="${name}-end-${k}" r="4" cx="${cx.toFixed(1)}" cy="${cy.toFixed(1)}"`
           + ` style="fill:var(--c${colour})"/>`);

@@ -5,11 +5,10 @@ It integrates the gradient flow of 2x2 completion in the coordinates of
 server and no network.
 """
 
-import re
-from importlib.resources import files
 from pathlib import Path
 
 from gradflow._util.files import whole_file
+from gradflow.plotting._packing import filled, properties, script
 from gradflow.plotting._style import COLOURS, DARK_COLOURS
 
 _SCRIPTS = {
@@ -54,13 +53,6 @@ def save_playground(path: str | Path) -> Path:
 
 def playground_page() -> str:
     """The page that `save_playground` writes."""
-    folder = files("gradflow.plotting")
-    parts = {k: (folder / name).read_text(encoding="utf-8") for k, name in _SCRIPTS.items()}
-    parts |= {"light": _properties(COLOURS), "dark": _properties(DARK_COLOURS)}
-    template = (folder / "playground.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], template)
-
-
-def _properties(colours: tuple[str, ...]) -> str:
-    """Colours as the style's properties --c0, --c1, ...."""
-    return "  " + " ".join(f"--c{k}: {colour};" for k, colour in enumerate(colours))
+    parts = {k: script(name) for k, name in _SCRIPTS.items()}
+    parts |= {"light": properties(COLOURS), "dark": properties(DARK_COLOURS)}
+    return filled("playground.html", parts)

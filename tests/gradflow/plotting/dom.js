@@ -41,11 +41,14 @@ class Element {
   focus() { document.activeElement = this; }
   click() { this.fire("click"); }
   setPointerCapture() {}
+  getContext() {
+    return { createImageData: (w, h) => ({ data: new Uint8ClampedArray(4 * w * h) }), putImageData() {} };
+  }
 }
 
-const byId = new Map(), clock = { now: 0, frames: [] }, page = new Element("HTML");
+const byId = new Map(), clock = { now: 0, frames: [] }, root = new Element("HTML");
 globalThis.document = {
-  activeElement: null, body: new Element("BODY"), head: new Element("HEAD"), documentElement: page,
+  activeElement: null, body: new Element("BODY"), head: new Element("HEAD"), documentElement: root,
   getElementById(id) {
     if (!byId.has(id)) { const input = /^(s\d|z|zPrime|epsilon|scale|speed)$/.test(id);
       byId.set(id, Object.assign(new Element(input ? "INPUT" : "DIV", id), { type: "number" })); }
@@ -53,12 +56,12 @@ globalThis.document = {
   },
   createElement: tag => new Element(tag.toUpperCase()),
   querySelectorAll: wanted => (wanted === "[name=depth]" ? depths : []),
-  addEventListener: (name, call) => page.addEventListener(name, call),
+  addEventListener: (name, call) => root.addEventListener(name, call),
 };
 const depths = [2, 3, 4].map(n => Object.assign(new Element("INPUT"), { value: String(n) }));
 globalThis.location = { hash: "" };
 globalThis.history = { replaceState: (_, __, hash) => { location.hash = hash; } };
-globalThis.addEventListener = (name, call) => page.addEventListener(`window ${name}`, call);
+globalThis.addEventListener = (name, call) => root.addEventListener(`window ${name}`, call);
 globalThis.requestAnimationFrame = call => clock.frames.push(call);
 globalThis.matchMedia = () => ({ matches: true, addEventListener() {} }); // no motion by itself
 globalThis.performance = { now: () => clock.now };
@@ -70,4 +73,4 @@ function frames(count) {
     for (const call of clock.frames.splice(0)) call(clock.now);
   }
 }
-const press = (key, target = new Element("BODY"), more = {}) => page.fire("keydown", { key, target, ...more });
+const press = (key, target = new Element("BODY"), more = {}) => root.fire("keydown", { key, target, ...more });
