@@ -128,8 +128,14 @@ def explore(
     References:
       arora2019, Figures 2 (singular values over time) and 3 (alignment).
     """
+    count = whole("moments", moments)
     if isinstance(run, Mapping):
-        return Explorer(*page_of_runs(run, truth, whole("moments", moments), title))
+        return Explorer(*page_of_runs(run, truth, count, title))
+    return Explorer(*_page_of_run(run, truth, count, title))
+
+
+def _page_of_run(run: Trajectory, truth: Any, moments: int, title: str | None) -> tuple[str, int]:
+    """The page of one run, and how many moments it has; see `explore`."""
     shown = [name for name in PANELS if name in run.observables and fits(name, run[name])]
     if not shown:
         raise ValueError(
@@ -138,7 +144,7 @@ def explore(
         )
     if len(run) < 2:
         raise ValueError(f"The run has {len(run)} record; record at least two.")
-    count = min(len(run), max(2, whole("moments", moments)))
+    count = min(len(run), max(2, moments))
     kept = np.round(np.linspace(0, len(run) - 1, count)).astype(int)
     records = f"{count} of {len(run)} records" if count < len(run) else f"{count} records"
     goal = checked_truth(run, truth) if truth is not None else None
@@ -163,7 +169,7 @@ def explore(
         w = w if goal is None else np.concatenate([w, goal[None]])
         page["matrix"], payload["matrix"] = packed_matrices(w)
         page["matrix"]["truth"] = goal is not None
-    return Explorer(_page(page, payload), len(kept))
+    return _page(page, payload), len(kept)
 
 
 def save_html(

@@ -169,7 +169,9 @@ function hover(event, html) {
   if (!html) return;
   box.innerHTML = html;
   box.style.left = `${Math.min(event.clientX + 14, Math.max(0, globalThis.innerWidth - 310))}px`;
-  box.style.top = `${event.clientY + 14}px`;
+  const low = event.clientY > globalThis.innerHeight - 140; // then it stands above
+  box.style.top = `${low ? event.clientY - 14 : event.clientY + 14}px`;
+  box.style.transform = low ? "translateY(-100%)" : "";
 }
 
 function listenTo(svg, chart) {
