@@ -61,7 +61,7 @@ class Explorer:
     def _repr_html_(self) -> str:
         """The page in a frame of its own, so that a notebook's styles and scripts stay out."""
         return (
-            f'<iframe srcdoc="{html.escape(self.html)}" sandbox="allow-scripts" '
+            f'<iframe srcdoc="{html.escape(self.html)}" sandbox="allow-scripts allow-downloads" '
             'style="width: 100%; height: 780px; border: 0" title="Trajectory explorer"></iframe>'
         )
 

@@ -52,7 +52,12 @@ def save_playground(path: str | Path) -> Path:
 
 
 def playground_page() -> str:
-    """The page that `save_playground` writes."""
+    """The page that `save_playground` writes, as HTML.
+
+    Example:
+      >>> playground_page().startswith("<!doctype html>")
+      True
+    """
     parts = {k: script(name) for k, name in _SCRIPTS.items()}
     parts |= {"light": properties(COLOURS), "dark": properties(DARK_COLOURS)}
     return filled("playground.html", parts)
