@@ -15,6 +15,8 @@ from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from gradflow.plotting import playground_page
+
 ROOT = Path(__file__).resolve().parent.parent
 REPORT = ROOT / "results" / "theorems.html"
 LEDGER = REPORT.with_suffix(".json")
@@ -61,11 +63,12 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 @event_priority(100)  # before mkdocs-jupyter, which looks for notebooks among the files
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add what lies outside of docs/: notebooks, and the ledger's report if it was made."""
+    """Add what lies outside of docs/: notebooks, the ledger's report if made, the playground."""
     outside = [(f"notebooks/{path.name}", ROOT) for path in notebooks()]
     outside += [(file.name, file.parent) for file in (REPORT, LEDGER) if file.is_file()]
     for name, folder in outside:
         files.append(File(name, str(folder), config.site_dir, config.use_directory_urls))
+    files.append(File.generated(config, "playground.html", content=playground_page()))
     return files
 
 

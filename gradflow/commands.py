@@ -32,6 +32,7 @@ COMMANDS = {
         "sweeps.commands", "compare", "experiments", "Print a paper's statements beside ours."
     ),
     "completion": _of("completion", "completion", "", "Print shell completion (bash, zsh, fish)."),
+    "explore": _of("plotting.commands", "explore", "", "Write trajectories as a page to explore."),
     "list": Command(
         "gradflow.listing:list_all",
         "gradflow.listing:List",

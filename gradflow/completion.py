@@ -61,7 +61,7 @@ def candidates(words: list[str]) -> list[str]:
     options = [
         f"--{field.name.replace('_', '-')}"
         for field in fields(getattr(importlib.import_module(module), name))
-        if field.name not in ("id", "ids", "what", "scale")
+        if field.name not in ("id", "ids", "what", "scale", "files")
     ]
     return [*_ids(COMMANDS[words[0]].takes), *options]
 

@@ -3,6 +3,7 @@
 from gradflow.plotting._style import COLOURS, paper_style, save_figure
 from gradflow.plotting.animation import animate
 from gradflow.plotting.explorer import OBSERVE, Explorer, explore, save_html
+from gradflow.plotting.playground import playground_page, save_playground
 from gradflow.plotting.static import (
     plot_alignment,
     plot_effective_rank,
@@ -20,6 +21,7 @@ __all__ = [
     "animate",
     "explore",
     "paper_style",
+    "playground_page",
     "plot_alignment",
     "plot_effective_rank",
     "plot_loss",
@@ -29,4 +31,5 @@ __all__ = [
     "plot_unobserved_entry",
     "save_figure",
     "save_html",
+    "save_playground",
 ]

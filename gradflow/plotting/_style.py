@@ -11,6 +11,8 @@ from gradflow._util.files import whole_file
 
 # Okabe and Ito's colours, which nearly all readers can tell apart, without the pale yellow.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DARK_COLOURS = ("#56B4E9", "#F07B3F", "#2FBF97", "#DD9BC4", "#F0B23D", "#7FA8FF", "#F2F2F2")
+"""The same in the same order for dark pages: lighter, and white for black."""
 _FORMATS = ("pdf", "svg", "png")
 
 

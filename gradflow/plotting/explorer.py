@@ -1,37 +1,44 @@
-r"""One trajectory to explore: a slider of time that moves its spectrum, loss, W and alignment.
+r"""Trajectories to explore: a slider of time that moves spectrum, loss, W and alignment.
 
 The result is one HTML page that needs no server, no widget and no network. plotly.js and the
 numbers stand in it compressed, and the browser inflates them.
 """
 
-import base64
-import gzip
 import html
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Num, UInt8
 
 from gradflow._util.annotations import Checked
 from gradflow._util.files import whole_file
-from gradflow._util.validate import finite_array, whole
-from gradflow.plotting.static import COLOURS
+from gradflow._util.validate import whole
+from gradflow.plotting._packing import (
+    CURVES,
+    PANELS,
+    carried,
+    checked_truth,
+    filled,
+    fits,
+    float32,
+    numbers,
+    packed,
+    packed_matrices,
+    places,
+    script,
+    series_of,
+    spectrum_of,
+    title_of,
+)
+from gradflow.plotting._style import COLOURS
+from gradflow.plotting.explorer_runs import page_of_runs
 from gradflow.trajectory import Trajectory
 
 OBSERVE = ("loss", "singular_values", "effective_rank", "product", "alignment")
 """What to record for all panels; with "test_error" too where the problem has a truth."""
-
-_PANELS = ("singular_values", "product", "alignment")
-_EXACT = 65_536  # up to so many entries in all, matrices are kept in float32
-_LEVELS, _MISSING = 127, 255  # 8-bit levels on each side of zero; what is no finite number
-_SIDE, _CURVES = 128, 100  # the most rows or columns, and the most singular values, that are shown
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,7 +61,7 @@ class Explorer:
     def _repr_html_(self) -> str:
         """The page in a frame of its own, so that a notebook's styles and scripts stay out."""
         return (
-            f'<iframe srcdoc="{html.escape(self.html)}" sandbox="allow-scripts" '
+            f'<iframe srcdoc="{html.escape(self.html)}" sandbox="allow-scripts allow-downloads" '
             'style="width: 100%; height: 780px; border: 0" title="Trajectory explorer"></iframe>'
         )
 
@@ -70,7 +77,11 @@ class Explorer:
 
 
 def explore(
-    run: Trajectory, *, truth: Any = None, moments: Checked[int] = 200, title: str | None = None
+    run: Trajectory | Mapping[Any, Trajectory],
+    *,
+    truth: Any = None,
+    moments: Checked[int] = 200,
+    title: str | None = None,
 ) -> Explorer:
     r"""A page with a slider on the logarithm of time (flows) or iterations (descents).
 
@@ -86,19 +97,25 @@ def explore(
     most m / 254; the truth likewise. Of more than 128 rows or columns every second (third, ...) is
     shown, and of more than 100 singular values the largest.
 
+    Several runs share one page, over each other or side by side, with one cursor that stands at a
+    time, a loss or a record number in all of them; it draws without plotly and saves pictures and
+    numbers. Of matrices that would make it larger than 8 MB only every second (third, ...) is kept.
+    Runs labelled (depth, scale), or "depth 2, scale 0.1", are a family with a slider for each.
+
     Args:
-      run: a flow or a descent.
+      run: a flow or a descent; or several by their labels, at most 40.
       truth: (d, d') what W should become; without it W stands alone. It also gives the test error
         ||W - truth||_F^2 / ||truth||_F^2, if only W was recorded.
       moments: the most positions of the slider; of more records, so many are taken evenly.
-      title: the page's heading; by default what ran.
+      title: the page's heading; by default what ran, or how many.
 
     Returns:
       An `Explorer`, which a notebook shows and `save` writes.
 
     Raises:
-      ValueError: if the run has fewer than two records or lacks all of singular values, product and
-        alignment, or if the truth has another shape than W, or W was not recorded beside it.
+      ValueError: if a run has fewer than two records, or a single one lacks all of singular values,
+        product and alignment; if there are no runs, too many, or two of one label; if the truth has
+        another shape than W, or W was not recorded beside it.
 
     Example:
       >>> import gradflow as gf
@@ -111,7 +128,15 @@ def explore(
     References:
       arora2019, Figures 2 (singular values over time) and 3 (alignment).
     """
-    shown = [name for name in _PANELS if name in run.observables and _fits(name, run[name])]
+    count = whole("moments", moments)
+    if isinstance(run, Mapping):
+        return Explorer(*page_of_runs(run, truth, count, title))
+    return Explorer(*_page_of_run(run, truth, count, title))
+
+
+def _page_of_run(run: Trajectory, truth: Any, moments: int, title: str | None) -> tuple[str, int]:
+    """The page of one run, and how many moments it has; see `explore`."""
+    shown = [name for name in PANELS if name in run.observables and fits(name, run[name])]
     if not shown:
         raise ValueError(
             f"There is nothing to show beside the loss: recorded are {', '.join(run.observables)}; "
@@ -119,36 +144,36 @@ def explore(
         )
     if len(run) < 2:
         raise ValueError(f"The run has {len(run)} record; record at least two.")
-    count = min(len(run), max(2, whole("moments", moments)))
+    count = min(len(run), max(2, moments))
     kept = np.round(np.linspace(0, len(run) - 1, count)).astype(int)
     records = f"{count} of {len(run)} records" if count < len(run) else f"{count} records"
-    goal = _truth(run, truth) if truth is not None else None
+    goal = checked_truth(run, truth) if truth is not None else None
     page: dict[str, Any] = {
-        "title": title or _title(run),
+        "title": title or title_of(run),
         "subtitle": "; but ".join([f"{records}; the run {run.outcome.value}", *run.warnings]),
         "clock": "iteration" if run.config.get("kind") == "descent" else "t",
         "colours": COLOURS,
         "times": run.times[kept].tolist(),
-        "places": _places(run.times[kept]).tolist(),
-        "series": {name: _numbers(values[kept]) for name, values in _series(run, goal).items()},
+        "places": places(run.times[kept]).tolist(),
+        "series": {name: numbers(values[kept]) for name, values in series_of(run, goal).items()},
     }
     payload = {"plotly": _plotly()}
     if "singular_values" in shown:
-        values = _float32(run["singular_values"][kept])
-        page["spectrum"] = {"of": values.shape[1], "count": min(values.shape[1], _CURVES)}
-        payload["spectrum"] = _packed(values[:, :_CURVES])
+        values = float32(run["singular_values"][kept])
+        page["spectrum"] = {"of": values.shape[1], "count": min(values.shape[1], CURVES)}
+        payload["spectrum"] = packed(values[:, :CURVES])
         if goal is not None:
-            page["spectrum"]["truth"] = _numbers(_spectrum(goal)[:_CURVES])
+            page["spectrum"]["truth"] = numbers(spectrum_of(goal)[:CURVES])
     if "product" in shown:
         w = run["product"][kept]
         w = w if goal is None else np.concatenate([w, goal[None]])
-        page["matrix"], payload["matrix"] = _matrices(w)
+        page["matrix"], payload["matrix"] = packed_matrices(w)
         page["matrix"]["truth"] = goal is not None
-    return Explorer(_page(page, payload), len(kept))
+    return _page(page, payload), len(kept)
 
 
 def save_html(
-    run: Trajectory,
+    run: Trajectory | Mapping[Any, Trajectory],
     path: str | Path,
     *,
     truth: Any = None,
@@ -158,11 +183,11 @@ def save_html(
     """Write the page of `explore` as one file that works without a network.
 
     Args:
-      run: a flow or a descent.
+      run: a flow or a descent, or several by their labels.
       path: where to; its folder must exist.
       truth: (d, d') what W should become.
       moments: the most positions of the slider.
-      title: the page's heading; by default what ran.
+      title: the page's heading; by default what ran, or how many.
 
     Returns:
       The path.
@@ -185,128 +210,15 @@ def save_html(
     return explore(run, truth=truth, moments=moments, title=title).save(path)
 
 
-def _fits(name: str, values: np.ndarray) -> bool:
-    """Whether an observable is a matrix's (a tensor's product has more axes)."""
-    return values.ndim == (3 if name == "product" else 2)
-
-
-def _title(run: Trajectory) -> str:
-    """What ran, as far as the configuration tells, which may come from anybody's file."""
-    config = run.config
-    found = config.get("objective")
-    objective = found if isinstance(found, Mapping) else {}
-    parts = ["Gradient flow"]
-    if config.get("kind") == "descent":
-        rate = config.get("learning_rate")
-        parts = [f"Descent by {config.get('optimizer', 'an optimiser')}"]
-        shown = f"{rate:g}" if isinstance(rate, int | float) else str(rate)
-        parts += [] if rate is None else [f"learning rate {shown}"]
-    if isinstance(shapes := objective.get("factor_shapes"), list):
-        parts.append(f"depth {len(shapes)}")
-    if isinstance(shape := objective.get("shape"), list):
-        parts.append(" × ".join(map(str, shape)))
-    return ", ".join(parts)
-
-
-def _truth(run: Trajectory, truth: Any) -> Float[np.ndarray, "m n"]:
-    """The truth, checked against the recorded W."""
-    if "product" not in run.observables or not _fits("product", run["product"]):
-        raise ValueError(
-            "truth is compared with the matrix W, but there is no record of it; run again with "
-            "observe=gradflow.plotting.OBSERVE, or leave truth away."
-        )
-    goal, shape = finite_array("truth", truth), run["product"].shape[1:]
-    if goal.shape != shape:
-        raise ValueError(f"truth must have W's shape {shape}, but its shape is {goal.shape}.")
-    return goal
-
-
-def _spectrum(w: Float[np.ndarray, "m n"]) -> Float[np.ndarray, " k"]:
-    """Singular values; those of rounding (as `numpy.linalg.matrix_rank` has it) are 0."""
-    values = np.linalg.svd(w, compute_uv=False)
-    return np.where(values > values[0] * max(w.shape) * np.finfo(w.dtype).eps, values, 0.0)
-
-
-def _series(run: Trajectory, goal: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Numbers over all records by name."""
-    found = {"loss": run["loss"]}
-    if "test_error" in run.observables:
-        found["test_error"] = run["test_error"]
-    elif goal is not None and np.any(goal):
-        gap = (run["product"] - goal).reshape(len(run), -1)
-        found["test_error"] = np.sum(gap**2, axis=1) / np.sum(goal**2)
-    if "alignment" in run.observables:
-        found |= dict(zip(("on_diagonal", "off_diagonal"), run["alignment"].T, strict=True))
-    if "effective_rank" in run.observables:
-        found["effective_rank"] = run["effective_rank"]
-    return found
-
-
-def _places(times: Num[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """log10 of the times; a time of 0 stands a gap to the left of the others."""
-    places = np.log10(times, where=times > 0, out=np.full(len(times), np.nan))
-    gap = max(0.08 * (np.nanmax(places) - np.nanmin(places)), 0.1)
-    return np.where(times > 0, places, np.nanmin(places) - gap)
-
-
-def _numbers(values: np.ndarray) -> list[float | str]:
-    """Plain numbers; JSON has no other names than strings for those that are not finite."""
-    names = {np.inf: "Infinity", -np.inf: "-Infinity"}
-    return [x if np.isfinite(x) else names.get(x, "NaN") for x in values.tolist()]
-
-
-def _matrices(w: Float[np.ndarray, "k m n"]) -> tuple[dict[str, Any], str]:
-    """Matrices thinned out and packed; and what is needed to read them."""
-    steps = [-(-size // _SIDE) for size in w.shape[1:]]
-    thin = w[:, :: steps[0], :: steps[1]]
-    finite = np.isfinite(thin)
-    largest = np.max(np.abs(np.where(finite, thin, 0.0)), axis=(1, 2))
-    read = {"shape": thin.shape[1:], "steps": steps, "largest": largest.tolist()}
-    if thin.size <= _EXACT:
-        return read | {"bits": 32}, _packed(_float32(thin))
-    codes = _quantised(thin, finite, largest)
-    return read | {"bits": 8}, _packed(np.diff(codes, axis=0, prepend=codes[:1] * 0))
-
-
-def _quantised(
-    w: Float[np.ndarray, "k m n"], finite: np.ndarray, largest: Float[np.ndarray, " k"]
-) -> UInt8[np.ndarray, "k m n"]:
-    """Entries as 0 to 254 around 127, on a linear scale up to each matrix's largest; or 255."""
-    unit = np.where(largest > 0, largest, 1.0)[:, None, None]
-    levels = np.rint(np.where(finite, w, 0.0) / unit * _LEVELS) + _LEVELS
-    return np.where(finite, levels, _MISSING).astype(np.uint8)
-
-
-def _float32(values: np.ndarray) -> np.ndarray:
-    """In float32: too large becomes infinite, too small zero (not the few digits of subnormals)."""
-    with np.errstate(over="ignore", under="ignore"):
-        short = values.astype(np.float32)
-    return np.where(np.abs(short) < np.finfo(np.float32).tiny, np.float32(0), short)
-
-
-def _packed(data: np.ndarray | bytes) -> str:
-    """Compressed bytes (little-endian) as text."""
-    raw = data if isinstance(data, bytes) else data.astype(data.dtype.newbyteorder("<")).tobytes()
-    return base64.b64encode(gzip.compress(raw, mtime=0)).decode()
-
-
 @cache
 def _plotly() -> str:
     from plotly.offline import get_plotlyjs
 
-    return _packed(get_plotlyjs().encode())
+    return packed(get_plotlyjs().encode())
 
 
 def _page(page: dict[str, Any], payload: dict[str, str]) -> str:
     """The template, filled in; a `<` in texts cannot end the script that carries them."""
-    folder = files("gradflow.plotting")
-    blocks = [f'<script type="text/plain" id="{k}-data">{v}</script>' for k, v in payload.items()]
-    parts = {
-        "title": html.escape(page["title"]),
-        "moving": (folder / "explorer.js").read_text(encoding="utf-8"),
-        "panels": (folder / "explorer_panels.js").read_text(encoding="utf-8"),
-        "page": json.dumps(page, allow_nan=False).replace("<", "\\u003c"),
-        "payload": "\n".join(blocks),
-    }
-    template = (folder / "explorer.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], template)
+    scripts = {"moving": script("explorer.js"), "panels": script("explorer_panels.js")}
+    title = {"title": html.escape(page["title"])}
+    return filled("explorer.html", title | scripts | carried(page, payload))

@@ -17,7 +17,7 @@ import gradflow as gf
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if path.parent.name != "gallery")
-MADE = {DOCS / "gallery" / "index.md", DOCS / "theorems.html"}
+MADE = {DOCS / "gallery" / "index.md", DOCS / "theorems.html", DOCS / "playground.html"}
 EXAMPLES = {
     page.stem: re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     for page in PAGES

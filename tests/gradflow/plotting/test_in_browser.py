@@ -1,0 +1,55 @@
+"""The playground and the page of several runs in a browser, where there is one."""
+
+import time
+
+import pytest
+
+from gradflow.plotting import save_html, save_playground
+from tests.gradflow.plotting.test_explorer import PATIENCE, Page, _browser, by_hand
+
+assert _browser  # a fixture
+
+
+def until(page, script):
+    end = time.monotonic() + PATIENCE
+    while not (found := page.run(f"return {script}")):
+        assert time.monotonic() < end, (script, page.log())
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture(name="narrow", params=[390, 1280])
+def _narrow(browser, request):
+    size = {"width": request.param, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    yield request.param
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def assert_fits(page):
+    assert page.run("return document.documentElement.scrollWidth <= innerWidth")
+    assert page.log() == []
+
+
+def test_the_playground_runs_to_its_end_and_tells_it(browser, narrow, tmp_path):
+    browser.get(save_playground(tmp_path / "a.html").as_uri() + "#depth=3&speed=4")
+    page = Page.__new__(Page)
+    page.browser = browser
+    page.run("if (!playing) play()")
+    until(page, "document.getElementById('status').textContent.includes('for ever')")
+    assert page.run("return document.querySelectorAll('svg.chart').length") == 4
+    assert page.run("return location.hash").startswith("#depth=3&w=")
+    assert_fits(page)
+
+
+def test_the_page_of_several_runs_moves_with_keys(browser, narrow, tmp_path):
+    from selenium.webdriver.common.keys import Keys
+
+    runs = {"a": by_hand(5), "b <i>": by_hand(6)}
+    page = Page(browser, save_html(runs, tmp_path / "b.html"))
+    page.press(Keys.HOME, Keys.ARROW_RIGHT)
+    until(page, "document.body.dataset.at === '0.01'")
+    assert page.run("return document.getElementById('moment').textContent") == "t = 0.0100"
+    assert page.run("return document.getElementById('table-1-record').textContent") == "1"
+    assert page.run("return document.querySelectorAll('canvas').length") == 2
+    assert_fits(page)
