@@ -63,7 +63,7 @@ def test_a_printed_command_is_understood(line, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("gradflow.sweeps.runner.run", lambda *_, **__: begun.append(1) or 1 / 0)
     monkeypatch.chdir(tmp_path)
     words = shlex.split(re.sub(r"\bID\b", "razin2020.fig1", line))
-    if any(word.endswith(".py") or word.startswith("mine") for word in words):
+    if any(word.endswith((".py", ".nc")) or word.startswith("mine") for word in words):
         pytest.skip("it is about a file of the reader's own")
     try:
         code = status(*words)

@@ -3,8 +3,9 @@
 Names are imported on first use: a command that only shows its options does not wait for JAX.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gradflow._util.lazy import on_first_use
 
 if TYPE_CHECKING:
     from gradflow.claims.definition import (
@@ -55,12 +56,4 @@ _NAMES = {
     "paper": "Paper",
     "registry": "registered select",
 }
-_WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module 'gradflow.claims' has no attribute {name!r}")
-    value = getattr(import_module(f"gradflow.claims.{_WHERE[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = on_first_use(__name__, _NAMES)

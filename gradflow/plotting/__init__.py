@@ -1,18 +1,26 @@
-"""Pictures, films and interactive pages of trajectories."""
+"""Pictures, films and interactive pages of trajectories.
 
-from gradflow.plotting._style import COLOURS, paper_style, save_figure
-from gradflow.plotting.animation import animate
-from gradflow.plotting.explorer import OBSERVE, Explorer, explore, save_html
-from gradflow.plotting.playground import playground_page, save_playground
-from gradflow.plotting.static import (
-    plot_alignment,
-    plot_effective_rank,
-    plot_loss,
-    plot_matrix,
-    plot_observable,
-    plot_spectrum,
-    plot_unobserved_entry,
-)
+Names are imported on first use: a command that only shows its options does not wait for JAX.
+"""
+
+from typing import TYPE_CHECKING
+
+from gradflow._util.lazy import on_first_use
+
+if TYPE_CHECKING:
+    from gradflow.plotting._style import COLOURS, paper_style, save_figure
+    from gradflow.plotting.animation import animate
+    from gradflow.plotting.explorer import OBSERVE, Explorer, explore, save_html
+    from gradflow.plotting.playground import playground_page, save_playground
+    from gradflow.plotting.static import (
+        plot_alignment,
+        plot_effective_rank,
+        plot_loss,
+        plot_matrix,
+        plot_observable,
+        plot_spectrum,
+        plot_unobserved_entry,
+    )
 
 __all__ = [
     "COLOURS",
@@ -33,3 +41,14 @@ __all__ = [
     "save_html",
     "save_playground",
 ]
+
+_NAMES = {
+    "_style": "COLOURS paper_style save_figure",
+    "animation": "animate",
+    "explorer": "OBSERVE Explorer explore save_html",
+    "playground": "playground_page save_playground",
+    "static": "plot_alignment plot_effective_rank plot_loss "
+    "plot_matrix plot_observable plot_spectrum plot_unobserved_entry",
+}
+
+__getattr__ = on_first_use(__name__, _NAMES)

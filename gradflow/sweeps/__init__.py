@@ -3,28 +3,38 @@
 Names are imported on first use, so that a worker can set its device up before JAX comes in.
 """
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-_WHERE = {
-    "Computation": "gradflow.sweeps.job",
-    "Descent": "gradflow.sweeps.job",
-    "Experiment": "gradflow.sweeps.experiment",
-    "Finding": "gradflow.sweeps.experiment",
-    "Flow": "gradflow.sweeps.job",
-    "Item": "gradflow.sweeps.experiment",
-    "Results": "gradflow.sweeps.results",
-    "find": "gradflow.sweeps.registry",
-    "known": "gradflow.sweeps.registry",
-    "load": "gradflow.sweeps.results",
-    "register": "gradflow.sweeps.registry",
-    "run": "gradflow.sweeps.runner",
+from gradflow._util.lazy import on_first_use
+
+if TYPE_CHECKING:
+    from gradflow.sweeps.experiment import Experiment, Finding, Item
+    from gradflow.sweeps.job import Computation, Descent, Flow
+    from gradflow.sweeps.registry import find, known, register
+    from gradflow.sweeps.results import Results, load
+    from gradflow.sweeps.runner import run
+
+__all__ = [
+    "Computation",
+    "Descent",
+    "Experiment",
+    "Finding",
+    "Flow",
+    "Item",
+    "Results",
+    "find",
+    "known",
+    "load",
+    "register",
+    "run",
+]
+
+_NAMES = {
+    "experiment": "Experiment Finding Item",
+    "job": "Computation Descent Flow",
+    "registry": "find known register",
+    "results": "Results load",
+    "runner": "run",
 }
 
-__all__ = list(_WHERE)  # pyright: ignore[reportUnsupportedDunderAll]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module 'gradflow.sweeps' has no attribute {name!r}")
-    return getattr(importlib.import_module(_WHERE[name]), name)
+__getattr__ = on_first_use(__name__, _NAMES)
