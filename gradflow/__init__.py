@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         penalties,
         plotting,
         problems,
+        saddles,
         sweeps,
         synthetic,
     )
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         TensorSensing,
         astype,
     )
+    from gradflow.saddles import SaddleOutcome, SaddlePath, saddle_path
     from gradflow.start import LogScaled
     from gradflow.trajectory import Outcome, Trajectory
 
@@ -72,12 +74,13 @@ _NAMES = {
     "penalties": "NuclearFrobeniusRatio NuclearNorm SchattenNorm SchattenRatio WeightDecay",
     "problems": "LeastSquares LossFunction MatrixCompletion MatrixSensing TensorCompletion "
     "TensorSensing astype",
+    "saddles": "SaddleOutcome SaddlePath saddle_path",
     "trajectory": "Outcome Trajectory",
 }
 _MODULES = (
     "baselines", "claims", "coordinates", "dynamics", "exact", "factorizations", "flow",
-    "linalg", "observables", "ode", "optimizers", "penalties", "plotting", "problems", "sweeps",
-    "synthetic",
+    "linalg", "observables", "ode", "optimizers", "penalties", "plotting", "problems", "saddles",
+    "sweeps", "synthetic",
 )  # fmt: skip
 _WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
 _OLD = {
