@@ -4,18 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gradflow.factorizations.base import Factors
+from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.saddles.columns import AbstractColumns, place
-from gradflow.saddles.errors import table
+from gradflow.saddles.errors import SAFETY, table
 from gradflow.saddles.path import SaddleOutcome, SaddlePath
 from gradflow.saddles.walk import Node, Walk, walk
 
 _RECORDS = 200
-SAFETY = 10.0
-"""How many times the sum of the leading corrections a predicted error is."""
 
 
 def column_path(
@@ -40,7 +38,22 @@ def column_path(
             "own times, and what is between them hangs on the start; give each its own problem"
         )
         found = found._replace(outcome=SaddleOutcome.DECOUPLED, reason=reason)
+    elif found.outcome is SaddleOutcome.VANISHING_MINOR and _keeps_determinant(columns, factors):
+        found = found._replace(
+            reason=f"{found.reason}; from a balanced start of a square product of full width the "
+            "sign of the determinant never changes, so that the last mode may never come"
+        )
     return _assembled(found, factors, q.shape, config)
+
+
+def _keeps_determinant(columns: AbstractColumns, factors: Factors) -> bool:
+    model = columns.objective.factorization
+    square = len(set(np.ravel(model.factor_shapes))) == 1
+    return (
+        isinstance(model, MatrixProduct)
+        and square
+        and float(model.relative_unbalancedness(factors)) < 1e-10
+    )
 
 
 def blocks(columns: AbstractColumns) -> list[list[int]]:

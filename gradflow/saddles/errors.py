@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+SAFETY = 30.0
+"""How many times the sum of the leading corrections a predicted error is."""
+
 
 class Terms(NamedTuple):
     """The sum of exp(log) alpha^power.

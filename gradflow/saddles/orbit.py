@@ -1,6 +1,6 @@
 r"""The way from one saddle to the next: large columns by their flow, small ones beside them."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -9,9 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from gradflow.ode import LinearlyImplicitExtrapolation
 from gradflow.saddles.columns import AbstractColumns, hessian, place
 
-_SAMPLES = 64
+_SAMPLES = 128
+_FEW = 100
+"""Up to how many unknowns steps may be implicit, where explicit ones would be too many."""
 _GROWTH = 6.0
 """By how many powers of e a column may grow before columns are made orthogonal again."""
 
@@ -26,6 +29,7 @@ class Orbit(NamedTuple):
       main: (rows, k) the large columns at the end.
       small: (rows, s) the small ones, orthonormal and orthogonal to the large ones.
       logs: (s,) by how much each has grown, a logarithm.
+      operator: F at the end.
       settled: whether the end is a saddle, to `tolerance`.
     """
 
@@ -35,6 +39,7 @@ class Orbit(NamedTuple):
     main: np.ndarray
     small: np.ndarray
     logs: np.ndarray
+    operator: np.ndarray
     settled: bool
 
 
@@ -45,16 +50,18 @@ def _advance(
     main: Int[Array, ""],
     size: Float[Array, ""],
     length: Float[Array, ""],
+    stiff: bool,
 ) -> tuple[Array, Array, Array, Array, Array]:
     """The flow of all columns for a time, of which the first `main` make the operator."""
     large = jnp.arange(q.shape[1]) < main
 
-    def field(t: Array, y: Array, args: None) -> Array:
+    def field(t: Any, y: Any, args: Any) -> Array:
         return columns.operator(jnp.where(large, y, 0.0)) @ y
 
     times = jnp.linspace(0.0, length, _SAMPLES + 1)[1:]
+    solver = LinearlyImplicitExtrapolation(8) if stiff else diffrax.Dopri8()
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(field), diffrax.Dopri8(), 0.0, length, None, q,
+        diffrax.ODETerm(field), solver, 0.0, length, None, q,
         stepsize_controller=diffrax.PIDController(rtol=1e-11, atol=1e-13 * size),
         saveat=diffrax.SaveAt(ts=times), max_steps=20_000, throw=False,
     )  # fmt: skip
@@ -108,7 +115,7 @@ def follow(
     """
     k, width = main.shape[1], main.shape[1] + small.shape[1]
     q, count = np.concatenate([main, small], axis=1), jnp.asarray(k)
-    logs, t, settled = np.zeros(small.shape[1]), 0.0, False
+    logs, t, settled, stiff = np.zeros(small.shape[1]), 0.0, False, False
     here = place(columns, main, width)
     times, losses = [np.zeros(1)], [np.atleast_1d(here.loss)]
     slopes = [-np.atleast_1d(np.sum((here.operator @ main) ** 2))]
@@ -116,9 +123,11 @@ def follow(
         radius = max(float(np.linalg.norm(here.operator, 2)), rate)
         length = _GROWTH / radius
         size = max(float(np.linalg.norm(q[:, :k])), 1e-300)
-        end, at, loss, slope, fine = _advance(
-            columns, jnp.asarray(q), count, jnp.asarray(size), jnp.asarray(length)
-        )
+        arguments = columns, jnp.asarray(q), count, jnp.asarray(size), jnp.asarray(length)
+        end, at, loss, slope, fine = _advance(*arguments, stiff)
+        if not bool(fine) and not stiff and q.size <= _FEW:
+            stiff = True  # the end may be: one large rate, one small
+            end, at, loss, slope, fine = _advance(*arguments, stiff)
         if not bool(fine):
             break
         q = np.array(end)
@@ -136,7 +145,7 @@ def follow(
             break
     return Orbit(
         np.concatenate(times), np.concatenate(losses), np.concatenate(slopes),
-        q[:, :k], q[:, k:], logs, settled,
+        q[:, :k], q[:, k:], logs, here.operator, settled,
     )  # fmt: skip
 
 

@@ -3,20 +3,19 @@ r"""`gradflow.saddle_path`: what is asked for, checked and handed to the solver 
 import json
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gradflow._util.annotations import Checked
 from gradflow._util.provenance import describe, fingerprint, provenance
 from gradflow._util.validate import positive, same_float_dtype, whole
-from gradflow.factorizations.base import Factors
+from gradflow.factorizations.diagonal_network import DiagonalNetwork
 from gradflow.objective import Objective
 from gradflow.problems.base import AbstractQuadraticProblem
 from gradflow.problems.entrywise import HuberCompletion, LogisticCompletion
 from gradflow.problems.sensing import HuberSensing
 from gradflow.saddles.column_path import column_path
 from gradflow.saddles.columns import columns_of
+from gradflow.saddles.diagonal_path import diagonal_path
 from gradflow.saddles.path import SaddlePath
 from gradflow.start import as_factors
 
@@ -43,7 +42,8 @@ def saddle_path(
     `reason` say why. Those are no errors: see `SaddlePath.determined`.
 
     Args:
-      objective: a problem with a `SymmetricProduct`, or a `MatrixProduct` of depth 2; no penalty.
+      objective: a problem with a `SymmetricProduct`, a `MatrixProduct` of depth 2 or, if its loss
+        is quadratic, a `DiagonalNetwork` of any depth; no penalty.
       start: its factors, float64, of size 1; or W itself, for balanced factors of it.
       max_jumps: where to stop at the latest.
       tie: events whose times differ by less, relatively, count as one.
@@ -85,7 +85,8 @@ def saddle_path(
     }
     plain = json.loads(json.dumps(config, default=str))
     columns = columns_of(objective)
-    assert columns is not None
+    if columns is None:
+        return diagonal_path(objective, factors, most=most, tie=tie, config=plain)
     return column_path(columns, factors, convex=known, most=most, tie=tie, config=plain)
 
 
@@ -97,8 +98,9 @@ def _check(objective: Any) -> None:
             "A path of saddles has no penalty, but the objective has a "
             f"{type(objective.penalty).__name__}; use gradflow.solve_flow from a small start."
         )
-    if columns_of(objective) is None:
+    diagonal = isinstance(objective.factorization, DiagonalNetwork)
+    if columns_of(objective) is None and not diagonal:
         raise ValueError(
-            f"A path of saddles is known for SymmetricProduct and MatrixProduct of depth 2, not "
-            f"for {objective.factorization!r}; use gradflow.solve_flow from small starts."
+            "A path of saddles is known for SymmetricProduct, MatrixProduct of depth 2 and "
+            f"DiagonalNetwork, not for {objective.factorization!r}; use gradflow.solve_flow from small starts."
         )

@@ -119,10 +119,10 @@ def walk(
         direction = node.modes[:, 0]
         main = np.concatenate([node.q, EPSILON * size * direction[:, None]], axis=1)
         orbit = follow(columns, main, small.columns, scale=scale, rate=float(mu[0]))
-        if not orbit.settled:
-            reason = "the way to the next saddle did not come to rest; see `orbits`"
-            return Walk(nodes, jumps, exponents, SaddleOutcome.SLOW_ORBIT, reason)
         following = _node(columns, _full_rank(orbit.main), width)
+        if not orbit.settled and not _is_near(following, orbit, scale):
+            reason = "the way to the next saddle did not come to rest"
+            return Walk(nodes, jumps, exponents, SaddleOutcome.SLOW_ORBIT, reason)
         half = half_way(orbit, float(following.place.loss))
         own, doubts = _doubted(small, mu, doubts, size, node, half, plateau, wait, jumps)
         carried = carried.with_all(own)
@@ -147,6 +147,18 @@ def _node(columns: AbstractColumns, q: np.ndarray, width: int) -> Node:
         growth=float(-np.min(curvature, initial=0.0)),
         decay=float(np.min(falling, initial=np.inf)),
     )  # fmt: skip
+
+
+def _is_near(node: Node, orbit: Orbit, scale: float) -> bool:
+    """Whether a slow way has come so close to a last saddle that Newton's method finds it."""
+    rest = float(orbit.losses[-1] - node.place.loss)
+    slope = np.linalg.norm(node.place.operator @ node.q)
+    last = not len(node.rates) or node.rates[0] <= NULL * scale
+    return (
+        last
+        and slope <= 1e-10 * scale * np.linalg.norm(node.q)
+        and 0 <= rest < 1e-6 * float(orbit.losses[0] - node.place.loss)
+    )
 
 
 def _end(
@@ -242,9 +254,9 @@ def _grown(
                 log = np.log(part) if rest is None else min(np.log(part) + gaps[p, j] * rest, 0.0)
                 since = wait + (0.0 if rest is None else rest)
                 doubt = doubt.plus(log - gaps[p, j] * since, gaps[p, j] * plateau)
-        if p + 1 < count:
-            apart = flag.exponents[p + 1] - flag.exponents[p]
-            doubt = doubt.plus(2 * paired.corrections[p], 2 * apart)
+        for i in range(max(p - 1, 0), min(p + 1, count - 1)):  # the one's gain is the other's loss
+            apart = flag.exponents[i + 1] - flag.exponents[i]
+            doubt = doubt.plus(2 * paired.corrections[i], 2 * apart)
         found.append(doubt)
     mu = rates[:count]
     exponents, logs = flag.exponents - mu * plateau, paired.logs + mu * wait
@@ -264,9 +276,10 @@ def _doubted(
         growth = mu[1] * (half if mu[1] > 0 else 0.0)
         log = 2 * (small.logs[0] + growth - np.log(size))
         first = first.plus(log, 2 * small.exponents[0])
-    if jumps:  # what was left of the way to the saddle when the new column is large
-        since = jumps[-1].orbit.times[-1] - jumps[-1].half + wait + half
-        first = first.plus(-node.decay * since, node.decay * plateau)
+    if jumps:  # what was left of the way to the saddle, which the operator felt
+        off = np.linalg.norm(jumps[-1].orbit.operator - node.place.operator, 2) / node.decay
+        if off > 0:
+            first = first.plus(np.log(off) - node.decay * (wait + half), node.decay * plateau)
     own = first.times(1 / mu[0])
     rest = [doubt.with_all(own.times(abs(m))) for doubt, m in zip(doubts[1:], mu[1:], strict=False)]
     return own, rest

@@ -1,0 +1,258 @@
+r"""The limit of a vanishing start of diagonal networks, of any depth.
+
+beta = w_+^D - w_-^D from alpha^(1/D) (a_+, a_-) is a function of the dual eta = -int G dt, entry by
+entry: a parameter of size w has the room
+
+    r(w) = -ln(w / a)/2 (D = 2),    w^(-(D-2)) / (D (D - 2)) (D >= 3)
+
+left, and sigma eta_i + r = theta_i c(alpha) is conserved, with c = ln(1/alpha), theta = 1/4 at
+D = 2 and c = alpha^-(1-2/D), theta = a^-(D-2) / (D (D - 2)) beyond. So in units of c the dual moves
+along -G, an entry is 0 while its dual is inside of (-theta_-, theta_+) and may be of size 1 at its
+ends: the saddle is the least loss over the signs of the entries that are there.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.optimize import nnls
+
+from gradflow.saddles.diagonal_orbit import DiagonalOrbit, Regression, follow
+from gradflow.saddles.errors import Terms
+from gradflow.saddles.path import SaddleOutcome
+
+ZERO = 1e-9
+"""Below which part of the first gradient a gradient counts as 0."""
+EPSILON = 1e-8
+"""How large a new entry of beta is, relative to others, when the flow takes over."""
+FLOOR = 1e-6
+"""How well numbers of time scales 1 / rate are known whatever alpha."""
+
+
+class DiagonalNode(NamedTuple):
+    """A saddle.
+
+    Attributes:
+      beta: there.
+      loss: there.
+      gradient: G.
+      dual: eta / c(alpha), when the path comes there.
+      decay: the smallest rate at which the flow of its own entries comes to it.
+    """
+
+    beta: np.ndarray
+    loss: float
+    gradient: np.ndarray
+    dual: np.ndarray
+    decay: float
+
+
+class DiagonalJump(NamedTuple):
+    """A way from a saddle to the next.
+
+    Attributes:
+      tau: when, in units of c(alpha).
+      offset: what is added to tau c(alpha); NaN if it is not known.
+      margin: how much later the next entry would have come, as a ratio of plateaus.
+      entry: which comes.
+      sign: with which sign.
+      orbit: the way; None if it is not known where it begins.
+      terms: of the error of the time.
+    """
+
+    tau: float
+    offset: float
+    margin: float
+    entry: int
+    sign: float
+    orbit: DiagonalOrbit | None
+    terms: Terms
+
+
+class DiagonalWalk(NamedTuple):
+    """What was found, and how it ended."""
+
+    nodes: list[DiagonalNode]
+    jumps: list[DiagonalJump]
+    outcome: SaddleOutcome
+    reason: str
+    flags: list[str]
+
+
+def diagonal_walk(
+    problem: Regression, *, most: int, tie: float, constants: bool = True
+) -> DiagonalWalk:
+    """Go from saddle to saddle.
+
+    Args:
+      problem: the regression, with the sizes of the start.
+      most: after how many jumps to stop.
+      tie: events whose times differ by less, relatively, are one.
+      constants: whether to follow the ways between saddles, which the constants of times need.
+    """
+    size = problem.size
+    beta, dual, shift = np.zeros(size), np.zeros(size), np.zeros(size)
+    sign = np.zeros(size)
+    scale = float(np.max(np.abs(problem.gradient(beta)))) or 1.0
+    nodes = [_node(problem, beta, dual)]
+    jumps: list[DiagonalJump] = []
+    flags: list[str] = []
+    tau, offset, known, doubt, since = 0.0, 0.0, constants, Terms(), 0.0
+    while True:
+        node = nodes[-1]
+        drift = np.where(np.abs(node.gradient) > ZERO * scale, -node.gradient, 0.0)
+        if not np.any(drift):
+            return DiagonalWalk(nodes, jumps, SaddleOutcome.MINIMUM, "the loss is least", flags)
+        if len(jumps) >= most:
+            reason = f"at most {most} jumps were asked for"
+            return DiagonalWalk(nodes, jumps, SaddleOutcome.OUT_OF_JUMPS, reason, flags)
+        waits = _waits(problem, dual, drift, sign)
+        if not np.any(np.isfinite(waits)):
+            reason = "no entry can grow along its gradient: parameters that are 0 stay 0"
+            return DiagonalWalk(nodes, jumps, SaddleOutcome.STUCK, reason, flags)
+        order = np.argsort(waits)
+        first, plateau = int(order[0]), float(waits[order[0]])
+        others = waits[order[1:]]
+        margin = float(others[0] / plateau) if len(others) and np.isfinite(others[0]) else np.inf
+        coming = waits <= plateau * (1 + tie)
+        if np.sum(coming) > 1 and known:
+            known = False
+            flags.append(
+                f"entries {', '.join(map(str, np.flatnonzero(coming)))} come at one time: saddles "
+                "go on as a convex problem says, but which is first, and all constants from there "
+                "on, are not told by powers of alpha"
+            )
+        dual = dual + plateau * drift
+        sign = np.where(coming, np.sign(drift), sign)
+        dual = np.where(coming, sign * problem.thresholds(sign), dual)
+        beta, unique = _least_loss(problem, sign, scale)
+        if not unique:
+            reason = f"the least loss over entries of these signs ({_signs(sign)}) is not unique"
+            return DiagonalWalk(nodes, jumps, SaddleOutcome.NOT_UNIQUE, reason, flags)
+        following = _node(problem, beta, dual)
+        orbit = None
+        tau += plateau
+        if known:
+            small = EPSILON * float(np.max(np.abs(following.beta)))
+            room = problem.room(small, first, sign[first])
+            wait = float((-sign[first] * room - shift[first]) / drift[first])
+            orbit = follow(problem, node.beta, beta, first, sign, small, abs(drift[first]))
+            doubt = doubt.with_all(
+                _doubt(problem, node, following, dual, shift + (wait + orbit.half) * drift, first, wait + since + orbit.half,
+                       plateau if jumps else None)
+            )  # fmt: skip
+        jumps.append(
+            DiagonalJump(
+                tau, offset + wait + orbit.half if orbit else np.nan, margin, first,
+                float(sign[first]), orbit, doubt,
+            )
+        )  # fmt: skip
+        gone = (sign != 0) & (beta == 0)
+        slow = gone & (np.abs(following.gradient) <= ZERO * scale)
+        if np.any(slow):
+            flags.append(
+                f"entries {', '.join(map(str, np.flatnonzero(slow)))} are 0 at the saddle "
+                f"{len(nodes)} with their dual at its threshold and no drift: the flow comes there "
+                "like 1 / ln(1/alpha)"
+            )
+        if orbit is not None:
+            offset += wait + orbit.end
+            since = orbit.end - orbit.half
+            shift = shift + wait * drift + orbit.moved
+            shift = np.where(gone, -sign * orbit.rooms, shift)
+            if not orbit.settled and np.any(np.abs(following.gradient) > ZERO * scale):
+                known = False
+                flags.append(
+                    f"the way to the saddle {len(nodes)} did not come to rest: constants from "
+                    "there on are not known"
+                )
+        sign = np.where(gone, 0.0, sign)
+        nodes.append(following)
+
+
+def _waits(
+    problem: Regression,
+    dual: Float[np.ndarray, " size"],
+    drift: Float[np.ndarray, " size"],
+    sign: Float[np.ndarray, " size"],
+) -> Float[np.ndarray, " size"]:
+    """How long each entry takes to its threshold, in units of c; infinite for those that are in."""
+    ahead = problem.thresholds(np.sign(drift))
+    moving = (sign == 0) & (drift != 0)
+    left = np.maximum(ahead - np.sign(drift) * dual, 0.0)
+    return np.where(moving, left / np.where(moving, np.abs(drift), 1.0), np.inf)
+
+
+def _least_loss(
+    problem: Regression, sign: Float[np.ndarray, " size"], scale: float
+) -> tuple[Float[np.ndarray, " size"], bool]:
+    """The least loss over entries of given signs, and whether it is at one place only."""
+    active = np.flatnonzero(sign)
+    columns = problem.inputs[:, active] * sign[active]
+    found, _ = nnls(columns, problem.targets)
+    found[found < 1e-13 * np.max(found, initial=0.0)] = 0.0
+    inside = found > 0
+    if np.any(inside):  # to the last digits
+        found[inside] = np.linalg.lstsq(columns[:, inside], problem.targets, rcond=None)[0]
+    beta = np.zeros(problem.size)
+    beta[active] = sign[active] * found
+    free = inside | (np.abs(problem.gradient(beta)[active]) <= ZERO * scale)
+    values = np.linalg.svd(columns[:, free], compute_uv=False)
+    unique = len(values) == np.sum(free) and np.all(values > 1e-10 * np.max(values, initial=0.0))
+    return beta, bool(unique)
+
+
+def _node(
+    problem: Regression, beta: Float[np.ndarray, " size"], dual: Float[np.ndarray, " size"]
+) -> DiagonalNode:
+    gradient = problem.gradient(beta)
+    inside = np.flatnonzero(beta)
+    speeds = problem.depth * np.abs(beta[inside]) ** (1 - 1 / problem.depth)
+    matrix = speeds[:, None] * problem.hessian[np.ix_(inside, inside)] * speeds
+    decay = float(np.min(np.linalg.eigvalsh(matrix))) if len(inside) else np.inf
+    return DiagonalNode(beta, problem.loss(beta), gradient, dual, decay)
+
+
+def _doubt(
+    problem: Regression, node: DiagonalNode, following: DiagonalNode, dual: np.ndarray,
+    shift: np.ndarray, first: int, since: float, plateau: float | None,
+) -> Terms:  # fmt: skip
+    """What a jump adds to the error of times.
+
+    Entries that are still small take part by their size; and the saddle was reached up to
+    exp(-decay t), t from the jump before on.
+    """
+    rate = abs(node.gradient[first])
+    terms = Terms().plus(np.log(FLOOR / rate), 0.0)
+    size = float(np.max(np.abs(following.beta)))
+    for i in map(int, np.flatnonzero((node.beta == 0) & (np.arange(problem.size) != first))):
+        slope = max(abs(node.gradient[i]), 1e-12)
+        for sign in (1.0, -1.0):
+            theta = float(problem.thresholds(np.full(problem.size, sign))[i])
+            left = theta - sign * dual[i]
+            if not np.isfinite(theta) or left <= 0:
+                continue
+            weight = np.log((1 / rate + 1 / slope) / size)
+            level = np.log(slope / (node.loss - following.loss) / rate)
+            if problem.depth == 2:
+                log = problem.log_size(-sign * shift[i], i, sign)
+                terms = terms.plus(log + np.logaddexp(weight, level), 4 * left)
+            else:  # first what its integral over time does, then what it does to the loss
+                log = problem.log_size(left, i, sign)
+                terms = terms.plus(log + np.log(left * rate) + weight, 2 / problem.depth)
+                terms = terms.plus(log + level, 1.0)
+    if plateau is not None and problem.depth == 2:
+        left = [4 * abs(node.gradient[i]) for i in np.flatnonzero(_at_threshold(problem, node))]
+        decay = min([node.decay, *left])
+        terms = terms.plus(-decay * since - np.log(rate), decay * plateau)
+    return terms
+
+
+def _at_threshold(problem: Regression, node: DiagonalNode) -> Bool[np.ndarray, " size"]:
+    """Entries that have just left."""
+    at = np.abs(node.dual) >= problem.thresholds(np.sign(node.dual)) * (1 - 1e-12)
+    return at & (node.beta == 0)
+
+
+def _signs(sign: np.ndarray) -> str:
+    return ", ".join(f"{i}: {'+' if sign[i] > 0 else '-'}" for i in np.flatnonzero(sign))
