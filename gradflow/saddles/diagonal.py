@@ -29,6 +29,17 @@ FLOOR = 1e-6
 """How well numbers of time scales 1 / rate are known whatever alpha."""
 
 
+_COINCIDENCE = (
+    "entries {} come at one time: saddles go on as a convex problem says, but which is first, and "
+    "all constants from there on, are not told by powers of alpha"
+)
+_SLOW_END = (
+    "entries {} are 0 at the saddle {} with their dual at its threshold and no drift: the flow "
+    "comes there like 1 / ln(1/alpha)"
+)
+_RESTLESS = "the way to the saddle {} did not come to rest: constants from there on are not known"
+
+
 class DiagonalNode(NamedTuple):
     """A saddle.
 
@@ -106,22 +117,14 @@ def diagonal_walk(
         if len(jumps) >= most:
             reason = f"at most {most} jumps were asked for"
             return DiagonalWalk(nodes, jumps, SaddleOutcome.OUT_OF_JUMPS, reason, flags)
-        waits = _waits(problem, dual, drift, sign)
-        if not np.any(np.isfinite(waits)):
+        arrival = _arrival(problem, dual, drift, sign, tie)
+        if arrival is None:
             reason = "no entry can grow along its gradient: parameters that are 0 stay 0"
             return DiagonalWalk(nodes, jumps, SaddleOutcome.STUCK, reason, flags)
-        order = np.argsort(waits)
-        first, plateau = int(order[0]), float(waits[order[0]])
-        others = waits[order[1:]]
-        margin = float(others[0] / plateau) if len(others) and np.isfinite(others[0]) else np.inf
-        coming = waits <= plateau * (1 + tie)
+        first, plateau, margin, coming = arrival
         if np.sum(coming) > 1 and known:
             known = False
-            flags.append(
-                f"entries {', '.join(map(str, np.flatnonzero(coming)))} come at one time: saddles "
-                "go on as a convex problem says, but which is first, and all constants from there "
-                "on, are not told by powers of alpha"
-            )
+            flags.append(_COINCIDENCE.format(_listed(coming)))
         dual = dual + plateau * drift
         sign = np.where(coming, np.sign(drift), sign)
         dual = np.where(coming, sign * problem.thresholds(sign), dual)
@@ -137,10 +140,11 @@ def diagonal_walk(
             room = problem.room(small, first, sign[first])
             wait = float((-sign[first] * room - shift[first]) / drift[first])
             orbit = follow(problem, node.beta, beta, first, sign, small, abs(drift[first]))
-            doubt = doubt.with_all(
-                _doubt(problem, node, following, dual, shift + (wait + orbit.half) * drift, first, wait + since + orbit.half,
-                       plateau if jumps else None)
-            )  # fmt: skip
+            at = wait + orbit.half  # of the last event, which was at the end of a way
+            last = plateau if jumps else None
+            moved = shift + at * drift
+            own = _doubt(problem, node, following, dual, moved, first, at + since, last)
+            doubt = doubt.with_all(own)
         jumps.append(
             DiagonalJump(
                 tau, offset + wait + orbit.half if orbit else np.nan, margin, first,
@@ -150,11 +154,7 @@ def diagonal_walk(
         gone = (sign != 0) & (beta == 0)
         slow = gone & (np.abs(following.gradient) <= ZERO * scale)
         if np.any(slow):
-            flags.append(
-                f"entries {', '.join(map(str, np.flatnonzero(slow)))} are 0 at the saddle "
-                f"{len(nodes)} with their dual at its threshold and no drift: the flow comes there "
-                "like 1 / ln(1/alpha)"
-            )
+            flags.append(_SLOW_END.format(_listed(slow), len(nodes)))
         if orbit is not None:
             offset += wait + orbit.end
             since = orbit.end - orbit.half
@@ -162,25 +162,33 @@ def diagonal_walk(
             shift = np.where(gone, -sign * orbit.rooms, shift)
             if not orbit.settled and np.any(np.abs(following.gradient) > ZERO * scale):
                 known = False
-                flags.append(
-                    f"the way to the saddle {len(nodes)} did not come to rest: constants from "
-                    "there on are not known"
-                )
+                flags.append(_RESTLESS.format(len(nodes)))
         sign = np.where(gone, 0.0, sign)
         nodes.append(following)
 
 
-def _waits(
+def _listed(entries: Bool[np.ndarray, " size"]) -> str:
+    return ", ".join(map(str, np.flatnonzero(entries)))
+
+
+def _arrival(
     problem: Regression,
     dual: Float[np.ndarray, " size"],
     drift: Float[np.ndarray, " size"],
     sign: Float[np.ndarray, " size"],
-) -> Float[np.ndarray, " size"]:
-    """How long each entry takes to its threshold, in units of c; infinite for those that are in."""
+    tie: float,
+) -> tuple[int, float, float, Bool[np.ndarray, " size"]] | None:
+    """Which entry comes next to its threshold, when, the next one's ratio; all that come then."""
     ahead = problem.thresholds(np.sign(drift))
     moving = (sign == 0) & (drift != 0)
     left = np.maximum(ahead - np.sign(drift) * dual, 0.0)
-    return np.where(moving, left / np.where(moving, np.abs(drift), 1.0), np.inf)
+    waits = np.where(moving, left / np.where(moving, np.abs(drift), 1.0), np.inf)
+    order = np.argsort(waits)
+    first, plateau = int(order[0]), float(waits[order[0]])
+    if not np.isfinite(plateau):
+        return None
+    second = float(waits[order[1]]) if len(order) > 1 else np.inf
+    return first, plateau, second / plateau, waits <= plateau * (1 + tie)
 
 
 def _least_loss(

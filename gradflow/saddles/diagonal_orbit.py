@@ -1,5 +1,6 @@
 r"""The way of a diagonal network from one saddle to the next, in rooms; see `diagonal`."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax
@@ -66,7 +67,7 @@ class Regression(NamedTuple):
         return float(_rooms(self, size) + (np.log(a) / 2 if self.depth == 2 else 0.0))
 
     def log_size(self, room: float, i: int, sign: float) -> float:
-        """ln |beta_i| of a room."""
+        """The logarithm of |beta_i| of a room."""
         low = self.depth - 2
         if low == 0:
             a = (self.plus if sign > 0 else self.minus)[i]
@@ -143,12 +144,7 @@ def follow(
         if not fine:
             break
         if np.isnan(half) and seen[-1] < goal:
-            half = t + float(
-                brentq(
-                    lambda s, y=y: float(advance(y, s)[1][-1]) - goal, 1e-9 * length, length,
-                    xtol=1e-12 * length, rtol=1e-13,
-                )
-            )  # fmt: skip
+            half = t + _crossing(lambda s, y=y: float(advance(y, s)[1][-1]) - goal, length)
         times.append(t + np.linspace(0, length, len(seen) + 1)[1:])
         losses.append(seen)
         t, y = t + length, found
@@ -170,6 +166,12 @@ def follow(
         np.concatenate(times), np.concatenate(losses), half, t, moved - rest,
         found_rooms + sign * rest, settled,
     )  # fmt: skip
+
+
+def _crossing(above: Callable[[float], float], length: float) -> float:
+    """Where a function falls below 0, between 0 and a length."""
+    found: Any = brentq(above, 1e-9 * length, length, xtol=1e-12 * length)
+    return float(found)
 
 
 def _yet_to_come(

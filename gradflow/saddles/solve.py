@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from gradflow._util.annotations import Checked
 from gradflow._util.provenance import describe, fingerprint, provenance
@@ -58,9 +59,9 @@ def saddle_path(
       >>> problem = gf.MatrixCompletion((2, 2), list(np.ndindex(2, 2)), [2.0, 0.0, 0.0, 1.0])
       >>> path = gf.saddle_path(gf.Objective(problem, gf.SymmetricProduct(2, 2)), (np.eye(2),))
       >>> path.ranks.tolist(), path.taus.round(4).tolist()
-      ([0, 1, 2], [0.25, 0.5])
-      >>> path.times(1e-20).round(3).tolist()  # the modes' curves: ln((s - a)/a) / (4 s) each
-      [11.687, 23.026]
+      ([0, 1, 2], [0.125, 0.25])
+      >>> path.times(1e-20).round(3).tolist()
+      [5.733, 11.293]
 
     References:
       Li, Luo and Lyu 2021; Pesme and Flammarion 2023.
@@ -71,6 +72,10 @@ def saddle_path(
         raise ValueError(
             "A path of saddles needs float64, but the input is float32; call "
             'jax.config.update("jax_enable_x64", True) before anything else.'
+        )
+    if not any(np.any(np.asarray(factor)) for factor in factors):
+        raise ValueError(
+            "All factors of the start are 0, and a flow from 0 stays at 0; give others."
         )
     most, tie = whole("max_jumps", max_jumps, 0), positive("tie", tie)
     known = isinstance(objective.problem, _CONVEX) if convex is None else bool(convex)
@@ -102,5 +107,6 @@ def _check(objective: Any) -> None:
     if columns_of(objective) is None and not diagonal:
         raise ValueError(
             "A path of saddles is known for SymmetricProduct, MatrixProduct of depth 2 and "
-            f"DiagonalNetwork, not for {objective.factorization!r}; use gradflow.solve_flow from small starts."
+            f"DiagonalNetwork, not for {objective.factorization!r}; use gradflow.solve_flow from "
+            "small starts."
         )

@@ -153,12 +153,9 @@ def _is_near(node: Node, orbit: Orbit, scale: float) -> bool:
     """Whether a slow way has come so close to a last saddle that Newton's method finds it."""
     rest = float(orbit.losses[-1] - node.place.loss)
     slope = np.linalg.norm(node.place.operator @ node.q)
-    last = not len(node.rates) or node.rates[0] <= NULL * scale
-    return (
-        last
-        and slope <= 1e-10 * scale * np.linalg.norm(node.q)
-        and 0 <= rest < 1e-6 * float(orbit.losses[0] - node.place.loss)
-    )
+    last = not len(node.rates) or bool(node.rates[0] <= NULL * scale)
+    still = bool(slope <= 1e-10 * scale * np.linalg.norm(node.q))
+    return last and still and 0 <= rest < 1e-6 * float(orbit.losses[0] - node.place.loss)
 
 
 def _end(

@@ -27,9 +27,7 @@ def real_minus_predicted(posed, path, log_alpha, jumps=None):
     wanted = path.times(log_alpha=log_alpha)[:jumps]
     levels = path.losses[: len(wanted) + 1]
     goals = (levels[:-1] + levels[1:]) / 2
-    times, _ = run(
-        posed.operator, posed.loss, posed.q, log_alpha, goals, 1.2 * wanted[-1] + 20
-    )
+    times, _ = run(posed.operator, posed.loss, posed.q, log_alpha, goals, 1.2 * wanted[-1] + 20)
     return np.pad(times, (0, len(wanted) - len(times)), constant_values=np.nan) - wanted
 
 

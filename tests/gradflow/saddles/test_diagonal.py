@@ -13,7 +13,6 @@ from tests.gradflow.saddles.problems import diagonal, diagonal_times
 from tests.helpers import refuses
 
 
-
 def least_l1(x, y):
     found = linprog(np.ones(2 * x.shape[1]), A_eq=np.hstack([x, -x]), b_eq=y, bounds=(0, None))
     return found.fun
