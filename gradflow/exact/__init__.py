@@ -4,6 +4,7 @@ from gradflow.exact.aligned import aligned_flow
 from gradflow.exact.commuting import commuting_flow
 from gradflow.exact.least_squares import least_squares_flow
 from gradflow.exact.norm_blowup import Shifts, norm_blowup_shifts, norm_blowup_tail
+from gradflow.exact.riccati import riccati_flow
 from gradflow.exact.singular_value import constant_gradient_flow, singular_value_flow, time_to_share
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "least_squares_flow",
     "norm_blowup_shifts",
     "norm_blowup_tail",
+    "riccati_flow",
     "singular_value_flow",
     "time_to_share",
 ]

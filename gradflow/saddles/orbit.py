@@ -29,6 +29,8 @@ class Orbit(NamedTuple):
       main: (rows, k) the large columns at the end.
       small: (rows, s) the small ones, orthonormal and orthogonal to the large ones.
       logs: (s,) by how much each has grown, a logarithm.
+      lean: (s, s) what a unit of small column j has become of column i, against what a unit of
+        that has; upper triangular.
       operator: F at the end.
       settled: whether the end is a saddle, to `tolerance`.
     """
@@ -39,6 +41,7 @@ class Orbit(NamedTuple):
     main: np.ndarray
     small: np.ndarray
     logs: np.ndarray
+    lean: np.ndarray
     operator: np.ndarray
     settled: bool
 
@@ -79,17 +82,22 @@ def _advance(
 
 def orthogonal(
     main: Float[np.ndarray, "rows k"], small: Float[np.ndarray, "rows s"]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Small columns without what they have of large and of earlier ones; logarithms of lengths.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Small columns without what they have of large and of earlier ones.
 
     A column that is 0 stays 0.
+
+    Returns:
+      The columns; the logarithms of their lengths; and what each had of earlier ones, R_ij / R_ii.
     """
     k = main.shape[1]
     lengths = np.linalg.norm(main, axis=0)
     q, r = np.linalg.qr(np.concatenate([main / np.where(lengths > 0, lengths, 1.0), small], axis=1))
     left = np.abs(np.diag(r)[k:])
     alive = np.any(small != 0, axis=0) & (left > 0)
-    return q[:, k:] * alive, np.log(np.where(alive, left, 1.0))
+    tilt = np.triu(r[k:, k:]) / np.where(alive, np.diag(r)[k:], 1.0)[:, None]
+    np.fill_diagonal(tilt, 1.0)
+    return q[:, k:] * alive, np.log(np.where(alive, left, 1.0)), tilt
 
 
 def follow(
@@ -115,7 +123,8 @@ def follow(
     """
     k, width = main.shape[1], main.shape[1] + small.shape[1]
     q, count = np.concatenate([main, small], axis=1), jnp.asarray(k)
-    logs, t, settled, stiff = np.zeros(small.shape[1]), 0.0, False, False
+    logs, lean = np.zeros(small.shape[1]), np.eye(small.shape[1])
+    t, settled, stiff = 0.0, False, False
     here = place(columns, main, width)
     times, losses = [np.zeros(1)], [np.atleast_1d(here.loss)]
     slopes = [-np.atleast_1d(np.sum((here.operator @ main) ** 2))]
@@ -136,7 +145,8 @@ def follow(
         slopes.append(np.asarray(slope))
         t += length
         if small.shape[1]:
-            q[:, k:], grown = orthogonal(q[:, :k], q[:, k:])
+            q[:, k:], grown, tilt = orthogonal(q[:, :k], q[:, k:])
+            lean = (tilt * np.exp(np.triu(logs - logs[:, None]))) @ lean
             logs += grown
         here = place(columns, q[:, :k], width)
         slope = np.linalg.norm(here.operator @ q[:, :k])
@@ -145,7 +155,7 @@ def follow(
             break
     return Orbit(
         np.concatenate(times), np.concatenate(losses), np.concatenate(slopes),
-        q[:, :k], q[:, k:], logs, here.operator, settled,
+        q[:, :k], q[:, k:], logs, lean, here.operator, settled,
     )  # fmt: skip
 
 

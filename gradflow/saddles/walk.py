@@ -115,7 +115,7 @@ def walk(
         wait = (np.log(EPSILON * size) - paired.logs[0]) / mu[0]
         margin = _margin(flag.exponents, mu)
         rest = jumps[-1].orbit.times[-1] - jumps[-1].half if jumps else None
-        small, doubts = _grown(flag, paired, node, plateau, wait, rest, doubts)
+        small = _grown(flag, paired, node, plateau, wait)
         direction = node.modes[:, 0]
         main = np.concatenate([node.q, EPSILON * size * direction[:, None]], axis=1)
         orbit = follow(columns, main, small.columns, scale=scale, rate=float(mu[0]))
@@ -124,6 +124,7 @@ def walk(
             reason = "the way to the next saddle did not come to rest"
             return Walk(nodes, jumps, exponents, SaddleOutcome.SLOW_ORBIT, reason)
         half = half_way(orbit, float(following.place.loss))
+        doubts = _impure(flag, paired, node, plateau, wait, rest, orbit.lean, doubts)
         own, doubts = _doubted(small, mu, doubts, size, node, half, plateau, wait, jumps)
         carried = carried.with_all(own)
         tau += plateau
@@ -228,39 +229,45 @@ def _full_rank(q: np.ndarray) -> np.ndarray:
     return (u * s)[:, kept] if not np.all(kept) else q
 
 
-def _grown(
+def _grown(flag: Flag, paired: Pairing, node: Node, plateau: float, wait: float) -> Flag:
+    """All columns but the first, at the end of a plateau: each a mode, or those of one rate."""
+    count = len(flag.exponents)
+    mu, top = node.rates[:count], float(np.max(np.abs(node.rates)))
+    same = np.abs(node.rates[:, None] - mu) < SAME * top
+    directions = node.modes @ np.where(same, paired.mixed, 0.0)
+    exponents, logs = flag.exponents - mu * plateau, paired.logs + mu * wait
+    gone = np.flatnonzero(paired.vanishing)
+    last = int(gone[0]) + 1 if len(gone) else count  # the column that vanishes ends the path later
+    return Flag(directions[:, 1:last], exponents[1:last], logs[1:last])
+
+
+def _impure(
     flag: Flag, paired: Pairing, node: Node, plateau: float, wait: float, rest: float | None,
-    doubts: list[Terms],
-) -> tuple[Flag, list[Terms]]:  # fmt: skip
-    """All columns but the first at the end of a plateau; and what their logarithms are in doubt by.
+    lean: np.ndarray, doubts: list[Terms],
+) -> list[Terms]:  # fmt: skip
+    """What the logarithms of columns are in doubt by, at the end of a plateau.
 
     A column's part in a slower mode falls like exp(-(mu_p - mu_j) t) beside its own, from what it
     was at the jump (`rest` before the orbit's end, and at most 1: what is left at the end may be
-    rounding); the next column took part in its pivot by the square of its relative size.
+    rounding), and counts by what the way makes of it. The next column took part in its pivot by the
+    square of its relative size.
     """
-    count = len(flag.exponents)
-    rates, top = node.rates, float(np.max(np.abs(node.rates)))
-    gaps = rates[:count, None] - rates[None, :]
-    kept = np.abs(gaps.T) < SAME * top
-    directions = node.modes @ np.where(kept, paired.mixed, 0.0)
-    found = []
-    for p, doubt in enumerate(doubts):
-        for j in np.flatnonzero(~kept[:, p] & (np.arange(len(rates)) > p)):
-            part = abs(paired.mixed[j, p])
-            if part > 0:
-                log = np.log(part) if rest is None else min(np.log(part) + gaps[p, j] * rest, 0.0)
-                since = wait + (0.0 if rest is None else rest)
-                doubt = doubt.plus(log - gaps[p, j] * since, gaps[p, j] * plateau)
+    count, rates = len(flag.exponents), node.rates
+    top, since, found = float(np.max(np.abs(rates))), wait + (rest or 0.0), []
+    for p, doubt in enumerate(doubts[: len(lean) + 1]):
+        for j in range(p + 1, len(rates)):
+            gap, part = rates[p] - rates[j], abs(paired.mixed[j, p])
+            if gap < SAME * top or part == 0:
+                continue
+            log = np.log(part) if rest is None else min(np.log(part) + gap * rest, 0.0)
+            if 0 < p and j <= len(lean):
+                log += np.log(max(abs(lean[p - 1, j - 1]), 1.0))
+            doubt = doubt.plus(log - gap * since, gap * plateau)
         for i in range(max(p - 1, 0), min(p + 1, count - 1)):  # the one's gain is the other's loss
             apart = flag.exponents[i + 1] - flag.exponents[i]
             doubt = doubt.plus(2 * paired.corrections[i], 2 * apart)
         found.append(doubt)
-    mu = rates[:count]
-    exponents, logs = flag.exponents - mu * plateau, paired.logs + mu * wait
-    gone = np.flatnonzero(paired.vanishing)
-    last = int(gone[0]) + 1 if len(gone) else count  # the column that vanishes ends the path later
-    small = Flag(directions[:, 1:last], exponents[1:last], logs[1:last])
-    return small, found[:last]
+    return found
 
 
 def _doubted(
