@@ -28,15 +28,15 @@ def riccati_flow(
     r"""The flow of a fully observed W = W_2 W_1 from a lambda-balanced start, in closed form.
 
     The loss is c ||W - M||_F^2 (all entries observed), or c ||X W - Y||^2 with X^T X = kappa I, for
-    which M = X^T Y / kappa. If W_2^T W_2 - W_1 W_1^T = lambda I, which the flow conserves, then with
-    Q = [W_1^T; W_2], F = [[-lambda/2 I, M^T], [M, lambda/2 I]] and the time 2 c kappa t
+    which M = X^T Y / kappa. If W_2^T W_2 - W_1 W_1^T = lambda I, which the flow conserves, then
+    with Q = [W_1^T; W_2], F = [[-lambda/2 I, M^T], [M, lambda/2 I]] and the time 2 c kappa t
 
         d(QQ^T)/dt = F QQ^T + QQ^T F - (QQ^T)^2,
         QQ^T(t) = e^(Ft) Q_0 (I + Q_0^T (e^(2Ft) - I) F^-1 Q_0 / 2)^-1 Q_0^T e^(Ft).
 
     No alignment is needed. lambda = 0 are balanced starts; with one hidden neuron and one output
-    every start will do, and lambda = a^2 - ||w||^2. All of it is computed from an orthonormal basis
-    of [((e^(2Ft) - I) F^-1 / 2)^(1/2) Q_0; I] in the eigenvectors of F, whose rows may differ by any
+    every start will do, and lambda = a^2 - ||w||^2. Computed from an orthonormal basis of
+    [((e^(2Ft) - I) F^-1 / 2)^(1/2) Q_0; I] in the eigenvectors of F, whose rows may differ by any
     factor: nothing overflows, and small singular values keep their digits.
 
     Args:
@@ -61,7 +61,7 @@ def riccati_flow(
       >>> start = (np.array([[0.1]]), np.array([[1.0]]))  # a neuron: lambda = 0.99
       >>> run = riccati_flow(objective, start, [0.5, np.inf])
       >>> run["loss"].round(6).tolist()
-      [1.805, 0.160318, 0.0]
+      [1.805, 0.353548, 0.0]
 
     References:
       Braun et al. 2022; Domine et al. 2025; Kunin et al. 2024 for a single neuron.

@@ -133,7 +133,7 @@ def diagonal_walk(
             reason = f"the least loss over entries of these signs ({_signs(sign)}) is not unique"
             return DiagonalWalk(nodes, jumps, SaddleOutcome.NOT_UNIQUE, reason, flags)
         following = _node(problem, beta, dual)
-        orbit = None
+        orbit, terms = None, Terms()
         tau += plateau
         if known:
             small = EPSILON * float(np.max(np.abs(following.beta)))
@@ -143,12 +143,15 @@ def diagonal_walk(
             at = wait + orbit.half  # of the last event, which was at the end of a way
             last = plateau if jumps else None
             moved = shift + at * drift
-            own = _doubt(problem, node, following, dual, moved, first, at + since, last)
-            doubt = doubt.with_all(own)
+            args = problem, node, following, dual, moved, first, at + since, last
+            pushed, later, seen = _doubt(*args)
+            doubt = doubt.with_all(pushed)
+            terms = doubt.times(1 / abs(float(drift[first]))).with_all(seen)
+            doubt = doubt.with_all(later)
         jumps.append(
             DiagonalJump(
                 tau, offset + wait + orbit.half if orbit else np.nan, margin, first,
-                float(sign[first]), orbit, doubt,
+                float(sign[first]), orbit, terms,
             )
         )  # fmt: skip
         gone = (sign != 0) & (beta == 0)
@@ -224,36 +227,37 @@ def _node(
 def _doubt(
     problem: Regression, node: DiagonalNode, following: DiagonalNode, dual: np.ndarray,
     shift: np.ndarray, first: int, since: float, plateau: float | None,
-) -> Terms:  # fmt: skip
-    """What a jump adds to the error of times.
+) -> tuple[Terms, Terms, Terms]:  # fmt: skip
+    """The error of the dual by a jump and, in excess, after it; that of the time by the loss.
 
-    Entries that are still small take part by their size; and the saddle was reached up to
-    exp(-decay t), t from the jump before on.
+    Entries that are still small push the dual by the integral of their size, and add to the loss;
+    and the saddle was reached up to exp(-decay t), t from the jump before on.
     """
-    rate = abs(node.gradient[first])
-    terms = Terms().plus(np.log(FLOOR / rate), 0.0)
-    size = float(np.max(np.abs(following.beta)))
+    rate = abs(float(node.gradient[first]))
+    pushed, later, seen = Terms().plus(np.log(FLOOR), 0.0), Terms(), Terms()
+    depth, coupling = problem.depth, np.max(np.abs(problem.hessian), axis=0)
     for i in map(int, np.flatnonzero((node.beta == 0) & (np.arange(problem.size) != first))):
-        slope = max(abs(node.gradient[i]), 1e-12)
+        slope = max(abs(float(node.gradient[i])), 1e-3 * rate)
+        after = max(abs(float(following.gradient[i])), 1e-3 * rate)
+        push, pushing = (np.log(coupling[i] / (2 * depth * g)) for g in (slope, after))
+        level = np.log(slope / (node.loss - following.loss) / rate)
         for sign in (1.0, -1.0):
-            theta = float(problem.thresholds(np.full(problem.size, sign))[i])
-            left = theta - sign * dual[i]
-            if not np.isfinite(theta) or left <= 0:
+            left = float(problem.thresholds(np.full(problem.size, sign))[i] - sign * dual[i])
+            if not np.isfinite(left) or left <= 0:
                 continue
-            weight = np.log((1 / rate + 1 / slope) / size)
-            level = np.log(slope / (node.loss - following.loss) / rate)
-            if problem.depth == 2:
-                log = problem.log_size(-sign * shift[i], i, sign)
-                terms = terms.plus(log + np.logaddexp(weight, level), 4 * left)
-            else:  # first what its integral over time does, then what it does to the loss
+            if depth == 2:
+                log = problem.log_size(float(-sign * shift[i]), i, sign)
+                power, area = (4 * left, 4 * left), log
+            else:
                 log = problem.log_size(left, i, sign)
-                terms = terms.plus(log + np.log(left * rate) + weight, 2 / problem.depth)
-                terms = terms.plus(log + level, 1.0)
-    if plateau is not None and problem.depth == 2:
+                power, area = (2 / depth, 1.0), 2 / depth * log
+            pushed, later = pushed.plus(area + push, power[0]), later.plus(area + pushing, power[0])
+            seen = seen.plus(log + level, power[1])
+    if plateau is not None and depth == 2:
         left = [4 * abs(node.gradient[i]) for i in np.flatnonzero(_at_threshold(problem, node))]
         decay = min([node.decay, *left])
-        terms = terms.plus(-decay * since - np.log(rate), decay * plateau)
-    return terms
+        pushed = pushed.plus(-decay * since, decay * plateau)
+    return pushed, later, seen
 
 
 def _at_threshold(problem: Regression, node: DiagonalNode) -> Bool[np.ndarray, " size"]:

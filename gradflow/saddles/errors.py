@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-SAFETY = 10.0
+SAFETY = 30.0
 """How many times the sum of the leading corrections a predicted error is."""
 
 

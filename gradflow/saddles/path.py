@@ -153,7 +153,7 @@ class SaddlePath(eqx.Module):
     ) -> Float[np.ndarray, " jumps"]:
         """By how much `times` may be wrong: all known corrections, each with its coefficient.
 
-        An estimate, ten times the sum of their leading parts. Where it is not small against the
+        An estimate, thirty times the sum of their leading parts. Where it is not small against the
         plateaus, alpha is not small: the saddle is passed by.
         """
         return evaluate(self.error_terms, _log_of(alpha, log_alpha))

@@ -260,7 +260,7 @@ def _impure(
             if gap < SAME * top or part == 0:
                 continue
             log = np.log(part) if rest is None else min(np.log(part) + gap * rest, 0.0)
-            if 0 < p and j <= len(lean):
+            if p > 0 and j <= len(lean):
                 log += np.log(max(abs(lean[p - 1, j - 1]), 1.0))
             doubt = doubt.plus(log - gap * since, gap * plateau)
         for i in range(max(p - 1, 0), min(p + 1, count - 1)):  # the one's gain is the other's loss
