@@ -82,7 +82,10 @@ def _curve(
         loss = path.orbit_losses[k]
         if not np.all(np.isfinite(way)):
             way, loss = np.array([at, at]), path.losses[k : k + 2]
-        later = times[k + 1] if k + 1 < len(times) else end
+        later = end
+        if k + 1 < len(times):  # a way may have come to rest long after the next has begun
+            begins = float(np.nan_to_num(path.orbit_times[k + 1, 0]))
+            later = max(times[k + 1] + begins / unit, at)
         shown = (way > x[-1]) & (way < later)
         x.extend(way[shown])
         y.extend(loss[shown])
