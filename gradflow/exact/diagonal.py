@@ -1,5 +1,7 @@
 r"""Diagonal networks of depth 2 where entries move by themselves, in closed form."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -113,7 +115,7 @@ def _ratio_and_gap(
     return ratio, apart / (ratio * below)
 
 
-def _parameters(objective: Objective, start: Factors) -> tuple[np.ndarray, np.ndarray]:
+def _parameters(objective: Objective, start: Any) -> tuple[np.ndarray, np.ndarray]:
     """The start's, checked."""
     problem, model = objective.problem, objective.factorization
     if not isinstance(model, DiagonalNetwork) or model.depth != 2:

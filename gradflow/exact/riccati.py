@@ -70,28 +70,22 @@ def riccati_flow(
     if len(factors) != 2:
         raise ValueError(
             f"The closed form is for depth 2, but the product has depth {len(factors)}; use "
-            "gradflow.exact.aligned_flow or gradflow.solve_flow."
+            "gradflow.exact.aligned_flow."
         )
     target, rate = full_target(objective.problem)
     w1, w2 = map(np.asarray, factors)
     balance, defect = _balance(w1, w2)
-    if defect > TOLERANCE:
-        raise ValueError(
-            f"W_2^T W_2 - W_1 W_1^T is no multiple of the identity (off by {defect:.3g} of the "
-            "squared norm); start from balanced factors, or use gradflow.solve_flow."
-        )
     grid = record_times(times)
     below, half = w1.shape[1], balance / 2
     f = np.block([[-half * np.eye(below), target.T], [target, half * np.eye(len(target))]])
     values, vectors = np.linalg.eigh(f)
     values[np.abs(values) < 1e-15 * len(f) * np.max(np.abs(values))] = 0.0
     begin = vectors.T @ np.concatenate([w1.T, w2])
-    grams = np.stack([_gram(begin, values, vectors, rate * t) for t in grid])
-    products = grams[:, below:, :below]
+    q = np.stack([_columns(begin, values, vectors, rate * t) for t in grid])
+    q1, q2 = q[:, :below], q[:, below:]
+    products = np.einsum("tir,tjr->tij", q2, q1)
     gradients = rate * (products - target)
-    sides = grams[:, below:, below:], grams[:, :below, :below]
-    squares = np.einsum("tij,tik,tkj->t", gradients, sides[0], gradients)
-    squares += np.einsum("tij,tjk,tik->t", gradients, sides[1], gradients)
+    slopes = np.einsum("tij,tjr->tir", gradients, q1), np.einsum("tij,tir->tjr", gradients, q2)
     unfitted = float(objective.problem.loss(jnp.asarray(target)))
     return trajectory(
         "riccati",
@@ -101,7 +95,7 @@ def riccati_flow(
         products,
         known={
             "loss": np.sum(gradients**2, axis=(1, 2)) / (2 * rate) + unfitted,
-            "gradient_norm": np.sqrt(np.maximum(squares, 0.0)),
+            "gradient_norm": np.sqrt(sum(np.sum(part**2, axis=(1, 2)) for part in slopes)),
         },
         initial={"W_1": w1, "W_2": w2},
         final={"W": products[-1]},
@@ -111,20 +105,30 @@ def riccati_flow(
 
 
 def _balance(w1: np.ndarray, w2: np.ndarray) -> tuple[float, float]:
-    """The lambda of W_2^T W_2 - W_1 W_1^T, and how far that is from lambda I."""
+    """The lambda of W_2^T W_2 - W_1 W_1^T, and how far that is from lambda I.
+
+    Raises:
+      ValueError: if it is too far.
+    """
     gap = w2.T @ w2 - w1 @ w1.T
     balance = float(np.mean(np.diag(gap)))
     size = float(np.sum(w1**2) + np.sum(w2**2)) or 1.0
-    return balance, float(np.linalg.norm(gap - balance * np.eye(len(gap)))) / size
+    defect = float(np.linalg.norm(gap - balance * np.eye(len(gap)))) / size
+    if defect > TOLERANCE:
+        raise ValueError(
+            f"W_2^T W_2 - W_1 W_1^T is no multiple of the identity (off by {defect:.3g} of the "
+            "squared norm); start from balanced factors, or use gradflow.solve_flow."
+        )
+    return balance, defect
 
 
-def _gram(
+def _columns(
     q: Float[np.ndarray, "rows hidden"],
     values: Float[np.ndarray, " rows"],
     vectors: Float[np.ndarray, "rows rows"],
     clock: float,
-) -> Float[np.ndarray, "rows rows"]:
-    """QQ^T when the clock has come there, by steps that do not overflow; for infinity the limit."""
+) -> Float[np.ndarray, "rows hidden"]:
+    """Q, up to a rotation from the right, by steps that do not overflow; for infinity the limit."""
     top, left = float(np.max(np.abs(values))), clock
     if np.isinf(clock):  # what has no rate falls like 1 / t
         left = 60.0 / float(np.min(np.abs(values)[values != 0], initial=np.inf))
@@ -133,8 +137,7 @@ def _gram(
         q, left = _step(q, values, step), left - step
     if np.isinf(clock):
         q = np.where(values[:, None] > 0, q, 0.0)
-    found = vectors @ q
-    return found @ found.T
+    return vectors @ q
 
 
 def _step(
