@@ -240,15 +240,17 @@ def _ascend(
         gain = float(slope @ step)
         if not gain > 0:
             break
-        value, length = float(z @ right) - potential.conjugate(eta), 1.0
-        while length > 1e-12:
-            tried = z + length * step
+        value = float(z @ right) - potential.conjugate(eta)
+        for _ in range(200):
+            tried = z + step
             if potential.inside(rows.T @ tried):
                 reached = float(tried @ right) - potential.conjugate(rows.T @ tried)
-                if reached >= value + 1e-4 * length * gain - 1e-15 * abs(value):
+                if reached >= value + 1e-4 * float(slope @ step) - 1e-15 * abs(value):
                     break
-            length /= 2
-        z = z + length * step
-        if gain < 1e-30 * max(abs(value), 1e-300) or length <= 1e-12:
+            step = step / 2
+        else:
+            break
+        z = z + step
+        if gain < 1e-30 * max(abs(value), 1e-300):
             break
     return z, potential.gradient(rows.T @ z)

@@ -154,7 +154,7 @@ def _step(
     fallen = np.where(values == 0, time, -np.expm1(-2 * alive * time) / (2 * alive))
     rows = np.concatenate([np.sqrt(grown)[:, None] * q, np.eye(q.shape[1])])
     order = np.argsort(-np.max(np.abs(rows), axis=1), kind="stable")
-    basis, _, _ = scipy.linalg.qr(rows[order], mode="economic", pivoting=True)
+    basis = np.asarray(scipy.linalg.qr(rows[order], mode="economic", pivoting=True)[0])
     found = np.empty_like(basis)
     found[order] = basis
     return found[: len(q)] / np.sqrt(fallen)[:, None]

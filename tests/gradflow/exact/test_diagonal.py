@@ -39,7 +39,7 @@ def test_it_is_the_flow_and_has_its_limit():
 
 def test_from_tiny_starts_it_has_the_times_of_the_path_of_saddles():
     x = np.diag([1.0, 0.7, 0.4])
-    problem = gf.LeastSquares(x, x @ np.array([1.0, -2.0, 0.5]))
+    problem = gf.LeastSquares(x, x @ np.array([2.0, -1.0, 0.5]))
     objective = gf.Objective(problem, gf.DiagonalNetwork(3, 2))
     path = gf.saddle_path(objective, objective.factorization.identity(1.0))
     alpha = 1e-60
