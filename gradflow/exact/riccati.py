@@ -129,14 +129,18 @@ def _columns(
     clock: float,
 ) -> Float[np.ndarray, "rows hidden"]:
     """Q, up to a rotation from the right, by steps that do not overflow; for infinity the limit."""
-    top, left = float(np.max(np.abs(values))), clock
-    if np.isinf(clock):  # what has no rate falls like 1 / t
-        left = 60.0 / float(np.min(np.abs(values)[values != 0], initial=np.inf))
+    top = float(np.max(np.abs(values)))
+    gaps = np.abs(np.subtract.outer(values, np.append(values, 0.0)))
+    settled = 60.0 / float(np.min(gaps[gaps > 1e-12 * top], initial=np.inf)) if top > 0 else 0.0
+    left = min(clock, settled)
+    rest = clock - left
     while left > 0:
-        step = min(left, _LONGEST / top) if top > 0 else left
+        step = min(left, _LONGEST / top)
         q, left = _step(q, values, step), left - step
-    if np.isinf(clock):
+    if np.isinf(rest):  # what has no rate falls like 1 / t
         q = np.where(values[:, None] > 0, q, 0.0)
+    elif rest > 0:
+        q = _step(q, values, rest)
     return vectors @ q
 
 
@@ -150,8 +154,9 @@ def _step(
     largest rows and columns first, which keeps the digits of small rows.
     """
     alive = np.where(values == 0, 1.0, values)
-    grown = np.where(values == 0, time, np.expm1(2 * alive * time) / (2 * alive))
-    fallen = np.where(values == 0, time, -np.expm1(-2 * alive * time) / (2 * alive))
+    power = 2 * np.clip(alive * time, -_LONGEST, _LONGEST)  # beyond, modes have settled
+    grown = np.where(values == 0, time, np.expm1(power) / (2 * alive))
+    fallen = np.where(values == 0, time, -np.expm1(-power) / (2 * alive))
     rows = np.concatenate([np.sqrt(grown)[:, None] * q, np.eye(q.shape[1])])
     order = np.argsort(-np.max(np.abs(rows), axis=1), kind="stable")
     basis = np.asarray(scipy.linalg.qr(rows[order], mode="economic", pivoting=True)[0])

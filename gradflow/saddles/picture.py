@@ -85,7 +85,7 @@ def _curve(
         later = end
         if k + 1 < len(times):  # a way may have come to rest long after the next has begun
             begins = float(np.nan_to_num(path.orbit_times[k + 1, 0]))
-            later = max(times[k + 1] + begins / unit, at)
+            later = max(times[k + 1] + begins / unit, (at + times[k + 1]) / 2)
         shown = (way > x[-1]) & (way < later)
         x.extend(way[shown])
         y.extend(loss[shown])
