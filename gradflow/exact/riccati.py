@@ -131,7 +131,10 @@ def _columns(
     """Q, up to a rotation from the right, by steps that do not overflow; for infinity the limit."""
     top = float(np.max(np.abs(values)))
     gaps = np.abs(np.subtract.outer(values, np.append(values, 0.0)))
-    settled = 60.0 / float(np.min(gaps[gaps > 1e-12 * top], initial=np.inf)) if top > 0 else 0.0
+    sizes = np.sum(q**2, axis=1)
+    rise = np.log(max(top, 1e-300) / np.min(sizes[sizes > 0], initial=max(top, 1e-300)))
+    slowest = float(np.min(gaps[gaps > 1e-12 * top], initial=np.inf))
+    settled = (60.0 + max(float(rise), 0.0)) / slowest if top > 0 else 0.0
     left = min(clock, settled)
     rest = clock - left
     while left > 0:
