@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         penalties,
         plotting,
         problems,
+        saddles,
         sweeps,
         synthetic,
     )
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         read_ratings,
     )
     from gradflow.resuming import join
+    from gradflow.saddles import SaddleOutcome, SaddlePath, saddle_path
     from gradflow.start import LogScaled
     from gradflow.trajectory import Outcome, Trajectory
 
@@ -75,12 +77,13 @@ _NAMES = {
     "problems": "LeastSquares LossFunction MatrixCompletion MatrixSensing TensorCompletion "
     "TensorSensing astype read_ratings",
     "resuming": "join",
+    "saddles": "SaddleOutcome SaddlePath saddle_path",
     "trajectory": "Outcome Trajectory",
 }
 _MODULES = (
     "baselines", "claims", "coordinates", "dynamics", "exact", "factorizations", "flow",
-    "linalg", "observables", "ode", "optimizers", "penalties", "plotting", "problems", "sweeps",
-    "synthetic",
+    "linalg", "observables", "ode", "optimizers", "penalties", "plotting", "problems", "saddles",
+    "sweeps", "synthetic",
 )  # fmt: skip
 _WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
 _OLD = {

@@ -21,6 +21,8 @@ from gradflow.linalg.spectrum import effective_rank_of
 from gradflow.objective import Objective
 from gradflow.observables import Observable, Observe, State, default_observables, resolve
 from gradflow.problems.base import AbstractProblem
+from gradflow.problems.completion import MatrixCompletion
+from gradflow.problems.regression import LeastSquares
 from gradflow.start import as_factors
 from gradflow.trajectory import Outcome, Trajectory, named_observables
 
@@ -70,8 +72,8 @@ def require_float64(problem: AbstractProblem, start: Any) -> None:
         )
 
 
-def balanced_matrix_start(objective: Objective, start: MatrixStart) -> Factors:
-    """The factors of a start, checked: a matrix product, no penalty, balanced, float64.
+def matrix_start(objective: Objective, start: MatrixStart) -> Factors:
+    """The factors of a start, checked: a matrix product, no penalty, float64.
 
     Raises:
       ValueError: if it is not; it names what is wrong and the remedy.
@@ -88,6 +90,16 @@ def balanced_matrix_start(objective: Objective, start: MatrixStart) -> Factors:
         )
     factors = as_factors(objective, start)
     require_float64(objective.problem, factors)
+    return factors
+
+
+def balanced_matrix_start(objective: Objective, start: MatrixStart) -> Factors:
+    """The factors of a start, checked as by `matrix_start`, and balanced.
+
+    Raises:
+      ValueError: if it is not; it names what is wrong and the remedy.
+    """
+    factors = matrix_start(objective, start)
     found = float(relative_unbalancedness(factors))
     if found > TOLERANCE:
         raise ValueError(
@@ -95,6 +107,37 @@ def balanced_matrix_start(objective: Objective, start: MatrixStart) -> Factors:
             "gradflow.balanced_factors(W, sizes), or use gradflow.solve_flow."
         )
     return factors
+
+
+def full_target(problem: AbstractProblem) -> tuple[np.ndarray, float]:
+    """M and 2 c kappa of a loss that is c kappa ||W - M||^2 up to a constant.
+
+    Raises:
+      ValueError: if entries are missing, or inputs are not whitened.
+    """
+    if isinstance(problem, MatrixCompletion):
+        missing = int(np.sum(np.asarray(problem.mask) == 0))
+        if missing:
+            raise ValueError(
+                f"The closed form needs all entries observed, but {missing} of "
+                f"{np.asarray(problem.mask).size} are not; use gradflow.solve_flow."
+            )
+        return np.asarray(problem.target), 2 * problem.weight
+    if isinstance(problem, LeastSquares):
+        x = np.asarray(problem.inputs)
+        gram = x.T @ x
+        kappa = float(np.mean(np.diag(gram)))
+        off = float(np.max(np.abs(gram - kappa * np.eye(len(gram)))))
+        if not off <= TOLERANCE * kappa or kappa == 0:
+            raise ValueError(
+                f"The closed form needs whitened inputs, X^T X = kappa I, but X^T X is off by "
+                f"{off:.3g}; whiten X, or use gradflow.exact.least_squares_flow at depth 1."
+            )
+        return x.T @ np.asarray(problem.targets) / kappa, 2 * problem.weight * kappa
+    raise ValueError(
+        f"The closed form is for MatrixCompletion with all entries or whitened LeastSquares, not "
+        f"{type(problem).__name__}; use gradflow.solve_flow."
+    )
 
 
 class Frames(NamedTuple):

@@ -11,6 +11,7 @@ from gradflow.exact._record import (
     Times,
     balanced_matrix_start,
     factors_of,
+    full_target,
     record_times,
     shared_frames,
     trajectory,
@@ -19,9 +20,6 @@ from gradflow.exact.singular_value import value_and_gap
 from gradflow.factorizations.base import Factors
 from gradflow.objective import Objective
 from gradflow.observables import Observe
-from gradflow.problems.base import AbstractProblem
-from gradflow.problems.completion import MatrixCompletion
-from gradflow.problems.regression import LeastSquares
 from gradflow.trajectory import Trajectory
 
 
@@ -69,7 +67,7 @@ def aligned_flow(
     """
     factors = balanced_matrix_start(objective, start)
     problem = objective.problem
-    target, rate = _target(problem)
+    target, rate = full_target(problem)
     grid = record_times(times)
     solve = _of_matrix if len(factors) == 1 else _of_singular_values
     w = np.asarray(objective.product(factors))
@@ -147,31 +145,4 @@ def _of_singular_values(
         known=known,
         final=factors_of(factors, frames._replace(values=np.stack([begin, ends])), s[-1]),
         misalignment=frames.error,
-    )
-
-
-def _target(problem: AbstractProblem) -> tuple[np.ndarray, float]:
-    """M and 2 c kappa of a loss that is c kappa ||W - M||^2 up to a constant."""
-    if isinstance(problem, MatrixCompletion):
-        missing = int(np.sum(np.asarray(problem.mask) == 0))
-        if missing:
-            raise ValueError(
-                f"The closed form needs all entries observed, but {missing} of "
-                f"{np.asarray(problem.mask).size} are not; use gradflow.solve_flow."
-            )
-        return np.asarray(problem.target), 2 * problem.weight
-    if isinstance(problem, LeastSquares):
-        x = np.asarray(problem.inputs)
-        gram = x.T @ x
-        kappa = float(np.mean(np.diag(gram)))
-        off = float(np.max(np.abs(gram - kappa * np.eye(len(gram)))))
-        if not off <= TOLERANCE * kappa or kappa == 0:
-            raise ValueError(
-                f"The closed form needs whitened inputs, X^T X = kappa I, but X^T X is off by "
-                f"{off:.3g}; whiten X, or use gradflow.exact.least_squares_flow at depth 1."
-            )
-        return x.T @ np.asarray(problem.targets) / kappa, 2 * problem.weight * kappa
-    raise ValueError(
-        f"The closed form is for MatrixCompletion with all entries or whitened LeastSquares, not "
-        f"{type(problem).__name__}; use gradflow.solve_flow."
     )

@@ -1,0 +1,147 @@
+r"""Diagonal networks of depth 2 where entries move by themselves, in closed form."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from gradflow._util.annotations import Checked
+from gradflow.exact._record import TOLERANCE, Times, record_times, require_float64, trajectory
+from gradflow.factorizations.base import Factors
+from gradflow.factorizations.diagonal_network import DiagonalNetwork
+from gradflow.objective import Objective
+from gradflow.observables import Observe
+from gradflow.problems.regression import LeastSquares
+from gradflow.start import as_factors
+from gradflow.trajectory import Trajectory
+
+
+def diagonal_flow(
+    objective: Objective,
+    start: Checked[Factors],
+    times: Times,
+    *,
+    observe: Observe | None = None,
+) -> Trajectory:
+    r"""The flow of beta = w_+^2 - w_-^2 on least squares with orthogonal inputs, in closed form.
+
+    With X^T X diagonal, r_i = 2 c (X^T X)_ii and m_i = (X^T y)_i / (X^T X)_ii, every entry moves by
+    itself: p = w_+ w_- is conserved, and with the ratio E = w_+ / w_-
+
+        beta = p (E - 1/E) = 2 p sinh(ln E),    dE/dt = 4 r (p + m E - p E^2),
+
+    a Riccati equation, whose solution moves from E(0) to (m + (m^2 + 4 p^2)^(1/2)) / (2 p) at the
+    rate 4 r (m^2 + 4 p^2)^(1/2). An entry with r_i = 0 stays.
+
+    Args:
+      objective: a `LeastSquares` of a vector whose inputs have orthogonal columns, with a
+        `DiagonalNetwork` of depth 2 and no penalty.
+      start: the parameters (w_+, w_-), all above 0.
+      times: rising times from 0 on; np.inf, last, for the limit. The start is always recorded.
+      observe: as for `gradflow.solve_flow`.
+
+    Returns:
+      A `Trajectory` with the parameters at both ends; loss and gradient norm are right to the last
+      digits also where they have almost vanished.
+
+    Raises:
+      ValueError: on another problem or depth, columns that are not orthogonal, a parameter that is
+        not above 0, a penalty, float32, or times that do not rise from 0 on.
+
+    Example:
+      >>> import numpy as np, gradflow as gf
+      >>> problem = gf.LeastSquares([[1.0, 0.0], [0.0, 2.0]], [1.0, -1.0])
+      >>> objective = gf.Objective(problem, gf.DiagonalNetwork(2, 2))
+      >>> run = diagonal_flow(objective, objective.factorization.identity(1e-20), [20.0, np.inf])
+      >>> run["loss"].round(4).tolist()
+      [1.0, 0.5, 0.0]
+
+    References:
+      Woodworth et al. 2020, Section 4; Pesme and Flammarion 2023 for the hyperbolic sine.
+    """
+    problem = objective.problem
+    plus, minus = _parameters(objective, start)
+    assert isinstance(problem, LeastSquares)
+    grid = record_times(times)
+    x, y = np.asarray(problem.inputs), np.asarray(problem.targets)
+    squares = np.sum(x**2, axis=0)
+    seen = squares > 0
+    target = np.where(seen, x.T @ y / np.where(seen, squares, 1.0), 0.0)
+    rate = 2 * problem.weight * squares
+    ratio, gap = _ratio_and_gap(grid[:, None], plus, minus, target, rate)
+    scale = plus * minus
+    sides = np.sqrt(scale * ratio), np.sqrt(scale / ratio)
+    products = (sides[0] - sides[1]) * (sides[0] + sides[1])
+    products = np.where(np.abs(gap) < 0.5 * np.abs(target), target - gap, products)
+    slopes = 2 * rate * gap * np.sqrt(scale * (ratio + 1 / ratio))
+    unfitted = float(problem.loss(jnp.asarray(target)))
+    return trajectory(
+        "diagonal",
+        problem,
+        2,
+        grid,
+        products,
+        known={
+            "loss": gap**2 @ rate / 2 + unfitted,
+            "gradient_norm": np.linalg.norm(slopes, axis=1),
+        },
+        initial={"W_1": plus, "W_2": minus},
+        final={f"W_{k}": side[-1] for k, side in enumerate(sides, start=1)},
+        observe=observe,
+        stats={"rank": int(np.sum(seen))},
+    )
+
+
+def _ratio_and_gap(
+    t: Float[np.ndarray, "records 1"],
+    plus: Float[np.ndarray, " size"],
+    minus: Float[np.ndarray, " size"],
+    target: Float[np.ndarray, " size"],
+    rate: Float[np.ndarray, " size"],
+) -> tuple[Float[np.ndarray, "records size"], Float[np.ndarray, "records size"]]:
+    """E and m - beta, of sums of positive numbers alone."""
+    scale = plus * minus
+    root = np.sqrt(target**2 + 4 * scale**2)
+    larger = (np.abs(target) + root) / (2 * scale)
+    end = np.where(target >= 0, larger, 1 / larger)  # what E tends to; the other root is -1/end
+    first = plus / minus
+    with np.errstate(invalid="ignore"):
+        clock = np.where(rate > 0, 4 * rate * root * t, 0.0)
+    left, gone = np.exp(-clock), -np.expm1(-clock)
+    below = 1 / end + first * gone + end * left
+    ratio = (first * end + gone + first / end * left) / below
+    apart = scale * (end - first) * (end + 1 / end) * left * (ratio + 1 / end)
+    return ratio, apart / (ratio * below)
+
+
+def _parameters(objective: Objective, start: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The start's, checked."""
+    problem, model = objective.problem, objective.factorization
+    if not isinstance(model, DiagonalNetwork) or model.depth != 2:
+        raise ValueError(
+            f"The closed form is for a DiagonalNetwork of depth 2, not {model!r}; use "
+            "gradflow.solve_flow."
+        )
+    if not isinstance(problem, LeastSquares) or objective.penalty is not None:
+        raise ValueError(
+            f"The closed form is for LeastSquares without a penalty, not {type(problem).__name__} "
+            f"with {type(objective.penalty).__name__}; use gradflow.solve_flow."
+        )
+    factors = as_factors(objective, start)
+    require_float64(problem, factors)
+    plus, minus = map(np.asarray, factors)
+    if not min(plus.min(), minus.min()) > 0:
+        raise ValueError(
+            f"The closed form needs parameters above 0, but the least is "
+            f"{min(plus.min(), minus.min()):.6g}; start from objective.factorization.identity."
+        )
+    gram = np.asarray(problem.inputs).T @ np.asarray(problem.inputs)
+    off = float(np.max(np.abs(gram - np.diag(np.diag(gram))), initial=0.0))
+    if off > TOLERANCE * np.max(np.diag(gram)):
+        raise ValueError(
+            f"The closed form needs orthogonal columns of the inputs, but X^T X has {off:.3g} off "
+            "its diagonal; use gradflow.solve_flow, or gradflow.exact.minimum_potential for the "
+            "limit."
+        )
+    return plus, minus

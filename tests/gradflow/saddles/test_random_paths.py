@@ -1,0 +1,71 @@
+"""A hundred random problems of each kind against real flows from 1e-20 to 1e-60."""
+
+import os
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from gradflow.saddles import saddle_path
+from tests.gradflow.saddles.log_scaled import run
+from tests.gradflow.saddles.problems import diagonal, diagonal_times, product, symmetric
+
+SEED = int(os.environ.get("GRADFLOW_RANDOM_PATHS_SEED", "1000"))
+COUNT = int(os.environ.get("GRADFLOW_RANDOM_PATHS", "100"))
+SURE = 0.3
+"""Errors that are claimed to be less are compared."""
+LONGEST = 3000.0
+"""Flows that take longer, in time scales of their start, are left out."""
+
+
+def columns(make, seed, log_alpha):
+    """(claimed, found) errors of one problem's times, and how its path ended."""
+    posed = make(seed)
+    path = saddle_path(posed.objective, posed.start)
+    wanted = path.times(log_alpha=log_alpha)
+    claimed = path.predicted_error(log_alpha=log_alpha)
+    kept = (claimed < SURE) & (wanted * path.rates[0, 0] < LONGEST)
+    jumps = int(np.argmin([*kept, False]))
+    if jumps == 0:
+        return path, claimed[:0], claimed[:0]
+    goals = (path.losses[:jumps] + path.losses[1 : jumps + 1]) / 2
+    end = 1.2 * wanted[jumps - 1] + 20 / path.rates[0, 0]
+    found, _ = run(posed.operator, posed.loss, posed.q, log_alpha, goals, end)
+    found = np.pad(found, (0, jumps - len(found)), constant_values=np.inf)
+    return path, claimed[:jumps], np.abs(found - wanted[:jumps])
+
+
+def entries(depth, seed, log_alpha):
+    """The same of diagonal networks."""
+    posed = diagonal(seed, depth)
+    path = saddle_path(posed.objective, posed.start)
+    wanted = path.times(log_alpha=log_alpha)
+    claimed = path.predicted_error(log_alpha=log_alpha)
+    goals = (path.losses[:-1] + path.losses[1:]) / 2
+    found = diagonal_times(posed, log_alpha, goals, 1.1 * wanted[-1] + 50)
+    kept = (claimed < SURE) & np.isfinite(path.offsets)
+    return path, claimed[kept], np.abs(found - wanted)[kept]
+
+
+KINDS = {
+    "symmetric": (lambda seed, log: columns(symmetric, seed, log), (-46.0, -138.2)),
+    "product": (lambda seed, log: columns(product, seed, log), (-46.0, -138.2)),
+    "diagonal 2": (lambda seed, log: entries(2, seed, log), (-46.0, -138.2)),
+    "diagonal 3": (lambda seed, log: entries(3, seed, log), (-15.0, -21.0)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_times_are_as_predicted_or_flagged(kind):
+    compare, logs = KINDS[kind]
+    ends, compared, seen, ratios = Counter(), 0, 0, []
+    for seed in range(SEED, SEED + COUNT):
+        path, claimed, found = compare(seed, logs[seed // 2 % 2])
+        ends[path.outcome.name] += 1
+        compared, seen = compared + len(found), seen + len(path.taus)
+        ratios.extend(found / claimed)
+        assert np.all(found < claimed), (seed, path, claimed, found)
+    print(f"{kind}, seeds {SEED} to {SEED + COUNT - 1}: {dict(ends)}; {compared} of {seen} times")
+    print(f"error / claimed: median {np.median(ratios):.2g}, largest {np.max(ratios):.2g}")
+    assert compared > seen / 3
