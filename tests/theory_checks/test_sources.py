@@ -53,19 +53,19 @@ class Names(ast.NodeVisitor):
         for node in outer.body:
             self.visit(node)
 
-    def visit_FunctionDef(self, node):  # noqa: N802
+    def visit_FunctionDef(self, node):
         self.inner.append(node)
 
-    visit_Lambda = visit_FunctionDef  # noqa: N815
+    visit_Lambda = visit_FunctionDef
 
-    def visit_For(self, node):  # noqa: N802
+    def visit_For(self, node):
         self.loops += 1
         self.generic_visit(node)
         self.loops -= 1
 
-    visit_While = visit_For  # noqa: N815
+    visit_While = visit_For
 
-    def visit_Name(self, node):  # noqa: N802
+    def visit_Name(self, node):
         if isinstance(node.ctx, ast.Store):
             self.bound.setdefault(node.id, []).append((node.lineno, self.loops))
 

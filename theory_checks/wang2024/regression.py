@@ -154,8 +154,8 @@ def _flow_cases(settings: Settings, any_start: bool, with_start: bool, rate: int
     "wang2024.eq6",
     kind="identity",
     where="Section 2, Equation (6) and the closed form at its end",
-    statement=r"\dot\beta_t = z - A\beta_t \Rightarrow \beta_t = e^{-tA}\Big(\int_0^t e^{sA}ds\Big)"
-    r"z = V\Sigma_t^\top U^\top y",
+    statement=r"\dot\beta_t = z - A\beta_t,\ z = 2X^\top y,\ A = 2X^\top X \Rightarrow "
+    r"\beta_t = e^{-tA}\Big(\int_0^t e^{sA}ds\Big)z = V\Sigma_t^\top U^\top y",
     control={"rate": 1},
     control_text="e^(t lambda) instead of e^(2 t lambda)",
     flaw="Integrating the derivative of e^(tA) beta_t from 0 leaves out its value beta_0 at t = 0; "
