@@ -74,7 +74,9 @@ _BALANCED = r"L \ge 2,\ \text{balanced start},\ \det W(0) > 0 \Rightarrow "
     readings=_READINGS,
     corrected=Corrected(
         _BALANCED
-        + r"\|W(t)\| \ge a/\sqrt{\ell(t)} - b \text{ with } a, b \text{ of razin2020, (8)}"
+        + r"\|W(t)\| \ge a/\sqrt{\ell(t)} - b \text{ with } a, b \text{ of razin2020, (8)}",
+        control={"power": 0.6},
+        control_text="a / loss^0.6 instead of a / sqrt(loss)",
     ),
 )
 def thm1_norm(settings: Settings, corrected: bool, power: float = 0.5) -> Iterator[Case]:
@@ -115,8 +117,8 @@ def thm1_norm(settings: Settings, corrected: bool, power: float = 0.5) -> Iterat
     readings=_READINGS,
     corrected=Corrected(
         _BALANCED + r"\mathrm{erank}(W(t)) \le 1 + \tfrac{2\sqrt{12}}{\ln 2}\sqrt{\ell(t)}",
-        control={"power": 1.75},
-        control_text="loss^(7/4) instead of sqrt(loss)",
+        control={"power": 1.0},
+        control_text="the loss instead of its root",
     ),
 )
 def thm1_erank(settings: Settings, corrected: bool, power: float = 0.5) -> Iterator[Case]:
@@ -152,8 +154,8 @@ def thm1_erank(settings: Settings, corrected: bool, power: float = 0.5) -> Itera
     readings=_READINGS,
     corrected=Corrected(
         _BALANCED + r"D(W(t), \mathcal M_1) \le 3\sqrt2\,\sqrt{\ell(t)}",
-        control={"power": 1.5},
-        control_text="loss^(3/2) instead of sqrt(loss)",
+        control={"power": 0.6},
+        control_text="loss^0.6 instead of sqrt(loss)",
     ),
 )
 def thm1_irank(settings: Settings, corrected: bool, power: float = 0.5) -> Iterator[Case]:
