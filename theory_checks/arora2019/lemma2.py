@@ -118,8 +118,8 @@ def _cases(settings: Settings, formula: Formula) -> Iterator[Case]:
     else:
         yield _exact_right(formula)
         # There U is 1x1, so that U and U^T are the same: what is left is the missing sign.
-        mirrored = (mirror(run) for run in crossing())
-        case = vector_case("1x2, depth 1, through zero", *mirrored, formula)
+        tight, coarse = (mirror(run) for run in crossing())
+        case = vector_case("1x2, depth 1, through zero", tight, coarse, formula)
         assert case is not None
         yield Case(**{**vars(case), "size": 7.0, "confirm": _confirm_crossing(formula)})
 
