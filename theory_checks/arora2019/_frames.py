@@ -150,6 +150,14 @@ def crossing() -> tuple[Frames, Frames]:
     return tight, coarse
 
 
+def mirror(found: Frames) -> Frames:
+    """The same run with W^T for W: left and right vectors change places."""
+    return found._replace(
+        w=found.w.swapaxes(1, 2), g=found.g.swapaxes(1, 2), u=found.v, v=found.u,
+        du=found.dv, dv=found.du, du_error=found.dv_error, dv_error=found.du_error,
+    )  # fmt: skip
+
+
 def lemma2_hypotheses(found: Frames) -> dict[str, Met]:
     """What Lemma 2 asks for, read off a run."""
     first = np.sort(np.abs(np.linalg.svd(np.asarray(found.flow["product"][0]), compute_uv=False)))

@@ -66,7 +66,7 @@ _F39 = r"F = H\odot G,\ F_{rr'} = "
     "(sigma_r^2)^(1/N)) and H has the same numerator below; the main text has it right.",
     severity="misprint",
     survives="Lemma 2, which has the right order, and (41): its derivation uses (39) as printed "
-    "and takes F . E with the sign of -E, two slips that cancel.",
+    "and puts E where -E belongs, two slips that cancel.",
     corrected=Corrected(
         where="Appendix B.5, Equation (39), with the order of the terms of Lemma 2",
         statement=_F39 + r"((\sigma_{r'}^2)^{1/N} - (\sigma_r^2)^{1/N})^{-1},\ r\ne r'",
@@ -83,7 +83,7 @@ def eq39(settings: Settings, corrected: bool, root: float = 1.0) -> Iterator[Cas
         floor=roundings(1e-15),
         hypotheses={"distinct squares": len(set(s**2)) == 2},
         size=2,
-        witness=lambda at: {"sigma": s.tolist(), "N": 2},
+        witness=lambda at: {"sigma": [2.0, 1.0], "N": 2},
         confirm=lambda at: _confirm_f(corrected, root),
     )
     rng = np.random.default_rng([settings.seed, 39])

@@ -222,9 +222,9 @@ def eq17(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[Case]:
     def exponent(n: int) -> int:
         return (n - 2 if corrected else -n) + shift
 
-    alpha, n = Fraction(1, 2), 3
+    alpha, power = Fraction(1, 2), exponent(3)
     # W = alpha^3, so its power -(N-2)/N = -1/3 is 1 / alpha.
-    right = alpha ** exponent(n) / alpha
+    right = alpha**power / alpha
     yield Case(
         name="1x1, A = 1, y = 1/8, alpha = 1/2, N = 3",
         residual=[abs(float(1 - right))],
@@ -235,7 +235,7 @@ def eq17(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[Case]:
         confirm=lambda at: Confirmation(
             right != 1,
             "d = m = 1, A = 1, y = 1/8, alpha = 1/2, N = 3: W(0) = 1/8 fits, so W = 1/8 for ever, "
-            f"r = s = nu = 0. Left side 1; right side (1/2)^({exponent(n)}) (1/8)^(-1/3) = {right}",
+            f"r = s = nu = 0. Left side 1; right side (1/2)^({power}) (1/8)^(-1/3) = {right}",
             (1, right),
         ),
     )

@@ -19,7 +19,7 @@ import sympy
 
 from gradflow.claims import Case, Confirmation, Corrected, Settings, claim, roundings
 
-from ._frames import Frames, crossing, flows, lemma2_hypotheses
+from ._frames import Frames, crossing, flows, lemma2_hypotheses, mirror
 
 
 class Formula(NamedTuple):
@@ -117,10 +117,20 @@ def _cases(settings: Settings, formula: Formula) -> Iterator[Case]:
         yield Case(**{**vars(case), "confirm": _confirm_crossing(formula)})
     else:
         yield _exact_right(formula)
+        # There U is 1x1, so that U and U^T are the same: what is left is the missing sign.
+        tight, coarse = (mirror(run) for run in crossing())
+        case = vector_case("1x2, depth 1, through zero", tight, coarse, formula)
+        assert case is not None
+        yield Case(**{**vars(case), "size": 7.0, "confirm": _confirm_crossing(formula)})
 
 
 def _confirm_crossing(formula: Formula) -> Callable[[int], Confirmation]:
-    """The crossing flow at t = log 4 by hand: W = (-1/2, -3/4), G = (1/2, 1/2)."""
+    """The crossing flow at t = log 4 by hand: W = (-1/2, -3/4), G = (1/2, 1/2).
+
+    For (9) the same flow as a row, where V takes the part of U.
+    """
+    row = formula.side == "right"
+    frame, other = ("v", "u") if row else ("u", "v")
 
     def confirm(at: int) -> Confirmation:
         x = sympy.symbols("x", real=True)
@@ -138,10 +148,10 @@ def _confirm_crossing(formula: Formula) -> Callable[[int], Confirmation]:
         return Confirmation(
             on_flow and gap != sympy.zeros(2, 1),
             "N = 1, loss (w_1 + 1)^2/2 + (w_2 + 1)^2, W(0) = (1, 3): the flow is W = x (1, x + 2), "
-            "x = 2 exp(-t) - 1, so u = (1, x + 2)/|(1, x + 2)|, v = 1 and sigma changes sign with "
-            f"x. At x = -1/2: W = (-1/2, -3/4), gradient (1/2, 1/2), sigma = {s}, "
-            f"u = {u.T.tolist()[0]}; du/dt = {true.T.tolist()[0]}, the formula "
-            f"gives {sympy.simplify(right).T.tolist()[0]}",
+            f"x = 2 exp(-t) - 1, so {frame} = (1, x + 2)/|(1, x + 2)|, {other} = 1 and sigma "
+            f"changes sign with x. At x = -1/2: W = (-1/2, -3/4), gradient (1/2, 1/2), sigma = "
+            f"{s}, {frame} = {u.T.tolist()[0]}; d{frame}/dt = {true.T.tolist()[0]}, the formula "
+            f"gives {sympy.simplify(right).T.tolist()[0]}" + " (W a row)" * row,
             (gap,),
         )
 
@@ -200,6 +210,7 @@ _RIGHT = (
     r"\dot V = -V(F\odot[SU^\top\nabla\ell V + V^\top\nabla\ell^\top US])"
     r" - (I_{d'} - VV^\top)\nabla\ell^\top "
 )
+_START = r"\sigma_r(0) \text{ distinct, not } 0 \Rightarrow "
 _F = r",\ F_{rr'} = ((\sigma_{r'}^2)^{1/N} - (\sigma_r^2)^{1/N})^{-1}"
 _DISTINCT = r"\sigma_r^2\ne\sigma_{r'}^2,\ \sigma_r\ne0 \Rightarrow "
 _TURN = "the sign of the term with F turned"
@@ -209,7 +220,7 @@ _TURN = "the sign of the term with F turned"
     "arora2019.lem2.eq8",
     kind="identity",
     where="Lemma 2, Equation (8)",
-    statement=_LEFT + _PLAIN + _F,
+    statement=_START + _LEFT + _PLAIN + _F,
     control={"turn": -1.0},
     control_text=_TURN,
     flaw="The last step of the proof takes (S^2)^(1-1/N) S^-1 for (S^2)^(1/2-1/N), which is true "
@@ -220,6 +231,8 @@ _TURN = "the sign of the term with F turned"
     readings={
         "singular values of either sign, as Lemma 1 has them": "fails wherever one is negative",
         "positive singular values": "holds at every depth (for N >= 2 they stay so)",
+        "distinct values of equal squares, 1 and -1": "no meaning, F divides by 0; the proof means "
+        "distinct squares",
     },
     corrected=Corrected(
         where="Lemma 2, Equation (8), with a last power that knows the sign of the singular "
@@ -237,7 +250,7 @@ def eq8(settings: Settings, corrected: bool, turn: float = 1.0) -> Iterator[Case
     "arora2019.lem2.eq9",
     kind="identity",
     where="Lemma 2, Equation (9)",
-    statement=_RIGHT + r"U^\top " + _PLAIN + _F,
+    statement=_START + _RIGHT + r"U^\top " + _PLAIN + _F,
     control={"turn": -1.0},
     control_text=_TURN,
     flaw="The last term has U^T where Equation (34) of the proof has U; for d > d' the printed "
@@ -247,6 +260,7 @@ def eq8(settings: Settings, corrected: bool, turn: float = 1.0) -> Iterator[Case
     "have, and the last term drops out; what is left is the missing sign of (8).",
     readings={
         "U^T, as printed": "fails (for d > d' the product does not exist)",
+        "U, and singular values of either sign": "fails wherever one is negative, as (8)",
         "U, and positive singular values": "holds at every depth",
     },
     corrected=Corrected(
@@ -256,6 +270,9 @@ def eq8(settings: Settings, corrected: bool, turn: float = 1.0) -> Iterator[Case
     ),
 )
 def eq9(settings: Settings, corrected: bool, turn: float = 1.0) -> Iterator[Case]:
-    """Flows whose shapes allow the product (as printed, d at most d'), and a rational instance."""
+    """Flows whose shapes allow the product (as printed, d at most d'), and a rational instance.
+
+    And one whose value crosses zero, where U = U^T = 1 and the sign alone is missing.
+    """
     formula = Formula("right", transposed=not corrected, signed=corrected, turn=turn)
     yield from _cases(settings, formula)

@@ -34,7 +34,8 @@ def in_time(proof: Proof, *cites: str) -> Case:
 
 def _steep(statement: str, sides: Any) -> Proof:
     """What a broken bound comes to at a matrix of a small loss."""
-    found = refuted_at(statement, [Point(_proofs.STEEP)], sides)
+    points = [Point(w) for w in (_proofs.STEEP, _proofs.FLAT, _proofs.HALF)]
+    found = refuted_at(statement, points, sides)
     return found or Proof(statement, "open")
 
 

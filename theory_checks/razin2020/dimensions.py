@@ -168,8 +168,8 @@ def _near(d: int) -> Draw:
     statement=r"\sigma(S_d) = \sigma(S)\cup\{1\}^{d-2},\ \det = -1;\ \det W > 0,\ "
     r"s = \sqrt{2\ell} < 1 \Rightarrow |w_{11}| > \frac{(1-s)^d}{s(1+s)^{d-2}},\ "
     r"\sigma_{min} \le s;\ W(0) = [A\ 0] \Rightarrow W(t) = [A(t)\ 0]",
-    control={"factor": 3.0},
-    control_text="three times the bound on w_11",
+    control={"factor": 1.1},
+    control_text="1.1 times the bound on w_11",
 )
 def app_e(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """The solutions' values, the bound that the text's argument gives, and rectangular flows.

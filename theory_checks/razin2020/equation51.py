@@ -29,8 +29,8 @@ _INTEGER_CASES = (((3, 1), (2, 1), 1, 2, 0), ((1, 1), (2, 3), 1, 2, 0), ((5, 2),
     where="Appendix G.8, proof of Lemma 26, Equation (51)",
     statement=r"W_{\tilde S} = \begin{pmatrix}w_{11} & z'\\ z & \epsilon\end{pmatrix}:\ "
     r"|\sigma_i(W) - \sigma_i(W_{\tilde S})| \le \|W - W_{\tilde S}\|_F = \sqrt{2\ell}",
-    control={"distance": 2.0},
-    control_text="2 sqrt(2 loss)",
+    control={"distance": 1.1},
+    control_text="1.1 sqrt(2 loss)",
     flaw="The printed matrix has z' at (1,2) and z at (2,1), but the solution set of (14) has z at "
     "(1,2) and z' at (2,1): it is the transpose of the projection. Transposing changes no singular "
     "value of the projection, so Lemma 26 is not affected.",

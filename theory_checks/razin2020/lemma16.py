@@ -19,8 +19,8 @@ from gradflow.claims.oracles.high_precision import DIGITS
     r"g(T) \ge \tfrac{a + b g(t_0)}{b}e^{-b(T-t_0)} - \tfrac ab\ (\gamma = 1),\ "
     r"g(T) \ge b^{-1/\gamma}\big[b^{1/\gamma}(\gamma-1)(T-t_0) + "
     r"(a^{1/\gamma}+b^{1/\gamma}g(t_0))^{1-\gamma}\big]^{-1/(\gamma-1)} - (a/b)^{1/\gamma}",
-    control={"rate": 0.5},
-    control_text="half the time in the bound",
+    control={"rate": 0.9},
+    control_text="0.9 of the time in the bound",
     resolution=1e-5,
 )
 def lem16(settings: Settings, rate: float = 1.0) -> Iterator[Case]:

@@ -201,8 +201,8 @@ def _recorded(w: Any, det: Real) -> Situation:
     where="Appendix G.5, Lemma 18",
     statement=r"\ell < \tfrac12 \Rightarrow |w_{11}| > \frac{(1-\sqrt{2\ell})^2}{\sqrt{2\ell}} "
     r"= \frac1{\sqrt{2\ell}} - 2 + \sqrt{2\ell}",
-    control={"factor": 1.5},
-    control_text="1.5 times the bound",
+    control={"factor": 1.1},
+    control_text="1.1 times the bound",
 )
 def lem18(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """Matrices of positive determinant, searched, and the exact flows."""
@@ -233,8 +233,8 @@ def lem18(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     where="Appendix G.5, Lemma 19, Equations (32) and (33)",
     statement=r"\sigma_1 \ge |w_{11}| - \sqrt{2\ell},\ \sigma_2 \le 3\sqrt{2\ell};\ "
     r"\ell < \tfrac12 \Rightarrow \sigma_1 \ge \frac1{\sqrt{2\ell}} - 2",
-    control={"constant": 0.9, "push": 1.5},
-    control_text="0.9 instead of 3 in (32), 1.5 / sqrt(2 loss) in (33)",
+    control={"constant": 0.9, "push": 1.1},
+    control_text="0.9 instead of 3 in (32), 1.1 / sqrt(2 loss) in (33)",
 )
 def lem19(settings: Settings, constant: float = 3.0, push: float = 1.0) -> Iterator[Case]:
     """The three bounds, searched over matrices, and the last two along the exact flows."""
@@ -277,8 +277,8 @@ def lem19(settings: Settings, constant: float = 3.0, push: float = 1.0) -> Itera
     statement=r"\ell < \tfrac12\min\{z^2, z'^2\} \Rightarrow |w_{11}| > "
     r"\frac{(|z|-\sqrt{2\ell})(|z'|-\sqrt{2\ell})}{|\epsilon|+\sqrt{2\ell}} \ge "
     r"\frac{|z||z'|}{|\epsilon|+\sqrt{2\ell}} - (|z|+|z'|)",
-    control={"factor": 1.5},
-    control_text="1.5 times the middle term",
+    control={"factor": 1.1},
+    control_text="1.1 times the middle term",
 )
 def lem25(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """Both inequalities, searched over matrices and observations."""

@@ -105,8 +105,8 @@ def _exactly_nearby(factors: Sequence[Any]) -> tuple[list[Any], Any]:
     where="Appendix D, Lemma 1",
     statement=r"\text{unbalancedness } \epsilon \Rightarrow \text{there are balanced } W'_l "
     r"\text{ with } \|W_l - W'_l\|_F \le (l-1)\sqrt\epsilon",
-    control={"factor": 0.5},
-    control_text="half the distance",
+    control={"factor": 0.9},
+    control_text="0.9 of the distance",
 )
 def lem1(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """The proof's tuple, searched over matrices for the largest distance."""
@@ -234,8 +234,8 @@ def entropy(p: Reals) -> Reals:
     kind="inequality",
     where="Appendix G.2.2, Lemma 9",
     statement=r"h(p) = -p\ln p - (1-p)\ln(1-p) \le 2\sqrt p,\quad p \in [0, 1]",
-    control={"factor": 1.0},
-    control_text="sqrt(p) instead of 2 sqrt(p)",
+    control={"factor": 1.1},
+    control_text="1.1 sqrt(p) instead of 2 sqrt(p)",
 )
 def lem9(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
     """A grid down to 1e-300 and up to 1, and the proof's sharper 2 sqrt(p (1 - p))."""
@@ -283,8 +283,8 @@ def lem9(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
     kind="inequality",
     where="Appendix G.2.2, Lemma 11",
     statement=r"B \succeq 0 \Rightarrow \mathrm{Tr}(A^\top B A) \ge \lambda_1(B)\,\sigma_d(A)^2",
-    control={"factor": 1.5},
-    control_text="1.5 times the right side",
+    control={"factor": 1.1},
+    control_text="1.1 times the right side",
 )
 def lem11(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """B = C C^T; A and C searched."""
@@ -327,8 +327,8 @@ def lem11(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     where="Appendix G.2.2, Lemma 12",
     statement=r"\Big\|\prod_l A_l - \prod_l B_l\Big\|_F \le \sum_l \|A_l - B_l\|_F "
     r"\prod_{r\ne l}\max\{\|A_r\|_F, \|B_r\|_F\}",
-    control={"factor": 0.8},
-    control_text="0.8 times the right side",
+    control={"factor": 0.9},
+    control_text="0.9 times the right side",
 )
 def lem12(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """Chains of several lengths and shapes, searched."""

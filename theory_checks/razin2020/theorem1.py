@@ -204,8 +204,8 @@ def _picture() -> Figure:
     where="Theorem 1, Equation (8)",
     statement=r"\|W(t)\| \ge a\,\ell(t)^{-1/2} - b,\quad a = \|e_1e_1^\top\|/(\sqrt2\,c),\ "
     r"b = \max\{\sqrt2\,a,\ 8c^2\max_{i,j}\|e_ie_j^\top\|\}",
-    control={"power": 1.0},
-    control_text="a / loss instead of a / sqrt(loss)",
+    control={"power": 0.6},
+    control_text="a / loss^0.6 instead of a / sqrt(loss)",
 )
 def thm1_norm(settings: Settings, power: float = 0.5) -> Iterator[Case]:
     """Every Schatten-p (quasi-)norm tried, and norms that are no function of singular values."""
@@ -231,14 +231,15 @@ def thm1_norm(settings: Settings, power: float = 0.5) -> Iterator[Case]:
     where="Theorem 1, Equation (9)",
     statement=r"\mathrm{erank}(W(t)) \le \inf_{W'\in S}\mathrm{erank}(W') + "
     r"\tfrac{2\sqrt{12}}{\ln 2}\sqrt{\ell(t)},\quad \inf = 1",
-    control={"power": 1.75},
-    control_text="loss^(7/4) instead of sqrt(loss)",
+    control={"power": 1.0},
+    control_text="the loss instead of sqrt(loss)",
 )
 def thm1_erank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
     """The effective rank against its bound; the infimum over the solutions is 1 (Proposition 2).
 
     At depths 2 to 4 the rank falls faster than the bound: powers of the loss up to 1.57 would hold
-    on these flows too, so that the control has 1.75.
+    on these flows too. Over all starts the power 1 does not: erank - 1 is loss ln(1/loss) / 2 where
+    w_11 w_22 = 2.
     """
     yield _printed.thm1_erank(power)
     for name, depth, pair in along_flows(settings):
@@ -260,14 +261,14 @@ def thm1_erank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
     kind="inequality",
     where="Theorem 1, Equation (10)",
     statement=r"D(W(t), \mathcal M_1) \le 3\sqrt2\,\sqrt{\ell(t)}",
-    control={"power": 1.5},
-    control_text="loss^(3/2) instead of sqrt(loss)",
+    control={"power": 0.6},
+    control_text="loss^0.6 instead of sqrt(loss)",
 )
 def thm1_irank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
     """The distance from rank one, the infimal rank of the solutions (Proposition 2), is s_2.
 
     At depths 2 to 4 it falls faster than the bound: powers of the loss up to 1.33 would hold on
-    these flows too, so that the control has 3/2.
+    these flows too. Over all starts none above 1/2 does: s_2 tends to |w_22| as w_11 grows.
     """
     yield _printed.thm1_irank(power)
     for name, depth, pair in along_flows(settings):

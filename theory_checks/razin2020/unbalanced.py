@@ -41,8 +41,8 @@ def _apart(name: str, start: Any, distance: Any, error: Any, growth: Any, **more
     where="Appendix D.1, Lemma 2, Equation (19)",
     statement=r"f\ \beta\text{-smooth} \Rightarrow \|\theta(t)-\theta'(t)\|_2 \le "
     r"\|\theta(0)-\theta'(0)\|_2\,e^{\beta t}",
-    control={"rate": 0.5},
-    control_text="exp(beta t / 2)",
+    control={"rate": 0.9},
+    control_text="exp(0.9 beta t)",
 )
 def lem2(settings: Settings, rate: float = 1.0) -> Iterator[Case]:
     """Quadratic functions and a cosine in closed form, sums of cosines by an integrator."""

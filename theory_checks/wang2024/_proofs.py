@@ -62,8 +62,8 @@ def irank_example(factor: float) -> Case:
     """W - u u^T = -E_22 / a with r = sqrt(a)."""
     statement = f"D(W, M_1) <= {factor:g} / a"
     hypotheses = {"a > 0": ByConstruction("a = r^2")}
-    at = razin2020.Point(((1, 1), (1, 0)))
-    broken = counterexample(statement, at.second - interval(factor), {"a": "1"})
+    at = razin2020.Point(((10, 1), (1, 0)))  # a D tends to 1
+    broken = counterexample(statement, 10 * at.second - interval(factor), {"a": "10"})
     if broken is not None or factor < 1:
         return proof_case(broken or Proof(statement, "open"), hypotheses)
     r = sympy.symbols("r", positive=True)

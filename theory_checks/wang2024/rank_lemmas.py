@@ -33,8 +33,8 @@ from . import _proofs
     statement=r"|W_{12}-1|, |W_{21}-1|, |W_{22}| \le \sqrt{2\ell};\ \ell < \tfrac12 \Rightarrow "
     r"|W_{11}| \ge \frac{(1-\sqrt{2\ell})^2}{\sqrt{2\ell}} "
     r"= \frac{1}{\sqrt{2\ell}} - 2 + \sqrt{2\ell}",
-    control={"factor": 1.5, "share": 0.9},
-    control_text="1.5 times the bound of (20), 0.9 sqrt(2 loss) in (18) and (19)",
+    control={"factor": 1.1, "share": 0.9},
+    control_text="1.1 times the bound of (20), 0.9 sqrt(2 loss) in (18) and (19)",
 )
 def eq20(settings: Settings, factor: float = 1.0, share: float = 1.0) -> Iterator[Case]:
     """Matrices of positive determinant, searched, and the exact flows."""
@@ -74,8 +74,8 @@ def eq20(settings: Settings, factor: float = 1.0, share: float = 1.0) -> Iterato
     where="Section 8, Lemma 6",
     statement=r"A = \begin{pmatrix}a&b\\c&d\end{pmatrix}:\ \sigma_1^2 \ge a^2+c^2,\ "
     r"\sigma_1^2+\sigma_2^2 = a^2+b^2+c^2+d^2,\ \sigma_2^2 \le b^2+d^2",
-    control={"share": 0.5},
-    control_text="half of b^2 + d^2",
+    control={"share": 0.9},
+    control_text="0.9 (b^2 + d^2)",
 )
 def lem6(settings: Settings, share: float = 1.0) -> Iterator[Case]:
     """Searched over 2x2 matrices."""
@@ -149,8 +149,8 @@ _SMALL = [Fraction(1, 10**k) for k in (1, 2, 3, 6, 9, 12)]
     corrected=Corrected(
         r"H(1-\epsilon, \epsilon) \le \epsilon(1 + \ln(1/\epsilon)) \le 2\sqrt\epsilon,\quad "
         r"0 < \epsilon \le 1",
-        control={"factor": 0.5},
-        control_text="half of the first bound",
+        control={"factor": 0.9},
+        control_text="0.9 of the first bound",
     ),
 )
 def entropy_step(settings: Settings, corrected: bool, factor: float = 1.0) -> Iterator[Case]:

@@ -38,6 +38,7 @@ _REGIME = (
     r"\alpha\,\tfrac{5}{1-\max\beta} \le 0.01\ \mathrm{rms}(W_j),\ "
     r"t\ge\tfrac{5}{1-\max\beta} \Rightarrow "
 )
+_SMOOTH = r"\sigma_{\min}(W) > 0,\ " + _REGIME
 BETAS = ((0.9, 0.999), (0.999, 0.999))
 """PyTorch's defaults, which the paper's experiments use, and its derivation's beta = 0.999."""
 
@@ -235,6 +236,10 @@ def _small_case(name: str, sides: tuple[np.ndarray, np.ndarray, str], size: floa
     survives="The form at depth 1; and at any depth that Adam is a p.s.d. preconditioner on the "
     "gradient, scaled layer by layer: with G_j between the Kronecker factors, and products of "
     "layers for powers of W.",
+    readings={
+        "the order of Theorem 1, vec by columns, as stated": "fails from depth 2 on",
+        "the order and exponents of (18), or vec by rows": "fails, at the same counterexample",
+    },
     corrected=Corrected(
         where="Theorem 1, Equation (6), corrected",
         statement=_REGIME
@@ -282,6 +287,10 @@ def _values(window: Window, formula: str, exchanged: bool) -> np.ndarray:
     severity="substance",
     survives="As for (6): the corrected preconditioner, with vec(u v^T); at depth 1 exchanging u "
     "and v back is all.",
+    readings={
+        "vec(v u^T), as printed": "fails at every depth",
+        "vec(u v^T), as (23) has it": "holds at depth 1, fails from depth 2 on",
+    },
     corrected=Corrected(
         where="Theorem 1, Equation (5), corrected",
         statement=_REGIME + r"\dot\sigma_i \approx -\mathrm{vec}(u_iv_i^\top)^\top\sum_{j=1}^N"
@@ -319,12 +328,15 @@ WEIGHT = 0.1
     "about 1, an error in a small penalty is not small where only the penalty acts, so it fails at "
     "depth 1 too.",
     severity="substance",
-    survives="That Adam's preconditioner acts on the penalty's gradient as on the loss's; with the "
-    "corrected preconditioner and the right gradient of the ratio. What experiments show of depth "
-    "1 does not rest on it.",
+    survives="That Adam's preconditioner acts on the penalty's gradient as on the loss's, both as "
+    "corrected. What experiments show of depth 1 does not rest on it.",
+    readings={
+        "G_j of the gradient that Adam sees": "fails",
+        "G_j of any other gradient": "fails: no positive G_j turns the sign of an entry",
+    },
     corrected=Corrected(
         where="Theorem 3, Equation (9), corrected",
-        statement=_REGIME
+        statement=_SMOOTH
         + r"\mathrm{vec}(\dot W) \approx -\sum_{j=1}^N(B_j\otimes A_j^\top)\,G_j\,"
         r"(B_j^\top\otimes A_j)\,\mathrm{vec}\left(\nabla_W\mathcal L + \frac{\lambda}{\|W\|_F}"
         r"\Big(UV^\top-\frac{\|W\|_*}{\|W\|_F^2}W\Big)\right)",
@@ -366,7 +378,7 @@ def thm3_w(
     "vec(u v^T).",
     corrected=Corrected(
         where="Theorem 3, Equation (9), first line, corrected",
-        statement=_REGIME + r"\dot\sigma_i \approx -\mathrm{vec}(u_iv_i^\top)^\top\sum_{j=1}^N"
+        statement=_SMOOTH + r"\dot\sigma_i \approx -\mathrm{vec}(u_iv_i^\top)^\top\sum_{j=1}^N"
         r"(B_j\otimes A_j^\top)\,G_j\,(B_j^\top\otimes A_j)\,\mathrm{vec}\left(\nabla_W\mathcal L"
         r" + \frac{\lambda}{\|W\|_F}\Big(UV^\top-\frac{\|W\|_*}{\|W\|_F^2}W\Big)\right)",
         control={"exchanged": True},

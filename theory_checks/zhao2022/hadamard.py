@@ -96,7 +96,7 @@ def eq16_exponent(settings: Settings, corrected: bool, factor: int = 1) -> Itera
     "layers are not square, L and S_j do not even have the same shape.",
     severity="substance",
     survives="Equation (17), from which the derivation starts; not (18), which is this step's "
-    "result, unless all entries of S_j are the same.",
+    "result, unless all entries of S_j are the same or the depth is 1, where A and B are I.",
     corrected=Corrected(
         where="Appendix A.4.2, fifth equality of the derivation of (18), corrected",
         statement=r"\mathrm{vec}(ALB\odot S_j) = \mathrm{diag}(s)\,K\,\mathrm{vec}(L),\quad "

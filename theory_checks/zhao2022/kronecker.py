@@ -225,7 +225,8 @@ def kron_order(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[
     flaw="For column-major vec, u^T X v = (v^T kron u^T) vec(X): the two are exchanged, as in the "
     "quoted vec(ABC).",
     severity="misprint",
-    survives="(23), which has vec(u v^T); nothing but the order of the two hangs on it.",
+    survives="(23), which has vec(u v^T). (5), the first line of (9), (21), (26) and (30) inherit "
+    "the exchange; exchanging u and v back is all that it costs them.",
     readings={
         "column-major vec, as stated": "fails",
         "row-major vec": "the first equality holds; the second mixes the two conventions",

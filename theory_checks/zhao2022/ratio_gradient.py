@@ -2,11 +2,12 @@ r"""Zhao 2022, the gradient of the ratio penalty (Equation (12)).
 
 R = ||W||_* / ||W||_F. By the quotient rule
 
-    grad R = (U V^T - (||W||_* / ||W||_F^2) W) / ||W||_F,
+    grad R = (||W||_F U V^T - (||W||_* / ||W||_F) W) / ||W||_F^2
+           = (U V^T - (||W||_* / ||W||_F^2) W) / ||W||_F,
     dR/d sigma_r = (1 - ||W||_* sigma_r / ||W||_F^2) / ||W||_F,
 
-while the paper has ||W||_F^2 for the last denominator and ||W||_F for the other. R does not change
-with the scale of W, so <W, grad R> = 0; for (12) it is (||W||_*/||W||_F^2)(1 - ||W||_F).
+while the paper lacks the factor ||W||_F of U V^T in the first line. R does not change with the
+scale of W, so <W, grad R> = 0; for (12) it is (||W||_*/||W||_F^2)(1 - ||W||_F).
 """
 
 from collections.abc import Iterator
@@ -122,19 +123,20 @@ def _exact_gradients(corrected: bool, power: int = 0) -> Iterator[Case]:
     r"\left(UV^\top - \frac{\|W\|_*}{\|W\|_F}U\Sigma V^\top\right)",
     control={"power": 1},
     control_text="one more power of ||W||_F in the denominator",
-    flaw="In the quotient rule the gradient of ||W||_F is W/||W||_F and not W, and one power of "
-    "||W||_F cancels; (12) is right only where ||W||_F = 1.",
+    flaw="The quotient rule multiplies the gradient U V^T of ||W||_* by ||W||_F; this factor is "
+    "left out, the second term is right, so that (12) is right only where ||W||_F = 1.",
     severity="constant",
     survives="The two terms and their signs, U V^T against a multiple of W, hence the reading as a "
-    "spectrally shifted and scaled W; their weights are off by powers of ||W||_F.",
+    "spectrally shifted and scaled W; the weight of U V^T is off by the factor ||W||_F.",
     readings={
         "any W": "fails",
         "||W||_F = 1": "holds",
     },
     corrected=Corrected(
         where="Equation (12), corrected",
-        statement=r"\nabla_W\frac{\|W\|_*}{\|W\|_F} = \frac1{\|W\|_F}"
-        r"\left(UV^\top - \frac{\|W\|_*}{\|W\|_F^2}U\Sigma V^\top\right)",
+        statement=r"\sigma_{\min}(W) > 0 \Rightarrow "
+        r"\nabla_W\frac{\|W\|_*}{\|W\|_F} = \frac1{\|W\|_F^2}"
+        r"\left(\|W\|_F\,UV^\top - \frac{\|W\|_*}{\|W\|_F}U\Sigma V^\top\right)",
         control={"corrected": False},
         control_text="as printed",
     ),

@@ -64,10 +64,11 @@ def _product_cases(settings: Settings, printed: bool, sign: int = 1) -> Iterator
     control={"sign": -1},
     control_text="the penalty's sign",
     accuracy=0.1,
-    flaw="It inserts the gradient (12), which is wrong unless ||W||_F = 1.",
+    flaw="It inserts the gradient (12), which lacks the factor ||W||_F of U V^T and is right only "
+    "where ||W||_F = 1.",
     severity="constant",
     survives="The form, and what is read from it: P_W acts on a spectral term beside the gradient "
-    "of the loss. Its weights are those of (12).",
+    "of the loss. The weight of U V^T is off by the factor ||W||_F.",
     readings={
         "any W": "fails",
         "||W||_F = 1": "holds",
@@ -75,9 +76,10 @@ def _product_cases(settings: Settings, printed: bool, sign: int = 1) -> Iterator
     corrected=Corrected(
         kind="identity",
         where="Theorem 2, Equation (8), corrected",
-        statement=r"\mathrm{vec}(\dot W) = -P_W\left(\mathrm{vec}(\nabla_W\mathcal L) + \lambda"
-        r"\frac{\mathrm{vec}(UV^\top-U\tilde\Sigma V^\top)}{\|W\|_F}\right),\quad "
-        r"\tilde\Sigma = \frac{\|W\|_*}{\|W\|_F^2}\Sigma",
+        statement=r"\sigma_{\min}(W) > 0 \Rightarrow "
+        r"\mathrm{vec}(\dot W) = -P_W\left(\mathrm{vec}(\nabla_W\mathcal L) + \lambda"
+        r"\frac{\mathrm{vec}(\|W\|_F\,UV^\top-U\tilde\Sigma V^\top)}{\|W\|_F^2}\right),\quad "
+        r"\tilde\Sigma = \frac{\|W\|_*}{\|W\|_F}\Sigma",
         control={"printed": True},
         control_text="the penalty's gradient as printed",
     ),
@@ -211,13 +213,14 @@ def _fitted_case(depth: int, sign: int = 1) -> Case:
     "it stands in its second term only, and the exponent's denominator is 2 instead of N; as "
     "printed the penalty makes all singular values grow.",
     severity="substance",
-    survives="That the penalty's part grows with depth and depends on the whole spectrum. Not its "
-    "direction (as printed all values grow, where the penalty shrinks small ones and lets large "
-    "ones grow) nor the exponent that is compared, (3N-2)/2.",
+    survives="That the penalty's part has a power of sigma_r that rises with depth, that of (3), "
+    "and depends on the whole spectrum. Not its direction (as printed all values grow, where the "
+    "penalty shrinks small ones and lets large ones grow) nor the exponent that is compared, "
+    "(3N-2)/2.",
     corrected=Corrected(
         kind="identity",
         where="Theorem 2, Equation (7), corrected",
-        statement=r"\dot\sigma_r = \dot\sigma_r^{GF} - "
+        statement=r"\sigma_{\min}(W) > 0 \Rightarrow \dot\sigma_r = \dot\sigma_r^{GF} - "
         r"\frac{\lambda N}{\|W\|_F}\,\sigma_r^{2-\frac2N}"
         r"\left(1-\frac{\|W\|_*}{\|W\|_F^2}\,\sigma_r\right)",
         control={"printed": True},
@@ -255,7 +258,7 @@ def thm2_sv(
     corrected=Corrected(
         kind="identity",
         where="Equation (28), corrected",
-        statement=r"N=1:\ \dot\sigma_r = -u_r^\top\nabla_W\mathcal L\,v_r - "
+        statement=r"N=1,\ \sigma_{\min}(W) > 0:\ \dot\sigma_r = -u_r^\top\nabla_W\mathcal L\,v_r - "
         r"\frac{\lambda}{\|W\|_F}\left(1-\frac{\|W\|_*}{\|W\|_F^2}\,\sigma_r\right)",
         control={"printed": True},
         control_text="as printed",

@@ -66,6 +66,18 @@ def test_printed_equation_9_is_right_only_where_u_is_symmetric():
     assert printed.velocity(v, s, u, g.T, 2) is None  # the shapes do not fit for d > d'
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_negative_value_alone_breaks_equations_8_and_9(side):
+    # W = (-1/2, -3/4) or its row, N = 1, gradient (1/2, 1/2): dW/dt is minus that, so with
+    # p = (2, 3) / sqrt(13) and sigma = -sqrt(13) / 4 its direction moves by (6, -4) / 13^(3/2).
+    p, g = np.array([[2.0], [3.0]]) / np.sqrt(13), np.full((2, 1), 0.5)
+    one, s, true = np.ones((1, 1)), np.array([-np.sqrt(13) / 4]), np.array([[6.0], [-4.0]])
+    at = (p, s, one, g, 1) if side == "left" else (one, s, p, g.T, 1)
+    for transposed, signed in ((True, False), (False, False), (False, True)):
+        found = Formula(side, transposed, signed, turn=1.0).velocity(*at)
+        assert np.allclose(found, true / 13**1.5 * (1 if signed else -1), atol=1e-15)
+
+
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_f_is_h_times_g_with_the_terms_of_equation_39_exchanged(depth):
     s = np.array([-1.5, 0.7, 0.2])

@@ -17,17 +17,20 @@ PAIRS = {
     "norm": (_proofs.norm_bound, lambda: _proofs.norm_bound(HALF_ROOT * 99 / 100)),
     "erank": (_proofs.rank_bound, lambda: _proofs.rank_bound(ALMOST)),
     "irank": (_proofs.distance_bound, lambda: _proofs.distance_bound(ALMOST)),
-    "lemma 18": (_proofs.entry_bound, lambda: _proofs.entry_bound(Fraction(3, 2))),
+    "lemma 18": (_proofs.entry_bound, lambda: _proofs.entry_bound(Fraction(11, 10))),
     "erank, Theorem 2": (
         lambda: _proofs_theorem2.rank_bound(HALF_ROOT),
         lambda: _proofs_theorem2.rank_bound(HALF_ROOT * 99 / 100),
     ),
-    "lemma 25": (_proofs_theorem2.entry_bound, lambda: _proofs_theorem2.entry_bound(Fraction(2))),
-    "(8)": (lambda: _printed.thm1_norm(0.5).proof, lambda: _printed.thm1_norm(1.0).proof),
-    "(9)": (lambda: _printed.thm1_erank(0.5).proof, lambda: _printed.thm1_erank(1.75).proof),
-    "(10)": (lambda: _printed.thm1_irank(0.5).proof, lambda: _printed.thm1_irank(1.5).proof),
-    "(17)": (lambda: _printed.thm2_irank(4, 1).proof, lambda: _printed.thm2_irank(0.5, 0).proof),
-    "lemma 9": (lambda: _printed_lemmas.lem9(2.0).proof, lambda: _printed_lemmas.lem9(1.0).proof),
+    "lemma 25": (
+        _proofs_theorem2.entry_bound,
+        lambda: _proofs_theorem2.entry_bound(Fraction(11, 10)),
+    ),
+    "(8)": (lambda: _printed.thm1_norm(0.5).proof, lambda: _printed.thm1_norm(0.6).proof),
+    "(9)": (lambda: _printed.thm1_erank(0.5).proof, lambda: _printed.thm1_erank(1.0).proof),
+    "(10)": (lambda: _printed.thm1_irank(0.5).proof, lambda: _printed.thm1_irank(0.6).proof),
+    "(17)": (lambda: _printed.thm2_irank(4, 1).proof, lambda: _printed.thm2_irank(0.9, 0).proof),
+    "lemma 9": (lambda: _printed_lemmas.lem9(2.0).proof, lambda: _printed_lemmas.lem9(1.1).proof),
 }
 
 

@@ -66,3 +66,10 @@ def test_the_unbalanced_flow_in_long_arithmetic_agrees_with_an_integrator():
     exact = np.array([[float(end.product[i, j]) for j in (0, 1)] for i in (0, 1)])
     assert np.allclose(second @ first, exact, atol=1e-9)
     assert float(end.det) < -0.8
+
+
+def test_a_negative_value_moves_by_a_power_of_its_size():
+    # 1x1, L = 3, W = (-2)^3 = -8, gradient 5: each factor moves by -(-2)^2 5, so W by -3 (-2)^4 5.
+    sigma, alpha, g = -8.0, 2 * (1 - 1 / 3), -3 * 5.0
+    assert np.isclose(g * abs(sigma) ** alpha, -3 * (-2) ** 4 * 5)
+    assert isinstance(sigma**alpha, complex)  # without the size: not even real

@@ -53,6 +53,14 @@ def test_gradient_of_the_ratio(shape):
     np.testing.assert_allclose(printed_gradient(unit), ratio_gradient(unit), atol=1e-13)
 
 
+def test_equation_12_lacks_a_factor_of_its_first_term_alone():
+    w = np.random.default_rng(6).normal(size=(3, 4))
+    u, s, vt = np.linalg.svd(w, full_matrices=False)
+    norm = np.linalg.norm(s)
+    lacks = (1 / norm - 1 / norm**2) * (u @ vt)
+    np.testing.assert_allclose(ratio_gradient(w) - printed_gradient(w), lacks, atol=1e-14)
+
+
 def test_the_penalty_conserves_the_nuclear_norm_at_depth_2():
     s = np.array([4.0, 3.0, 0.5])
     np.testing.assert_allclose(np.sum(push(s, 2)), 0.0, atol=1e-15)

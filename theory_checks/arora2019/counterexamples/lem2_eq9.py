@@ -17,3 +17,10 @@ last = (np.eye(3, dtype=int) - V @ V.T) @ G.T  # (S^2)^(1/2 - 1/N) is the identi
 print("third row of dV/dt:", *true, " by (9):", *-(last @ U.T)[2])
 assert any(true != -(last @ U.T)[2])
 assert all(true == -(last @ U)[2])  # corrected: U for U^T
+# With U for U^T the sign is missing still. N = 1, W a row, the flow W = x p with p = (1, x + 2) and
+# dx/dt = -(x + 1), as for (8): v = p / |p|, u = 1, sigma = x |p|. At x = -1/2:
+p, dv = np.array([2, 3]) * Fraction(1, 2), np.array([0, Fraction(-1, 2)])  # |p| dv/dt, up to p
+off = np.eye(2, dtype=int) - p[:, None] * p / (p @ p)
+gradient = np.array([1, 1]) * Fraction(1, 2)
+assert any(off @ dv != -off @ gradient / abs(Fraction(-1, 2)))  # (sigma^2)^(1/2) = |x| |p|
+assert all(off @ dv == -off @ gradient / Fraction(-1, 2))  # corrected: S^(-1) (S^2)^(1 - 1/N)

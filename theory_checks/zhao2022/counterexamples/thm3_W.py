@@ -12,7 +12,7 @@ g = L + (one - n / F**2 * W) / F
 true = -g / abs(g)
 printed = -(L + (one - n / F * W) / F**2) / abs(g)
 print("dW/dt =", *true.ravel(), " as printed:", *printed.ravel())
-assert true[1, 1] * printed[1, 1] < 0  # even a sign
+assert true[1, 1] * printed[1, 1] < 0  # even a sign, whatever positive G scales the gradient
 eps = Fraction(1, 10**6)  # corrected is the gradient: it predicts the change of n / F
 change = (n + eps) / np.sqrt(float((4 + eps) ** 2 + 9)) - n / 5
 assert abs(float(change / eps - (g - L)[0, 0])) < 1e-6
