@@ -9,7 +9,7 @@ import pytest
 from tests.imports import circle, imports, modules
 
 ROOMS = (
-    "_util", "linalg", "ode", "problems", "factorizations", "synthetic", "penalties", "objective",
+    "_util", "linalg", "ode", "problems", "factorizations", "synthetic", "penalties", "factored", "objective",
     "start", "state", "observables", "options", "dynamics", "coordinates", "trajectory",
     "optimizers", "flow", "descent", "exact", "baselines", "plotting", "claims", "sweeps",
     "catalogue", "listing", "commands", "completion", "cli", "__main__",

@@ -165,11 +165,11 @@ def entry_indices(indices: Checked[Any], shape: Sequence[int], count: int) -> np
             "positions count from 0."
         )
     flat = np.atleast_1d(np.ravel_multi_index(tuple(raw.T), tuple(shape)))
-    order = [int(k) for k in np.argsort(flat, kind="stable")]
+    order = np.argsort(flat, kind="stable")
     repeated = np.flatnonzero(np.diff(flat[order]) == 0)
     if repeated.size:
         start = int(repeated[0])
-        first, second = sorted(order[start : start + 2])
+        first, second = sorted(int(k) for k in order[start : start + 2])
         raise ValueError(
             f"indices[{second}] = {raw[second].tolist()} repeats indices[{first}]; "
             "give each entry once (average its values if it was observed several times)."

@@ -17,6 +17,7 @@ from gradflow.problems.function import LossFunction
 from gradflow.problems.movielens import Ratings, movielens_100k
 from gradflow.problems.regression import LeastSquares
 from gradflow.problems.sensing import AbstractSensing, HuberSensing, MatrixSensing, TensorSensing
+from gradflow.problems.sparse import SparseCompletion
 
 __all__ = [
     "AbstractCompletion",
@@ -34,6 +35,7 @@ __all__ = [
     "MatrixCompletion",
     "MatrixSensing",
     "Ratings",
+    "SparseCompletion",
     "TensorCompletion",
     "TensorSensing",
     "astype",
