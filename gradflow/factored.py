@@ -24,9 +24,9 @@ LARGEST = 10**8
 """Entries of W from which on it is not formed of a problem that never needs it."""
 _LEAST = 10**5
 """Entries of W below which nothing is to be gained."""
-_ENTRY, _PRODUCT, _GATHER = 2.0, 0.2, 15.0
+_ENTRY, _PRODUCT, _GATHER = 5.0, 0.1, 25.0
 """What a step costs: by entries of W, by entries and hidden size, by observations and hidden size.
-In nanoseconds on one core of a CPU, on the safe side: see `benchmarks.ratings`."""
+In nanoseconds on one core of a CPU, by half on the safe side; see `benchmarks.ratings`."""
 
 
 def refusal(problem: Any, model: Any, penalty: Any) -> str | None:

@@ -295,6 +295,8 @@ def _check_name(name: Any, function: Any) -> None:
 def check_entries(pairs: Sequence[tuple[str, Observable]], state: State) -> None:
     """See that the entries of a tuple, which get numbers, do not take another observable's name.
 
+    And that of a matrix that is never formed nothing is asked that needs all of it.
+
     Args:
       pairs: names and functions.
       state: one that they will see. Nothing is evaluated.
@@ -302,6 +304,9 @@ def check_entries(pairs: Sequence[tuple[str, Observable]], state: State) -> None
     Raises:
       ValueError: if they do; it names both.
     """
+    if isinstance(state.problem, SparseCompletion):
+        for _, function in pairs:
+            eqx.filter_eval_shape(function, state)
     names = {name for name, _ in pairs}
     for name, function in pairs:
         if not any(other.startswith(f"{name}_") for other in names):

@@ -73,12 +73,17 @@ def misfit(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> found = misfit(jnp.array([[1.0], [2.0]]), jnp.array([[3.0, 4.0]]), jnp.array([[1, 0]]),
-      ...                jnp.array([5.0]))
+      >>> found = misfit(
+      ...     jnp.array([[1.0], [2.0]]),
+      ...     jnp.array([[3.0, 4.0]]),
+      ...     jnp.array([[1, 0]]),
+      ...     jnp.array([5.0]),
+      ... )
       >>> float(found.squares), found.left.tolist(), found.right.tolist()
       (1.0, [[0.0], [3.0]], [[2.0, 0.0]])
     """
     left, columns = jnp.asarray(left), jnp.asarray(right).T
+    indices, values = jnp.asarray(indices), jnp.asarray(values)
 
     def add(total: tuple[Array, Array, Array], at: Array, wanted: Array) -> tuple:
         squares, of_left, of_columns = total
@@ -99,7 +104,7 @@ def misfit(
 
     total = jax.lax.fori_loop(0, whole, chunk, none) if whole else none
     if whole * size < len(values):
-        total = add(total, jnp.asarray(indices)[whole * size :], values[whole * size :])
+        total = add(total, indices[whole * size :], values[whole * size :])
     return Misfit(total[0], total[1], total[2].T)
 
 

@@ -11,9 +11,10 @@ from gradflow._util.annotations import Checked
 from gradflow.problems._ratings_file import read_rows
 from gradflow.problems.base import LossConvention
 from gradflow.problems.completion import MatrixCompletion
+from gradflow.problems.sparse import SparseCompletion
 
 _PACKAGE_FILE = "data/movielens100k.csv"
-_LARGEST = 10**9
+_LARGEST, _MOST = 10**9, 10**8
 _SHA256 = "4cee70466ec9b2c39ff51e15853e12e481a31c92977db7e7e614b40a1ef31cc8"
 
 
@@ -39,20 +40,41 @@ class Ratings:
         return int(self.users.max()) + 1, int(self.items.max()) + 1
 
     def completion(
-        self, rows: np.ndarray | slice = slice(None), *, loss: LossConvention = "half_sum"
-    ) -> MatrixCompletion:
+        self,
+        rows: np.ndarray | slice = slice(None),
+        *,
+        loss: LossConvention = "half_sum",
+        held_out: np.ndarray | slice | None = None,
+    ) -> MatrixCompletion | SparseCompletion:
         """The completion problem with these rows observed (all, or a split's training rows).
 
+        Args:
+          rows: which ratings are observed.
+          loss: the convention; see `gradflow.problems`.
+          held_out: rows that are not fitted, and whose error is "test_error".
+
+        Returns:
+          A `MatrixCompletion`; a `SparseCompletion`, which does not store the matrix, with rows
+          held out and where it would have more than a thousand million entries.
+
         Raises:
-          ValueError: if the matrix would have more than a thousand million entries.
+          ValueError: if there were more than a hundred million users and items.
         """
-        if self.shape[0] * self.shape[1] > _LARGEST:
+        entries = self.shape[0] * self.shape[1]
+        if sum(self.shape) > _MOST:
             raise ValueError(
-                f"A matrix of shape {self.shape} has {self.shape[0] * self.shape[1]:.1e} entries, "
-                "each of which is stored; number users and items without gaps, or take fewer."
+                f"A matrix of shape {self.shape} has {entries:.1e} entries, and factors a row or "
+                "column for each user and item; number users and items without gaps, or take fewer."
             )
+        if held_out is None and entries <= _LARGEST:
+            return MatrixCompletion(self.shape, *self._observed(rows), loss=loss)
+        hidden = None if held_out is None else self._observed(held_out)
+        return SparseCompletion(self.shape, *self._observed(rows), loss=loss, held_out=hidden)
+
+    def _observed(self, rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and ratings."""
         indices = np.stack([self.users[rows], self.items[rows]], axis=1)
-        return MatrixCompletion(self.shape, indices, self.ratings[rows].astype(float), loss=loss)
+        return indices, self.ratings[rows].astype(float)
 
     def fold(self, k: Checked[int]) -> tuple[np.ndarray, np.ndarray]:
         """Training and test rows of the 80:20 split u<k>, k = 1..5: test rows 20000(k-1)..20000k.
