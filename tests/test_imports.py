@@ -10,7 +10,7 @@ from tests.imports import circle, imports, modules
 
 ROOMS = (
     "_util", "linalg", "ode", "problems", "factorizations", "synthetic", "penalties", "factored",
-    "objective", "start", "state", "observables", "options", "dynamics", "coordinates",
+    "objective", "spreading", "start", "state", "observables", "options", "dynamics", "coordinates",
     "trajectory", "optimizers", "flow", "descent", "exact", "baselines", "plotting", "claims",
     "sweeps", "catalogue", "listing", "commands", "completion", "cli", "__main__",
 )  # fmt: skip

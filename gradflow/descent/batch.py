@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradflow._util.device import out_of_memory
+from gradflow._util.spread import fetched
 from gradflow.descent.checkpoint import Keeper
 from gradflow.descent.loop import BatchStep, RunStates, next_chunk
 from gradflow.descent.pace import Pace
@@ -65,7 +66,7 @@ class Batch:
         try:
             self.runs, found = self.batch_step.advance(self.runs, chunk)
             runs = self.runs
-            return jax.device_get((found, (runs.count, runs.loss, runs.status)))
+            return fetched((found, (runs.count, runs.loss, runs.status)))
         except jax.errors.JaxRuntimeError as error:
             if not out_of_memory(error):
                 raise
@@ -77,7 +78,7 @@ class Batch:
     def _ends(self) -> Ends:
         """Where those that go are now."""
         runs = self.runs
-        return Ends(self.going, *jax.device_get((runs.parameters, runs.count, runs.status)))
+        return Ends(self.going, *fetched((runs.parameters, runs.count, runs.status)))
 
     def _take_out(self, running: np.ndarray) -> None:
         if self.batch_step.mode == "map" and running.any():

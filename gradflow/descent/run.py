@@ -26,6 +26,7 @@ from gradflow.descent.options import DescentOptions
 from gradflow.descent.stopping import DIVERGED, GRADIENT, LOSS, RUNNING, StopRule
 from gradflow.objective import Objective
 from gradflow.observables import check_entries, default_observables, resolve
+from gradflow.spreading import SPREAD_RECORDS, spread_objective, spread_tree
 from gradflow.start import Start
 from gradflow.state import FactorsView, State
 from gradflow.trajectory import Outcome, Trajectory, named_factors, named_observables
@@ -134,12 +135,16 @@ def _run(
     kinds = list({id(one): one for one in objectives}.values())
     dtype = same_float_dtype(objective=kinds, start=given)
     _check_optimizer(optimizer, rates)
-    observe, steps = options.observe, int(options.max_steps)
-    pairs = resolve(default_observables(objectives[0].problem) if observe is None else observe)
+    observe, steps, mesh = options.observe, int(options.max_steps), options.mesh
+    if observe is None:
+        observe = default_observables(objectives[0].problem) if mesh is None else SPREAD_RECORDS
+    pairs = resolve(observe)
     marks = _marks(options.record, steps)
     objective, many = gather_objectives(objectives)
     parameters = stack_starts(given)
-    first = tuple(jnp.asarray(factor[0]) for factor in parameters)
+    if mesh is not None:
+        objective = _spread_over(mesh, objectives)
+    first = tuple(jax.ShapeDtypeStruct(f.shape[1:], f.dtype) for f in parameters)
     check_entries(pairs, State(FactorsView(objectives[0]), first))
     config = {
         "kind": "descent",
@@ -151,6 +156,7 @@ def _run(
         "stop_gradient": options.stop_gradient,
         "dtype": str(dtype),
         "observe": [name for name, _ in pairs],
+        **({} if mesh is None else {"mesh": dict(mesh.shape)}),
         **({} if options.stop_looks is None else {"stop_looks": options.stop_looks}),
         **provenance(),
     }
@@ -170,7 +176,11 @@ def _run(
     batch_step = BatchStep(
         objective, many, optimizer, speeds, pairs, StopRule(target, least, looks), mode
     )
-    runs = batch_step.initialise(jax.tree.map(jnp.asarray, parameters))
+    if mesh is None:
+        runs = batch_step.initialise(jax.tree.map(jnp.asarray, parameters))
+    else:
+        batch_step, there = spread_tree((batch_step, parameters), mesh, objectives[0])
+        runs = batch_step.initialise(there)
     key = None
     if options.checkpoint is not None:
         numbers = fingerprint((parameters, speeds, target, least))
@@ -179,6 +189,20 @@ def _run(
     with DescentProgress(options.progress, steps) as bar:
         batch.run(marks, Keeper(options.checkpoint, key), bar)
     return _trajectories(batch, parameters, configs)
+
+
+def _spread_over(mesh: Any, objectives: list[Objective]) -> Objective:
+    """The objective of a single run, spread.
+
+    Raises:
+      ValueError: if there are several, or it cannot be.
+    """
+    if len(objectives) > 1:
+        raise ValueError(
+            f"A mesh is for one run, but there are {len(objectives)}; a batch is spread over all "
+            "devices by itself, whole runs to each: leave mesh away."
+        )
+    return spread_objective(objectives[0], mesh)
 
 
 def _check_optimizer(optimizer: Checked[Optimizer], rates: list[Checked[float | None]]) -> None:

@@ -29,6 +29,7 @@ from gradflow.objective import Objective
 from gradflow.observables import Observable, check_entries, default_observables, resolve
 from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
 from gradflow.ode.switching import StiffnessSwitch
+from gradflow.spreading import SPREAD_RECORDS, spread_objective, spread_tree
 from gradflow.start import LogScaled, as_factors
 from gradflow.state import State
 
@@ -100,9 +101,13 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
     options = _of_today(options)
     options.check()
     coordinates, y, dynamics, initial, why = _place(objective, start, options)
-    pairs = resolve(
-        default_observables(objective.problem) if options.observe is None else options.observe
-    )
+    observe = options.observe
+    if observe is None:
+        observe = default_observables(objective.problem)
+    if options.mesh is not None:
+        coordinates, y = _spread_over(options.mesh, coordinates, y)
+        observe = options.observe or SPREAD_RECORDS
+    pairs = resolve(observe)
     check_entries(pairs, State(coordinates, y))
     check_observables(pairs, coordinates, y)
     if not bool(coordinates.smooth(y, options.rtol)):
@@ -142,6 +147,29 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
     )
 
 
+def _spread_over(
+    mesh: Any, coordinates: AbstractCoordinates, y: Any
+) -> tuple[AbstractCoordinates, Any]:
+    """Coordinates and start spread over the devices of a mesh.
+
+    Raises:
+      ValueError: if these are no factors, or those of other processes.
+    """
+    if not isinstance(coordinates, FactorCoordinates):
+        raise ValueError(
+            f"A mesh spreads factors, but the coordinates are {coordinates.name!r}; give "
+            "coordinates='factors'."
+        )
+    objective = coordinates.objective
+    placed = dataclasses.replace(coordinates, objective=spread_objective(objective, mesh))
+    if mesh.is_multi_process:
+        raise ValueError(
+            f"A flow's mesh must be of one process, but it is of {jax.process_count()}; "
+            "gradflow.run_descent goes over several."
+        )
+    return spread_tree((placed, y), mesh, objective)
+
+
 def _of_today(options: FlowOptions) -> FlowOptions:
     """Adam's model was once given as coordinates."""
     if not isinstance(options.coordinates, AbstractDynamics):
@@ -159,6 +187,8 @@ def _place(
 ) -> tuple[AbstractCoordinates, Any, AbstractDynamics, dict[str, Any], str]:
     """Coordinates, the start in them, the dynamics, the start by name, and why these."""
     asked = options.coordinates
+    if options.mesh is not None and asked == "auto":
+        asked = FactorCoordinates.name
     if isinstance(start, Mapping):
         name = next((n for n, kind in _MARKS.items() if n in start), "W_1")
         kind = _MARKS.get(name, FactorCoordinates)
