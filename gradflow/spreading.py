@@ -10,7 +10,6 @@ from gradflow.factorizations.spread_product import over
 from gradflow.objective import Objective
 from gradflow.penalties.base import AbstractParameterPenalty
 
-
 SPREAD_RECORDS = ("loss", "gradient_norm")
 """What is recorded by default where no device has W."""
 

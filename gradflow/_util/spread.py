@@ -62,10 +62,55 @@ def fetched(tree: Any) -> Any:
     """The tree's arrays on the host, whole, in every process."""
 
     def fetch(leaf: Any) -> Any:
-        if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated:
+        if _of_one_process(leaf) or leaf.is_fully_replicated:
             return leaf
         from jax.experimental import multihost_utils
 
         return multihost_utils.process_allgather(leaf, tiled=True)
 
     return jax.device_get(jax.tree.map(fetch, tree))
+
+
+def agreed(number: int, arrays: Any) -> int:
+    """The number, or that of the first process where arrays belong to several.
+
+    What processes measure, such as time, differs; what they run together must not.
+
+    Args:
+      number: this process's.
+      arrays: what it is to be used with.
+    """
+    if _of_one_process(arrays):
+        return number
+    from jax.experimental import multihost_utils
+
+    return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+
+
+def see_alike(digest: str, mesh: Mesh) -> None:
+    """See that all processes of a mesh were given the same.
+
+    Args:
+      digest: of what this one was given, in hexadecimal digits.
+      mesh: the grid of devices.
+
+    Raises:
+      ValueError: if they were not.
+    """
+    if not mesh.is_multi_process:
+        return
+    from jax.experimental import multihost_utils
+
+    own = np.frombuffer(bytes.fromhex(digest[:16]), np.int32)
+    every = np.asarray(multihost_utils.process_allgather(own))
+    if np.any(every != every[0]):
+        first = int(np.flatnonzero(np.any(every != every[0], axis=1))[0])
+        raise ValueError(
+            f"Process {first} was given other data, another start or other options than process 0; "
+            "make them from the same keys in every process."
+        )
+
+
+def _of_one_process(arrays: Any) -> bool:
+    leaves = [leaf for leaf in jax.tree.leaves(arrays) if isinstance(leaf, jax.Array)]
+    return all(leaf.is_fully_addressable for leaf in leaves)

@@ -4,6 +4,7 @@ The stopping loss is looked at in every iteration, the observables are computed 
 iterations asked for, and Python is entered only between chunks, to show progress.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -12,11 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
 from gradflow._util.annotations import Checked
 from gradflow._util.options import takes_options
 from gradflow._util.progress import DescentProgress
 from gradflow._util.provenance import describe, describe_function, fingerprint, provenance
+from gradflow._util.spread import see_alike
 from gradflow._util.validate import positive, same_float_dtype
 from gradflow.descent.batch import Batch
 from gradflow.descent.checkpoint import Keeper
@@ -179,6 +182,7 @@ def _run(
     if mesh is None:
         runs = batch_step.initialise(jax.tree.map(jnp.asarray, parameters))
     else:
+        _see_alike(mesh, options, configs, (parameters, speeds, marks))
         batch_step, there = spread_tree((batch_step, parameters), mesh, objectives[0])
         runs = batch_step.initialise(there)
     key = None
@@ -203,6 +207,22 @@ def _spread_over(mesh: Any, objectives: list[Objective]) -> Objective:
             "devices by itself, whole runs to each: leave mesh away."
         )
     return spread_objective(objectives[0], mesh)
+
+
+def _see_alike(mesh: Mesh, options: DescentOptions, configs: Any, numbers: Any) -> None:
+    """See that all processes of a mesh do the same, and nothing that one of them does alone.
+
+    Raises:
+      ValueError: if they do not.
+    """
+    if mesh.is_multi_process and options.checkpoint is not None:
+        raise ValueError(
+            f"A run over {jax.process_count()} processes keeps no checkpoint "
+            f"({options.checkpoint.path}); leave checkpoint away and start the next part from the "
+            "last one's final factors."
+        )
+    told = json.dumps([configs, fingerprint(numbers)], sort_keys=True)
+    see_alike(hashlib.sha256(told.encode()).hexdigest(), mesh)
 
 
 def _check_optimizer(optimizer: Checked[Optimizer], rates: list[Checked[float | None]]) -> None:
