@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 from gradflow import factored
 from gradflow._util.annotations import Checked
 from gradflow.factorizations.base import AbstractFactorization, Factors, FactorsLike
+from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.penalties.base import AbstractParameterPenalty, AbstractRegularizer
 from gradflow.problems.base import AbstractProblem
 from gradflow.problems.completion import MatrixCompletion
@@ -108,7 +109,7 @@ class Objective(eqx.Module):
             return False
         if factored.refusal(problem, model, self.penalty) is not None:
             return False
-        return factored.pays(problem, model)
+        return isinstance(model, MatrixProduct) and factored.pays(problem, model)
 
     def _observed(self) -> tuple[Any, Any] | None:
         """The problem and the model, if W is not formed."""

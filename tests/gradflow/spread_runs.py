@@ -1,6 +1,5 @@
 """Runs over several devices and processes, to be done by other processes than the session's."""
 
-import re
 import sys
 
 import jax
@@ -8,9 +7,9 @@ import numpy as np
 import optax
 
 import gradflow as gf
+from benchmarks import spreading
 from gradflow._util.spread import spread
-from gradflow.descent import loop
-from gradflow.spreading import spread_objective
+from gradflow.descent import batch
 
 SIZE = 16
 RECORD = {"record": [7, 130], "observe": ["loss", "gradient_norm"]}
@@ -41,28 +40,16 @@ def flow(mesh=None):
     )  # fmt: skip
 
 
+def blocks(grid):
+    """Of a start that is spread: the largest of its blocks, in bytes."""
+    mesh = jax.make_mesh(grid, ("rows", "columns"), devices=jax.devices()[: grid[0] * grid[1]])
+    start = spread(task()[1], mesh, ((SIZE, SIZE),))
+    return max(shard.data.nbytes for factor in start for shard in factor.addressable_shards)
+
+
 def program(grid):
     """Of a chunk of iterations: bytes a device holds and needs, and what it gathers of others."""
-    objective, start = task()
-    mesh = jax.make_mesh(grid, ("rows", "columns"), devices=jax.devices()[: grid[0] * grid[1]])
-    shapes = ((SIZE, SIZE),)
-    own = spread_objective(objective, mesh)
-    stop = loop.StopRule(np.asarray(-np.inf), None, None)
-    rates = jax.numpy.asarray([0.01])
-    step = loop.BatchStep(own, False, optax.sgd, rates, (), stop, "map")
-    step, there = spread((step, tuple(f[None] for f in start)), own.factorization.mesh, shapes)
-    runs = step.initialise(there)
-    compiled = loop._advance.lower(step, runs, jax.numpy.zeros((2, 4), int)).compile()
-    compiled = getattr(compiled, "compiled", compiled)
-    held = compiled.memory_analysis()
-    gathered = re.findall(r"= \w+\[([\d,]*)\]\S* all-gather(?:-start)?\(", compiled.as_text())
-    shards = {s.data.nbytes for f in runs.parameters for s in f.addressable_shards}
-    return {
-        "arguments": held.argument_size_in_bytes,
-        "temporary": held.temp_size_in_bytes,
-        "shard": max(shards),
-        "gathered": max(np.prod(list(map(int, dims.split(",")))) for dims in gathered),
-    }
+    return {"shard": blocks(grid), **spreading.program(SIZE, 3, "float64", grid)}
 
 
 def store_all(path):
@@ -83,7 +70,8 @@ def store_descent(path, address, process):
     jax.distributed.initialize(address, num_processes=2, process_id=process)
     assert (jax.device_count(), jax.local_device_count()) == (4, 2)
     mesh = jax.make_mesh((2, 2), ("rows", "columns"))
-    together, alone = descend(mesh, max_steps=3000), descend(max_steps=3000)
+    batch._FIRST_BUDGET = 20  # several chunks, of lengths that each process would choose by itself
+    together, alone = descend(mesh), descend()
     try:
         descend(mesh, learning_rate=0.05 * (1 + process))
     except ValueError as error:
