@@ -55,10 +55,9 @@ def test_memory_a_device_falls_with_their_number_and_no_factor_is_whole(stored):
              for key in ("arguments", "temporary", "shard")}  # fmt: skip
     whole, blocks = 8 * spread_runs.SIZE**2, np.array([1, 2, 4, 8])
     np.testing.assert_array_equal(found["shard"], whole // blocks)
-    # Mask and target, three factors and their gradients; the rest are numbers.
-    matrices = 8 * whole // blocks
-    np.testing.assert_array_less(found["arguments"] - matrices, 200)
-    assert np.all(found["arguments"] > matrices)
+    # Mask and target, three factors and their gradients; the rest are a few numbers.
+    rest = found["arguments"] - 8 * whole // blocks
+    assert len(set(rest)) == 1 and 0 < rest[0] < 600
     assert np.all(np.diff(found["temporary"][1:]) < 0)
     assert found["temporary"][-1] < found["temporary"][0]
     # A row or a column of blocks at a time: half of a matrix, and all of one on a single device.
