@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from gradflow._util.validate import finite_array, same_float_dtype
+from gradflow._util.validate import same_float_dtype
 from gradflow.coordinates.base import AbstractCoordinates, root_mean_square
 from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.coordinates.ldu import DENSE, LDUCoordinates
@@ -24,7 +24,7 @@ from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.cp_tensor import CPTensor
 from gradflow.flow.options import FlowOptions
-from gradflow.flow.recording import check_observables
+from gradflow.flow.recording import check_observables, recording_times
 from gradflow.objective import Objective
 from gradflow.observables import Observable, check_entries, default_observables, resolve
 from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
@@ -47,8 +47,6 @@ COORDINATES: dict[str, type[AbstractCoordinates]] = {
 """By name; what else there is can be given as a class."""
 STRUCTURAL = (LogDetCoordinates, LDUCoordinates)
 """What "auto" takes of matrices where it can, the first before the next; else the factors."""
-_RECORDS = {False: (12, 24), True: (24, 10)}
-"""Decades and records a decade by default, without and with a logarithmic clock."""
 
 
 class Choice(NamedTuple):
@@ -136,7 +134,7 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
         dynamics=dynamics,
         coordinates=coordinates,
         y=y,
-        grid=_grid(options, scale, logarithmic),
+        grid=recording_times(options, scale, logarithmic),
         scale=scale,
         pairs=pairs,
         solver=solver,
@@ -378,28 +376,3 @@ def time_scale(coordinates: AbstractCoordinates, y: Any) -> float:
     """
     scale = float(_time_scale(coordinates, y))
     return scale if np.isfinite(scale) and scale > 0 else 1.0
-
-
-def _grid(options: FlowOptions, scale: float, logarithmic: bool) -> np.ndarray:
-    """Times to land on, from 0; the last is the horizon."""
-    horizon = options.horizon
-    stops = options.stop_loss is not None or options.stop_gradient is not None
-    first = scale * 1e-2
-    decades, each = _RECORDS[logarithmic]
-    grid = first * 10.0 ** (np.arange(decades * each) / each)
-    if options.record is None:
-        if horizon is not None:
-            # The number of records stays, so that another horizon does not compile again.
-            grid *= min(1.0, horizon * 1e-3 / first)
-            grid[grid > horizon * (1 - 1e-9)] = horizon
-            grid[-1] = horizon
-    else:
-        wanted = finite_array("record", options.record, ndim=1)
-        if wanted.size == 0 or np.any(np.diff(wanted) <= 0) or wanted[0] < 0:
-            raise ValueError(
-                f"record must hold rising times from 0 on, but it is {wanted[:5].tolist()}...."
-            )
-        if horizon is None and stops:
-            horizon = max(grid[-1], 2 * wanted[-1])  # the last record does not stop the flow
-        grid = wanted if horizon is None else np.append(wanted[wanted < horizon], horizon)
-    return np.concatenate([[0.0], grid[grid > 0]])
