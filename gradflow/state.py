@@ -104,7 +104,9 @@ class AbstractFactorsView(AbstractView):
         return self.objective.product(self.factors(y))
 
     def loss(self, y: Any) -> Float[Array, ""]:
-        return self.objective.loss(self.factors(y))
+        if self.objective.by_observations:
+            return self.objective.loss(self.factors(y))
+        return super().loss(y)
 
     def singular_values(self, y: Any) -> Float[Array, " k"]:
         model = self.objective.factorization
