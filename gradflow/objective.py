@@ -1,15 +1,20 @@
 """What both engines minimise: a problem, a factorisation, a penalty."""
 
-from typing import Any
+from typing import Any, get_args
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from gradflow import factored
 from gradflow._util.annotations import Checked
 from gradflow.factorizations.base import AbstractFactorization, Factors, FactorsLike
+from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.penalties.base import AbstractParameterPenalty, AbstractRegularizer
 from gradflow.problems.base import AbstractProblem
+from gradflow.problems.completion import MatrixCompletion
+from gradflow.problems.sparse import SparseCompletion
 
 
 class Objective(eqx.Module):
@@ -22,9 +27,14 @@ class Objective(eqx.Module):
       problem: the loss in W.
       factorization: the map from factors to W.
       penalty: on W or on the factors, from `gradflow.penalties` or an own one; None for none.
+      path: how loss and gradient of a completion are had: "dense" forms W; "observations" gathers
+        rows of thin factors and sums by segments, and never forms it; "auto" takes what is
+        expected to be faster, and of a `SparseCompletion` always the latter. They differ by
+        rounding.
 
     Raises:
-      ValueError: if the shapes differ, or the penalty is not for a W of this shape.
+      ValueError: if the shapes differ, the penalty is not for a W of this shape, or the path is
+        none that the problem, the factorisation and the penalty have.
 
     Example:
       >>> import jax.numpy as jnp, gradflow as gf
@@ -44,6 +54,7 @@ class Objective(eqx.Module):
     problem: Checked[AbstractProblem]
     factorization: Checked[AbstractFactorization]
     penalty: Checked[AbstractRegularizer | None] = None
+    path: Checked[factored.Path] = eqx.field(static=True, default="auto")
 
     def __check_init__(self) -> None:
         if not isinstance(self.problem, AbstractProblem):
@@ -61,14 +72,48 @@ class Objective(eqx.Module):
                 f"The problem has shape {self.problem.shape} but the factorization has shape "
                 f"{self.factorization.shape}; build it with MatrixProduct.of(problem.shape, depth)."
             )
-        if self.penalty is None:
-            return
-        if not isinstance(self.penalty, AbstractRegularizer):
+        if self.penalty is not None and not isinstance(self.penalty, AbstractRegularizer):
             raise ValueError(
                 f"penalty must be one of gradflow.penalties, such as gradflow.NuclearNorm(0.05), "
                 f"but it is {self.penalty!r}."
             )
-        self.penalty.check(self.problem.shape)
+        if self.penalty is not None:
+            self.penalty.check(self.problem.shape)
+        self._check_path()
+
+    def _check_path(self) -> None:
+        """See that the path can be had."""
+        if self.path not in get_args(factored.Path):
+            raise ValueError(
+                f"path must be one of {', '.join(get_args(factored.Path))}, but it is "
+                f"{self.path!r}."
+            )
+        sparse = isinstance(self.problem, SparseCompletion)
+        if sparse and self.path == "dense":
+            raise ValueError(
+                "path='dense' forms W, and a SparseCompletion never does; give a MatrixCompletion, "
+                "or leave path away."
+            )
+        if self.path == "observations" or sparse:
+            reason = factored.refusal(self.problem, self.factorization, self.penalty)
+            if reason is not None:
+                raise ValueError(f"W cannot be left unformed: {reason}.")
+
+    @property
+    def by_observations(self) -> bool:
+        """Whether loss and gradient are had by observations, without W; see `path`."""
+        problem, model = self.problem, self.factorization
+        if self.path == "observations" or isinstance(problem, SparseCompletion):
+            return True
+        if self.path == "dense" or not isinstance(problem, MatrixCompletion):
+            return False
+        if factored.refusal(problem, model, self.penalty) is not None:
+            return False
+        return isinstance(model, MatrixProduct) and factored.pays(problem, model)
+
+    def _observed(self) -> tuple[Any, Any] | None:
+        """The problem and the model, if W is not formed."""
+        return (self.problem, self.factorization) if self.by_observations else None
 
     @property
     def conserves_balance(self) -> bool:
@@ -81,15 +126,18 @@ class Objective(eqx.Module):
 
     def loss(self, factors: FactorsLike) -> Float[Array, ""]:
         """The loss at the factors' product, without the penalty."""
+        if (observed := self._observed()) is not None:
+            return factored.loss(*observed, _arrays(factors))
         return self.problem.loss(self.product(factors))
 
     def penalty_at(self, factors: FactorsLike) -> Float[Array, ""]:
         """The penalty, weight included; 0 if there is none."""
         factors = _arrays(factors)
-        w = self.product(factors)
         if self.penalty is None:
-            return jnp.zeros((), w.dtype)
-        return self.penalty.value(self.penalty.argument(w, factors))
+            return jnp.zeros((), jnp.result_type(*factors))
+        if isinstance(self.penalty, AbstractParameterPenalty):
+            return self.penalty.value(factors)
+        return self.penalty.value(self.penalty.argument(self.product(factors), factors))
 
     def value(self, factors: FactorsLike) -> Float[Array, ""]:
         """The loss + penalty at the factors' product."""
@@ -106,6 +154,11 @@ class Objective(eqx.Module):
             rise from 0; see `AbstractSpectralPenalty.gradient`.
         """
         arrays = _arrays(factors)
+        if (observed := self._observed()) is not None:
+            loss, slopes = factored.loss_and_gradient(*observed, arrays)
+            if isinstance(self.penalty, AbstractParameterPenalty):
+                slopes = jax.tree.map(jnp.add, slopes, self.penalty.gradient(arrays))
+            return loss, slopes
         w, partial = self.factorization.forward(arrays)
         loss, gradient = self.problem.loss_and_gradient(w)
 
@@ -133,6 +186,8 @@ class Objective(eqx.Module):
         if self.penalty is None:
             return jnp.asarray(True)
         arrays = _arrays(factors)
+        if self.by_observations:  # the penalty is of the factors
+            return self.penalty.smooth(arrays, tolerance)
         w = self.product(arrays)
         return self.penalty.smooth_at(self.factorization, w, arrays, tolerance)
 

@@ -17,6 +17,7 @@ from gradflow.factorizations.base import Factors
 from gradflow.linalg import spectrum
 from gradflow.problems.base import AbstractProblem
 from gradflow.problems.completion import AbstractCompletion
+from gradflow.problems.sparse import SparseCompletion
 from gradflow.state import State
 
 Observable = Callable[[State], Any]
@@ -43,7 +44,7 @@ def gradient_norm(state: State) -> Float[Array, ""]:
 
 
 def test_error(state: State) -> Float[Array, ""]:
-    """||W - truth||_F^2 / ||truth||_F^2.
+    """||W - truth||_F^2 / ||truth||_F^2; of the entries held out, where a problem has such.
 
     Raises:
       ValueError: if the problem has no truth.
@@ -51,20 +52,40 @@ def test_error(state: State) -> Float[Array, ""]:
     References:
       arora2019, Appendix D (reconstruction error).
     """
+    if (held_out := _held_out(state)) is not None:
+        found, wanted = held_out
+        return jnp.sum((found - wanted) ** 2) / jnp.sum(wanted**2)
     truth = _truth(state)
     return jnp.sum((state.product - truth) ** 2) / jnp.sum(truth**2)
 
 
 def mean_squared_error(state: State) -> Float[Array, ""]:
-    """Mean over all entries of (W - truth)^2.
+    """Mean over all entries of (W - truth)^2; over those held out, where a problem has such.
 
     References:
       zhao2022, Appendix A.1.
     """
+    if (held_out := _held_out(state)) is not None:
+        found, wanted = held_out
+        return jnp.mean((found - wanted) ** 2)
     return jnp.mean((state.product - _truth(state)) ** 2)
 
 
+def _held_out(state: State) -> tuple[Array, Array] | None:
+    """The entries of W that are held out, and what they should be; None if there are none."""
+    problem = state.problem
+    if not isinstance(problem, SparseCompletion) or problem.held_out is None:
+        return None
+    indices, values = problem.held_out
+    return state.view.entries(state.y, indices), values
+
+
 def _truth(state: State) -> Array:
+    if isinstance(state.problem, SparseCompletion):
+        raise ValueError(
+            "The problem holds no entry out; pass held_out=(indices, values) to it, or record no "
+            "test error."
+        )
     if state.problem.truth is None:
         raise ValueError(
             "The problem has no ground truth; pass truth=... to it, or record no test error."
@@ -123,7 +144,7 @@ def unobserved_entries(state: State) -> Float[Array, " u"]:
     problem = state.problem
     if not isinstance(problem, AbstractCompletion):
         raise ValueError(
-            f"{type(problem).__name__} has no unobserved entries; record something else."
+            f"{type(problem).__name__} lists no unobserved entries; record something else."
         )
     hidden = problem.mask.size - problem.observations
     where = jnp.nonzero(problem.mask.ravel() == 0, size=hidden)
@@ -274,6 +295,8 @@ def _check_name(name: Any, function: Any) -> None:
 def check_entries(pairs: Sequence[tuple[str, Observable]], state: State) -> None:
     """See that the entries of a tuple, which get numbers, do not take another observable's name.
 
+    And that of a matrix that is never formed nothing is asked that needs all of it.
+
     Args:
       pairs: names and functions.
       state: one that they will see. Nothing is evaluated.
@@ -281,6 +304,9 @@ def check_entries(pairs: Sequence[tuple[str, Observable]], state: State) -> None
     Raises:
       ValueError: if they do; it names both.
     """
+    if isinstance(state.problem, SparseCompletion):
+        for _, function in pairs:
+            eqx.filter_eval_shape(function, state)
     names = {name for name, _ in pairs}
     for name, function in pairs:
         if not any(other.startswith(f"{name}_") for other in names):
@@ -299,7 +325,7 @@ def default_observables(problem: AbstractProblem) -> tuple[str, ...]:
     names = ["loss", "gradient_norm"]
     if len(problem.shape) == 2:
         names += ["singular_values", "effective_rank"]
-    if problem.truth is not None:
+    if problem.truth is not None or getattr(problem, "held_out", None) is not None:
         names.append("test_error")
     if isinstance(problem, AbstractCompletion) and problem.mask.size <= 64:
         names.append("unobserved_entries")

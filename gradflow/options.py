@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
@@ -35,6 +36,10 @@ class RunOptions:
       max_steps: accepted and rejected steps of a flow, or iterations of a descent, allowed.
       progress: show time (or iteration) and loss while it runs; or a function that is called now
         and then with step and loss.
+      mesh: spread one run over a grid of devices, `jax.make_mesh((2, 4), ("rows", "columns"))`, of
+        this process or of several: every device holds one block of each factor and of what has the
+        size of W, and results are the same to rounding. For a `MatrixProduct` without a penalty on
+        W; sizes must be multiples of the grid's. By default loss and gradient norm are recorded.
     """
 
     record: Checked[ArrayLike | None] = None
@@ -43,6 +48,7 @@ class RunOptions:
     stop_gradient: Checked[float | None] = None
     max_steps: Checked[int]
     progress: Progress = False
+    mesh: Checked[Mesh | None] = None
 
     def check(self) -> None:
         """Check what has a range.

@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
+from gradflow import factored
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.cp_tensor import CPTensor
 from gradflow.factorizations.matrix_product import MatrixProduct
@@ -58,6 +59,10 @@ class AbstractView(eqx.Module):
         """Singular values of the product, in falling order."""
         return singular_values(self.product(y))
 
+    def entries(self, y: Any, indices: Int[Array, "u order"]) -> Float[Array, " u"]:
+        """Entries of the product."""
+        return self.product(y)[tuple(indices.T)]
+
     def log_component_norms(self, y: Any) -> Float[Array, " rank"]:
         """Logarithms of the norms of a CP tensor's components.
 
@@ -95,7 +100,25 @@ class AbstractFactorsView(AbstractView):
         return self.objective.problem
 
     def product(self, y: Any) -> Array:
+        factored.see_formed(self.problem)
         return self.objective.product(self.factors(y))
+
+    def loss(self, y: Any) -> Float[Array, ""]:
+        if self.objective.by_observations:
+            return self.objective.loss(self.factors(y))
+        return super().loss(y)
+
+    def singular_values(self, y: Any) -> Float[Array, " k"]:
+        model = self.objective.factorization
+        if self.objective.by_observations and isinstance(model, MatrixProduct):
+            return factored.singular_values(model, self.factors(y))
+        return super().singular_values(y)
+
+    def entries(self, y: Any, indices: Int[Array, "u order"]) -> Float[Array, " u"]:
+        model = self.objective.factorization
+        if self.objective.by_observations and isinstance(model, MatrixProduct):
+            return factored.entries(model, self.factors(y), indices)
+        return super().entries(y, indices)
 
     def squared_gradient_norm(self, y: Any) -> Float[Array, ""]:
         gradient = self.objective.gradient(self.factors(y))

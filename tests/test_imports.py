@@ -9,9 +9,10 @@ import pytest
 from tests.imports import circle, imports, modules
 
 ROOMS = (
-    "_util", "linalg", "ode", "problems", "factorizations", "synthetic", "penalties", "objective",
-    "start", "state", "observables", "options", "dynamics", "coordinates", "trajectory", "resuming",
-    "optimizers", "flow", "descent", "exact", "baselines", "plotting", "saddles", "claims",
+    "_util", "linalg", "ode", "problems", "factorizations", "synthetic", "penalties", "factored",
+    "objective", "spreading", "start", "state", "observables", "options", "dynamics", "coordinates",
+    "trajectory", "resuming", "optimizers", "flow", "descent", "exact", "baselines", "plotting",
+    "saddles", "claims",
     "sweeps", "catalogue", "listing", "commands", "completion", "cli", "__main__",
 )  # fmt: skip
 """What stands below comes first: nothing imports what comes later."""

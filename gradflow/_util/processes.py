@@ -22,6 +22,14 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def memory() -> int | None:
+    """Bytes of memory that this machine has; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
 def compile_quickly() -> None:
     """Have programs compiled in half the time and run a tenth slower; before JAX computes.
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from gradflow.dynamics.base import AbstractDynamics
@@ -19,6 +20,7 @@ from gradflow.factorizations.base import Factors
 from gradflow.objective import Objective
 from gradflow.ode.extrapolation import StiffPart
 from gradflow.problems.base import AbstractProblem
+from gradflow.problems.sparse import SparseCompletion
 from gradflow.state import AbstractView
 
 _LOG_LARGEST = 690.0
@@ -159,6 +161,14 @@ class AbstractCoordinates(AbstractView):
         w0, w1 = self.product(before), self.product(after)
         return jnp.linalg.norm((w1 - w0).ravel()) / jnp.linalg.norm(w1.ravel())
 
+    def loss_by_rounding(self, y: Any) -> Float[Array, ""]:
+        """What rounding the product's entries, some up and some down, makes of the loss."""
+        w = np.asarray(self.product(y))
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], w.shape)
+        change = jnp.asarray(np.finfo(float).eps * w * signs)
+        loss = self.problem.loss
+        return jnp.abs(loss(w + change) + loss(w - change) - 2 * loss(w)) / 2
+
     def smooth(self, y: Any, tolerance: Any = None) -> Bool[Array, ""]:
         """Whether the velocity is defined at y: no kink of a penalty.
 
@@ -243,6 +253,8 @@ def expected_norm(problem: AbstractProblem) -> Float[Array, ""]:
     Args:
       problem: what is fitted; 0 where its loss is not convex at zero along the gradient.
     """
+    if isinstance(problem, SparseCompletion):  # the same, without the matrix
+        return jnp.linalg.norm(problem.values)
     zero = jnp.zeros(problem.shape, jnp.result_type(float))
     slope = problem.gradient(zero)
     change = jax.jvp(problem.gradient, (zero,), (slope,))[1]

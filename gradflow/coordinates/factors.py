@@ -9,12 +9,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from gradflow import factored
 from gradflow._util.validate import finite_array
 from gradflow.coordinates.base import AbstractCoordinates, expected_norm, growth_of_errors
 from gradflow.coordinates.product import sign_to_keep, signed_share
 from gradflow.dynamics.base import AbstractDynamics, DynamicState
 from gradflow.dynamics.gradient import GradientFlow
 from gradflow.factorizations.base import Factors
+from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.objective import Objective
 from gradflow.state import AbstractFactorsView
 
@@ -170,16 +172,35 @@ class FactorCoordinates(AbstractFactorCoordinates):
         return None if self.sign is None else self.sign * signed_share(self, y)
 
     def amplification(self, y: DynamicState) -> Float[Array, ""]:
-        if not self.dynamics.conserves_balance:
-            return jnp.asarray(1.0)
-        degree = self.objective.factorization.degree
-        return growth_of_errors(self.goal, self.product(y), degree)
+        return self._growth(y)
 
     def growth(self, y: DynamicState) -> Float[Array, ""]:
-        if not self.dynamics.conserves_balance:
-            return jnp.asarray(1.0)
+        return self._growth(y, jnp.inf)
+
+    def _growth(self, y: DynamicState, *steepest: float) -> Float[Array, ""]:
         degree = self.objective.factorization.degree
-        return growth_of_errors(self.goal, self.product(y), degree, jnp.inf)
+        if not self.dynamics.conserves_balance or degree <= 2:
+            return jnp.asarray(1.0)
+        # Of a product that is not formed the singular values, which have its norm.
+        formed = not self.objective.by_observations
+        sized = self.product(y) if formed else self.singular_values(y)
+        return growth_of_errors(self.goal, sized, degree, *steepest)
+
+    def time_scale(self, y: DynamicState) -> Float[Array, ""]:
+        model = self.objective.factorization
+        if not (self.objective.by_observations and isinstance(model, MatrixProduct)):
+            return super().time_scale(y)
+        size, speed = factored.change(model, self.factors(y), self.factors(self.velocity(y)))
+        return jnp.where(speed > 0, size / jnp.where(speed > 0, speed, 1.0), 1.0)
+
+    def loss_by_rounding(self, y: DynamicState) -> Float[Array, ""]:
+        problem, model = self.problem, self.objective.factorization
+        if not (factored.is_observed(problem) and isinstance(model, MatrixProduct)):
+            return super().loss_by_rounding(y)
+        if not self.objective.by_observations:
+            return super().loss_by_rounding(y)
+        seen = self.entries(y, problem.indices)
+        return problem.weight * jnp.sum((jnp.finfo(seen.dtype).eps * seen) ** 2)
 
 
 def kink_width_for(objective: Objective, tolerance: Any) -> Any:

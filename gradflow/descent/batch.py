@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradflow._util.device import out_of_memory
+from gradflow._util.spread import agreed, fetched
 from gradflow.descent.checkpoint import Keeper
 from gradflow.descent.loop import BatchStep, RunStates, next_chunk
 from gradflow.descent.pace import Pace
@@ -48,6 +49,7 @@ class Batch:
             self.seconds += spent
             used = last - now
             budget = _grow(budget, used, pace.of_iterations(used, position - before, spent))
+            budget = agreed(budget, self.runs)
             now = last
             bar(int(np.max(count)), float(np.max(loss)))
             self._take_out(status == RUNNING)
@@ -66,7 +68,7 @@ class Batch:
         try:
             self.runs, found = self.batch_step.advance(self.runs, chunk)
             runs = self.runs
-            return jax.device_get((found, (runs.count, runs.loss, runs.status)))
+            return fetched((found, (runs.count, runs.loss, runs.status)))
         except jax.errors.JaxRuntimeError as error:
             if not out_of_memory(error):
                 raise
@@ -79,7 +81,7 @@ class Batch:
         """Where those that go are now."""
         runs = self.runs
         parts = (runs.parameters, runs.count, runs.status, going_of(runs))
-        return Ends(self.going, *jax.device_get(parts))
+        return Ends(self.going, *fetched(parts))
 
     def _take_out(self, running: np.ndarray) -> None:
         if self.batch_step.mode == "map" and running.any():

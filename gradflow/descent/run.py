@@ -4,6 +4,7 @@ The stopping loss is looked at in every iteration, the observables are computed 
 iterations asked for, and Python is entered only between chunks, to show progress.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -12,11 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
 from gradflow._util.annotations import Checked
 from gradflow._util.options import takes_options
 from gradflow._util.progress import DescentProgress
 from gradflow._util.provenance import describe, describe_function, fingerprint, provenance
+from gradflow._util.spread import see_alike
 from gradflow._util.validate import positive, same_float_dtype
 from gradflow.descent.batch import Batch
 from gradflow.descent.checkpoint import Keeper
@@ -27,6 +30,7 @@ from gradflow.descent.resuming import named_states, taken_up, with_states
 from gradflow.descent.stopping import DIVERGED, GRADIENT, LOSS, RUNNING, StopRule
 from gradflow.objective import Objective
 from gradflow.observables import check_entries, default_observables, resolve
+from gradflow.spreading import SPREAD_RECORDS, spread_objective, spread_tree
 from gradflow.start import Start
 from gradflow.state import FactorsView, State
 from gradflow.trajectory import Outcome, Trajectory, named_factors, named_observables
@@ -135,16 +139,25 @@ def _run(
 ) -> list[Trajectory]:
     options.check()
     found = taken_up(objectives, starts, int(options.max_steps))
+    if options.mesh is not None and found.states is not None:
+        raise ValueError(
+            "A mesh takes no trajectory as start, since its optimiser's state is not spread; start "
+            "from its `final`, or leave the mesh away."
+        )
     given = gather_starts(objectives, found.starts)
     kinds = list({id(one): one for one in objectives}.values())
     dtype = same_float_dtype(objective=kinds, start=given)
     _check_optimizer(optimizer, rates)
-    observe, steps = options.observe, int(options.max_steps)
-    pairs = resolve(default_observables(objectives[0].problem) if observe is None else observe)
+    observe, steps, mesh = options.observe, int(options.max_steps), options.mesh
+    if observe is None:
+        observe = default_observables(objectives[0].problem) if mesh is None else SPREAD_RECORDS
+    pairs = resolve(observe)
     marks = _marks(options.record, found.begin, steps)
     objective, many = gather_objectives(objectives)
     parameters = stack_starts(given)
-    first = tuple(jnp.asarray(factor[0]) for factor in parameters)
+    if mesh is not None:
+        objective = _spread_over(mesh, objectives)
+    first = tuple(jax.ShapeDtypeStruct(f.shape[1:], f.dtype) for f in parameters)
     check_entries(pairs, State(FactorsView(objectives[0]), first))
     config = {
         "kind": "descent",
@@ -156,6 +169,7 @@ def _run(
         "stop_gradient": options.stop_gradient,
         "dtype": str(dtype),
         "observe": [name for name, _ in pairs],
+        **({} if mesh is None else {"mesh": dict(mesh.shape)}),
         **({} if options.stop_looks is None else {"stop_looks": options.stop_looks}),
         **({} if found.states is None else {"resumed_at": found.begin}),
         **provenance(),
@@ -176,7 +190,12 @@ def _run(
     batch_step = BatchStep(
         objective, many, optimizer, speeds, pairs, StopRule(target, least, looks), mode
     )
-    runs = with_states(batch_step, jax.tree.map(jnp.asarray, parameters), found)
+    if mesh is None:
+        runs = with_states(batch_step, jax.tree.map(jnp.asarray, parameters), found)
+    else:
+        _see_alike(mesh, options, configs, (parameters, speeds, marks))
+        batch_step, there = spread_tree((batch_step, parameters), mesh, objectives[0])
+        runs = batch_step.initialise(there)
     key = None
     if options.checkpoint is not None:
         numbers = fingerprint((parameters, speeds, target, least, found.states))
@@ -185,6 +204,36 @@ def _run(
     with DescentProgress(options.progress, steps) as bar:
         batch.run(marks, Keeper(options.checkpoint, key), bar)
     return _trajectories(batch, parameters, configs)
+
+
+def _spread_over(mesh: Any, objectives: list[Objective]) -> Objective:
+    """The objective of a single run, spread.
+
+    Raises:
+      ValueError: if there are several, or it cannot be.
+    """
+    if len(objectives) > 1:
+        raise ValueError(
+            f"A mesh is for one run, but there are {len(objectives)}; a batch is spread over all "
+            "devices by itself, whole runs to each: leave mesh away."
+        )
+    return spread_objective(objectives[0], mesh)
+
+
+def _see_alike(mesh: Mesh, options: DescentOptions, configs: Any, numbers: Any) -> None:
+    """See that all processes of a mesh do the same, and nothing that one of them does alone.
+
+    Raises:
+      ValueError: if they do not.
+    """
+    if mesh.is_multi_process and options.checkpoint is not None:
+        raise ValueError(
+            f"A run over {jax.process_count()} processes keeps no checkpoint "
+            f"({options.checkpoint.path}); leave checkpoint away and start the next part from the "
+            "last one's final factors."
+        )
+    told = json.dumps([configs, fingerprint(numbers)], sort_keys=True)
+    see_alike(hashlib.sha256(told.encode()).hexdigest(), mesh)
 
 
 def _check_optimizer(optimizer: Checked[Optimizer], rates: list[Checked[float | None]]) -> None:

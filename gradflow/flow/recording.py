@@ -13,10 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from gradflow._util.validate import finite_array
 from gradflow.coordinates.base import AbstractCoordinates
+from gradflow.flow.options import FlowOptions
 from gradflow.observables import Observable
 from gradflow.state import State
 
+_RECORDS = {False: (12, 24), True: (24, 10)}
+"""Decades and records a decade by default, without and with a logarithmic clock."""
 _MARKS = 320
 """Recording times that a call of the loop goes through, unless their points are too large."""
 _BYTES = 2**26
@@ -117,3 +121,49 @@ def _observed(
                 f"{coordinates.name!r}: {error}"
             ) from error
     return seen
+
+
+def recording_times(
+    options: FlowOptions, scale: float, logarithmic: bool, begin: float = 0.0
+) -> np.ndarray:
+    """Times to land on, from the start's; the last is the horizon.
+
+    Args:
+      options: what was asked.
+      scale: the start's time scale.
+      logarithmic: whether the clock is.
+      begin: the start's time.
+
+    Raises:
+      ValueError: if the times asked for do not rise from 0 on, or end before the start's.
+    """
+    horizon = options.horizon
+    stops = options.stop_loss is not None or options.stop_gradient is not None
+    first = scale * 1e-2
+    decades, each = _RECORDS[logarithmic]
+    after = first * 10.0 ** (np.arange(decades * each) / each)
+    grid = begin + after
+    if options.record is None:
+        if horizon is not None:
+            # The number of records stays, so that another horizon does not compile again.
+            left = horizon - begin
+            after *= min(1.0, left * 1e-3 / first)
+            grid = np.minimum(begin + after, horizon)
+            grid[after > left * (1 - 1e-9)] = horizon
+            grid[-1] = horizon
+    else:
+        wanted = finite_array("record", options.record, ndim=1)
+        if wanted.size == 0 or np.any(np.diff(wanted) <= 0) or wanted[0] < 0:
+            raise ValueError(
+                f"record must hold rising times from 0 on, but it is {wanted[:5].tolist()}...."
+            )
+        if horizon is None and stops:
+            horizon = max(grid[-1], 2 * wanted[-1])  # the last record does not stop the flow
+        grid = wanted if horizon is None else np.append(wanted[wanted < horizon], horizon)
+        grid = grid[grid > begin]
+        if grid.size == 0 and begin > 0:
+            raise ValueError(
+                f"record ends at {wanted[-1]}, but the trajectory at t = {begin}; times are "
+                "counted from the first start."
+            )
+    return np.concatenate([[begin], grid])

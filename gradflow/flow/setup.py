@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from gradflow._util.validate import finite_array, same_float_dtype
+from gradflow._util.validate import same_float_dtype
 from gradflow.coordinates.base import AbstractCoordinates, root_mean_square
 from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.coordinates.ldu import DENSE, LDUCoordinates
@@ -24,12 +24,13 @@ from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.cp_tensor import CPTensor
 from gradflow.flow.options import FlowOptions
-from gradflow.flow.recording import check_observables
+from gradflow.flow.recording import check_observables, recording_times
 from gradflow.flow.resuming import Before, taken_up
 from gradflow.objective import Objective
 from gradflow.observables import Observable, check_entries, default_observables, resolve
 from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
 from gradflow.ode.switching import StiffnessSwitch
+from gradflow.spreading import SPREAD_RECORDS, spread_objective, spread_tree
 from gradflow.start import LogScaled, as_factors
 from gradflow.state import State
 
@@ -47,8 +48,6 @@ COORDINATES: dict[str, type[AbstractCoordinates]] = {
 """By name; what else there is can be given as a class."""
 STRUCTURAL = (LogDetCoordinates, LDUCoordinates)
 """What "auto" takes of matrices where it can, the first before the next; else the factors."""
-_RECORDS = {False: (12, 24), True: (24, 10)}
-"""Decades and records a decade by default, without and with a logarithmic clock."""
 
 
 class Choice(NamedTuple):
@@ -106,9 +105,13 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
     coordinates, y, dynamics, initial, why = _place(objective, start, options)
     before.check(dynamics)
     coordinates = before.watched(coordinates)
-    pairs = resolve(
-        default_observables(objective.problem) if options.observe is None else options.observe
-    )
+    observe = options.observe
+    if observe is None:
+        observe = default_observables(objective.problem)
+    if options.mesh is not None:
+        coordinates, y = _spread_over(options.mesh, coordinates, y)
+        observe = options.observe or SPREAD_RECORDS
+    pairs = resolve(observe)
     check_entries(pairs, State(coordinates, y))
     check_observables(pairs, coordinates, y)
     if not bool(coordinates.smooth(y, options.rtol)):
@@ -137,7 +140,7 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
         dynamics=dynamics,
         coordinates=coordinates,
         y=y,
-        grid=_grid(options, scale, logarithmic, before.time),
+        grid=recording_times(options, scale, logarithmic, before.time),
         scale=scale,
         pairs=pairs,
         solver=solver,
@@ -147,6 +150,29 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
         options=options,
         before=before.rising(coordinates, y, options.rtol),
     )
+
+
+def _spread_over(
+    mesh: Any, coordinates: AbstractCoordinates, y: Any
+) -> tuple[AbstractCoordinates, Any]:
+    """Coordinates and start spread over the devices of a mesh.
+
+    Raises:
+      ValueError: if these are no factors, or those of other processes.
+    """
+    if not isinstance(coordinates, FactorCoordinates):
+        raise ValueError(
+            f"A mesh spreads factors, but the coordinates are {coordinates.name!r}; give "
+            "coordinates='factors'."
+        )
+    objective = coordinates.objective
+    placed = dataclasses.replace(coordinates, objective=spread_objective(objective, mesh))
+    if mesh.is_multi_process:
+        raise ValueError(
+            f"A flow's mesh must be of one process, but it is of {jax.process_count()}; "
+            "gradflow.run_descent goes over several."
+        )
+    return spread_tree((placed, y), mesh, objective)
 
 
 def _of_today(options: FlowOptions) -> FlowOptions:
@@ -166,6 +192,8 @@ def _place(
 ) -> tuple[AbstractCoordinates, Any, AbstractDynamics, dict[str, Any], str]:
     """Coordinates, the start in them, the dynamics, the start by name, and why these."""
     asked = options.coordinates
+    if options.mesh is not None and asked == "auto":
+        asked = FactorCoordinates.name
     if isinstance(start, Mapping):
         name = next((n for n, kind in _MARKS.items() if n in start), "W_1")
         kind = _MARKS.get(name, FactorCoordinates)
@@ -356,37 +384,3 @@ def time_scale(coordinates: AbstractCoordinates, y: Any) -> float:
     """
     scale = float(_time_scale(coordinates, y))
     return scale if np.isfinite(scale) and scale > 0 else 1.0
-
-
-def _grid(options: FlowOptions, scale: float, logarithmic: bool, begin: float) -> np.ndarray:
-    """Times to land on, from the start's; the last is the horizon."""
-    horizon = options.horizon
-    stops = options.stop_loss is not None or options.stop_gradient is not None
-    first = scale * 1e-2
-    decades, each = _RECORDS[logarithmic]
-    after = first * 10.0 ** (np.arange(decades * each) / each)
-    grid = begin + after
-    if options.record is None:
-        if horizon is not None:
-            # The number of records stays, so that another horizon does not compile again.
-            left = horizon - begin
-            after *= min(1.0, left * 1e-3 / first)
-            grid = np.minimum(begin + after, horizon)
-            grid[after > left * (1 - 1e-9)] = horizon
-            grid[-1] = horizon
-    else:
-        wanted = finite_array("record", options.record, ndim=1)
-        if wanted.size == 0 or np.any(np.diff(wanted) <= 0) or wanted[0] < 0:
-            raise ValueError(
-                f"record must hold rising times from 0 on, but it is {wanted[:5].tolist()}...."
-            )
-        if horizon is None and stops:
-            horizon = max(grid[-1], 2 * wanted[-1])  # the last record does not stop the flow
-        grid = wanted if horizon is None else np.append(wanted[wanted < horizon], horizon)
-        grid = grid[grid > begin]
-        if grid.size == 0 and begin > 0:
-            raise ValueError(
-                f"record ends at {wanted[-1]}, but the trajectory at t = {begin}; times are "
-                "counted from the first start."
-            )
-    return np.concatenate([[begin], grid])

@@ -123,6 +123,11 @@ def solve_flows(
     starts = list(starts)
     if not starts:
         raise ValueError("There is no start at all; give at least one.")
+    if options.mesh is not None:
+        raise ValueError(
+            f"A mesh is for one flow, but this is a batch of {len(starts)}; leave mesh away, or "
+            "use gradflow.solve_flow."
+        )
     many = [objectives] * len(starts) if isinstance(objectives, Objective) else list(objectives)
     if len(many) != len(starts):
         raise ValueError(f"There are {len(starts)} starts but {len(many)} objectives.")
@@ -157,6 +162,7 @@ def _trajectory(flow: PreparedFlow, result: dict[str, Any]) -> Trajectory:
         "dtype": "float64",
         "observe": names,
         **({"resumed_at": flow.before.time} if flow.before.resumed else {}),
+        **({} if options.mesh is None else {"mesh": dict(options.mesh.shape)}),
         **provenance(),
     }
     return Trajectory(

@@ -19,6 +19,7 @@ from gradflow.problems.ratings import Ratings, read_ratings
 from gradflow.problems.ratings_format import RatingsFormat
 from gradflow.problems.regression import LeastSquares
 from gradflow.problems.sensing import AbstractSensing, HuberSensing, MatrixSensing, TensorSensing
+from gradflow.problems.sparse import SparseCompletion
 
 __all__ = [
     "AbstractCompletion",
@@ -37,6 +38,7 @@ __all__ = [
     "MatrixSensing",
     "Ratings",
     "RatingsFormat",
+    "SparseCompletion",
     "TensorCompletion",
     "TensorSensing",
     "astype",

@@ -1,5 +1,6 @@
 """Completion: some entries of a matrix or tensor are observed."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -11,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import AnyArray, Checked
+from gradflow._util.processes import memory
 from gradflow._util.validate import entry_indices, observed_values, shape_of
 from gradflow.problems._array_file import read_array
 from gradflow.problems._observed import observed_entries
@@ -125,6 +127,7 @@ class AbstractCompletion(AbstractProblem):
         shape = shape_of("shape", shape, axes)
         indices, observed = observed_values(indices, values, len(shape))
         where = entry_indices(indices, shape, observed.shape[0])
+        _see_room(shape, observed.itemsize)
         mask = np.zeros(shape, observed.dtype)
         target = np.zeros(shape, observed.dtype)
         mask[tuple(where.T)] = 1
@@ -134,6 +137,21 @@ class AbstractCompletion(AbstractProblem):
         self.mask = jnp.asarray(mask)
         self.target = jnp.asarray(target)
         self.truth = _truth(truth, shape)
+
+
+def _see_room(shape: tuple[int, ...], itemsize: int) -> None:
+    """See that mask and target can be stored.
+
+    Raises:
+      ValueError: if this machine has not so much memory.
+    """
+    room, wanted = memory(), 2 * itemsize * math.prod(shape)
+    if room is not None and wanted > room:
+        raise ValueError(
+            f"An array of shape {shape} is stored twice, in {wanted / 2**30:.0f} GiB, and this "
+            f"machine has {room / 2**30:.0f}; a matrix with few observations fits as a "
+            "gradflow.problems.SparseCompletion."
+        )
 
 
 class _AbstractQuadraticCompletion(AbstractCompletion, AbstractQuadraticProblem):

@@ -16,9 +16,10 @@ from gradflow.problems._wide_file import Wide, read_wide
 from gradflow.problems.base import LossConvention
 from gradflow.problems.completion import MatrixCompletion
 from gradflow.problems.ratings_format import Duplicates, RatingsFormat
+from gradflow.problems.sparse import SparseCompletion
 
 By = Literal["random", "user", "whole user", "time"]
-_LARGEST = 10**9
+_LARGEST, _MOST = 10**9, 10**8
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,20 +134,40 @@ class Ratings:
         return Ratings(*parts, self.user_labels, self.item_labels)
 
     def completion(
-        self, rows: np.ndarray | slice = slice(None), *, loss: LossConvention = "half_sum"
-    ) -> MatrixCompletion:
+        self,
+        rows: np.ndarray | slice = slice(None),
+        *,
+        loss: LossConvention = "half_sum",
+        held_out: np.ndarray | slice | None = None,
+    ) -> MatrixCompletion | SparseCompletion:
         """The completion problem with these rows observed (all, or a split's training rows).
 
+        Args:
+          rows: which ratings are observed.
+          loss: the convention; see `gradflow.problems`.
+          held_out: rows that are not fitted, and whose error is "test_error".
+
+        Returns:
+          A `MatrixCompletion`; a `SparseCompletion`, which does not store the matrix, with rows
+          held out and where it would have more than a thousand million entries.
+
         Raises:
-          ValueError: if the matrix would have more than a thousand million entries.
+          ValueError: if there are more than a hundred million users and items.
         """
-        if self.shape[0] * self.shape[1] > _LARGEST:
+        if sum(self.shape) > _MOST:
             raise ValueError(
-                f"A matrix of shape {self.shape} has {self.shape[0] * self.shape[1]:.1e} entries, "
-                "each of which is stored; take fewer users and items."
+                f"A matrix of shape {self.shape} needs factors with a row or column for each user "
+                "and item; take fewer."
             )
+        if held_out is None and self.shape[0] * self.shape[1] <= _LARGEST:
+            return MatrixCompletion(self.shape, *self._observed(rows), loss=loss)
+        hidden = None if held_out is None else self._observed(held_out)
+        return SparseCompletion(self.shape, *self._observed(rows), loss=loss, held_out=hidden)
+
+    def _observed(self, rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and ratings."""
         indices = np.stack([self.users[rows], self.items[rows]], axis=1)
-        return MatrixCompletion(self.shape, indices, self.ratings[rows].astype(float), loss=loss)
+        return indices, self.ratings[rows].astype(float)
 
     def split(
         self, test_size: Checked[float] = 0.2, *, by: Checked[By] = "random", seed: int = 0

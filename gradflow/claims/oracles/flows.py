@@ -91,7 +91,9 @@ def _relative_unbalancedness(state: State) -> jax.Array:
 @cache
 def movielens() -> MatrixCompletion:
     """All 100,000 ratings, half-sum loss."""
-    return movielens_100k().completion()
+    problem = movielens_100k().completion()
+    assert isinstance(problem, MatrixCompletion)  # with so few users and items it is stored whole
+    return problem
 
 
 def start_factors(flow: Trajectory) -> tuple[jax.Array, ...]:
