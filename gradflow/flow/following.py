@@ -47,7 +47,8 @@ class Followed(eqx.Module):
       factors: W_1, ..., W_N, with the times along the first axis where there are several; inf at
         times that the flow did not come to.
       status: a `Status`, as an integer: HORIZON if the flow came to the last time, LOSS if it came
-        to the stopping loss, STEPS if it ran out of steps, TOO_SMALL if they got too small.
+        to the stopping loss, STEPS if it ran out of steps, TOO_SMALL if they got too small, or
+        rounding hides the stopping loss.
       steps: taken and rejected.
     """
 
@@ -135,10 +136,13 @@ def follow(
 
     `adjoint` says how they are taken:
 
-    - `diffrax.RecursiveCheckpointAdjoint()`: reverse mode (`jax.grad`, `jax.vjp`), whatever the
-      number of inputs. Some states on the way are kept, the others computed again.
-    - `diffrax.ForwardMode()`: forward mode (`jax.jvp`, `jax.jacfwd`) for few inputs, with any
-      solver and without memory.
+    - `diffrax.RecursiveCheckpointAdjoint()`: reverse mode (`jax.grad`, `jax.vjp`), in time that
+      does not depend on the number of inputs. sqrt(2 max_steps) states on the way are kept, the
+      others computed again; another number is `checkpoints`. Measured at 30 x 30, depth 2, 96 and
+      197 steps: 6 to 10 times the flow's own time, and the memory of 85 states (factors) at
+      max_steps 400, of 350 at 10,000.
+    - `diffrax.ForwardMode()`: forward mode (`jax.jvp`, `jax.jacfwd`), for few inputs: with any
+      solver, without memory, and compiled in a quarter of the time.
     - `diffrax.DirectAdjoint()`: both, but slower.
     - `diffrax.BacksolveAdjoint(...)` integrates the flow backwards, where it is unstable: only for
       short times.
@@ -163,13 +167,13 @@ def follow(
       >>> import gradflow as gf, jax
       >>> problem = gf.synthetic.norm_blowup()
       >>> objective = gf.Objective(problem, gf.MatrixProduct((2, 2, 2)))
-      >>> def rank(scale):
-      ...     start = objective.factorization.identity(scale)
+      >>> def rank(std):
+      ...     start = objective.factorization.gaussian(jax.random.key(0), std=std)
       ...     flow = follow(objective, start, 3.0)
       ...     return gf.linalg.effective_rank(objective.product(flow.factors))
       >>> value, slope = jax.jit(jax.value_and_grad(rank))(0.1)
       >>> round(float(value), 4), round(float(slope), 4)
-      (1.0, 0.0)
+      (1.9858, 0.0801)
     """
     flow = followed_flow(objective, start, dynamics, rtol, atol, solver, max_steps, adjoint)
     at = jnp.asarray(times, float)

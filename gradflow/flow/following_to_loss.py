@@ -54,7 +54,8 @@ def follow_to_loss(
     too, by the implicit function theorem, and `times` has derivatives likewise.
 
     The flow is integrated twice: once, without derivatives, to find the step in which the loss gets
-    there, and once to the start of that step.
+    there, and once to the start of that step. The first keeps the time of each step, max_steps
+    numbers.
 
     Args:
       objective: as for `follow`.

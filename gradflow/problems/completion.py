@@ -111,6 +111,9 @@ class AbstractCompletion(AbstractProblem):
         Args:
           values: n numbers, in the order of `indices`.
 
+        Raises:
+          ValueError: if there are not n of them.
+
         Example:
           >>> import gradflow as gf, jax, jax.numpy as jnp
           >>> problem = gf.MatrixCompletion((2, 2), [[0, 1], [1, 0]], [1.0, 2.0])
