@@ -72,7 +72,7 @@ def descend(
       ...     return objective.loss(descend(objective, start, optax.sgd(rate), 50).factors)
       >>> loss, slope = jax.jit(jax.value_and_grad(loss_after))(0.05)
       >>> round(float(loss), 4), round(float(slope), 4)
-      (0.0, 0.0)
+      (0.213, -4.9443)
     """
     factors = objective.factorization.check(start)
     same_float_dtype(objective=objective, start=factors)

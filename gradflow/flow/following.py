@@ -145,7 +145,7 @@ def follow(
       solver, without memory, and compiled in a quarter of the time.
     - `diffrax.DirectAdjoint()`: both, but slower.
     - `diffrax.BacksolveAdjoint(...)` integrates the flow backwards, where it is unstable: only for
-      short times.
+      short times, and not with respect to these.
 
     Args:
       objective: the problem, its factorisation and, if any, its penalty, in float64.

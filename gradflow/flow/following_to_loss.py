@@ -73,13 +73,18 @@ def follow_to_loss(
       ValueError: as `follow` does.
 
     Example:
-      >>> import gradflow as gf, jax
+      >>> import diffrax, gradflow as gf, jax
       >>> problem = gf.synthetic.norm_blowup()
       >>> objective = gf.Objective(problem, gf.MatrixProduct((2, 2, 2)))
       >>> start = objective.factorization.gaussian(jax.random.key(0), std=0.1)
-      >>> run = follow_to_loss(objective, start, 0.1, horizon=1e3)
-      >>> gf.flow.Status(int(run.status)).name, round(float(objective.loss(run.factors)), 9)
+      >>> def run(loss):
+      ...     adjoint = diffrax.ForwardMode()
+      ...     return follow_to_loss(objective, start, loss, horizon=1e3, adjoint=adjoint)
+      >>> at, change = jax.jvp(run, (0.1,), (1.0,))
+      >>> gf.flow.Status(int(at.status)).name, round(float(objective.loss(at.factors)), 9)
       ('LOSS', 0.1)
+      >>> round(float(at.times), 4), round(float(change.times), 4)
+      (2.2523, -4.005)
     """
     flow = followed_flow(objective, start, dynamics, rtol, atol, solver, max_steps, adjoint)
     stop_loss, horizon = jnp.asarray(stop_loss, float), jnp.asarray(horizon, float)
