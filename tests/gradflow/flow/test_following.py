@@ -272,7 +272,7 @@ OBJECTIVE = gf.Objective(PROBLEM, MODEL)
 REFUSED = {
     "shapes": (lambda: follow(OBJECTIVE, NOISE[:1], 1.0), "W_1, the one that acts first"),
     "float32": (
-        lambda: follow(*gf.astype((OBJECTIVE, NOISE), jnp.float32), 1.0),
+        lambda: follow(gf.astype(OBJECTIVE, jnp.float32), gf.astype(NOISE, jnp.float32), 1.0),
         "A flow needs float64",
     ),
     "stages that vary": (
