@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         baselines,
         claims,
         coordinates,
+        descent,
         dynamics,
         exact,
         factorizations,
@@ -81,7 +82,7 @@ _NAMES = {
     "trajectory": "Outcome Trajectory",
 }
 _MODULES = (
-    "baselines", "claims", "coordinates", "dynamics", "exact", "factorizations", "flow",
+    "baselines", "claims", "coordinates", "descent", "dynamics", "exact", "factorizations", "flow",
     "linalg", "observables", "ode", "optimizers", "penalties", "plotting", "problems", "saddles",
     "sweeps", "synthetic",
 )  # fmt: skip

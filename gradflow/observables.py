@@ -39,8 +39,13 @@ def value(state: State) -> Float[Array, ""]:
 
 
 def gradient_norm(state: State) -> Float[Array, ""]:
-    """Norm of the gradient in the (balanced) factors; its square is -d value/dt along the flow."""
-    return jnp.sqrt(jnp.maximum(state.view.squared_gradient_norm(state.y), 0.0))
+    """Norm of the gradient in the (balanced) factors; its square is -d value/dt along the flow.
+
+    Where it is 0 it has a kink, and 0 stands for its derivative.
+    """
+    square = state.view.squared_gradient_norm(state.y)
+    none = square <= 0  # NaN stays NaN
+    return jnp.where(none, 0.0, jnp.sqrt(jnp.where(none, 1.0, square)))
 
 
 def test_error(state: State) -> Float[Array, ""]:

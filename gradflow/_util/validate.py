@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from gradflow._util.annotations import Checked
 
@@ -50,6 +51,11 @@ def _as_array(name: str, value: Any) -> np.ndarray:
         raise ValueError(
             f"{name} has {np.ma.count_masked(value)} masked entries, and a number is wanted at each"
             " place; leave these out, or give them numbers with filled(...)."
+        )
+    if isinstance(value, Tracer):
+        raise ValueError(
+            f"{name} is traced by jax.jit, vmap or grad, and has no numbers to check yet; inside "
+            "these use gradflow.flow.follow or gradflow.descent.descend, and make problems outside."
         )
     try:
         return np.asarray(value)
@@ -226,6 +232,11 @@ def positive(name: str, value: Any) -> float:
     if not np.isfinite(number) or number <= 0:
         raise ValueError(f"{name} must be a finite number above 0, but it is {value!r}.")
     return number
+
+
+def positive_or_traced(name: str, value: Any) -> Any:
+    """`positive`; a number that `jax.jit`, `vmap` or `grad` traces has no value yet, and passes."""
+    return value if isinstance(value, Tracer) and value.ndim == 0 else positive(name, value)
 
 
 def whole(name: str, value: Any, least: int = 1, most: int = 2**63 - 1) -> int:

@@ -1,7 +1,15 @@
 """Discrete time: loops, batches, checkpoints."""
 
 from gradflow.descent.checkpoint import Checkpoint
+from gradflow.descent.descending import Descended, descend
 from gradflow.descent.options import DescentOptions
 from gradflow.descent.run import run_descent, run_descents
 
-__all__ = ["Checkpoint", "DescentOptions", "run_descent", "run_descents"]
+__all__ = [
+    "Checkpoint",
+    "Descended",
+    "DescentOptions",
+    "descend",
+    "run_descent",
+    "run_descents",
+]

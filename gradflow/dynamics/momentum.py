@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gradflow._util.validate import positive
+from gradflow._util.validate import positive_or_traced
 from gradflow.dynamics.base import AbstractDynamics, DynamicState
 from gradflow.factorizations.base import Factors
 from gradflow.objective import Objective
@@ -39,7 +39,9 @@ class MomentumFlow(AbstractDynamics):
       Polyak 1964, Section 2.
     """
 
-    friction: Float[Array, ""] = eqx.field(converter=lambda x: jnp.asarray(positive("friction", x)))
+    friction: Float[Array, ""] = eqx.field(
+        converter=lambda x: jnp.asarray(positive_or_traced("friction", x))
+    )
     name: ClassVar[str] = "momentum"
     conserves_balance: ClassVar[bool] = False
 

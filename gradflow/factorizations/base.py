@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
-from gradflow._util.validate import positive
+from gradflow._util.validate import positive_or_traced
 
 Factors = tuple[Array, ...]
 FactorsLike = Sequence[Array | np.ndarray]
@@ -115,9 +115,9 @@ class AbstractFactorization(eqx.Module):
                 f"Give exactly one of std and product_std, but they are {std} and {product_std}."
             )
         if std is None:
-            scale = self.std_of(positive("product_std", product_std))
+            scale = self.std_of(positive_or_traced("product_std", product_std))
         else:
-            scale = positive("std", std)
+            scale = positive_or_traced("std", std)
         keys = jax.random.split(key, len(self.factor_shapes))
         return tuple(
             scale * jax.random.normal(k, shape)

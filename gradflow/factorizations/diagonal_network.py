@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
-from gradflow._util.validate import finite_array, positive, whole
+from gradflow._util.validate import finite_array, positive_or_traced, whole
 from gradflow.factorizations.base import AbstractFactorization, Factors
 
 
@@ -100,7 +100,7 @@ class DiagonalNetwork(AbstractFactorization):
 
     def identity(self, scale: Checked[float]) -> Factors:
         """w_+ = w_- = scale, the alpha of papers: a scale of the parameters; beta is 0."""
-        start = positive("scale", scale) * jnp.ones(self.size)
+        start = positive_or_traced("scale", scale) * jnp.ones(self.size)
         return start, start
 
     def balanced(self, w: Checked[ArrayLike], key: PRNGKeyArray | None = None) -> Factors:
@@ -127,7 +127,7 @@ class DiagonalNetwork(AbstractFactorization):
 
     def random_balanced(self, key: PRNGKeyArray, std: Checked[float]) -> Factors:
         """`balanced` of a beta with N(0, std^2) entries."""
-        return self.balanced(positive("std", std) * jax.random.normal(key, self.shape))
+        return self.balanced(positive_or_traced("std", std) * jax.random.normal(key, self.shape))
 
     def unbalancedness(self, factors: Factors) -> Float[Array, ""]:
         """The largest of the `invariants`, by absolute value: 0 where one of each pair is 0."""

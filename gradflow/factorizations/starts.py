@@ -13,7 +13,7 @@ from jaxtyping import PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
-from gradflow._util.validate import finite_array, positive, sizes_of
+from gradflow._util.validate import finite_array, positive_or_traced, sizes_of
 from gradflow.factorizations.base import Factors
 
 
@@ -95,7 +95,7 @@ def random_balanced(
       razin2020, Appendix F.2.1.
     """
     sizes = sizes_of(sizes)
-    product = positive("std", std) * jax.random.normal(key, (sizes[-1], sizes[0]))
+    product = positive_or_traced("std", std) * jax.random.normal(key, (sizes[-1], sizes[0]))
     return balanced_factors(product, sizes)
 
 
@@ -136,9 +136,9 @@ def gaussian_factors(
             f"Give exactly one of std and product_std, but they are {std} and {product_std}."
         )
     if std is not None:
-        scale = positive("std", std)
+        scale = positive_or_traced("std", std)
     else:
-        scale = _std_of(sizes, positive("product_std", product_std))
+        scale = _std_of(sizes, positive_or_traced("product_std", product_std))
     keys = jax.random.split(key, depth)
     return tuple(scale * jax.random.normal(keys[j], (sizes[j + 1], sizes[j])) for j in range(depth))
 
@@ -162,5 +162,5 @@ def identity_factors(sizes: Checked[Sequence[int]], scale: Checked[float]) -> Fa
     """
     sizes = sizes_of(sizes)
     depth = len(sizes) - 1
-    root = positive("scale", scale) ** (1 / depth)
+    root = positive_or_traced("scale", scale) ** (1 / depth)
     return tuple(root * jnp.eye(sizes[j + 1], sizes[j]) for j in range(depth))

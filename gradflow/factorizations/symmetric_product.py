@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
-from gradflow._util.validate import finite_array, positive, whole
+from gradflow._util.validate import finite_array, positive_or_traced, whole
 from gradflow.factorizations.base import AbstractFactorization, Factors
 
 
@@ -127,7 +127,7 @@ class SymmetricProduct(AbstractFactorization):
 
     def identity(self, scale: Checked[float]) -> Factors:
         """U = sqrt(scale) I, so that W = scale I; with zeros beyond the square, as for I there."""
-        return (positive("scale", scale) ** 0.5 * jnp.eye(self.size, self.rank),)
+        return (positive_or_traced("scale", scale) ** 0.5 * jnp.eye(self.size, self.rank),)
 
     def unbalancedness(self, factors: Factors) -> Float[Array, ""]:
         """0: every U is balanced."""

@@ -202,7 +202,7 @@ def _place(
                 f"The start is a state in coordinates {kind.name!r}, but coordinates are "
                 f"{asked!r}; leave these away, or start from factors."
             )
-        _require_float64(objective, tuple(start.values()))
+        require_float64(objective, tuple(start.values()))
         coordinates, y = kind.decode(objective, options.dynamics, start)
         dynamics = getattr(coordinates, "dynamics", options.dynamics)
         initial = {k: start.get(k, v) for k, v in coordinates.named(y).items()}
@@ -211,7 +211,7 @@ def _place(
         coordinates, y = _of_any_scale(objective, start, options)
         return coordinates, y, options.dynamics, coordinates.named(y), "a start of any scale"
     factors = as_factors(objective, start)
-    _require_float64(objective, factors)
+    require_float64(objective, factors)
     dynamics = options.dynamics.prepared(objective, factors)
     matrix = None if isinstance(start, tuple | list) else np.asarray(start)
     if isinstance(asked, str) and asked == "auto":
@@ -238,7 +238,7 @@ def _of_any_scale(
             f"A LogScaled start needs coordinates={kind.name!r}, but they are "
             f"{options.coordinates!r}; leave them away, or start from factors."
         )
-    _require_float64(objective, start.w)
+    require_float64(objective, start.w)
     return kind.encode_scaled(objective, options.dynamics, start.w, start.log_scale)
 
 
@@ -280,7 +280,8 @@ def _kind(asked: Any) -> type[AbstractCoordinates]:
     )
 
 
-def _require_float64(objective: Objective, start: Any) -> None:
+def require_float64(objective: Objective, start: Any) -> None:
+    """Raise a ValueError, with the remedy, if an array of the two is not in float64."""
     dtype = same_float_dtype(objective=objective, start=start)
     if dtype != jnp.float64:
         raise ValueError(

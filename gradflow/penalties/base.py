@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from gradflow._util.annotations import AnyArray, Checked
-from gradflow._util.validate import positive
+from gradflow._util.validate import positive_or_traced
 from gradflow.factorizations.base import AbstractFactorization, Factors
 
 
@@ -167,4 +167,4 @@ class AbstractParameterPenalty(AbstractRegularizer):
 
 
 def _weight(weight: Checked[float]) -> Float[Array, ""]:
-    return jnp.asarray(positive("weight", weight), dtype=float)
+    return jnp.asarray(positive_or_traced("weight", weight), dtype=float)

@@ -107,6 +107,31 @@ class AbstractCompletion(AbstractProblem):
         """
         return cls.from_array(read_array(path, key, in_grey=cls.axes == 2), **options)
 
+    def with_values(self, values: Float[AnyArray, " n"]) -> Self:
+        """The same entries with other values, which may be traced by `jax.jit`, `vmap` or `grad`.
+
+        Args:
+          values: n numbers, in the order of `indices`.
+
+        Raises:
+          ValueError: if there are not n of them.
+
+        Example:
+          >>> import gradflow as gf, jax, jax.numpy as jnp
+          >>> problem = gf.MatrixCompletion((2, 2), [[0, 1], [1, 0]], [1.0, 2.0])
+          >>> loss = lambda values: problem.with_values(values).loss(jnp.zeros((2, 2)))
+          >>> jax.grad(loss)(problem.values).tolist()
+          [1.0, 2.0]
+        """
+        if values.shape != self.values.shape:
+            raise ValueError(
+                f"values has shape {values.shape}, but {self.values.shape[0]} entries are observed;"
+                " give one value for each."
+            )
+        values = jnp.asarray(values, self.values.dtype)
+        target = jnp.zeros_like(self.target).at[tuple(self.indices.T)].set(values)
+        return eqx.tree_at(lambda p: (p.values, p.target), self, (values, target))
+
     @property
     def shape(self) -> tuple[int, ...]:
         return self.mask.shape[-self.indices.shape[-1] :]

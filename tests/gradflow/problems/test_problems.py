@@ -171,6 +171,18 @@ def test_completion_keeps_what_was_given():
     np.testing.assert_array_equal(np.asarray(problem.target)[tuple(ENTRIES.T)], values)
 
 
+@pytest.mark.parametrize("made", [gf.MatrixCompletion, gf.problems.HuberCompletion])
+def test_a_completion_problem_takes_other_values_under_a_trace(made):
+    options = {"delta": 1.0} if made is gf.problems.HuberCompletion else {}
+    at, w = [[0, 1], [2, 0]], jnp.arange(6.0).reshape(3, 2)
+    first, second = (made((3, 2), at, values, **options) for values in ([1.0, 2.0], [0.5, 9.0]))
+    loss = jax.jit(lambda values: first.with_values(values).loss(w))
+    assert loss(second.values) == second.loss(w)
+    np.testing.assert_array_equal(first.with_values(second.values).target, second.target)
+    slopes = -second.gradient(w)[tuple(second.indices.T)]  # of the loss in what is observed
+    np.testing.assert_allclose(jax.grad(loss)(second.values), slopes)
+
+
 @pytest.mark.parametrize(
     "kind", [gf.MatrixCompletion, gf.TensorCompletion, gf.problems.HuberCompletion]
 )
