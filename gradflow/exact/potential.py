@@ -71,9 +71,9 @@ def minimum_potential(
       >>> objective = gf.Objective(gf.LeastSquares([[1.0, 2.0]], [1.0]), gf.DiagonalNetwork(2, 2))
       >>> for alpha in (10.0, 1e-3):  # from the least l2 norm to the least l1 norm
       ...     least = minimum_potential(objective, objective.factorization.identity(alpha))
-      ...     print(least.beta.round(3).tolist(), least.gap < 1e-12)
+      ...     print(least.beta.round(2).tolist(), least.gap < 1e-12)
       [0.2, 0.4] True
-      [0.001, 0.499] True
+      [0.0, 0.5] True
 
     References:
       Woodworth et al. 2020, Theorem 1 and its generalisation to depth D.
