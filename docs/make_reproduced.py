@@ -102,16 +102,16 @@ def kept(id: str, page: str) -> str:
 
 
 def not_run(experiments: list[Experiment]) -> str:
-    """What nobody has run whole, and what it would cost where that is known."""
+    """What the page has nothing of, and what it costs where that is known."""
     lines = [
-        "## Not run on the paper's own grid",
+        "## Not on this page yet",
         "",
-        "| experiment | shows | core hours |",
+        "| experiment | shows | time on one core |",
         "|---|---|---|",
     ]
     for one in experiments:
         hours = one.hours.get("paper")
-        cost = "not measured; a card's work" if hours is None else span(3600 * hours)
+        cost = "not measured" if hours is None else span(3600 * hours)
         lines.append(f"| `{one.id}` | {one.title} | {cost} |")
     return "\n".join([*lines, ""])
 
