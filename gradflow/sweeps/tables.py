@@ -8,6 +8,7 @@ from gradflow._util.tables import in_a_cell
 from gradflow.sweeps.experiment import Finding
 
 _STATED = ("the paper", "printed", "ours", "ratio", "seen here", "evidence")
+_WITHOUT_NUMBERS = ("the paper", "seen here", "evidence")
 _ALSO = ("also seen", "seen here", "evidence")
 
 
@@ -43,10 +44,13 @@ def _parts(
 ) -> list[tuple[Sequence[str], list[Sequence[str]]]]:
     """Titles and rows of the two tables; an empty one is left out."""
     found = list(findings)
-    stated = [_row(one, quick) for one in found if one.stated]
+    stated: list[Sequence[str]] = [_row(one, quick) for one in found if one.stated]
+    columns: Sequence[str] = _STATED
+    if not any(one.printed is not None or one.ours is not None for one in found if one.stated):
+        columns, stated = _WITHOUT_NUMBERS, [(row[0], *row[4:]) for row in stated]
     others = [_row(one, quick) for one in found if not one.stated]
     also: list[Sequence[str]] = [(row[0], *row[4:]) for row in others]
-    parts: list[tuple[Sequence[str], list[Sequence[str]]]] = [(_STATED, stated), (_ALSO, also)]
+    parts: list[tuple[Sequence[str], list[Sequence[str]]]] = [(columns, stated), (_ALSO, also)]
     return [(columns, rows) for columns, rows in parts if rows]
 
 

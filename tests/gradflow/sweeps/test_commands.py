@@ -126,4 +126,5 @@ def test_what_the_paper_does_not_say_stands_apart_and_a_quick_run_refutes_nothin
     assert second.splitlines()[2] == "| it is odd | no | 3 |"
     quick = findings_markdown(found, quick=True)
     assert quick.count("not at this size") == 2 and "| no |" not in quick
+    assert findings_markdown(found[2:]).startswith("| the paper | seen here | evidence |")
     assert len(findings_tables(found)) == 2 and len(findings_tables(found[:1])) == 1
