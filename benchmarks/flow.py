@@ -53,22 +53,15 @@ class Options:
     """The core to run on; the last one allowed by default."""
 
 
+@measure.told
 def main(options: Options, console: Console) -> int:
     """Measure, print, store, draw; returns the exit status."""
-    for path in (options.json, options.picture):
-        if path is not None and not path.parent.is_dir():
-            console.print(f"The folder {path.parent} does not exist; create it.", style="red")
-            return 2
-    if min(options.depths) < 2:
-        console.print("Depths must be at least 2.", style="red")
-        return 2
-    try:
-        cpu = measure.take_one_core(options.cpu)
-    except ValueError as error:
-        console.print(str(error), style="red")
-        return 2
-
-    about = measure.setting(["jax", "jaxlib", "diffrax", "optax", "numpy"], cpu)
+    about = measure.begin(
+        ["diffrax"],
+        options.cpu,
+        files=[options.json, options.picture],
+        right={"Depths must be at least 2.": min(options.depths) >= 2},
+    )
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
     console.print(f"{about['processor']}, one core, {about['date']}\n{versions}")
     began = time.perf_counter()

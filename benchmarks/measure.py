@@ -1,18 +1,22 @@
 """Timing in turn, and what it was measured on."""
 
 import datetime
+import functools
 import importlib.util
 import os
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 ONE_CORE = {
     "OPENBLAS_NUM_THREADS": "1",
@@ -22,6 +26,66 @@ ONE_CORE = {
     "JAX_PLATFORMS": "cpu",
     "JAX_ENABLE_X64": "1",
 }
+
+
+class Refused(Exception):
+    """Why a benchmark cannot begin; it is told in a line."""
+
+
+def told(main: Callable[[Any, "Console"], int]) -> Callable[[Any, "Console"], int]:
+    """A benchmark's main function that tells of a refusal and returns 2."""
+
+    @functools.wraps(main)
+    def run(options: Any, console: "Console") -> int:
+        try:
+            return main(options, console)
+        except Refused as refusal:
+            console.print(str(refusal), style="red")
+            return 2
+
+    return run
+
+
+def begin(
+    packages: Iterable[str],
+    cpu: int | None,
+    *,
+    right: Mapping[str, bool],
+    files: Iterable[Path | None] = (),
+    torch: bool = False,
+) -> dict[str, Any]:
+    """See that a benchmark can be run, and take one core; before JAX is imported.
+
+    Args:
+      packages: whose versions count, beside jax, jaxlib, optax and numpy.
+      cpu: the core; the last one allowed if None.
+      right: what has to be so, in words -> whether it is.
+      files: that are to be written.
+      torch: whether PyTorch is to be compared with.
+
+    Returns:
+      The setting.
+
+    Raises:
+      Refused: if something is in the way.
+    """
+    if torch and importlib.util.find_spec("torch") is None:
+        raise Refused(
+            "PyTorch is not installed in this environment. Run `make bench`, which makes one with "
+            "it, or leave the comparison out with --no-torch."
+        )
+    for path in files:
+        if path is not None and not path.parent.is_dir():
+            raise Refused(f"The folder {path.parent} does not exist; create it.")
+    for words, holds in right.items():
+        if not holds:
+            raise Refused(words)
+    try:
+        taken = take_one_core(cpu)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+    also = ["torch"] if torch else []
+    return setting(["jax", "jaxlib", "optax", "numpy", *packages, *also], taken)
 
 
 def take_one_core(cpu: int | None) -> int:
@@ -42,23 +106,6 @@ def take_one_core(cpu: int | None) -> int:
     taken = pin(cpu)
     os.environ.update(ONE_CORE)
     return taken
-
-
-def refusal(torch: bool, json: Path | None) -> str | None:
-    """Why a comparison cannot begin, if so: no PyTorch, no folder for the numbers.
-
-    Args:
-      torch: whether PyTorch is to be compared with.
-      json: the file that is to be written.
-    """
-    if torch and importlib.util.find_spec("torch") is None:
-        return (
-            "PyTorch is not installed in this environment. Run `make bench`, which makes one with "
-            "it, or leave the comparison out with --no-torch."
-        )
-    if json is not None and not json.parent.is_dir():
-        return f"The folder {json.parent} does not exist; create it."
-    return None
 
 
 def in_turn(

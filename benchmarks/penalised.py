@@ -4,7 +4,6 @@ Run as `python -m benchmarks.penalised` where PyTorch is installed (`make bench`
 environment). It also says how far the forms' trajectories are apart.
 """
 
-import importlib.util
 import json as json_format
 import sys
 from dataclasses import dataclass
@@ -42,23 +41,19 @@ class Options:
     """The core to run on; the last one allowed by default."""
 
 
+@measure.told
 def main(options: Options, console: Console) -> int:
     """Measure, print, store; returns the exit status."""
-    if options.torch and importlib.util.find_spec("torch") is None:
-        console.print("PyTorch is not installed; run `make bench`, or give --no-torch.")
-        return 2
-    if not {"auto", "svd"} <= set(options.forms):
-        console.print(f"--forms must have auto and svd among them, not only {options.forms}.")
-        return 2
-    try:
-        cpu = measure.take_one_core(options.cpu)
-    except ValueError as error:
-        console.print(str(error), style="red")
-        return 2
+    forms = f"--forms must have auto and svd among them, not only {options.forms}."
+    about = measure.begin(
+        [],
+        options.cpu,
+        torch=options.torch,
+        files=[options.json],
+        right={forms: {"auto", "svd"} <= set(options.forms)},
+    )
     from benchmarks import penalised_contenders as contenders  # imports JAX
 
-    packages = ["jax", "jaxlib", "optax", "numpy", *(["torch"] if options.torch else [])]
-    about = measure.setting(packages, cpu)
     runs: dict[str, Any] = {
         form: (contenders.gradflow_run(options.size, form), 2000) for form in options.forms
     }

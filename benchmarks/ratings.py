@@ -58,20 +58,16 @@ class Options:
     """The core to run on; the last one allowed by default."""
 
 
+@measure.told
 def main(options: Options, console: Console) -> int:
     """Measure, print, store; returns the exit status."""
-    if (reason := measure.refusal(False, options.json)) is not None:
-        console.print(reason, style="red")
-        return 2
-    if options.repetitions < 1 or options.steps < 1:
-        console.print("repetitions and steps must be at least 1.", style="red")
-        return 2
-    try:
-        cpu = measure.take_one_core(options.cpu)
-    except ValueError as error:
-        console.print(str(error), style="red")
-        return 2
-    about = measure.setting(["jax", "jaxlib", "optax", "numpy"], cpu)
+    about = measure.begin(
+        [],
+        options.cpu,
+        files=[options.json],
+        right={"repetitions must be at least 1.": options.repetitions >= 1,
+               "steps must be at least 1.": options.steps >= 1},
+    )  # fmt: skip
     cases = (LARGE,) if options.large else CASES
     with Progress(console=console, transient=True) as progress:
         results = [

@@ -44,21 +44,16 @@ class Options:
     """The core to run on; the last one allowed by default."""
 
 
+@measure.told
 def main(options: Options, console: Console) -> int:
     """Measure, print, store; returns the exit status."""
-    if (reason := measure.refusal(options.torch, options.json)) is not None:
-        console.print(reason, style="red")
-        return 2
-    if options.repetitions < 1:
-        console.print("repetitions must be at least 1.", style="red")
-        return 2
-    try:
-        cpu = measure.take_one_core(options.cpu)
-    except ValueError as error:
-        console.print(str(error), style="red")
-        return 2
-    packages = ["jax", "jaxlib", "optax", "numpy", *(["torch"] if options.torch else [])]
-    about = measure.setting(packages, cpu)
+    about = measure.begin(
+        [],
+        options.cpu,
+        torch=options.torch,
+        files=[options.json],
+        right={"repetitions must be at least 1.": options.repetitions >= 1},
+    )
     with Progress(console=console, transient=True) as progress:
         results = [_measured(dtype, options, progress) for dtype in options.dtypes]
     console.print(f"{about['processor']}, one core, {about['date']}")
