@@ -7,13 +7,12 @@ import numpy as np
 from jaxtyping import Float
 
 from gradflow._util.annotations import Checked
-from gradflow.exact._record import TOLERANCE, Times, record_times, require_float64, trajectory
+from gradflow.exact._diagonal_start import positive_start
+from gradflow.exact._record import TOLERANCE, Times, record_times, trajectory
 from gradflow.factorizations.base import Factors
-from gradflow.factorizations.diagonal_network import DiagonalNetwork
 from gradflow.objective import Objective
 from gradflow.observables import Observe
 from gradflow.problems.regression import LeastSquares
-from gradflow.start import as_factors
 from gradflow.trajectory import Trajectory
 
 
@@ -117,26 +116,9 @@ def _ratio_and_gap(
 
 def _parameters(objective: Objective, start: Any) -> tuple[np.ndarray, np.ndarray]:
     """The start's, checked."""
-    problem, model = objective.problem, objective.factorization
-    if not isinstance(model, DiagonalNetwork) or model.depth != 2:
-        raise ValueError(
-            f"The closed form is for a DiagonalNetwork of depth 2, not {model!r}; use "
-            "gradflow.solve_flow."
-        )
-    if not isinstance(problem, LeastSquares) or objective.penalty is not None:
-        raise ValueError(
-            f"The closed form is for LeastSquares without a penalty, not {type(problem).__name__} "
-            f"with {type(objective.penalty).__name__}; use gradflow.solve_flow."
-        )
-    factors = as_factors(objective, start)
-    require_float64(problem, factors)
-    plus, minus = map(np.asarray, factors)
-    if not min(plus.min(), minus.min()) > 0:
-        raise ValueError(
-            f"The closed form needs parameters above 0, but the least is "
-            f"{min(plus.min(), minus.min()):.6g}; start from objective.factorization.identity."
-        )
-    gram = np.asarray(problem.inputs).T @ np.asarray(problem.inputs)
+    problem, _, plus, minus = positive_start(objective, start, "The closed form", depth=2)
+    inputs = np.asarray(problem.inputs)
+    gram = inputs.T @ inputs
     off = float(np.max(np.abs(gram - np.diag(np.diag(gram))), initial=0.0))
     if off > TOLERANCE * np.max(np.diag(gram)):
         raise ValueError(

@@ -7,12 +7,10 @@ from jaxtyping import Float
 
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive
-from gradflow.exact._record import require_float64
+from gradflow.exact._diagonal_start import positive_start
 from gradflow.factorizations.base import Factors
-from gradflow.factorizations.diagonal_network import DiagonalNetwork
 from gradflow.objective import Objective
 from gradflow.problems.regression import LeastSquares
-from gradflow.start import as_factors
 
 _STEPS = 500
 
@@ -78,20 +76,7 @@ def minimum_potential(
     References:
       Woodworth et al. 2020, Theorem 1 and its generalisation to depth D.
     """
-    problem, model = objective.problem, objective.factorization
-    if not isinstance(model, DiagonalNetwork) or not isinstance(problem, LeastSquares):
-        raise ValueError(
-            f"A potential is known for LeastSquares with a DiagonalNetwork, not for "
-            f"{type(problem).__name__} with {type(model).__name__}; use gradflow.solve_flow."
-        )
-    factors = as_factors(objective, start)
-    require_float64(problem, factors)
-    plus, minus = map(np.asarray, factors)
-    if not min(plus.min(), minus.min()) > 0:
-        raise ValueError(
-            f"A potential needs parameters above 0, but the least is "
-            f"{min(plus.min(), minus.min()):.6g}; start from objective.factorization.identity."
-        )
+    problem, model, plus, minus = positive_start(objective, start, "A potential")
     x, y = np.asarray(problem.inputs), np.asarray(problem.targets)
     u, s, vt = np.linalg.svd(x, full_matrices=False)
     kept = s > s[0] * max(x.shape) * np.finfo(float).eps

@@ -111,6 +111,9 @@ REFUSED = {
     "a parameter of 0": (
         lambda: exact.minimum_potential(gf.Objective(SKEW, TWO), (ONES[0], 0 * ONES[0])), "is 0",
         "identity"),
+    "a penalty": (
+        lambda: exact.minimum_potential(gf.Objective(SKEW, TWO, gf.WeightDecay(0.1)), ONES),
+        "penalty WeightDecay", "solve_flow"),
     "a matrix": (
         lambda: exact.minimum_potential(
             gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2))), ONES),
