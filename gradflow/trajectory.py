@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradflow._util.netcdf import in_memory
-from gradflow._util.sealed import Damaged, see_seal, write_sealed
+from gradflow._util.netcdf import from_file, in_memory
+from gradflow._util.sealed import Damaged, write_sealed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -197,15 +197,8 @@ class Trajectory:
           FileNotFoundError: if there is no such file.
           ValueError: if the file is damaged, no stored trajectory, or of a later format.
         """
-        import xarray as xr
-
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"There is no file {path}.")
         try:
-            see_seal(path)
-            with xr.open_dataset(path, engine="h5netcdf") as data:
-                data = data.load()
+            data = from_file(path)
             attributes = data.attrs
             named = _NAMED.fullmatch(str(attributes.get("Conventions", "")))
             if named is not None and int(named[1]) > FORMAT:
@@ -223,6 +216,8 @@ class Trajectory:
                 config=json.loads(attributes["config"]),
                 **stages,
             )
+        except FileNotFoundError:
+            raise
         except Damaged as error:
             raise ValueError(f"{path} is damaged ({error}); delete it and run again.") from error
         except _Later as error:

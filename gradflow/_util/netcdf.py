@@ -1,7 +1,10 @@
-"""Datasets as the content of NetCDF files."""
+"""Datasets in sealed NetCDF files."""
 
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from gradflow._util.sealed import see_seal
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -21,3 +24,20 @@ def in_memory(data: "xr.Dataset") -> bytes:
     data.dump_to_store(file)
     file.close()
     return content.getvalue()
+
+
+def from_file(path: str | Path) -> "xr.Dataset":
+    """The dataset in a file, whose seal, if it has one, is compared before anything is parsed.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      Damaged: if the seal does not fit.
+      Exception: of many kinds, from h5py, if it is no NetCDF file.
+    """
+    import xarray as xr
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    see_seal(path)
+    with xr.open_dataset(path, engine="h5netcdf") as data:
+        return data.load()

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gradflow._util.annotations import Checked
-from gradflow._util.netcdf import in_memory
-from gradflow._util.sealed import Damaged, see_seal, write_sealed
+from gradflow._util.netcdf import from_file, in_memory
+from gradflow._util.sealed import Damaged, write_sealed
 from gradflow._util.validate import positive, real
 from gradflow.saddles.errors import evaluate
 
@@ -223,15 +223,8 @@ class SaddlePath(eqx.Module):
           FileNotFoundError: if there is no such file.
           ValueError: if the file is damaged or no stored path of saddles.
         """
-        import xarray as xr
-
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"There is no file {path}.")
         try:
-            see_seal(path)
-            with xr.open_dataset(path, engine="h5netcdf") as data:
-                data = data.load()
+            data = from_file(path)
             if data.attrs.get("Conventions") != _CONVENTION:
                 raise Damaged(f"it is {data.attrs.get('Conventions')!r}, not {_CONVENTION!r}")
             arrays = {str(name): value.to_numpy() for name, value in data.data_vars.items()}
@@ -246,6 +239,8 @@ class SaddlePath(eqx.Module):
                 config=json.loads(data.attrs["config"]),
                 **arrays,
             )
+        except FileNotFoundError:
+            raise
         except Exception as error:  # h5py raises many kinds on damaged files
             raise ValueError(
                 f"{path} is not a path of saddles that gradflow stored ({error}); "

