@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 from gradflow import catalogue as module
 from gradflow.catalogue import catalogue
 from gradflow.commands import COMMANDS
+from gradflow.completion import _SCRIPTS
 from tests.helpers import status
 
 
@@ -38,6 +40,20 @@ def test_it_is_made_anew_only_where_a_source_has_changed(place, monkeypatch):
     monkeypatch.setattr(module, "_stamp", lambda files: "another")
     catalogue()
     assert made == [None]
+
+
+def test_every_change_of_a_source_is_noticed(tmp_path):
+    source, other = tmp_path / "a.py", tmp_path / "b.py"
+    source.write_text("x = 1\n")
+    stamps = [module._stamp([source])]
+    os.utime(source, (1, 1))
+    stamps.append(module._stamp([source]))
+    source.write_text("x = 12\n")
+    os.utime(source, (1, 1))
+    stamps.append(module._stamp([source]))
+    other.touch()
+    stamps.append(module._stamp([source, other]))
+    assert len(set(stamps)) == 4 and stamps[-1] == module._stamp([source, other])
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"stamp": 1}'])
@@ -79,6 +95,21 @@ def test_shells_are_told_the_words(place, capsys):
     }.items():  # fmt: skip
         assert status("complete", *line.split()) == 0
         assert wanted in capsys.readouterr().out.split()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_a_shell_offers_the_words_that_fit():
+    """Bash itself, with a command that tells what it is asked and answers."""
+    asks = """
+gradflow() { echo "$@" >&3; echo check cite compare; }
+COMP_WORDS=(gradflow run c) COMP_CWORD=2
+_gradflow 3>&1
+echo "${COMPREPLY[@]}"
+"""
+    done = subprocess.run(
+        ["bash", "-c", _SCRIPTS["bash"] + asks], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["complete run", "check cite compare"]
 
 
 def test_results_go_where_the_environment_says(tmp_path, monkeypatch):
