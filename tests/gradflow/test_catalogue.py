@@ -1,10 +1,12 @@
 """A listing is read from a file while the sources are the same."""
 
 import json
+import math
 import os
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -12,6 +14,7 @@ from gradflow import catalogue as module
 from gradflow.catalogue import catalogue
 from gradflow.commands import COMMANDS
 from gradflow.completion import _SCRIPTS
+from gradflow.sweeps import layout
 from tests.helpers import status
 
 
@@ -95,6 +98,25 @@ def test_shells_are_told_the_words(place, capsys):
     }.items():  # fmt: skip
         assert status("complete", *line.split()) == 0
         assert wanted in capsys.readouterr().out.split()
+
+
+@pytest.mark.parametrize(
+    ("iteration", "loss", "shown", "stored"),
+    [(0, math.nan, "starting", None), (12, 0.5, "5.000e-01", 0.5), (12, math.inf, "12", None)],
+)
+def test_what_runs_is_told_as_far_as_it_is_known(
+    place, tmp_path, capsys, monkeypatch, iteration, loss, shown, stored
+):
+    monkeypatch.setenv("COLUMNS", "200")
+    note = layout.note(tmp_path / "arora2019.fig3", "a")
+    note.parent.mkdir(parents=True)
+    told = {"label": "one", "iteration": iteration, "loss": loss, "time": time.time()}
+    note.write_text(json.dumps({**told, "worker": "here:1"}))
+    assert status("status", "--out", tmp_path) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "here:1" in line)
+    assert shown in line and "nan" not in line
+    assert status("status", "--json", "--out", tmp_path) == 0
+    assert json.loads(capsys.readouterr().out)["running"][0]["loss"] == stored
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
