@@ -9,6 +9,7 @@ import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from gradflow._util.lazy import on_first_use
 from gradflow._util.precision import keep_full_products
 
 if TYPE_CHECKING:
@@ -126,15 +127,14 @@ _OLD = {
 """Names of version 0.1: where they are now, or what they are called."""
 
 keep_full_products()
+_named = on_first_use(__name__, _NAMES)
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"gradflow.{name}")
     if name in _WHERE:
-        value = getattr(import_module(f"gradflow.{_WHERE[name]}"), name)
-        globals()[name] = value
-        return value
+        return _named(name)
     if name in _OLD:
         module, _, renamed = _OLD[name].partition(".")
         room = import_module(f"gradflow.{module}")

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from gradflow.sweeps.experiment import Experiment
 
 
+_HOME = Path(__file__).resolve().parent
+
+
 @dataclass(frozen=True)
 class ListedClaim:
     """A claim: its id, its kind, its place in the paper, and what its control breaks."""
@@ -69,9 +72,9 @@ def catalogue(module: Path | None = None) -> Catalogue:
     """
     if module is not None:
         return _made(module)
-    files = [*_library(), *sources("theory_checks"), *sources("experiments")]
-    stamp = _stamp(files)
-    place = cache() / f"catalogue-{_hash(_library()[0].parent)[:12]}.json"
+    library = sorted(_HOME.rglob("*.py"))
+    stamp = _stamp([*library, *sources("theory_checks"), *sources("experiments")])
+    place = cache() / f"catalogue-{_hash(_HOME)[:12]}.json"
     kept = _read(place, stamp)
     if kept is None:
         kept = _made(None)
@@ -107,11 +110,6 @@ def _listed(experiment: "Experiment") -> ListedExperiment:
     return ListedExperiment(
         experiment.id, experiment.title, dict(experiment.hours), experiment.store_name(), cells
     )
-
-
-def _library() -> list[Path]:
-    home = Path(__file__).resolve().parent
-    return sorted(home.rglob("*.py"))
 
 
 def _stamp(files: Iterable[Path]) -> str:

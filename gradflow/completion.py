@@ -1,7 +1,7 @@
 """The command `gradflow completion`, and what a shell asks for at each press of the tab key."""
 
 import importlib
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from typing import Annotated, Literal
 
 import tyro
@@ -58,12 +58,13 @@ def candidates(words: list[str]) -> list[str]:
     if words[0] == "completion":
         return list(_SCRIPTS) if len(words) == 1 else []
     module, _, name = COMMANDS[words[0]].options.partition(":")
-    options = [
-        f"--{field.name.replace('_', '-')}"
-        for field in fields(getattr(importlib.import_module(module), name))
-        if field.name not in ("id", "ids", "what", "scale", "files")
-    ]
+    kind = getattr(importlib.import_module(module), name)
+    options = [f"--{one.name.replace('_', '-')}" for one in fields(kind) if not _positional(one)]
     return [*_ids(COMMANDS[words[0]].takes), *options]
+
+
+def _positional(field: Field) -> bool:
+    return tyro.conf.Positional in getattr(field.type, "__metadata__", ())
 
 
 def _ids(kinds: tuple[str, ...]) -> list[str]:

@@ -1,6 +1,7 @@
 """The commands `gradflow list` and `gradflow status`: what there is, and how far it is."""
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from gradflow._util.tables import span
 from gradflow._util.terminal import console, parse
 from gradflow._util.words import meant
 from gradflow.catalogue import Catalogue, ListedClaim, ListedExperiment, catalogue
+from gradflow.sweeps import layout
+from gradflow.sweeps.heartbeat import in_flight
 
 _KINDS = ("all", "experiments", "claims")
 _WIDE = 120
@@ -101,7 +104,8 @@ def status(words: list[str]) -> int:
     table = _table("running now", "cell", "iteration", "loss", "worker")
     for note in running:
         loss = "" if note["loss"] is None else f"{note['loss']:.3e}"
-        table.add_row(note["store"], note["label"], f"{note['iteration']:,}", loss, note["worker"])
+        far = f"{note['iteration']:,}" if note["iteration"] or loss else "starting"
+        table.add_row(note["store"], note["label"], far, loss, note["worker"])
     out.print(table)
     return 0
 
@@ -128,8 +132,8 @@ def _chosen(listed: Iterable[Any], prefixes: Sequence[str]) -> list[Any]:
 
 def _done(one: ListedExperiment, out: Path) -> dict[str, tuple[int, int]]:
     """For each grid, cells done and all."""
-    there = {path.stem for path in (out / one.store).glob("*.nc")}
-    return {grid: (len(there.intersection(names)), len(names)) for grid, names in one.cells.items()}
+    there = layout.cells(out / one.store).keys()
+    return {grid: (len(there & set(names)), len(names)) for grid, names in one.cells.items()}
 
 
 def _about(one: ListedExperiment, out: Path) -> dict[str, Any]:
@@ -139,8 +143,8 @@ def _about(one: ListedExperiment, out: Path) -> dict[str, Any]:
 
 def _progress(one: ListedExperiment, out: Path) -> list[dict[str, Any]]:
     folder = out / one.store
-    size = sum(path.stat().st_size for path in folder.glob("*.nc"))
-    begun = len(list((folder / "checkpoints").glob("*.npz")))
+    size = sum(path.stat().st_size for path in layout.cells(folder).values())
+    begun = len(layout.checkpoints(folder))
     return [
         {"id": one.id, "grid": grid, "done": done, "cells": all, "begun": begun, "bytes": size}
         for grid, (done, all) in _done(one, out).items()
@@ -148,12 +152,10 @@ def _progress(one: ListedExperiment, out: Path) -> list[dict[str, Any]]:
 
 
 def _running(known: Iterable[ListedExperiment], out: Path) -> list[dict[str, Any]]:
-    """Cells in flight, as their workers last noted; a loss that none has told of is None."""
-    from gradflow.sweeps.heartbeat import in_flight
-
+    """Cells in flight, as their workers last noted; a loss that is no number is None."""
     stores = dict.fromkeys(one.store for one in known)
     return [
-        {"store": store, **note, "loss": note["loss"] if note["loss"] == note["loss"] else None}
+        {"store": store, **note, "loss": note["loss"] if math.isfinite(note["loss"]) else None}
         for store in stores
         for note in in_flight(out / store)
     ]

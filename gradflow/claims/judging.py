@@ -264,12 +264,12 @@ def _refute(
         if must_confirm:
             return (
                 Verdict.INCONCLUSIVE,
-                f"{case.name}: violated, {_far(excess[at])}, but not confirmed outside "
+                f"{case.name}: violated, {times(excess[at])} its floor, but not confirmed outside "
                 "floating point",
                 found,
                 None,
             )
-        reason = f"{case.name}: violated, {_far(excess[at])}"
+        reason = f"{case.name}: violated, {times(excess[at])} its floor"
         return Verdict.FAILS, reason, found, grade_of(case)
     confirmation = case.confirm(at)
     found["confirmed"] = confirmation.violated
@@ -284,10 +284,17 @@ def _refute(
     grade = grade_of_refutation(confirmation, kind)
     how = "by one exact point" if grade == "proved" else f"in {grade} arithmetic"
     how = "in 50 digits" if grade == "50 digits" else how
-    reason = f"{case.name}: violated, {_far(excess[at])}, confirmed {how}"
+    reason = f"{case.name}: violated, {times(excess[at])} its floor, confirmed {how}"
     return Verdict.FAILS, reason, found, grade
 
 
-def _far(excess: float) -> str:
-    """How many floors a violation is, in words where the number says nothing more."""
-    return f"{excess:.0f} times its floor" if excess < 1e4 else "far above its floor"
+def times(ratio: float) -> str:
+    """How many floors a violation is, in words where the number says nothing more.
+
+    Example:
+      >>> times(2.5), times(1234.5), times(3e40)
+      ('2.5 times', '1234 times', 'far above')
+    """
+    if not ratio < 1e4:
+        return "far above"
+    return f"{ratio:.3g} times" if ratio < 999.5 else f"{ratio:.0f} times"

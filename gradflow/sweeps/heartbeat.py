@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from gradflow.sweeps import layout
+
 _HEARTBEAT = 0.5  # seconds between two notes of a run in flight
 _LARGEST = 100_000  # bytes of a note that is looked at
 _RENEWED = 20.0  # seconds after which a note is renewed though nothing was told
@@ -26,7 +28,7 @@ class Heartbeat:
     """
 
     def __init__(self, folder: Path, name: str, label: str):
-        self.path = folder / "live" / f"{name}.json"
+        self.path = layout.note(folder, name)
         self.label, self.iteration, self.loss = label, 0, float("nan")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.lock, self.ended = threading.Lock(), threading.Event()
@@ -72,7 +74,7 @@ class Heartbeat:
 def in_flight(folder: Path, fresh: float = 60.0) -> list[dict[str, Any]]:
     """The notes of runs that are alive, by label; what is no such note is passed over."""
     notes = []
-    for path in (folder / "live").glob("*.json"):
+    for path in layout.notes(folder):
         try:
             with path.open("rb") as file:
                 note = _checked(json.loads(file.read(_LARGEST)))

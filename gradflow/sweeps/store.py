@@ -14,6 +14,7 @@ import xarray as xr
 
 from gradflow._util.netcdf import from_file, in_memory
 from gradflow._util.sealed import Damaged, write_sealed
+from gradflow.sweeps import layout
 
 _STALE = 600.0  # seconds after which an unfinished file is nobody's any more
 
@@ -49,25 +50,25 @@ class Store:
 
     def path(self, name: str) -> Path:
         """Of a cell."""
-        return self.folder / f"{name}.nc"
+        return layout.cell(self.folder, name)
 
     def checkpoint(self, name: str) -> Path:
         """Where a long cell keeps its state; the folder is made."""
-        folder = self.folder / "checkpoints"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{name}.npz"
+        path = layout.checkpoint(self.folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
     def note(self, name: str) -> Path:
         """Where a cell in flight tells how far it is; the folder is made by who writes it."""
-        return self.folder / "live" / f"{name}.json"
+        return layout.note(self.folder, name)
 
     def names(self) -> set[str]:
         """Of the cells that are there."""
-        return {path.stem for path in self.folder.glob("*.nc")}
+        return set(layout.cells(self.folder))
 
     def checkpoints(self) -> set[str]:
         """Names of what was interrupted and will be gone on with."""
-        return {path.stem for path in (self.folder / "checkpoints").glob("*.npz")}
+        return layout.checkpoints(self.folder)
 
     def prepare(self) -> None:
         """Make the folder, see that it can be written to, and clear what a kill left half done.
@@ -83,14 +84,14 @@ class Store:
             probe.unlink()
         except OSError as error:
             raise _explained(error, self.folder) from error
-        for old in [*self.folder.rglob("*.part"), *self.folder.glob("live/*.json")]:
+        for old in [*self.folder.rglob("*.part"), *layout.notes(self.folder)]:
             try:
                 if time.time() - old.stat().st_mtime > _STALE:
                     old.unlink()
             except FileNotFoundError:
                 pass
         for name in self.names():  # killed between storing and clearing away
-            for left in (self.folder / "checkpoints" / f"{name}.npz", self.note(name)):
+            for left in (layout.checkpoint(self.folder, name), self.note(name)):
                 left.unlink(missing_ok=True)
 
     def save(self, name: str, data: xr.Dataset, about: dict[str, Any]) -> None:

@@ -1,15 +1,20 @@
 """A listing is read from a file while the sources are the same."""
 
 import json
+import math
 import os
+import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
 from gradflow import catalogue as module
 from gradflow.catalogue import catalogue
 from gradflow.commands import COMMANDS
+from gradflow.completion import _SCRIPTS
+from gradflow.sweeps import layout
 from tests.helpers import status
 
 
@@ -38,6 +43,20 @@ def test_it_is_made_anew_only_where_a_source_has_changed(place, monkeypatch):
     monkeypatch.setattr(module, "_stamp", lambda files: "another")
     catalogue()
     assert made == [None]
+
+
+def test_every_change_of_a_source_is_noticed(tmp_path):
+    source, other = tmp_path / "a.py", tmp_path / "b.py"
+    source.write_text("x = 1\n")
+    stamps = [module._stamp([source])]
+    os.utime(source, (1, 1))
+    stamps.append(module._stamp([source]))
+    source.write_text("x = 12\n")
+    os.utime(source, (1, 1))
+    stamps.append(module._stamp([source]))
+    other.touch()
+    stamps.append(module._stamp([source, other]))
+    assert len(set(stamps)) == 4 and stamps[-1] == module._stamp([source, other])
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"stamp": 1}'])
@@ -79,6 +98,40 @@ def test_shells_are_told_the_words(place, capsys):
     }.items():  # fmt: skip
         assert status("complete", *line.split()) == 0
         assert wanted in capsys.readouterr().out.split()
+
+
+@pytest.mark.parametrize(
+    ("iteration", "loss", "shown", "stored"),
+    [(0, math.nan, "starting", None), (12, 0.5, "5.000e-01", 0.5), (12, math.inf, "12", None)],
+)
+def test_what_runs_is_told_as_far_as_it_is_known(
+    place, tmp_path, capsys, monkeypatch, iteration, loss, shown, stored
+):
+    monkeypatch.setenv("COLUMNS", "200")
+    note = layout.note(tmp_path / "arora2019.fig3", "a")
+    note.parent.mkdir(parents=True)
+    told = {"label": "one", "iteration": iteration, "loss": loss, "time": time.time()}
+    note.write_text(json.dumps({**told, "worker": "here:1"}))
+    assert status("status", "--out", tmp_path) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "here:1" in line)
+    assert shown in line and "nan" not in line
+    assert status("status", "--json", "--out", tmp_path) == 0
+    assert json.loads(capsys.readouterr().out)["running"][0]["loss"] == stored
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_a_shell_offers_the_words_that_fit():
+    """Bash itself, with a command that tells what it is asked and answers."""
+    asks = """
+gradflow() { echo "$@" >&3; echo check cite compare; }
+COMP_WORDS=(gradflow run c) COMP_CWORD=2
+_gradflow 3>&1
+echo "${COMPREPLY[@]}"
+"""
+    done = subprocess.run(
+        ["bash", "-c", _SCRIPTS["bash"] + asks], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["complete run", "check cite compare"]
 
 
 def test_results_go_where_the_environment_says(tmp_path, monkeypatch):

@@ -167,5 +167,7 @@ def lemma2_hypotheses(found: Frames) -> dict[str, Met]:
             float(np.min(np.diff(first), initial=np.inf) / first[-1]), above=1e-6
         ),  # of their sizes, whatever the signs
         "singular values not zero at the start": Measured(float(first[0] / first[-1]), above=1e-6),
-        "squares distinct and not zero at the times looked at": bool(np.max(found.spread) < 1e5),
+        "squares distinct and not zero at the times looked at": Measured(
+            float(np.max(found.spread)), below=1e5
+        ),
     }

@@ -16,7 +16,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from gradflow.claims import Case, Confirmation, Corrected, Settings, claim, roundings
+from gradflow.claims import Case, Confirmation, Corrected, Measured, Settings, claim, roundings
 
 from . import _proofs
 from ._frames import Frames, flows, lemma2_hypotheses
@@ -276,7 +276,7 @@ def cor1(settings: Settings, both: bool = True) -> Iterator[Case]:
                 residual=[np.max(np.abs(off)), np.max(np.abs(back - basis))],
                 floor=1e-13 / np.min(gaps) ** 2 / least,
                 hypotheses={
-                    "singular values distinct and not zero": bool(np.min(gaps) > 0),
+                    "singular values distinct and not zero": Measured(float(np.min(gaps)), above=0),
                     "depth at least 2": depth >= 2,
                     "some gradient is not zero": len(basis) > 0,
                 },

@@ -126,7 +126,9 @@ def commuting_hypotheses(a: np.ndarray) -> dict[str, Met]:
     size = float(np.max(np.abs(a))) ** 2
     brackets = [np.max(np.abs(x @ y - y @ x)) for x in a for y in a]
     return {
-        "symmetric measurements": bool(np.allclose(a, np.swapaxes(a, 1, 2), atol=1e-12)),
+        "symmetric measurements": Measured(
+            float(np.max(np.abs(a - np.swapaxes(a, 1, 2))) / np.max(np.abs(a))), below=1e-12
+        ),
         "commuting measurements": Measured(float(max(brackets)) / size, below=1e-12),
         "linearly independent measurements": bool(
             np.linalg.matrix_rank(a.reshape(len(a), -1)) == len(a)

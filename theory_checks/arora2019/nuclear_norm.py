@@ -28,7 +28,7 @@ import numpy as np
 import sympy
 from scipy.stats import ortho_group
 
-from gradflow.claims import Case, Confirmation, Settings, claim, roundings
+from gradflow.claims import Case, Confirmation, Measured, Settings, claim, roundings
 
 from .commuting import TIMES, commuting_hypotheses, follow
 
@@ -209,8 +209,8 @@ def _limit_cases(settings: Settings, depths: Sequence[int], tilt: int) -> Iterat
                 floor=[2 * moved + 1e-14],
                 hypotheses=commuting_hypotheses(turned)
                 | {
-                    "the limit exists": moved < 1e-6,
-                    "zero loss in the limit": float(path.misfits[-1]) < 1e-30,
+                    "the limit exists": Measured(moved, below=1e-6),
+                    "zero loss in the limit": Measured(float(path.misfits[-1]), below=1e-30),
                     "the limit is positive semidefinite": min(path.ends[-1]) >= 0,
                 },
                 size=float(d * d),
@@ -249,7 +249,7 @@ def _end_case(settings: Settings, depth: int) -> Case:
         residual=[gap],
         floor=[10 * np.abs(tight.w[-1] - coarse.w[-1]).max() + 100 * fits + 1e-12],
         hypotheses=commuting_hypotheses(tight.measurements)
-        | {"the flow has ended at zero loss": bool(fits < 1e-8)},
+        | {"the flow has ended at zero loss": Measured(float(fits), below=1e-8)},
         size=9,
         notes=f"residual {fits:.1e} at t = {TIMES[-1]:g}",
     )
@@ -316,7 +316,8 @@ def prop1(settings: Settings, shift: int = 0) -> Iterator[Case]:
                 name=f"{d}x{d}, depth {depth}: the limit is diag(1, 1, 0, ...)",
                 residual=[float(off[-1])],
                 floor=[2 * float(abs(off[-2] - off[-1])) + 1e-14],
-                hypotheses=hypotheses | {"zero loss": float(path.misfits[-1]) < 1e-30},
+                hypotheses=hypotheses
+                | {"zero loss": Measured(float(path.misfits[-1]), below=1e-30)},
                 **common,
             )
         powers = np.array([1e-3, 0.1, 0.5, 2 / 3, 0.9, 0.999]) + shift

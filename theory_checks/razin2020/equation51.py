@@ -12,6 +12,7 @@ from gradflow.claims import (
     Case,
     Confirmation,
     Corrected,
+    Measured,
     Settings,
     claim,
     roundings,
@@ -76,7 +77,7 @@ def eq51(settings: Settings, corrected: bool, distance: float = 1.0) -> Iterator
             )
 
         hypotheses = {
-            "det W has the sign of z z'": bool(np.linalg.det(w) * z * z2 > 0),
+            "det W has the sign of z z'": Measured(float(np.linalg.det(w) * z * z2), above=0),
             "z and z' are not 0": bool(z * z2 != 0),
         }
         size = 4 + float(np.sum(np.abs(w))) / 100 if name != "random" else 100.0

@@ -9,7 +9,7 @@ import mpmath
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Confirmation, Settings, claim, roundings
+from gradflow.claims import Case, Confirmation, Measured, Settings, claim, roundings
 from gradflow.claims.hypotheses import Met
 from gradflow.claims.oracles import differences
 from gradflow.claims.oracles import flows as runs
@@ -210,9 +210,10 @@ def lem3(settings: Settings, sign: float = -1.0) -> Iterator[Case]:
                     objective.problem, gf.MatrixCompletion
                 )
                 and objective.problem.convention == "half_sum",
-                "the start is unbalanced": tight[0] > 1e-3,
-                "the factors move": bool(
-                    np.linalg.norm(runs_at[1].final["W_1"] - np.asarray(start[0])) > 1e-2
+                "the start is unbalanced": Measured(float(tight[0]), above=1e-3),
+                "the factors move": Measured(
+                    float(np.linalg.norm(runs_at[1].final["W_1"] - np.asarray(start[0]))),
+                    above=1e-2,
                 ),
             },
             size=float(sum(f.size for f in start)),
@@ -280,7 +281,7 @@ def lem17(settings: Settings, direction: float = 1.0) -> Iterator[Case]:
             slack=direction * (loss[:-1] - loss[1:]) / loss[0],
             floor=error[:-1] + error[1:],
             hypotheses={
-                "the start is not stationary": float(loss[-1]) < 0.999 * float(loss[0]),
+                "the start is not stationary": Measured(float(loss[-1] / loss[0]), below=0.999),
             },
             size=float(sum(f.size for f in start)),
             witness=lambda k, run=tight: {

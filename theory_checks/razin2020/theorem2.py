@@ -15,7 +15,7 @@ import mpmath
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Confirmation, Corrected, Settings, claim, roundings
+from gradflow.claims import Case, Confirmation, Corrected, Measured, Settings, claim, roundings
 from gradflow.claims.hypotheses import Met
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.high_precision import DIGITS, precise
@@ -266,7 +266,7 @@ def _exact_norm_case(unit: Callable[[Norm, tuple[int, int]], float], power: floa
         slack=[slack],
         floor=roundings(1e-14),
         hypotheses={
-            "i = j and det W(0) has the sign of z z'": bool(np.linalg.det(w) > 0),
+            "i = j and det W(0) has the sign of z z'": Measured(float(np.linalg.det(w)), above=0),
             "a norm (c = 1)": norm.c == 1,
         },
         size=4,

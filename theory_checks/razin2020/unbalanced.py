@@ -13,7 +13,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 import gradflow as gf
-from gradflow.claims import ByConstruction, Case, Settings, claim, roundings
+from gradflow.claims import ByConstruction, Case, Measured, Settings, claim, roundings
 from gradflow.claims.oracles.search import largest_ratio
 
 
@@ -269,7 +269,9 @@ def thm3(settings: Settings, everywhere: bool = False) -> Iterator[Case]:
                 name=f"depth {depth}, unbalancedness {found['epsilon']:.3g}",
                 slack=(larger - smaller) / scale,
                 floor=error / scale + 1e-12,
-                hypotheses={"loss below 1 at the start": float(found["loss"][0]) < 1},
+                hypotheses={
+                    "loss below 1 at the start": Measured(float(found["loss"][0]), below=1)
+                },
                 size=4 * depth,
                 witness=lambda k, found=found: {"W": found["product"][k].tolist()},
                 along=("loss", found["loss"]),

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Settings, claim
+from gradflow.claims import Case, Measured, Settings, claim
 
 SCALES = {3: (1e-2, 1e-3, 1e-4), 4: (1e-1, 1e-2, 1e-3), 5: (1e-1, 3e-2, 1e-2)}
 """By order; at smaller ones times would be lost to round-off at order 5."""
@@ -72,7 +72,7 @@ def escape(settings: Settings, power: int = 0) -> Iterator[Case]:
             hypotheses={
                 "balanced start": balanced,
                 "N >= 3": order >= 3,
-                "the times are known": error < 1e-3,
+                "the times are known": Measured(float(error), below=1e-3),
             },
             size=float(order),
             notes="T alpha^(N-2): "

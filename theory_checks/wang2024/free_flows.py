@@ -7,7 +7,7 @@ from typing import Any
 import mpmath
 
 import gradflow as gf
-from gradflow.claims import ByConstruction, Case, Confirmation, Convention
+from gradflow.claims import ByConstruction, Case, Confirmation, Convention, Measured
 from gradflow.claims.oracles import taylor
 
 UNBALANCED = [mpmath.eye(2) * 4, mpmath.eye(2) / 4]
@@ -69,7 +69,7 @@ def free_cases(bound: Bound, text: str, name: str) -> Iterator[Case]:
                 slack=[float((larger - smaller) / (abs(larger) + abs(smaller)))],
                 floor=Convention(1e-25, "50 digits, quadrature and series included", 50),
                 hypotheses={
-                    "det W(0) > 0": bool(mpmath.det(first) > 0),
+                    "det W(0) > 0": Measured(float(mpmath.det(first)), above=0),
                     "gradient flow of (7) for (9) over a factorisation (8)": ByConstruction(
                         "a Taylor series of its equations, or its closed form at depth 1"
                     ),

@@ -227,7 +227,7 @@ def _unbalanced_determinant() -> Case:
         floor=Convention(1e-25, "Taylor series in 66 digits", 66),
         hypotheses={
             "L >= 2": len(UNBALANCED) >= 2,
-            "det W(0) > 0": bool(mpmath.det(UNBALANCED[1] * UNBALANCED[0]) > 0),
+            "det W(0) > 0": Measured(float(mpmath.det(UNBALANCED[1] * UNBALANCED[0])), above=0),
         },
         size=3,  # graver than the exponents
         confirm=lambda _: Confirmation(

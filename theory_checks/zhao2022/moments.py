@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 import gradflow as gf
-from gradflow.claims import ByConstruction, Case, Confirmation, Corrected, Settings, claim
+from gradflow.claims import ByConstruction, Case, Confirmation, Corrected, Measured, Settings, claim
 
 from ._rational import exact, exact_case, plain
 
@@ -202,7 +202,9 @@ def depth1_gd(settings: Settings, corrected: bool, scale: float = 1.0) -> Iterat
                 floor=1e3 * moved + 1e-12,
                 hypotheses={
                     "depth 1": len(objective.factorization.factor_shapes) == 1,
-                    "the rate is below 2 / largest curvature": 2 * rate * top < 2,
+                    "the rate is below 2 / largest curvature": Measured(
+                        float(2 * rate * top), below=2
+                    ),
                     "it converged": bool(run["loss"][-1] <= 1e-18 * size**2),
                 },
                 size=rows * columns + (std != 1e-3),

@@ -15,7 +15,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from gradflow.claims import Case, Confirmation, Corrected, Settings, claim
+from gradflow.claims import Case, Confirmation, Corrected, Measured, Settings, claim
 from gradflow.claims.oracles import differences
 
 from . import _proofs
@@ -80,8 +80,10 @@ def _gradient_cases(
             name=name,
             residual=residual,
             floor=floor,
-            hypotheses={"all singular values are positive": bool(smallest > 1e-6 * norm)}
-            | ({"||W||_F = 1": bool(abs(norm - 1) < 1e-14)} if unit_norm else {}),
+            hypotheses={
+                "all singular values are positive": Measured(float(smallest / norm), above=1e-6)
+            }
+            | ({"||W||_F = 1": Measured(float(abs(norm - 1)), below=1e-14)} if unit_norm else {}),
             size=w.size + 10,
         )
 

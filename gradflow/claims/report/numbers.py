@@ -4,12 +4,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from gradflow.claims.judging import times
+
 Row = Mapping[str, Any]
 """A claim's entry, as `Entry.as_json` gives it."""
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-FAR = 1e4
-"""How many floors are called far above it: what is more says no more."""
 
 
 def number(value: float) -> str:
@@ -36,9 +36,7 @@ def ten(power: int) -> str:
 
 def above(violation: float, floor: float) -> str:
     """How far a violation is above its floor, in words where the ratio is large."""
-    if floor <= 0 or violation / floor >= FAR:
-        return "far above the numerical floor"
-    return f"{violation / floor:.3g} times the numerical floor"
+    return f"{times(violation / floor if floor > 0 else math.inf)} the numerical floor"
 
 
 def margin(row: Row) -> str:

@@ -5,6 +5,7 @@ import mpmath
 import numpy as np
 from scipy.integrate import solve_ivp
 
+from gradflow.claims.oracles.high_precision import product_velocity
 from theory_checks.wang2024.free_flows import depth_one, unbalanced_end
 from theory_checks.wang2024.regression import closed_form, equation6, exact_flow, spiked_rank
 
@@ -69,7 +70,10 @@ def test_the_unbalanced_flow_in_long_arithmetic_agrees_with_an_integrator():
 
 
 def test_a_negative_value_moves_by_a_power_of_its_size():
-    # 1x1, L = 3, W = (-2)^3 = -8, gradient 5: each factor moves by -(-2)^2 5, so W by -3 (-2)^4 5.
-    sigma, alpha, g = -8.0, 2 * (1 - 1 / 3), -3 * 5.0
-    assert np.isclose(g * abs(sigma) ** alpha, -3 * (-2) ** 4 * 5)
-    assert isinstance(sigma**alpha, complex)  # without the size: not even real
+    # 1x1, L = 3, W = -8, gradient 5; u v^T = 1, so that sigma = -8: the power is of |sigma|.
+    sigma, gradient, depth = -8, 5, 3
+    with mpmath.workdps(30):
+        true = product_velocity(mpmath.matrix([[sigma]]), mpmath.matrix([[gradient]]), depth)[0]
+        alpha, g = 2 * (1 - mpmath.mpf(1) / depth), -depth * gradient
+        assert mpmath.almosteq(true, g * abs(sigma) ** alpha)
+        assert not mpmath.almosteq(true, g * mpmath.mpc(sigma) ** alpha)
