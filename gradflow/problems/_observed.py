@@ -137,11 +137,12 @@ def _with_masks(array: Any) -> Any:
 def _see_aligned(array: Any, mask: Any) -> None:
     """See that two tables of pandas have the same labels in the same order."""
     for axis in ("index", "columns"):
-        one, other = getattr(array, axis, None), getattr(mask, axis, None)
+        one: Any = getattr(array, axis, None)
+        other: Any = getattr(mask, axis, None)
         if not (hasattr(one, "equals") and hasattr(other, "equals")) or one.equals(other):
             continue
         raise ValueError(
-            f"The mask's {axis} is {list(other)[:4]}, but the table's is {list(one)[:4]}; give "
+            f"The mask's {axis} is {other.tolist()[:4]}, but the table's {one.tolist()[:4]}; give "
             "mask.reindex_like(table), or mask.to_numpy() if only places count."
         )
 

@@ -27,7 +27,8 @@ GIVEN = {
     "masked values that look well": (np.ma.array(Y, mask=~SEEN), {}),
     "masked array and mask": (
         np.ma.array(WILD, mask=[[0, 0, 1], [0, 0, 0]]), {"mask": [[1, 1, 1], [0, 1, 1]]}),
-    "rows that are masked arrays": ([np.ma.array(y, mask=~seen) for y, seen in zip(Y, SEEN)], {}),
+    "rows that are masked arrays": (
+        [np.ma.array(y, mask=~seen) for y, seen in zip(Y, SEEN, strict=True)], {}),
     "lists with masked entries": ([[1.0, 0.0, np.ma.masked], [np.ma.masked, 5.0, 6.0]], {}),
     "99 is missing": (np.where(SEEN, Y, 99).astype(int), {"missing": 99}),
     "DataFrame": (pd.DataFrame(GAPS, index=list("ab"), columns=list("xyz")), {}),
@@ -94,7 +95,7 @@ REFUSED = {
     "a zero on a diagonal": (DIAGONAL, {}, "'dia' stores whole", "give it as 'csr'"),
     "sparse table": (pd.DataFrame.sparse.from_spmatrix(SPARSE), {}, "is sparse", "to_coo()"),
     "turned mask": (TABLE, {"mask": pd.DataFrame(SEEN, columns=list("zyx"))},
-                    "columns is ['z', 'y', 'x'], but the table's is ['x'", "reindex_like"),
+                    "columns is ['z', 'y', 'x'], but the table's ['x'", "reindex_like"),
     "rows of two lengths": ([np.ma.array([1.0, 2.0]), [3.0]], {}, "regular", "rows of one length"),
     "sparse and mask": (SPARSE, {"mask": SEEN}, "stored entries are observed", "toarray()"),
     "missing": (Y, {"missing": "NA"}, "'NA'", "one number"),
