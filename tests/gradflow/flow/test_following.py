@@ -278,6 +278,10 @@ REFUSED = {
         lambda: follow(gf.astype(OBJECTIVE, jnp.float32), gf.astype(NOISE, jnp.float32), 1.0),
         "A flow needs float64",
     ),
+    "Adam's model as it is": (
+        lambda: follow(OBJECTIVE, NOISE, 1.0, dynamics=gf.AdamFlow(np.array([[1, 1], [2, 2]]))),
+        r"AdamFlow\(...\).prepared\(objective, factors\)",
+    ),
     "stages that vary": (
         lambda: follow(OBJECTIVE, NOISE, 1.0, solver=gf.ode.StiffnessSwitch()),
         "diffrax.ForwardMode",
