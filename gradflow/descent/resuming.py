@@ -72,6 +72,30 @@ def taken_up(objectives: Sequence[Objective], starts: Sequence[Any], steps: int)
     return TakenUp(factors, ends[0], [dict(one.state) for one in before])
 
 
+def check_rule(starts: Sequence[Any], optimizer: str, rated: bool) -> None:
+    """See that runs go on by the function of a rate that they had, where it has a name.
+
+    States alone do not tell Adam from Adamax.
+
+    Args:
+      starts: what `gradflow.run_descents` was given.
+      optimizer: its description.
+      rated: whether it is a function of a rate.
+
+    Raises:
+      ValueError: if it has another name.
+    """
+    for one in starts:
+        if not isinstance(one, Trajectory) or one.config.get("learning_rate") is None or not rated:
+            continue
+        before, now = (told.split("(")[0] for told in (one.config["optimizer"], optimizer))
+        if before != now and "<lambda>" not in before + now:
+            raise ValueError(
+                f"The trajectory was run by {before!r}, not by {now!r}; give the optimizer that it "
+                "was run with, or start from its `final`, and from 0."
+            )
+
+
 def with_states(batch_step: BatchStep, parameters: Any, found: TakenUp) -> RunStates:
     """Runs at their parameters, with the states that they have come to.
 
@@ -122,9 +146,16 @@ def named_states(going: Going) -> dict[str, np.ndarray]:
 
 def _names(going: Going) -> list[str]:
     state, _, gradient, hits = going
-    optimizer = [f"optimizer_{k}" for k in range(1, len(jax.tree.leaves(state)) + 1)]
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(state)]
+    optimizer = [f"optimizer_{k}{_field(path)}" for k, path in enumerate(paths, start=1)]
     slopes = [name.replace("W", "gradient") for name in named_factors(jax.tree.leaves(gradient))]
     return [*optimizer, "loss", *slopes, *([] if hits is None else ["hits"])]
+
+
+def _field(path: Any) -> str:
+    """What a leaf is to its optimiser, such as "_nu": arrays of one shape may be many things."""
+    named = [key.name for key in path if isinstance(key, jax.tree_util.GetAttrKey)]
+    return f"_{named[-1]}" if named else ""
 
 
 def _is_key(dtype: Any) -> bool:

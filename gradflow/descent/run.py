@@ -26,7 +26,7 @@ from gradflow.descent.checkpoint import Keeper
 from gradflow.descent.gathering import gather_objectives, gather_starts, stack_starts
 from gradflow.descent.loop import BatchStep, Mode, Optimizer
 from gradflow.descent.options import DescentOptions
-from gradflow.descent.resuming import named_states, taken_up, with_states
+from gradflow.descent.resuming import check_rule, named_states, taken_up, with_states
 from gradflow.descent.stopping import DIVERGED, GRADIENT, LOSS, RUNNING, StopRule
 from gradflow.objective import Objective
 from gradflow.observables import check_entries, default_observables, resolve
@@ -148,6 +148,7 @@ def _run(
     kinds = list({id(one): one for one in objectives}.values())
     dtype = same_float_dtype(objective=kinds, start=given)
     _check_optimizer(optimizer, rates)
+    check_rule(starts, describe_function(optimizer), rates[0] is not None)
     observe, steps, mesh = options.observe, int(options.max_steps), options.mesh
     if observe is None:
         observe = default_observables(objectives[0].problem) if mesh is None else SPREAD_RECORDS

@@ -81,6 +81,11 @@ class AdamFlow(AbstractDynamics):
         self.smoothing = jnp.asarray(positive("smoothing", smoothing) if smoothing else 0.0)
 
     def velocity(self, objective: Objective, state: Factors, kink_width: Any = None) -> Factors:
+        if not isinstance(self.variance, Sequence):
+            raise ValueError(
+                "AdamFlow does not know yet which variance is whose; give "
+                "AdamFlow(...).prepared(objective, factors)."
+            )
         return tuple(
             -g / jnp.hypot(g, jnp.hypot(jnp.sqrt(v), self.smoothing))
             for g, v in zip(objective.gradient(state, kink_width), self.variance, strict=True)

@@ -47,8 +47,8 @@ class Followed(eqx.Module):
       factors: W_1, ..., W_N, with the times along the first axis where there are several; inf at
         times that the flow did not come to.
       status: a `Status`, as an integer: HORIZON if the flow came to the last time, LOSS if it came
-        to the stopping loss, STEPS if it ran out of steps, TOO_SMALL if they got too small, or
-        rounding hides the stopping loss.
+        to the stopping loss, STEPS if it ran out of steps, TOO_SMALL if they got too small,
+        rounding hides the stopping loss, or a time is NaN.
       steps: taken and rejected.
     """
 
@@ -183,7 +183,7 @@ def follow(
     return Followed(
         times=at,
         factors=tuple(f[0] for f in factors) if at.ndim == 0 else factors,
-        status=status_of(solution.result),
+        status=status_of(solution),
         steps=solution.stats["num_steps"],
     )
 
@@ -232,12 +232,15 @@ def followed_flow(
     )
 
 
-def status_of(result: diffrax.RESULTS) -> Int[Array, ""]:
-    """HORIZON, STEPS or TOO_SMALL, from how diffrax ended."""
+def status_of(solution: diffrax.Solution) -> Int[Array, ""]:
+    """HORIZON, STEPS or TOO_SMALL, from how diffrax ended; to a NaN it goes by no step at all."""
+    assert solution.ts is not None
+    result = solution.result
     failed = jnp.where(
         result == diffrax.RESULTS.max_steps_reached, int(Status.STEPS), int(Status.TOO_SMALL)
     )
-    return jnp.where(diffrax.is_okay(result), int(Status.HORIZON), failed)
+    came = diffrax.is_okay(result) & jnp.isfinite(solution.ts[-1])
+    return jnp.where(came, int(Status.HORIZON), failed)
 
 
 def _solver_for(coordinates: FactorCoordinates, state: DynamicState) -> diffrax.AbstractSolver:

@@ -100,7 +100,7 @@ def follow_to_loss(
     shift = (stop_loss - loss) / without_derivatives(jnp.where(moved, rate, 1.0))
     shift = jnp.where(moved, shift, 0.0)
     y = jax.tree.map(lambda a, v: a + shift * without_derivatives(v), y, velocity)
-    over = status_of(solution.result)
+    over = status_of(solution)
     there = jnp.abs(jnp.log(flow.coordinates.loss(y) / stop_loss)) <= _NEAR
     at_stop = jnp.where(there | ~moved, int(Status.LOSS), int(Status.TOO_SMALL))
     return Followed(

@@ -82,9 +82,25 @@ def read_picture(path: str | Path) -> np.ndarray:
     Returns:
       (height, width) numbers, or (height, width, 3) of a coloured one; NaN where it is fully
       transparent.
+
+    Raises:
+      ValueError: if the file holds several pictures, or numbers of which none is known as white.
     """
     import matplotlib.image
+    from PIL import Image
 
+    with Image.open(path) as picture:
+        mode, count = picture.mode, getattr(picture, "n_frames", 1)
+    if count > 1:
+        raise _Unclear(
+            f"{path} holds {count} pictures; save the one that is wanted, or give an array of them "
+            "all to from_array."
+        )
+    if mode in ("I", "F") and Path(path).suffix.lower() != ".png":
+        raise _Unclear(
+            f"The numbers in {path} are of 32 bits (mode {mode!r}), and which of them is white is "
+            "not said; read them by PIL.Image and give from_array an array."
+        )
     raw = np.asarray(matplotlib.image.imread(path))
     largest = 1.0 if raw.dtype.kind == "f" else float(np.iinfo(raw.dtype).max)
     values = raw.astype(float) / largest

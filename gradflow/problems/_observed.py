@@ -24,6 +24,9 @@ def observed_entries(array: Any, mask: Any, missing: Checked[float | None]) -> O
     """
     if hasattr(array, "tocoo"):
         return _stored(array, mask, missing)
+    if mask is not None:
+        _see_aligned(array, mask)
+    array = _with_masks(array)
     hidden = np.ma.getmaskarray(array) if isinstance(array, np.ma.MaskedArray) else None
     values = numbers_with_gaps(np.ma.getdata(array) if hidden is not None else array)
     seen = np.ones(values.shape, bool) if hidden is None else ~hidden
@@ -61,13 +64,13 @@ def _stored(array: Any, mask: Any, missing: Checked[float | None]) -> Observed:
             "Of a sparse array the stored entries are observed, so mask and missing are of no use; "
             "leave them away, or give array.toarray()."
         )
-    found = array.tocoo()
-    if getattr(array, "format", "") in ("bsr", "dia") and np.any(found.data == 0):
+    if getattr(array, "format", "") in ("bsr", "dia") and np.any(array.data == 0):
         raise ValueError(
             f"A sparse array of format {array.format!r} stores whole blocks or diagonals, so that "
             "its zeros may be observed or not; give it as 'csr' or 'coo', with the zeros that are "
             "observed and no others."
         )
+    found = array.tocoo()
     places = getattr(found, "coords", None) or (found.row, found.col)
     if not found.data.size:
         raise ValueError(
@@ -91,6 +94,7 @@ def _stored(array: Any, mask: Any, missing: Checked[float | None]) -> Observed:
 def numbers_with_gaps(array: Any) -> np.ndarray:
     """As floating-point numbers, with NaN for None and for what pandas calls missing."""
     if hasattr(array, "columns") and hasattr(array, "to_numpy"):  # a table of pandas
+        _see_dense(array)
         array = array.to_numpy(dtype=object)
     try:
         raw = np.asarray(array)
@@ -113,6 +117,44 @@ def numbers_with_gaps(array: Any) -> np.ndarray:
             f"The array must hold real numbers, but its dtype is {raw.dtype}; convert it first."
         )
     return raw if raw.dtype in (np.float32, np.float64) else raw.astype(np.float64)
+
+
+def _with_masks(array: Any) -> Any:
+    """Nested lists, as one masked array if a part of them is masked: NumPy would lose the mask."""
+    if not isinstance(array, list | tuple):
+        return array
+    parts = [_with_masks(part) for part in array]
+    if not any(isinstance(part, np.ma.MaskedArray) for part in parts):
+        return array
+    if len({np.shape(part) for part in parts}) > 1:
+        raise ValueError("The array is no regular one; give rows of one length.")
+    return np.ma.array(
+        [np.ma.getdata(part) for part in parts],
+        mask=[np.ma.getmaskarray(part) for part in parts],
+    )
+
+
+def _see_aligned(array: Any, mask: Any) -> None:
+    """See that two tables of pandas have the same labels in the same order."""
+    for axis in ("index", "columns"):
+        one: Any = getattr(array, axis, None)
+        other: Any = getattr(mask, axis, None)
+        if not (hasattr(one, "equals") and hasattr(other, "equals")) or one.equals(other):
+            continue
+        raise ValueError(
+            f"The mask's {axis} is {other.tolist()[:4]}, but the table's {one.tolist()[:4]}; give "
+            "mask.reindex_like(table), or mask.to_numpy() if only places count."
+        )
+
+
+def _see_dense(table: Any) -> None:
+    """See that a table of pandas stores all of its entries."""
+    fills = [getattr(kind, "fill_value", np.nan) for kind in table.dtypes]
+    if any(fill == fill for fill in fills):  # what is not NaN
+        raise ValueError(
+            "The table is sparse, so that what it does not store may be observed or not; give "
+            "table.sparse.to_coo(), whose stored entries are observed, or table.sparse.to_dense()."
+        )
 
 
 def _is_missing(entry: Any) -> bool:

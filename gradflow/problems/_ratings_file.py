@@ -5,6 +5,7 @@ columns are read off the first lines, and every line must agree with them.
 """
 
 import csv
+import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -132,8 +133,12 @@ class _Plan:
             named = any(isinstance(getattr(asked, role), str) for role in ROLES)
             self.header = named or (not self.blocks and is_header(fields))
         if self.blocks:
+            dataclasses.replace(asked, layout="blocks").check()
             if self.header:
                 raise Off(0, "is a header", "take it away: blocks of an item each have none")
+            if len(fields) > 3:
+                what = f"has {len(fields)} columns, not user, rating and perhaps date"
+                raise Off(first.texts.index(sample), what, "take the others away")
             self.count = 1 + len(fields)
             self.places: list[int | None] = [1, 0, 2, 3 if self.count > 3 else None]
             if asked.timestamp is False:
@@ -187,10 +192,13 @@ def _names_item(text: str) -> bool:
 
 def fields_of(texts: list[str], separator: str) -> list[list[str]]:
     """The fields of some lines; quoted ones may hold the separator."""
-    if separator == " ":
-        return [text.split() for text in texts]
-    if len(separator) > 1 or not any('"' in text for text in texts):
-        return [text.split(separator) for text in texts]
+    quoted = any('"' in text for text in texts)
+    if separator == " " or len(separator) > 1 or not quoted:
+        rows = [text.split(None if separator == " " else separator) for text in texts]
+        for k, row in enumerate(rows if quoted else ()):
+            if any(field.strip().startswith('"') for field in row):
+                raise Off(k, f"has quotes around what {separator!r} separates", "take them away")
+        return rows
     rows = []
     for k, text in enumerate(texts):
         try:
@@ -265,9 +273,18 @@ def _place(role: str, wanted: str | int, names: list[str] | None, count: int) ->
     raise Off(0, f"has {times} {wanted!r}, but {', '.join(stripped[:8])}", f"name the {role}'s")
 
 
+def names_role(role: str, name: str) -> bool:
+    """Whether a column of this name is surely that of a role.
+
+    Args:
+      role: one of `ROLES`.
+      name: as in a header.
+    """
+    return re.sub(r"[^a-z0-9]", "", name.lower()) in KNOWN[role].split()
+
+
 def _known(role: str, names: list[str]) -> int | None:
-    words = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in names]
-    found = [k for k, word in enumerate(words) if word in KNOWN[role].split()]
+    found = [k for k, name in enumerate(names) if names_role(role, name)]
     if len(found) == 1:
         return found[0]
     if not found and role == "timestamp":

@@ -7,7 +7,7 @@ import numpy as np
 
 from gradflow.problems._observed import numbers_with_gaps
 from gradflow.problems._ratings_columns import LARGEST
-from gradflow.problems._ratings_file import Columns, places_of
+from gradflow.problems._ratings_file import Columns, names_role, places_of
 from gradflow.problems._text_lines import Off
 from gradflow.problems._wide_file import Wide
 from gradflow.problems.ratings_format import RatingsFormat
@@ -54,6 +54,12 @@ def frame_wide(frame: Any) -> Wide:
     for name, these in zip(("index", "columns"), labels, strict=True):
         if len(set(these.tolist())) < len(these):
             raise ValueError(f"The table's {name} has a label twice; give each user and item one.")
+    users = [name for name in labels[1].tolist() if names_role("user", str(name))]
+    if users:
+        raise ValueError(
+            f"The table has a column {users[0]!r}, of users and not of an item; give "
+            f"table.set_index({users[0]!r})."
+        )
     values = numbers_with_gaps(frame).astype(float)
     if (bad := np.argwhere(np.isinf(values))).size:
         raise ValueError(f"Entry {bad[0].tolist()} of the table is infinite; put nan for a gap.")
@@ -106,7 +112,7 @@ def _seconds(column: Any) -> np.ndarray:
         return raw.astype("datetime64[s]").astype(np.int64)
     if raw.dtype.kind == "f" and (raw == np.floor(raw)).all() and (np.abs(raw) < 2**53).all():
         return raw.astype(np.int64)
-    if raw.dtype.kind in "iu":
+    if raw.dtype.kind == "i" or (raw.dtype.kind == "u" and np.all(raw <= LARGEST)):
         return raw.astype(np.int64)
     raise ValueError(
         f"The table's timestamps are of dtype {raw.dtype}, not whole numbers or datetimes; convert "

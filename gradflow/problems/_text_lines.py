@@ -20,6 +20,9 @@ _BOMS = (
 )
 
 
+_MARK = "\ufeff"
+
+
 class Lines(NamedTuple):
     """Some lines of a file, none of them blank.
 
@@ -67,7 +70,7 @@ def lines_of(path: Path, encoding: Checked[str | None], longest: int) -> Iterato
       ValueError: if a line is longer, or is no text in this encoding.
     """
     opened: Any = gzip.open if path.suffix == ".gz" else open
-    number, rest = 1, ""
+    number, rest, begun = 1, "", False
     with opened(path, "rb") as file:
         raw = _read(path, file)
         decoder = _decoder(path, raw, encoding)
@@ -76,6 +79,8 @@ def lines_of(path: Path, encoding: Checked[str | None], longest: int) -> Iterato
                 text = rest + decoder.decode(raw, final=not raw)
             except UnicodeError as error:
                 raise _undecoded(path, number + rest.count("\n"), error, encoding) from error
+            if not begun and text:  # decoders leave the mark where an encoding is named
+                text, begun = text.removeprefix(_MARK), True
             texts = text.split("\n")
             rest = texts.pop() if raw else ""
             portion = _not_blank(path, number, texts, longest)
@@ -120,6 +125,10 @@ def _not_blank(path: Path, number: int, texts: list[str], longest: int) -> Lines
         k = next(k for k, text in enumerate(texts) if "\0" in text)
         remedy = "name the file's encoding, such as 'utf-16-le'"
         raise refused(path, number + k, "has characters that are no text (zeros)", remedy)
+    if any(_MARK in text for text in texts):
+        k = next(k for k, text in enumerate(texts) if _MARK in text)
+        remedy = "take it away, as where files were put together"
+        raise refused(path, number + k, "has a byte order mark within the file", remedy)
     if "" in texts or any(map(str.isspace, texts)):
         numbers = [n for n, text in zip(numbers, texts, strict=True) if text.strip()]
         texts = [text for text in texts if text.strip()]

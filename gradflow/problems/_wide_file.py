@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradflow.problems._ratings_columns import Labels, Numbers
-from gradflow.problems._ratings_file import fields_of, guessed_separator, is_header
+from gradflow.problems._ratings_columns import NUMBER, Labels, Numbers
+from gradflow.problems._ratings_file import fields_of, guessed_separator, is_header, names_role
 from gradflow.problems._text_lines import Lines, Off, lines_of, refused
 from gradflow.problems.ratings_format import RatingsFormat
 
@@ -53,6 +53,20 @@ def read_wide(path: Path, asked: RatingsFormat) -> Wide:
     return Wide(np.array(table.rows), table.user_labels(), table.item_labels)
 
 
+def _is_header(fields: list[str]) -> bool:
+    """Whether the first fields are names; those of items may be numbers."""
+    words = [field.strip() for field in fields]
+    if is_header(words) or names_role("user", words[0]):
+        return True
+    numbers = words[1:] if words[0].lower() in ("", "id", "index") else words
+    whole = all(NUMBER.fullmatch(word) and word.isdigit() for word in numbers)
+    counted = numbers == [str(k) for k in range(len(words))]
+    if whole and len({*numbers}) == len(numbers) and (counted or numbers is not words):
+        remedy = "say header=True, or header=False if these are ratings"
+        raise Off(0, f"may be a header or not: {', '.join(words[:8])}", remedy)
+    return False
+
+
 class _Table:
     """How a table is laid out, and what was read of it."""
 
@@ -60,12 +74,16 @@ class _Table:
         self.separator = asked.separator or guessed_separator(first.texts[0], 2)
         names = fields_of(first.texts[:1], self.separator)[0]
         named = any(isinstance(x, str) for x in (asked.user, *asked.drop))
-        self.header = (named or is_header(names)) if asked.header is None else asked.header
+        self.header = named or _is_header(names) if asked.header is None else asked.header
         self.names = [name.strip() for name in names] if self.header else None
         self.count = len(names)
         self.user = None if asked.user is None else self._place(asked.user)
         out = {self._place(one) for one in asked.drop} | ({self.user} - {None})
         self.kept = [k for k in range(self.count) if k not in out]
+        for name in [] if self.names is None else [self.names[k] for k in self.kept]:
+            if names_role("user", name):
+                what = f"has a column {name!r}, of users and not of an item"
+                raise Off(0, what, f"pass user={name!r}, or drop=[{name!r}]")
         self.labels, self.numbers = Labels("user", asked.ids == "text"), Numbers()
         self.item_labels = self._item_labels()
         self.users: dict[int, str] = {}

@@ -112,15 +112,20 @@ class Ratings:
           ValueError: if a column is not found, a rating is no finite number, or an id is missing;
             and as `read_ratings`.
         """
-        if layout == "wide":
-            return _of_wide(cls, frame_wide(frame), missing)
-        if layout != "rows":
+        if layout not in ("rows", "wide"):
             raise ValueError(f"layout must be 'rows' or 'wide', but it is {layout!r}.")
         asked = RatingsFormat(
             user=user, item=item, rating=rating, timestamp=timestamp, missing=missing,
-            duplicates=duplicates,
+            duplicates=duplicates, layout=layout,
         )  # fmt: skip
         asked.check()
+        if layout == "wide":
+            if user is not None:
+                raise ValueError(
+                    f"user = {user!r}, but the index of a 'wide' table labels its users; give "
+                    f"table.set_index({user!r})."
+                )
+            return _of_wide(cls, frame_wide(frame), missing)
         return _of_columns(cls, frame_columns(frame, asked), missing, duplicates)
 
     def take(self, rows: np.ndarray | slice) -> "Ratings":

@@ -31,7 +31,7 @@ class RatingsFormat:
         then lines of user, rating and perhaps date; "wide": a user in each line and an item in each
         column, as Jester's, where an empty field is a gap, a header holds the items' labels, and
         `user`, if given, is the column of the users'. By default rows, or blocks if the first line
-        is one of an item.
+        is one of an item. Of blocks no other columns can be said, of a wide table only the users'.
       ids: "auto": all users must be whole numbers or all other texts, and so must all items;
         "text": as they are written.
       missing: a number that stands for no rating, such as 99; it is left out.
@@ -80,10 +80,23 @@ class RatingsFormat:
                 raise ValueError(
                     f"{role} must be a column's name or its place from 0 on, but it is {asked!r}."
                 )
+        self._check_of_use()
         if self.drop and self.layout != "wide":
             raise ValueError(f"drop = {self.drop!r} is for layout='wide' alone; leave it away.")
         if self.missing is not None and not math.isfinite(real(self.missing)):
             raise ValueError(
                 f"missing must be a number, such as 99, but it is {self.missing!r}; an empty field "
                 "of a 'wide' file is a gap anyway."
+            )
+
+    def _check_of_use(self) -> None:
+        """See that nothing is said of columns or duplicates that a layout does not have."""
+        given = {role: getattr(self, role) for role in ROLES}
+        said = [role for role, at in given.items() if at is not None and at is not False]
+        said += ["duplicates"] if self.duplicates != "error" and self.layout == "wide" else []
+        of_use = {"wide": ("user",), "blocks": ()}.get(self.layout, said)
+        if useless := [name for name in said if name not in of_use]:
+            raise ValueError(
+                f"{useless[0]} = {getattr(self, useless[0])!r} is of no use with layout "
+                f"{self.layout!r}, whose places are known; leave it away."
             )

@@ -102,6 +102,23 @@ def test_a_checkpoint_belongs_to_the_run_that_was_taken_up(tmp_path):
 OLD = Path(__file__).parents[2] / "golden" / "descent-format-1.nc"
 
 
+RULES = gf.optimizers
+OTHERS = {
+    "by name": (RULES.adam, RULES.adamax, {"learning_rate": 0.1}, "run by 'adam', not by 'adamax'"),
+    "sums": (RULES.adagrad(0.1), RULES.rmsprop(0.1), {}, "nothing, where optimizer_1_nu .* give"),
+    "none": (RULES.adam(0.1), RULES.gd(0.1), {}, "it has optimizer_1_count, where nothing is wan"),
+    "traces": (RULES.momentum(0.1), RULES.rmsprop(0.1), {}, "it has nothing, where optimizer_1_nu"),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_another_rule_with_a_state_of_the_same_shapes_is_refused(case):
+    one, other, asked, message = OTHERS[case]
+    first = gf.run_descent(OBJECTIVE, START, one, max_steps=3, **asked)
+    with pytest.raises(ValueError, match=message):
+        gf.run_descent(OBJECTIVE, first, other, max_steps=6, **asked)
+
+
 def test_what_does_not_go_on_is_refused_by_value_and_remedy():
     first, other = descend("adam", START, 30), descend("adam", START, 20)
     asked = {"learning_rate": 0.1, "max_steps": 50}
@@ -109,8 +126,8 @@ def test_what_does_not_go_on_is_refused_by_value_and_remedy():
     adam, many = gf.optimizers.adam, gf.run_descents
     for call, message in [
         (lambda: descend("adam", first, 30), "max_steps = 30, but 30 iterations are done"),
-        (lambda: descend("gd", first, 50), "not that of this optimizer: it has optimizer_1"),
-        (lambda: descend("adam", descend("gd", START, 5), 50), "has nothing, where optimizer_1"),
+        (lambda: descend("gd", first, 50), "run by 'adam', not by 'gd'; give the optimizer that"),
+        (lambda: descend("noise", first, 50), "it has nothing, where optimizer_2_rng_key of shape"),
         (lambda: many(OBJECTIVE, [first, other], adam, **asked), "different iterations, 20 and 30"),
         (lambda: many(OBJECTIVE, [first, START], adam, **asked), "1 of 2 starts are trajectories"),
         (lambda: gf.run_descent(old, first, adam, **asked), "another objective: its shape"),

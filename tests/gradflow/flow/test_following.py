@@ -257,6 +257,7 @@ def test_how_a_flow_ended_is_a_number_of_it():
     status, time, loss = run(10.0, 0.5)
     assert status == Status.LOSS and time == 0 and loss < 10
     assert run(1e-25, 1e9)[0] == Status.STEPS
+    assert run(0.05, np.nan)[0] == Status.TOO_SMALL
 
 
 @pytest.mark.slow
@@ -266,6 +267,8 @@ def test_what_steps_do_not_come_to_is_infinite():
     assert found.status == Status.STEPS and found.steps == 10
     np.testing.assert_array_equal(found.factors[0][0], NOISE[0])
     assert np.all(np.isinf(found.factors[0][1]))
+    found = follow(gf.Objective(PROBLEM, MODEL), NOISE, times * np.nan, adjoint=FORWARDS)
+    assert found.status == Status.TOO_SMALL
 
 
 OBJECTIVE = gf.Objective(PROBLEM, MODEL)
@@ -274,6 +277,10 @@ REFUSED = {
     "float32": (
         lambda: follow(gf.astype(OBJECTIVE, jnp.float32), gf.astype(NOISE, jnp.float32), 1.0),
         "A flow needs float64",
+    ),
+    "Adam's model as it is": (
+        lambda: follow(OBJECTIVE, NOISE, 1.0, dynamics=gf.AdamFlow(np.array([[1, 1], [2, 2]]))),
+        r"AdamFlow\(...\).prepared\(objective, factors\)",
     ),
     "stages that vary": (
         lambda: follow(OBJECTIVE, NOISE, 1.0, solver=gf.ode.StiffnessSwitch()),

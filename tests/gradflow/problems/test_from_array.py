@@ -6,6 +6,7 @@ import pytest
 import scipy.io
 import scipy.sparse
 from matplotlib import image
+from PIL import Image
 
 import gradflow as gf
 
@@ -26,6 +27,9 @@ GIVEN = {
     "masked values that look well": (np.ma.array(Y, mask=~SEEN), {}),
     "masked array and mask": (
         np.ma.array(WILD, mask=[[0, 0, 1], [0, 0, 0]]), {"mask": [[1, 1, 1], [0, 1, 1]]}),
+    "rows that are masked arrays": (
+        [np.ma.array(y, mask=~seen) for y, seen in zip(Y, SEEN, strict=True)], {}),
+    "lists with masked entries": ([[1.0, 0.0, np.ma.masked], [np.ma.masked, 5.0, 6.0]], {}),
     "99 is missing": (np.where(SEEN, Y, 99).astype(int), {"missing": 99}),
     "DataFrame": (pd.DataFrame(GAPS, index=list("ab"), columns=list("xyz")), {}),
     "DataFrame with NA": (NULLABLE, {}),
@@ -57,6 +61,8 @@ def test_every_kind_of_completion_takes_arrays():
     tensor[0, 1, 0] = np.nan
     problem = gf.TensorCompletion.from_array(tensor)
     assert (problem.shape, problem.observations) == ((2, 2, 2), 7)
+    slices = [[np.ma.array(row, mask=np.isnan(row)) for row in part] for part in tensor]
+    assert gf.TensorCompletion.from_array(slices).observations == 7
     stacked = scipy.sparse.coo_array((np.ones(2), ([0, 1], [0, 1], [1, 0])), shape=(2, 2, 2))
     assert gf.TensorCompletion.from_array(stacked).indices.tolist() == [[0, 0, 1], [1, 1, 0]]
     huber = gf.problems.HuberCompletion.from_array(GAPS, delta=2.0)
@@ -68,6 +74,8 @@ def test_every_kind_of_completion_takes_arrays():
 INF, TWICE = GAPS.copy(), scipy.sparse.coo_array((np.ones(2), ([0, 0], [1, 1])), shape=(2, 2))
 INF[1, 1] = np.inf
 BLOCK = scipy.sparse.bsr_array(np.tri(2), blocksize=(2, 2))
+DIAGONAL = scipy.sparse.dia_array(([[1.0, 0.0, 3.0]], [0]), shape=(3, 3))
+TABLE = pd.DataFrame(Y, columns=list("xyz"))
 REFUSED = {
     "infinite": (INF, {}, "Entry [1, 1] is inf", "put nan"),
     "NaN behind a 1": (GAPS, {"mask": np.ones((2, 3))}, "entry [0, 2] is observed, but it is nan",
@@ -84,6 +92,11 @@ REFUSED = {
     "stored twice": (TWICE, {}, "entry [0, 1] more than once", "sum_duplicates()"),
     "stored NaN": (scipy.sparse.csr_array([[np.nan, 1.0]]), {}, "is nan", "remove or replace"),
     "blocks": (BLOCK, {}, "stores whole blocks", "give it as 'csr'"),
+    "a zero on a diagonal": (DIAGONAL, {}, "'dia' stores whole", "give it as 'csr'"),
+    "sparse table": (pd.DataFrame.sparse.from_spmatrix(SPARSE), {}, "is sparse", "to_coo()"),
+    "turned mask": (TABLE, {"mask": pd.DataFrame(SEEN, columns=list("zyx"))},
+                    "columns is ['z', 'y', 'x'], but the table's ['x'", "reindex_like"),
+    "rows of two lengths": ([np.ma.array([1.0, 2.0]), [3.0]], {}, "regular", "rows of one length"),
     "sparse and mask": (SPARSE, {"mask": SEEN}, "stored entries are observed", "toarray()"),
     "missing": (Y, {"missing": "NA"}, "'NA'", "one number"),
     "a tensor": (np.ones((2, 2, 3)), {}, "2 axes, but its shape is (2, 2, 3)", "TensorCompletion"),
@@ -139,3 +152,20 @@ def test_pictures(tmp_path):
     np.testing.assert_allclose(matrix.values, 0.299, rtol=1e-6)
     tensor = gf.TensorCompletion.from_file(tmp_path / "red.png")
     assert (tensor.shape, tensor.observations, float(tensor.target[0, 0, 0])) == ((2, 3, 3), 15, 1)
+
+
+def test_pictures_whose_brightness_or_number_is_not_known_are_refused(tmp_path):
+    shades = [Image.fromarray(np.full((2, 2), shade, np.uint8)) for shade in (0, 255)]
+    for name in ("moving.gif", "pages.tiff"):
+        shades[0].save(tmp_path / name, save_all=True, append_images=shades[1:])
+        with pytest.raises(ValueError, match=rf"{name} holds 2 pictures; save the one"):
+            gf.MatrixCompletion.from_file(tmp_path / name)
+    for kind in (np.float32, np.int32):
+        Image.fromarray(np.eye(2, dtype=kind)).save(tmp_path / "wide.tiff")
+        with pytest.raises(ValueError, match=r"of 32 bits .* give from_array an array"):
+            gf.MatrixCompletion.from_file(tmp_path / "wide.tiff")
+    deep = np.array([[0, 13107], [26214, 65535]], np.uint16)
+    for name in ("deep.png", "deep.tiff"):
+        Image.fromarray(deep).save(tmp_path / name)
+        found = gf.MatrixCompletion.from_file(tmp_path / name).target
+        np.testing.assert_allclose(found, [[0, 0.2], [0.4, 1]], atol=1e-7)  # of float32

@@ -126,6 +126,14 @@ REFUSED = {
     "no time": (LONG.assign(date=[None, 1, 2]), {}, "Row 0 .* no timestamp; .*timestamp=False"),
     "times as texts": (LONG.assign(date="yesterday"), {}, "pandas.to_datetime"),
     "twice": (LONG.assign(movieId=7), {}, "user a rates item 7 twice, in line 1 and line 2"),
+    "users as items": (
+        pd.DataFrame({"userId": [1, 2], "film": [5, 4]}),
+        {"layout": "wide"},
+        r"column 'userId', of users and not of an item; give table.set_index\('userId'\)",
+    ),
+    "users of a wide table": (LONG, {"layout": "wide", "user": "userId"}, "user = 'userId', but"),
+    "items of a wide table": (LONG, {"layout": "wide", "item": "x"}, "item = 'x' is of no use wit"),
+    "huge time": (LONG.assign(date=np.array([2**63] * 3, np.uint64)), {}, "of dtype uint64"),
     "layout": (LONG, {"layout": "tall"}, "'tall'"),
 }
 

@@ -44,6 +44,8 @@ READ = {
     "Latin-1": (table(",", "user,item,rating,timestamp,é", [(*r, "é") for r in ROWS],
                       (0, 1, 2, 3, 4)).encode("latin-1"), {"encoding": "latin-1"}),
     "quotes": ('196,"242","3",881250949\n186,302,4.5,"891717742"\n"196",377,0.5,878887116\n', {}),
+    "BOM where an encoding is named": (
+        b"\xef\xbb\xbf" + table(",").encode(), {"encoding": "utf-8"}),
     "numbers of pandas": (table("\t").replace("242", "242.0").replace("881250949", "881250949.0"),
                           {}),
 }  # fmt: skip
@@ -94,6 +96,8 @@ def test_blocks_of_an_item(tmp_path):
         assert found.ratings.tolist() == [3, 5, 4]
         day = found.timestamps[0].astype("datetime64[s]")
         assert day == np.datetime64("2005-09-06")
+    with pytest.raises(ValueError, match="user = 1 is of no use with layout 'blocks'"):
+        gf.read_ratings(written(tmp_path, NETFLIX), user=1)
     two = ("1:\n8,3,2005-09-06\n", "2:\n8,4,2005-09-07\n9,1,2005-09-07\n")
     parts = [written(tmp_path, part, f"mv_{k}.txt") for k, part in enumerate(two)]
     both = gf.read_ratings(parts)
@@ -123,6 +127,17 @@ def test_a_table_with_a_row_a_user(tmp_path):
         with pytest.raises(ValueError, match=word):
             asked = {"user": "who"} if "who" in content else {}
             gf.read_ratings(written(tmp_path, content), layout="wide", **asked)
+    numbers = written(tmp_path, "userId,30,50\n7,4.5,\n8,,3\n")
+    found = gf.read_ratings(numbers, layout="wide", user="userId")
+    assert (found.user_labels.tolist(), found.item_labels.tolist()) == ([7, 8], ["30", "50"])
+    with pytest.raises(ValueError, match=r"column 'userId', of users .* pass user='userId'"):
+        gf.read_ratings(numbers, layout="wide")
+    for first in (",30,50", "id,30,50", "0,1,2"):
+        unclear = written(tmp_path, f"{first}\n0,4.5,\n1,,3\n")
+        with pytest.raises(ValueError, match=r"line 1 may be a header or not.* say header=True"):
+            gf.read_ratings(unclear, layout="wide", user=0)
+    found = gf.read_ratings(unclear, layout="wide", header=False)
+    assert found.ratings.tolist() == [0, 1, 2, 0, 4.5, 1, 3]
     again = written(tmp_path, "who,a,b\n1,2,3\n1,4,5\n")
     with pytest.raises(ValueError, match=r"line 3 has user '1' again"):
         gf.read_ratings(again, layout="wide", user="who")
@@ -177,6 +192,10 @@ OFF = {
     "unknown names": ("a,b,c\n1,2,3\n", "no column that is surely the user: a, b, c; say"),
     "two items": ("user,item,movie,rating\n1,2,3,4\n", "several columns for the item: user, item"),
     "quotes": ('1,"2,3\n', "line 1 has quotes that do not fit"),
+    "quotes and blanks": ('ann 1 3\n"ann" 2 3\n', "line 2 has quotes around what ' ' separates"),
+    "quotes and colons": ('"ann"::1::3\n', "line 1 has quotes around what '::' separates; take"),
+    "files put together": ("ann\t1\t3\n\ufeffann\t2\t3\n", "line 2 has a byte order mark within"),
+    "blocks of more": (NETFLIX.replace("\n8", ",9\n8"), "line 2 has 4 columns, not user, rating"),
     "a header alone": ("User,Item,Rating,Timestamp\n", "has no rating below its header"),
     "nothing": ("", "line 1 is not there: the file is empty"),
     "a long line": (GOOD + "1\t" * 10_000, "line 3 has more than 10000 characters; give one rat"),
@@ -209,6 +228,10 @@ WRONG = {
     "duplicates": ({"duplicates": "sum"}, "duplicates must be one of .*'sum'"),
     "missing": ({"missing": np.nan}, "missing must be a number"),
     "all missing": ({"missing": 5}, None),
+    "duplicates of a wide table": (
+        {"layout": "wide", "duplicates": "last"}, "duplicates = 'last' is of no use with"),
+    "rating of a wide table": ({"layout": "wide", "rating": 0}, "rating = 0 is of no use with"),
+    "user in blocks": ({"layout": "blocks", "user": 1}, "user = 1 is of no use with layout 'bl"),
     "drop": ({"drop": [0]}, "for layout='wide' alone"),
 }  # fmt: skip
 
