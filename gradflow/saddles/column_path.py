@@ -11,7 +11,7 @@ from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.saddles.columns import AbstractColumns, place
 from gradflow.saddles.errors import SAFETY, table
 from gradflow.saddles.path import SaddleOutcome, SaddlePath
-from gradflow.saddles.walk import Node, Walk, walk
+from gradflow.saddles.walk import Jump, Node, Walk, walk
 
 _RECORDS = 200
 
@@ -109,7 +109,7 @@ def _assembled(
         start=tuple(np.asarray(factor) for factor in factors),
         outcome=found.outcome,
         reason=found.reason,
-        flags=_flags(nodes),
+        flags=_flags(nodes, jumps),
         config=config,
     )
 
@@ -119,11 +119,17 @@ def _padded(rows: list[np.ndarray]) -> np.ndarray:
     return np.stack([np.pad(row, (0, most - len(row)), constant_values=np.nan) for row in rows])
 
 
-def _flags(nodes: list[Node]) -> tuple[str, ...]:
-    """What else is worth a word: a jump that did not raise the rank."""
+def _flags(nodes: list[Node], jumps: list[Jump]) -> tuple[str, ...]:
+    """What else is worth a word: a jump that did not raise the rank, or of an unknown time."""
     ranks = [node.q.shape[1] for node in nodes]
-    return tuple(
+    same = (
         f"the jump {k} leads from rank {before} to rank {after}"
         for k, (before, after) in enumerate(zip(ranks, ranks[1:], strict=False))
         if after <= before
     )
+    lost = (
+        f"the loss falls by no more than its rounding in the jump {k}: its constant is not known"
+        for k, jump in enumerate(jumps)
+        if np.isnan(jump.half)
+    )
+    return (*same, *lost)

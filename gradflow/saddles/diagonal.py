@@ -163,7 +163,8 @@ def diagonal_walk(
             since = orbit.end - orbit.half
             shift = shift + wait * drift + orbit.moved
             shift = np.where(gone, -sign * orbit.rooms, shift)
-            if not orbit.settled and np.any(np.abs(following.gradient) > ZERO * scale):
+            least = not np.any(np.abs(following.gradient) > ZERO * scale)
+            if not orbit.settled and not (least and np.isfinite(orbit.half)):
                 known = False
                 flags.append(_RESTLESS.format(len(nodes)))
         sign = np.where(gone, 0.0, sign)

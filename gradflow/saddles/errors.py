@@ -21,9 +21,11 @@ class Terms(NamedTuple):
     powers: tuple[float, ...] = ()
 
     def plus(self, log: float, power: float) -> "Terms":
-        """With one more term; none if its coefficient is 0."""
-        if not np.isfinite(log):
+        """With one more term; none if its coefficient is 0, an infinite one if it is not known."""
+        if log == -np.inf:
             return self
+        if np.isnan(log) or log == np.inf:
+            log, power = np.inf, 0.0
         return Terms((*self.logs, float(log)), (*self.powers, float(power)))
 
     def with_all(self, other: "Terms") -> "Terms":

@@ -144,7 +144,7 @@ class SaddlePath(eqx.Module):
     def times(
         self, alpha: Checked[float | None] = None, *, log_alpha: Checked[float | None] = None
     ) -> Float[np.ndarray, " jumps"]:
-        """The predicted times of the jumps, constant included; see `clock`."""
+        """The predicted times of the jumps, constant included where it is known; see `clock`."""
         offsets = np.where(np.isnan(self.offsets), 0.0, self.offsets)
         return self.taus * self.clock(alpha, log_alpha=log_alpha) + offsets
 
@@ -154,9 +154,11 @@ class SaddlePath(eqx.Module):
         """By how much `times` may be wrong: all known corrections, each with its coefficient.
 
         An estimate, thirty times the sum of their leading parts. Where it is not small against the
-        plateaus, alpha is not small: the saddle is passed by.
+        plateaus, alpha is not small: the saddle is passed by. Infinite where an offset is not
+        known.
         """
-        return evaluate(self.error_terms, _log_of(alpha, log_alpha))
+        found = evaluate(self.error_terms, _log_of(alpha, log_alpha))
+        return np.where(np.isnan(self.offsets), np.inf, found)
 
     def at(
         self,

@@ -128,6 +128,7 @@ def test_entries_that_come_at_one_time_are_flagged():
     path = saddle_path(gf.Objective(problem, gf.DiagonalNetwork(2, 2)), ones)
     np.testing.assert_allclose(path.products[-1], [1.0, -1.0])
     assert "0, 1 come at one time" in path.flags[0] and np.isnan(path.offsets[0])
+    assert path.predicted_error(1e-60).tolist() == [np.inf]
 
 
 def test_a_slow_end_is_flagged():

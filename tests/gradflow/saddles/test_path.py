@@ -10,6 +10,7 @@ import pytest
 import gradflow as gf
 from gradflow.saddles import SaddleOutcome, SaddlePath, saddle_path
 from gradflow.saddles.errors import Terms, evaluate, table
+from gradflow.saddles.orbit import Orbit, half_way
 from gradflow.saddles.picture import plot_saddle_path
 from tests.helpers import refuses
 
@@ -48,6 +49,20 @@ def test_sums_of_powers():
     found = evaluate(table([terms.times(3.0), Terms(), terms.times(0.0)]), np.log(1e-4))
     np.testing.assert_allclose(found, [3 * (2 * 1e-2 + 1e-4), 0, 0])
     assert evaluate(table([]), -1.0).shape == (0,)
+    for unknown in (np.nan, np.inf):
+        assert evaluate(table([Terms().plus(unknown, np.inf).plus(0.0, 1.0)]), -9.0) == [np.inf]
+
+
+def test_the_loss_is_half_way_where_its_curve_is_and_nowhere_if_it_never_falls():
+    """Of 1 / (1 + e^t) from t = -8 to 8, in 161 records; and of a loss that is rounding alone."""
+    times = np.linspace(0.0, 16.0, 161) + 0.03
+    falling = 1 / (1 + np.exp(times - 8))
+    none = np.zeros((0, 0))
+    orbit = Orbit(times, falling, falling**2 - falling, *[none] * 5, settled=True)
+    goal = falling[0] / 2
+    assert half_way(orbit, 0.0) == pytest.approx(8 + np.log(1 / goal - 1), abs=1e-7)
+    flat = orbit._replace(losses=np.ones(161), slopes=np.zeros(161))
+    assert np.isnan(half_way(flat, 1.0 - 1e-16))
 
 
 def test_it_is_immutable_and_comes_back_from_a_file(path, tmp_path):
