@@ -10,10 +10,8 @@ from gradflow.factorizations.base import Factors
 from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.saddles.columns import AbstractColumns, place
 from gradflow.saddles.errors import SAFETY, table
-from gradflow.saddles.path import SaddleOutcome, SaddlePath
+from gradflow.saddles.path import SaddleOutcome, SaddlePath, way_of, ways
 from gradflow.saddles.walk import Jump, Node, Walk, walk
-
-_RECORDS = 200
 
 
 def column_path(
@@ -80,8 +78,6 @@ def _assembled(
     found: Walk, factors: Factors, shape: tuple[int, ...], config: Mapping[str, Any]
 ) -> SaddlePath:
     nodes, jumps, rows = found.nodes, found.jumps, shape[0]
-    marks = np.linspace(0.0, 1.0, _RECORDS)
-    orbits = [np.quantile(jump.orbit.times, marks) for jump in jumps]
     return SaddlePath(
         products=np.stack([node.place.product for node in nodes]),
         ranks=np.array([node.q.shape[1] for node in nodes]),
@@ -94,15 +90,7 @@ def _assembled(
         offsets=np.array([jump.offset for jump in jumps]),
         margins=np.array([jump.margin for jump in jumps]),
         directions=np.array([jump.direction for jump in jumps]).reshape(len(jumps), rows),
-        orbit_times=np.array(
-            [at - jump.half for at, jump in zip(orbits, jumps, strict=True)]
-        ).reshape(len(jumps), _RECORDS),
-        orbit_losses=np.array(
-            [
-                np.interp(at, jump.orbit.times, jump.orbit.losses)
-                for at, jump in zip(orbits, jumps, strict=True)
-            ]
-        ).reshape(len(jumps), _RECORDS),
+        **ways(way_of(jump.orbit.times, jump.orbit.losses, jump.half) for jump in jumps),
         error_terms=table([jump.terms.times(SAFETY) for jump in jumps]),
         power=0.0,
         degree=2,

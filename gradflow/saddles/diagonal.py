@@ -18,15 +18,13 @@ from jaxtyping import Bool, Float
 from scipy.optimize import nnls
 
 from gradflow.saddles.diagonal_orbit import DiagonalOrbit, Regression, follow
-from gradflow.saddles.errors import Terms
+from gradflow.saddles.errors import FLOOR, Terms
 from gradflow.saddles.path import SaddleOutcome
 
 ZERO = 1e-9
 """Below which part of the first gradient a gradient counts as 0."""
 EPSILON = 1e-8
 """How large a new entry of beta is, relative to others, when the flow takes over."""
-FLOOR = 1e-6
-"""How well numbers of time scales 1 / rate are known whatever alpha."""
 
 
 _COINCIDENCE = (

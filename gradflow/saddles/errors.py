@@ -7,6 +7,8 @@ import numpy as np
 
 SAFETY = 30.0
 """How many times the sum of the leading corrections a predicted error is."""
+FLOOR = 1e-6
+"""How well numbers of time scales 1 / rate are known whatever alpha."""
 
 
 class Terms(NamedTuple):

@@ -99,7 +99,12 @@ def test_what_it_does_not_take_is_refused():
     deep = gf.Objective(objective.problem, gf.MatrixProduct((3, 2, 2, 3)))
     eyes = gf.factorizations.identity_factors((3, 2, 2, 3), 0.1)
     some = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    near = gf.Objective(all_entries(np.diag([1.0, 1.0 + 1e-8])), gf.MatrixProduct((2, 1, 2)))
+    one = (jnp.array([[0.3, 0.2]]), jnp.array([[0.3], [0.2]]))
+    early = exact.riccati_flow(near, one, [1e3])
+    assert early["loss"][-1] == pytest.approx(0.5, rel=1e-6)
     cases = [
+        ((near, one, [np.inf]), r"differ by 1e-08 .* times up to 2e\+07"),
         ((objective, (w1, w2 * np.array([2.0, 1.0])), [1.0]), "no multiple of the identity"),
         ((deep, eyes, [1.0]), "depth 3"),
         ((some, 0.1 * np.eye(2), [1.0]), "1 of 4 are not"),
