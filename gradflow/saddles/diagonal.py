@@ -190,7 +190,11 @@ def _arrival(
     if not np.isfinite(plateau):
         return None
     second = float(waits[order[1]]) if len(order) > 1 else np.inf
-    return first, plateau, second / plateau, waits <= plateau * (1 + tie)
+    if plateau > 0:
+        margin = second / plateau
+    else:  # it was at its threshold already
+        margin = np.inf if second > 0 else 1.0
+    return first, plateau, margin, waits <= plateau * (1 + tie)
 
 
 def _least_loss(

@@ -153,6 +153,7 @@ def follow(
             logs += grown
         here = place(columns, q[:, :k], width)
         slope = np.linalg.norm(here.operator @ q[:, :k])
+        # The new column has come up: from 1e-4 of its size it takes 9.2 / rate.
         if t * rate > 12 and slope <= tolerance * scale * np.linalg.norm(q[:, :k]):
             settled = True
             break

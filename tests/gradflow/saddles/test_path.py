@@ -1,6 +1,7 @@
 """Paths of saddles as things: times, errors, starts, files, pictures, misuse."""
 
 import copy
+from pathlib import Path
 
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -83,6 +84,11 @@ def test_it_is_immutable_and_comes_back_from_a_file(path, tmp_path):
     assert "ranks 0, 1, 2" in repr(path) and again.outcome is SaddleOutcome.MINIMUM
 
 
+def test_every_outcome_is_explained():
+    page = (Path(__file__).parents[3] / "docs" / "vanishing-start.md").read_text()
+    assert [end.name for end in SaddleOutcome if f"`{end.name}`" not in page] == []
+
+
 def test_damaged_files_are_refused(path, tmp_path):
     file = path.save(tmp_path / "path.nc")
     content = bytearray(file.read_bytes())
@@ -105,7 +111,9 @@ def test_the_picture_has_the_limit_and_the_loss_at_an_alpha(path):
     assert np.all(np.diff(x) >= 0) and np.all(np.diff(y) <= 1e-9)
     reached = np.interp(path.times(1e-9) / path.clock(1e-9), x, y)
     np.testing.assert_allclose(reached, (path.losses[:-1] + path.losses[1:]) / 2, rtol=2e-2)
-    assert path.plot(ax=plt.subplots()[1]).get_xlabel() == ax.get_xlabel()
+    beside = path.plot(3e-5, ax=plt.subplots()[1])
+    assert beside.get_xlabel() == ax.get_xlabel()
+    assert beside.lines[0].get_label() == r"$\alpha = 3 \cdot 10^{-5}$"
 
 
 REFUSED = {
