@@ -142,9 +142,4 @@ def change(
         lambda moving: thin(model, moving), (factors,), (velocity,)
     )
     stacked = (jnp.concatenate([of_left, left], axis=1), jnp.concatenate([right, of_right], axis=0))
-    return norm(left, right), norm(*stacked)
-
-
-def norm(left: Float[Array, "m k"], right: Float[Array, "k n"]) -> Float[Array, ""]:
-    """The Frobenius norm of left @ right."""
-    return jnp.linalg.norm(thin_products.singular_values(left, right))
+    return thin_products.norm(left, right), thin_products.norm(*stacked)

@@ -68,12 +68,10 @@ def diagonal_flow(
     seen = squares > 0
     target = np.where(seen, x.T @ y / np.where(seen, squares, 1.0), 0.0)
     rate = 2 * problem.weight * squares
-    ratio, gap = _ratio_and_gap(grid[:, None], plus, minus, target, rate)
-    scale = plus * minus
-    sides = np.sqrt(scale * ratio), np.sqrt(scale / ratio)
+    sides, gap = _sides_and_gap(grid[:, None], plus, minus, target, rate)
     products = (sides[0] - sides[1]) * (sides[0] + sides[1])
     products = np.where(np.abs(gap) < 0.5 * np.abs(target), target - gap, products)
-    slopes = 2 * rate * gap * np.sqrt(scale * (ratio + 1 / ratio))
+    slopes = 2 * rate * gap * np.hypot(*sides)
     unfitted = float(problem.loss(jnp.asarray(target)))
     return trajectory(
         "diagonal",
@@ -92,26 +90,42 @@ def diagonal_flow(
     )
 
 
-def _ratio_and_gap(
+def _sides_and_gap(
     t: Float[np.ndarray, "records 1"],
     plus: Float[np.ndarray, " size"],
     minus: Float[np.ndarray, " size"],
     target: Float[np.ndarray, " size"],
     rate: Float[np.ndarray, " size"],
-) -> tuple[Float[np.ndarray, "records size"], Float[np.ndarray, "records size"]]:
-    """E and m - beta, of sums of positive numbers alone."""
+) -> tuple[tuple[np.ndarray, np.ndarray], Float[np.ndarray, "records size"]]:
+    r"""(w_+, w_-) and m - beta, of sums of positive numbers alone.
+
+    The larger parameter at the end, of a at the start beside b, is w = (x / z)^(1/2) with
+
+        x = e + b^2 (1 - h^2 a^2) + p^2 h^2 a^2 / e,    z = b^2 / e + 1 - h^2 a^2 + e h^2,
+
+    e = (|m| + (m^2 + 4 p^2)^(1/2)) / 2 and h = exp(-2 r (m^2 + 4 p^2)^(1/2) t) / a. No start is so
+    small that anything overflows.
+    """
+    large, other = np.where(target >= 0, (plus, minus), (minus, plus))
     scale = plus * minus
-    root = np.sqrt(target**2 + 4 * scale**2)
-    larger = (np.abs(target) + root) / (2 * scale)
-    end = np.where(target >= 0, larger, 1 / larger)  # what E tends to; the other root is -1/end
-    first = plus / minus
+    root = np.hypot(target, 2 * scale)
+    end = (np.abs(target) + root) / 2
+    moving = (rate > 0) & (end > np.finfo(float).tiny)  # what is smaller stays
+    end = np.where(moving, end, 1.0)
     with np.errstate(invalid="ignore"):
-        clock = np.where(rate > 0, 4 * rate * root * t, 0.0)
-    left, gone = np.exp(-clock), -np.expm1(-clock)
-    below = 1 / end + first * gone + end * left
-    ratio = (first * end + gone + first / end * left) / below
-    apart = scale * (end - first) * (end + 1 / end) * left * (ratio + 1 / end)
-    return ratio, apart / (ratio * below)
+        clock = np.where(moving, 2 * rate * root * t, 0.0)
+    left, gone = np.exp(-2 * clock), -np.expm1(-2 * clock)
+    part = scale / end
+    fallen = np.sqrt(end) * np.exp(-clock - np.log(large))
+    top = end + other**2 * gone + scale * part * left
+    below = np.hypot(np.sqrt(other * (part / large) + gone), fallen)
+    grown = np.where(moving, np.sqrt(top) / below, large)
+    shrunk = other * (large / grown)
+    apart = (fallen / below) ** 2 * (1 - large * (large / end)) * (end + scale * part)
+    gap = np.copysign(1.0, target) * apart * (1 + shrunk**2 / end)
+    gap = np.where(moving, gap, target - plus**2 + minus**2)
+    sides = np.where(target >= 0, (grown, shrunk), (shrunk, grown))
+    return (sides[0], sides[1]), gap
 
 
 def _parameters(objective: Objective, start: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,8 @@ from gradflow.trajectory import Trajectory
 
 _LONGEST = 200.0
 """The largest power of e within one step of the closed form."""
+_MOST = 10**5
+"""How many steps a time may take: some ten seconds."""
 
 
 def riccati_flow(
@@ -52,7 +54,8 @@ def riccati_flow(
 
     Raises:
       ValueError: if entries are missing, inputs are not whitened, there is no such lambda, another
-        depth or a penalty, or times do not rise from 0 on.
+        depth or a penalty, times do not rise from 0 on, or they are late and rates so close that
+        modes take longer than can be followed to come apart.
 
     Example:
       >>> import numpy as np, gradflow as gf
@@ -136,6 +139,12 @@ def _columns(
     slowest = float(np.min(gaps[gaps > 1e-12 * top], initial=np.inf))
     settled = (60.0 + max(float(rise), 0.0)) / slowest if top > 0 else 0.0
     left = min(clock, settled)
+    if left * top > _MOST * _LONGEST:
+        raise ValueError(
+            f"Two rates differ by {slowest / top:.3g} of the largest, and modes so close take "
+            f"{settled * top:.3g} times 1 / the largest to come apart; ask for times up to "
+            f"{_MOST * _LONGEST:.3g} of those, or give singular values that are equal."
+        )
     rest = clock - left
     while left > 0:
         step = min(left, _LONGEST / top)

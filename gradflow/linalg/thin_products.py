@@ -3,7 +3,7 @@ r"""Products left @ right of thin factors that are never formed: entries, misfit
 What costs memory is the entries asked for, not the size of the product.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,17 +44,12 @@ def entries(
       >>> entries(jnp.array([[1.0], [2.0]]), jnp.array([[3.0, 4.0]]), jnp.array([[1, 0]])).tolist()
       [6.0]
     """
-    left, columns, indices = jnp.asarray(left), jnp.asarray(right).T, jnp.asarray(indices)
-    size, whole = _chunks(indices.shape[0])
+    left, columns = jnp.asarray(left), jnp.asarray(right).T
 
-    def chunk(at: Array) -> Array:
-        return jnp.sum(left[at[:, 0]] * columns[at[:, 1]], axis=1)
+    def entry(at: Array) -> Array:
+        return jnp.sum(left[at[0]] * columns[at[1]])
 
-    rest = chunk(indices[whole * size :])
-    if not whole:
-        return rest
-    found = jax.lax.map(chunk, indices[: whole * size].reshape(whole, size, 2))
-    return jnp.concatenate([found.ravel(), rest])
+    return jax.lax.map(entry, jnp.asarray(indices), batch_size=_chunk())
 
 
 def misfit(
@@ -96,7 +91,8 @@ def misfit(
         )
 
     none = (jnp.zeros((), left.dtype), jnp.zeros_like(left), jnp.zeros_like(columns))
-    size, whole = _chunks(len(values))
+    size = _chunk()
+    whole = len(values) // size
 
     def chunk(k: Array, total: tuple) -> tuple:
         at = jax.lax.dynamic_slice_in_dim(indices, k * size, size)
@@ -130,9 +126,6 @@ def singular_values(
 ) -> Float[Array, " r"]:
     """Singular values of left @ right in falling order, those that the sizes allow.
 
-    They are those of R_1 R_2^T, where left = Q_1 R_1 and right^T = Q_2 R_2 with orthonormal columns
-    of Q_1 and Q_2.
-
     Args:
       left: the left factor.
       right: the right factor.
@@ -142,11 +135,33 @@ def singular_values(
       >>> singular_values(jnp.array([[3.0], [4.0]]), jnp.array([[0.0, 2.0, 0.0]])).tolist()
       [10.0]
     """
-    triangles = [jnp.linalg.qr(jnp.asarray(half), mode="r") for half in (left, right.T)]
-    return jnp.linalg.svd(triangles[0] @ triangles[1].T, compute_uv=False)
+    return jnp.linalg.svd(_core(left, right), compute_uv=False)
 
 
-def _chunks(count: int) -> tuple[int, int]:
-    """How many entries are a chunk, and how many chunks there are, without the rest."""
-    size = _CHUNKS.get(jax.default_backend(), _CHUNKS["other"])
-    return size, count // size
+def norm(left: Float[AnyArray, "m k"], right: Float[AnyArray, "k n"]) -> Float[Array, ""]:
+    """The Frobenius norm of left @ right.
+
+    Args:
+      left: the left factor.
+      right: the right factor.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> norm(jnp.array([[3.0], [4.0]]), jnp.array([[0.0, 2.0, 0.0]])).item()
+      10.0
+    """
+    return jnp.linalg.norm(_core(left, right))
+
+
+def _core(left: Any, right: Any) -> Array:
+    """R_1 R_2^T of left = Q_1 R_1 and right^T = Q_2 R_2, with orthonormal columns of Q_1 and Q_2.
+
+    It has the singular values of left @ right.
+    """
+    upper, lower = (jnp.linalg.qr(jnp.asarray(half), mode="r") for half in (left, right.T))
+    return upper @ lower.T
+
+
+def _chunk() -> int:
+    """How many entries are had at a time."""
+    return _CHUNKS.get(jax.default_backend(), _CHUNKS["other"])

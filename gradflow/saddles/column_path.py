@@ -10,10 +10,8 @@ from gradflow.factorizations.base import Factors
 from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.saddles.columns import AbstractColumns, place
 from gradflow.saddles.errors import SAFETY, table
-from gradflow.saddles.path import SaddleOutcome, SaddlePath
-from gradflow.saddles.walk import Node, Walk, walk
-
-_RECORDS = 200
+from gradflow.saddles.path import SaddleOutcome, SaddlePath, way_of, ways
+from gradflow.saddles.walk import Jump, Node, Walk, walk
 
 
 def column_path(
@@ -80,8 +78,6 @@ def _assembled(
     found: Walk, factors: Factors, shape: tuple[int, ...], config: Mapping[str, Any]
 ) -> SaddlePath:
     nodes, jumps, rows = found.nodes, found.jumps, shape[0]
-    marks = np.linspace(0.0, 1.0, _RECORDS)
-    orbits = [np.quantile(jump.orbit.times, marks) for jump in jumps]
     return SaddlePath(
         products=np.stack([node.place.product for node in nodes]),
         ranks=np.array([node.q.shape[1] for node in nodes]),
@@ -94,22 +90,14 @@ def _assembled(
         offsets=np.array([jump.offset for jump in jumps]),
         margins=np.array([jump.margin for jump in jumps]),
         directions=np.array([jump.direction for jump in jumps]).reshape(len(jumps), rows),
-        orbit_times=np.array(
-            [at - jump.half for at, jump in zip(orbits, jumps, strict=True)]
-        ).reshape(len(jumps), _RECORDS),
-        orbit_losses=np.array(
-            [
-                np.interp(at, jump.orbit.times, jump.orbit.losses)
-                for at, jump in zip(orbits, jumps, strict=True)
-            ]
-        ).reshape(len(jumps), _RECORDS),
+        **ways(way_of(jump.orbit.times, jump.orbit.losses, jump.half) for jump in jumps),
         error_terms=table([jump.terms.times(SAFETY) for jump in jumps]),
         power=0.0,
         degree=2,
         start=tuple(np.asarray(factor) for factor in factors),
         outcome=found.outcome,
         reason=found.reason,
-        flags=_flags(nodes),
+        flags=_flags(nodes, jumps),
         config=config,
     )
 
@@ -119,11 +107,17 @@ def _padded(rows: list[np.ndarray]) -> np.ndarray:
     return np.stack([np.pad(row, (0, most - len(row)), constant_values=np.nan) for row in rows])
 
 
-def _flags(nodes: list[Node]) -> tuple[str, ...]:
-    """What else is worth a word: a jump that did not raise the rank."""
+def _flags(nodes: list[Node], jumps: list[Jump]) -> tuple[str, ...]:
+    """What else is worth a word: a jump that did not raise the rank, or of an unknown time."""
     ranks = [node.q.shape[1] for node in nodes]
-    return tuple(
+    same = (
         f"the jump {k} leads from rank {before} to rank {after}"
         for k, (before, after) in enumerate(zip(ranks, ranks[1:], strict=False))
         if after <= before
     )
+    lost = (
+        f"the loss falls by no more than its rounding in the jump {k}: its constant is not known"
+        for k, jump in enumerate(jumps)
+        if np.isnan(jump.half)
+    )
+    return (*same, *lost)

@@ -18,15 +18,13 @@ from jaxtyping import Bool, Float
 from scipy.optimize import nnls
 
 from gradflow.saddles.diagonal_orbit import DiagonalOrbit, Regression, follow
-from gradflow.saddles.errors import Terms
+from gradflow.saddles.errors import FLOOR, Terms
 from gradflow.saddles.path import SaddleOutcome
 
 ZERO = 1e-9
 """Below which part of the first gradient a gradient counts as 0."""
 EPSILON = 1e-8
 """How large a new entry of beta is, relative to others, when the flow takes over."""
-FLOOR = 1e-6
-"""How well numbers of time scales 1 / rate are known whatever alpha."""
 
 
 _COINCIDENCE = (
@@ -163,7 +161,8 @@ def diagonal_walk(
             since = orbit.end - orbit.half
             shift = shift + wait * drift + orbit.moved
             shift = np.where(gone, -sign * orbit.rooms, shift)
-            if not orbit.settled and np.any(np.abs(following.gradient) > ZERO * scale):
+            least = not np.any(np.abs(following.gradient) > ZERO * scale)
+            if not orbit.settled and not (least and np.isfinite(orbit.half)):
                 known = False
                 flags.append(_RESTLESS.format(len(nodes)))
         sign = np.where(gone, 0.0, sign)
@@ -191,7 +190,11 @@ def _arrival(
     if not np.isfinite(plateau):
         return None
     second = float(waits[order[1]]) if len(order) > 1 else np.inf
-    return first, plateau, second / plateau, waits <= plateau * (1 + tie)
+    if plateau > 0:
+        margin = second / plateau
+    else:  # it was at its threshold already
+        margin = np.inf if second > 0 else 1.0
+    return first, plateau, margin, waits <= plateau * (1 + tie)
 
 
 def _least_loss(

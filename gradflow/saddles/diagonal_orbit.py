@@ -1,6 +1,5 @@
 r"""The way of a diagonal network from one saddle to the next, in rooms; see `diagonal`."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax
@@ -9,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.optimize import brentq
 
 from gradflow.ode import LinearlyImplicitExtrapolation
+from gradflow.saddles.orbit import crossing
 
 
 class Regression(NamedTuple):
@@ -144,7 +143,9 @@ def follow(
         if not fine:
             break
         if np.isnan(half) and seen[-1] < goal:
-            half = t + _crossing(lambda s, y=y: float(advance(y, s)[1][-1]) - goal, length)
+            half = t + crossing(
+                lambda s, y=y: float(advance(y, s)[1][-1]) - goal, 1e-9 * length, length
+            )
         times.append(t + np.linspace(0, length, len(seen) + 1)[1:])
         losses.append(seen)
         t, y = t + length, found
@@ -166,12 +167,6 @@ def follow(
         np.concatenate(times), np.concatenate(losses), half, t, moved - rest,
         found_rooms + sign * rest, settled,
     )  # fmt: skip
-
-
-def _crossing(above: Callable[[float], float], length: float) -> float:
-    """Where a function falls below 0, between 0 and a length."""
-    found: Any = brentq(above, 1e-9 * length, length, xtol=1e-12 * length)
-    return float(found)
 
 
 def _yet_to_come(

@@ -14,9 +14,7 @@ from gradflow.problems.base import AbstractQuadraticProblem
 from gradflow.saddles.diagonal import DiagonalJump, diagonal_walk
 from gradflow.saddles.diagonal_orbit import Regression
 from gradflow.saddles.errors import SAFETY, table
-from gradflow.saddles.path import SaddlePath
-
-_RECORDS = 200
+from gradflow.saddles.path import SaddlePath, no_way, way_of, ways
 
 
 def regression_of(objective: Objective, factors: Factors) -> Regression:
@@ -54,7 +52,6 @@ def diagonal_path(
     found = diagonal_walk(problem, most=most, tie=tie)
     nodes, jumps, size = found.nodes, found.jumps, problem.size
     shape = (len(jumps), size)
-    orbits = [_records(jump) for jump in jumps]
     return SaddlePath(
         products=np.stack([node.beta for node in nodes]),
         ranks=np.array([np.count_nonzero(node.beta) for node in nodes]),
@@ -69,8 +66,7 @@ def diagonal_path(
         directions=np.array([jump.sign * np.eye(size)[jump.entry] for jump in jumps]).reshape(
             shape
         ),
-        orbit_times=np.array([times for times, _ in orbits]).reshape(len(jumps), _RECORDS),
-        orbit_losses=np.array([losses for _, losses in orbits]).reshape(len(jumps), _RECORDS),
+        **ways(map(_way, jumps)),
         error_terms=table([jump.terms.times(SAFETY) for jump in jumps]),
         power=0.0 if problem.depth == 2 else 1 - 2 / problem.depth,
         degree=problem.depth,
@@ -82,9 +78,7 @@ def diagonal_path(
     )
 
 
-def _records(jump: DiagonalJump) -> tuple[np.ndarray, np.ndarray]:
-    """Times relative to the jump, and losses; NaN where the way is not known."""
+def _way(jump: DiagonalJump) -> tuple[np.ndarray, np.ndarray]:
     if jump.orbit is None:
-        return np.full(_RECORDS, np.nan), np.full(_RECORDS, np.nan)
-    at = np.quantile(jump.orbit.times, np.linspace(0.0, 1.0, _RECORDS))
-    return at - jump.orbit.half, np.interp(at, jump.orbit.times, jump.orbit.losses)
+        return no_way()
+    return way_of(jump.orbit.times, jump.orbit.losses, jump.orbit.half)

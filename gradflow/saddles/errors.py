@@ -7,6 +7,8 @@ import numpy as np
 
 SAFETY = 30.0
 """How many times the sum of the leading corrections a predicted error is."""
+FLOOR = 1e-6
+"""How well numbers of time scales 1 / rate are known whatever alpha."""
 
 
 class Terms(NamedTuple):
@@ -21,9 +23,11 @@ class Terms(NamedTuple):
     powers: tuple[float, ...] = ()
 
     def plus(self, log: float, power: float) -> "Terms":
-        """With one more term; none if its coefficient is 0."""
-        if not np.isfinite(log):
+        """With one more term; none if its coefficient is 0, an infinite one if it is not known."""
+        if log == -np.inf:
             return self
+        if np.isnan(log) or log == np.inf:
+            log, power = np.inf, 0.0
         return Terms((*self.logs, float(log)), (*self.powers, float(power)))
 
     def with_all(self, other: "Terms") -> "Terms":

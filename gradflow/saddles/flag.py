@@ -32,14 +32,12 @@ class Pairing(NamedTuple):
     r"""Columns over modes, after elimination: column p has modes p, p + 1, ... alone.
 
     Attributes:
-      pivots: (s,) |M_pp|, whose logarithm the column gains; the ratio of two leading minors.
-      vanishing: (s,) whether a pivot is as small as rounding.
+      vanishing: (s,) whether its pivot M_pp, a ratio of leading minors, is as small as rounding.
       mixed: (modes, s) M_jp / M_pp, what a column has of the modes that grow more slowly.
       corrections: (s,) logarithms of the relative weight that the next column had in the pivot.
       logs: (s,) those of the columns, with their pivots.
     """
 
-    pivots: Float[np.ndarray, " s"]
     vanishing: np.ndarray
     mixed: Float[np.ndarray, "modes s"]
     corrections: Float[np.ndarray, " s"]
@@ -96,4 +94,4 @@ def pair(flag: Flag, modes: Float[np.ndarray, "rows modes"], vanishing: float) -
     found = ~gone
     mixed = np.tril(m) / np.where(found, np.diag(m[:size]), 1.0)
     logs[found] += np.log(pivots[found])
-    return Pairing(pivots, gone, mixed, corrections, logs)
+    return Pairing(gone, mixed, corrections, logs)

@@ -2,7 +2,7 @@ r"""What a flow from a vanishing start does: a path of saddles, stored as NetCDF
 
 import enum
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _CONVENTION = "gradflow-saddle-path-1"
+_RECORDS = 200
 
 
 class SaddleOutcome(enum.Enum):
@@ -30,7 +31,6 @@ class SaddleOutcome(enum.Enum):
     OUT_OF_COLUMNS = "has no column left"
     OUT_OF_JUMPS = "made as many jumps as were asked for"
     TIE = "came to a tie"
-    COINCIDENCE = "came to two events at one time"
     NO_OVERLAP = "started without the direction that grows fastest"
     VANISHING_MINOR = "came to a vanishing minor"
     DECOUPLED = "is several problems in one"
@@ -144,7 +144,7 @@ class SaddlePath(eqx.Module):
     def times(
         self, alpha: Checked[float | None] = None, *, log_alpha: Checked[float | None] = None
     ) -> Float[np.ndarray, " jumps"]:
-        """The predicted times of the jumps, constant included; see `clock`."""
+        """The predicted times of the jumps, constant included where it is known; see `clock`."""
         offsets = np.where(np.isnan(self.offsets), 0.0, self.offsets)
         return self.taus * self.clock(alpha, log_alpha=log_alpha) + offsets
 
@@ -154,9 +154,11 @@ class SaddlePath(eqx.Module):
         """By how much `times` may be wrong: all known corrections, each with its coefficient.
 
         An estimate, thirty times the sum of their leading parts. Where it is not small against the
-        plateaus, alpha is not small: the saddle is passed by.
+        plateaus, alpha is not small: the saddle is passed by. Infinite where an offset is not
+        known.
         """
-        return evaluate(self.error_terms, _log_of(alpha, log_alpha))
+        found = evaluate(self.error_terms, _log_of(alpha, log_alpha))
+        return np.where(np.isnan(self.offsets), np.inf, found)
 
     def at(
         self,
@@ -246,6 +248,23 @@ class SaddlePath(eqx.Module):
                 f"{path} is not a path of saddles that gradflow stored ({error}); "
                 "delete it and run again."
             ) from error
+
+
+def way_of(times: np.ndarray, losses: np.ndarray, half: float) -> tuple[np.ndarray, np.ndarray]:
+    """A way's records as a path has them: so many, at times relative to the jump."""
+    at = np.quantile(times, np.linspace(0.0, 1.0, _RECORDS))
+    return at - half, np.interp(at, times, losses)
+
+
+def no_way() -> tuple[np.ndarray, np.ndarray]:
+    """The same of a way that is not known: NaN."""
+    return np.full(_RECORDS, np.nan), np.full(_RECORDS, np.nan)
+
+
+def ways(each: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Those of all jumps, by their names in a `SaddlePath`."""
+    stacked = np.array(list(each)).reshape(-1, 2, _RECORDS)
+    return {"orbit_times": stacked[:, 0], "orbit_losses": stacked[:, 1]}
 
 
 def _log_of(alpha: Any, log_alpha: Any) -> float:

@@ -51,7 +51,7 @@ def plot_saddle_path(
         edges = np.concatenate([[0.0], path.taus, [end]])
         ax.stairs(path.losses, edges, baseline=None, color="0.6", lw=0.9, label=r"$\alpha \to 0$")
         x, y = _curve(path, times, unit, end)
-        ax.plot(x, y, color=COLOURS[0], label=rf"$\alpha = 10^{{{np.log10(alpha):.0f}}}$")
+        ax.plot(x, y, color=COLOURS[0], label=rf"$\alpha = {_power(alpha)}$")
         plateaus = np.diff([0.0, *times])
         errors = path.predicted_error(alpha) / unit
         for at, error, plateau in zip(times, errors, plateaus, strict=True):
@@ -70,6 +70,13 @@ def plot_saddle_path(
         ax.set_ylim(bottom=min(0.0, float(path.losses[-1])))
         ax.legend()
         return ax
+
+
+def _power(alpha: float) -> str:
+    """A number as 3 digits times a power of 10, without the digits if they are 1."""
+    digits, power = f"{alpha:.2e}".split("e")
+    short = f"{float(digits):g}"
+    return (rf"{short} \cdot " if short != "1" else "") + f"10^{{{int(power)}}}"
 
 
 def _curve(

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gradflow.saddles.columns import AbstractColumns, Place, place
-from gradflow.saddles.errors import Terms
+from gradflow.saddles.errors import FLOOR, Terms
 from gradflow.saddles.flag import SAME, Flag, Pairing, pair, start_flag
 from gradflow.saddles.orbit import Orbit, follow, half_way, polish
 from gradflow.saddles.path import SaddleOutcome
@@ -26,8 +26,6 @@ VANISHING = 1e-8
 """Below which part of its column a minor counts as 0."""
 NULL = 1e-7
 """Below which part of the first rates a rate counts as 0."""
-FLOOR = 1e-6
-"""How well numbers of time scales 1 / rate are known whatever alpha."""
 
 
 class Node(NamedTuple):
@@ -173,7 +171,10 @@ def _end(
         )
     if top <= NULL * scale:
         if convex or top < -NULL * scale:
-            return SaddleOutcome.MINIMUM, f"no direction grows at the saddle of rank {rank}"
+            return SaddleOutcome.MINIMUM, (
+                f"no direction grows at the saddle of rank {rank} by more than {NULL:.0e} of the "
+                "first rates"
+            )
         return SaddleOutcome.ZERO_RATE, (
             f"the largest rate at the saddle of rank {rank} is 0, and the loss is not known to be "
             "convex: what follows, if anything, takes a power of 1/alpha"
@@ -186,7 +187,7 @@ def _end(
         return SaddleOutcome.OUT_OF_COLUMNS, (
             f"the start has {rank} columns, but a direction still grows at the rate {top:.3g}"
         )
-    if paired.vanishing[0] or (rank == 0 and np.all(paired.pivots == 0)):
+    if paired.vanishing[0]:
         if rank == 0:
             return SaddleOutcome.NO_OVERLAP, (
                 "the start has nothing of the direction that grows fastest, to rounding: an exact "

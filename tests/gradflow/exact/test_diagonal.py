@@ -1,6 +1,7 @@
 """Diagonal networks: closed forms, least potentials, the least l1 norm."""
 
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 
@@ -35,6 +36,40 @@ def test_it_is_the_flow_and_has_its_limit():
     assert run["gradient_norm"][-1] == 0
     plus, minus = (run.final[f"W_{k}"] for k in (1, 2))
     np.testing.assert_allclose(plus**2 - minus**2, end, rtol=1e-13)
+
+
+def test_no_start_is_too_small():
+    """The Riccati equation's solution in 2,600 digits, up to squares that float64 cannot hold."""
+    target, slope = np.array([1.0, -2.5, 0.3, 0.0]), np.array([1.0, 0.5, 2.0, 1.0])
+    x = np.diag(np.sqrt(slope))
+    objective = gf.Objective(gf.LeastSquares(x, x @ target), gf.DiagonalNetwork(4, 2))
+    plus, minus = np.array([[0.7, 1.3, 2.0, 0.5], [1.1, 0.6, 1.7, 0.5]])
+    for alpha in (1e-3, 1e-150, 1e-170, 1e-300):
+        unit = np.log(1 / alpha) / np.abs(target[:3]) / slope[:3]
+        times = [*np.sort([*(unit / 2), *(0.97 * unit / 2)]), np.inf]
+        start = (alpha * plus, alpha * minus)
+        run = exact.diagonal_flow(
+            objective, start, times, observe=["loss", "gradient_norm", "product"]
+        )
+        with mpmath.workdps(2600):
+            for t, found in zip(times[:-1], run["product"][1:-1], strict=True):
+                wanted = [
+                    _entry(*map(mpmath.mpf, (alpha * a, alpha * b, m, r, t)))
+                    for a, b, m, r in zip(plus, minus, target, slope, strict=True)
+                ]
+                np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-13 * alpha**2)
+        np.testing.assert_allclose(run["product"][-1], target, rtol=1e-15, atol=1e-13 * alpha**2)
+        assert np.all(np.isfinite(run["loss"])) and run["gradient_norm"][-1] == 0
+
+
+def _entry(a, b, m, r, t):
+    """beta at a time of dE/dt = 4 r (p + m E - p E^2) from a / b."""
+    p = a * b
+    root = mpmath.sqrt(m**2 + 4 * p**2)
+    high, low = (m + root) / (2 * p), (m - root) / (2 * p)
+    rest = (a / b - high) / (a / b - low) * mpmath.exp(-4 * r * root * t)
+    ratio = (high - low * rest) / (1 - rest)
+    return float(p * (ratio - 1 / ratio))
 
 
 def test_from_tiny_starts_it_has_the_times_of_the_path_of_saddles():

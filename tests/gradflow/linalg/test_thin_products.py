@@ -35,3 +35,12 @@ def test_singular_values(shapes):
     found = thin_products.singular_values(left, right)
     assert len(found) == min(shapes[0][0], shapes[0][1], shapes[1][1])
     np.testing.assert_allclose(found, wanted[: len(found)], atol=1e-13)
+    np.testing.assert_allclose(thin_products.norm(left, right), np.linalg.norm(wanted), rtol=1e-13)
+
+
+def test_a_norm_takes_no_decomposition_into_singular_values():
+    programs = [
+        str(jax.make_jaxpr(function)(LEFT, RIGHT))
+        for function in (thin_products.norm, thin_products.singular_values)
+    ]
+    assert ["svd" in program for program in programs] == [False, True]

@@ -180,6 +180,12 @@ def test_what_is_not_determined_is_flagged(case):
     assert np.all(np.isfinite(path.offsets))
 
 
+def test_a_minimum_says_which_rates_count_as_none():
+    path = saddle_path(*diagonal_target([2.0, 1e-7], 2, np.array([[1.0, 0.3], [0.2, 1.0]])))
+    assert path.outcome is SaddleOutcome.MINIMUM and path.ranks.tolist() == [0, 1]
+    assert 0 < path.rates[-1, 0] < 1e-7 * path.rates[0, 0] and "more than 1e-07" in path.reason
+
+
 def test_the_right_determinant_reaches_the_target():
     path = saddle_path(*square(1))
     assert path.outcome is SaddleOutcome.MINIMUM and path.ranks.tolist() == [0, 1, 2]

@@ -7,7 +7,7 @@ from scipy.optimize import linprog
 
 import gradflow as gf
 from gradflow.saddles import SaddleOutcome, saddle_path
-from gradflow.saddles.diagonal import diagonal_walk
+from gradflow.saddles.diagonal import _arrival, diagonal_walk
 from gradflow.saddles.diagonal_path import regression_of
 from tests.gradflow.saddles.problems import diagonal, diagonal_times
 from tests.helpers import refuses
@@ -128,6 +128,7 @@ def test_entries_that_come_at_one_time_are_flagged():
     path = saddle_path(gf.Objective(problem, gf.DiagonalNetwork(2, 2)), ones)
     np.testing.assert_allclose(path.products[-1], [1.0, -1.0])
     assert "0, 1 come at one time" in path.flags[0] and np.isnan(path.offsets[0])
+    assert path.predicted_error(1e-60).tolist() == [np.inf]
 
 
 def test_a_slow_end_is_flagged():
@@ -137,6 +138,16 @@ def test_a_slow_end_is_flagged():
     np.testing.assert_allclose(path.products, [[0, 0], [1 / 6, 0], [0, 1]], atol=1e-12)
     assert path.outcome is SaddleOutcome.MINIMUM and "no drift" in path.flags[-1]
     assert np.all(np.isfinite(path.offsets))
+
+
+def test_an_entry_at_its_threshold_comes_at_once():
+    posed = diagonal(0, 2, (2, 2), ones=True)
+    problem = regression_of(posed.objective, posed.start)
+    drift, none = np.array([1.0, -2.0]), np.zeros(2)
+    first, plateau, margin, coming = _arrival(problem, np.array([0.25, 0.0]), drift, none, 1e-6)
+    assert (first, plateau, margin, coming.tolist()) == (0, 0.0, np.inf, [True, False])
+    _, plateau, margin, coming = _arrival(problem, np.array([0.25, -0.25]), drift, none, 1e-6)
+    assert (plateau, margin, coming.tolist()) == (0.0, 1.0, [True, True])
 
 
 def test_a_parameter_that_is_zero_never_grows():

@@ -1,6 +1,7 @@
 """Paths of saddles as things: times, errors, starts, files, pictures, misuse."""
 
 import copy
+from pathlib import Path
 
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -10,6 +11,7 @@ import pytest
 import gradflow as gf
 from gradflow.saddles import SaddleOutcome, SaddlePath, saddle_path
 from gradflow.saddles.errors import Terms, evaluate, table
+from gradflow.saddles.orbit import Orbit, half_way
 from gradflow.saddles.picture import plot_saddle_path
 from tests.helpers import refuses
 
@@ -48,6 +50,20 @@ def test_sums_of_powers():
     found = evaluate(table([terms.times(3.0), Terms(), terms.times(0.0)]), np.log(1e-4))
     np.testing.assert_allclose(found, [3 * (2 * 1e-2 + 1e-4), 0, 0])
     assert evaluate(table([]), -1.0).shape == (0,)
+    for unknown in (np.nan, np.inf):
+        assert evaluate(table([Terms().plus(unknown, np.inf).plus(0.0, 1.0)]), -9.0) == [np.inf]
+
+
+def test_the_loss_is_half_way_where_its_curve_is_and_nowhere_if_it_never_falls():
+    """Of 1 / (1 + e^t) from t = -8 to 8, in 161 records; and of a loss that is rounding alone."""
+    times = np.linspace(0.0, 16.0, 161) + 0.03
+    falling = 1 / (1 + np.exp(times - 8))
+    none = np.zeros((0, 0))
+    orbit = Orbit(times, falling, falling**2 - falling, *[none] * 5, settled=True)
+    goal = falling[0] / 2
+    assert half_way(orbit, 0.0) == pytest.approx(8 + np.log(1 / goal - 1), abs=1e-7)
+    flat = orbit._replace(losses=np.ones(161), slopes=np.zeros(161))
+    assert np.isnan(half_way(flat, 1.0 - 1e-16))
 
 
 def test_it_is_immutable_and_comes_back_from_a_file(path, tmp_path):
@@ -66,6 +82,11 @@ def test_it_is_immutable_and_comes_back_from_a_file(path, tmp_path):
             assert found == value, name
     assert repr(again) == repr(path) == repr(copy.deepcopy(path))
     assert "ranks 0, 1, 2" in repr(path) and again.outcome is SaddleOutcome.MINIMUM
+
+
+def test_every_outcome_is_explained():
+    page = (Path(__file__).parents[3] / "docs" / "vanishing-start.md").read_text()
+    assert [end.name for end in SaddleOutcome if f"`{end.name}`" not in page] == []
 
 
 def test_damaged_files_are_refused(path, tmp_path):
@@ -90,7 +111,9 @@ def test_the_picture_has_the_limit_and_the_loss_at_an_alpha(path):
     assert np.all(np.diff(x) >= 0) and np.all(np.diff(y) <= 1e-9)
     reached = np.interp(path.times(1e-9) / path.clock(1e-9), x, y)
     np.testing.assert_allclose(reached, (path.losses[:-1] + path.losses[1:]) / 2, rtol=2e-2)
-    assert path.plot(ax=plt.subplots()[1]).get_xlabel() == ax.get_xlabel()
+    beside = path.plot(3e-5, ax=plt.subplots()[1])
+    assert beside.get_xlabel() == ax.get_xlabel()
+    assert beside.lines[0].get_label() == r"$\alpha = 3 \cdot 10^{-5}$"
 
 
 REFUSED = {

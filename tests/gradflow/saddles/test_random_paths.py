@@ -1,4 +1,7 @@
-"""A hundred random problems of each kind against real flows from 1e-20 to 1e-60."""
+"""A hundred random problems of each kind against real flows.
+
+From 1e-20 and 1e-60; at depth 3 from 3e-7 and 8e-10, where times are as long already.
+"""
 
 import os
 from collections import Counter
