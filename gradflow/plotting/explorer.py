@@ -28,12 +28,13 @@ from gradflow.plotting._packing import (
     packed,
     packed_matrices,
     places,
+    properties,
     script,
     series_of,
     spectrum_of,
     title_of,
 )
-from gradflow.plotting._style import COLOURS
+from gradflow.plotting._style import COLOURS, DARK_COLOURS
 from gradflow.plotting.explorer_runs import page_of_runs
 from gradflow.trajectory import Trajectory
 
@@ -152,7 +153,6 @@ def _page_of_run(run: Trajectory, truth: Any, moments: int, title: str | None) -
         "title": title or title_of(run),
         "subtitle": "; but ".join([f"{records}; the run {run.outcome.value}", *run.warnings]),
         "clock": "iteration" if run.config.get("kind") == "descent" else "t",
-        "colours": COLOURS,
         "times": run.times[kept].tolist(),
         "places": places(run.times[kept]).tolist(),
         "series": {name: numbers(values[kept]) for name, values in series_of(run, goal).items()},
@@ -220,5 +220,6 @@ def _plotly() -> str:
 def _page(page: dict[str, Any], payload: dict[str, str]) -> str:
     """The template, filled in; a `<` in texts cannot end the script that carries them."""
     scripts = {"moving": script("explorer.js"), "panels": script("explorer_panels.js")}
-    title = {"title": html.escape(page["title"])}
-    return filled("explorer.html", title | scripts | carried(page, payload))
+    parts = {"title": html.escape(page["title"])}
+    parts |= {"light": properties(COLOURS), "dark": properties(DARK_COLOURS)}
+    return filled("explorer.html", parts | scripts | carried(page, payload))
