@@ -6,7 +6,7 @@ const Runs = (() => {
   const NAMES = { loss: "loss", test_error: "test error", effective_rank: "effective rank",
     on_diagonal: "alignment, diagonal", off_diagonal: "alignment, off-diagonal",
     spectrum: "singular values", matrix: "W" };
-  const LINEAR = ["effective_rank"], SPECTRUM_FLOOR = 1e-16;
+  const LINEAR = ["effective_rank"], SPECTRUM_FLOOR = 1e-16, DRAWN = 8; // singular values
   const DASHES = ["", "8 3", "3 3", "9 3 2 3", "1 3"]; // as many times the colours
   const BY = { time: "time t or iteration", loss: "loss ℓ (falls to the right)", record: "record" };
 
@@ -94,7 +94,7 @@ const Runs = (() => {
   const lookOf = (k, named) => ({ colour: k % named, dash: DASHES[Math.floor(k / named) % DASHES.length] });
 
   function seriesOf(run, name) {
-    if (name === "spectrum") return (run.sigma || []).slice(0, 8);
+    if (name === "spectrum") return (run.sigma || []).slice(0, DRAWN);
     return name in run.series ? [run.series[name].map(Number)] : [];
   }
 
@@ -119,6 +119,8 @@ const Runs = (() => {
   function charts(runs, shown, { by, show, beside }, size, named) {
     const visible = shown.map(k => runs[k]), found = [];
     for (const name of show.filter(name => name !== "matrix")) {
+      const more = name === "spectrum" && visible.some(run => run.spectrum?.of > DRAWN);
+      const title = more ? `the ${DRAWN} largest singular values` : NAMES[name];
       const up = axisUp(visible, name), along = axisAlong(visible, by);
       // What is at t = 0 is a dash of its own: no line leads from there to the first decade.
       const placed = (t, y) => t === 0 && along.apart ? [[0, y], [along.apart, y], [NaN, NaN]] : [[t, y]];
@@ -129,7 +131,7 @@ const Runs = (() => {
             name: runs[k].label, thin: i > 0, points: x.flatMap((t, j) => placed(t, values[j])) }));
         });
         found.push({ name: `${name}-${group[0]}`, quantity: name, ...size, curves,
-          title: beside ? `${NAMES[name]}: ${runs[group[0]].label}` : NAMES[name],
+          title: beside ? `${title}: ${runs[group[0]].label}` : title,
           x: along, y: up });
       }
     }

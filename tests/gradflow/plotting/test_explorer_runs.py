@@ -168,6 +168,18 @@ def test_the_start_stands_apart_from_the_first_decade():
 
 
 @needs_node
+def test_a_spectrum_that_is_cut_says_so():
+    large, _ = learning(1e3, records=3)
+    body = """const settings = { by: "time", show: ["spectrum"], beside: false };
+      return given.map((_, k) => {
+        const [chart] = Runs.charts(given, [k], settings, { width: 400, height: 240 }, 7);
+        return [chart.title, chart.curves.length];
+      });"""
+    found = run(SCRIPTS, body, as_page({"large": large, "small": by_hand(3)}))
+    assert found == [["the 8 largest singular values", 8], ["singular values", 2]]
+
+
+@needs_node
 def test_the_address_keeps_what_is_chosen_and_takes_nothing_else():
     body = """const there = Runs.read("", given);
       const kept = { ...there, by: "loss", at: 0.1, beside: true, runs: [1], show: ["loss"],
