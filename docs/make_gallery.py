@@ -2,7 +2,7 @@
 
     python docs/make_gallery.py
 
-Writes docs/gallery/index.md and one picture a function.
+Writes docs/gallery/index.md, one picture a function, and explorer.html: a family of flows.
 """
 
 import doctest
@@ -21,8 +21,9 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from gradflow import plotting
+from gradflow import MatrixProduct, Objective, Trajectory, plotting, solve_flows
 from gradflow.plotting import animation
+from gradflow.synthetic import norm_blowup
 
 FOLDER = Path(__file__).resolve().parent / "gallery"
 HEAD = """---
@@ -133,13 +134,26 @@ def entry(name: str, function: Any, code: str, files: list[str]) -> str:
     )
 
 
+def family() -> dict[tuple[int, float], Trajectory]:
+    """The norm blow-up from alpha I by depth and alpha, for the explorer."""
+    runs, scales = {}, (0.1, 0.01)
+    for depth in (2, 3, 4):
+        objective = Objective(norm_blowup(), MatrixProduct.of((2, 2), depth))
+        starts = [objective.factorization.identity(scale) for scale in scales]
+        flows = solve_flows(objective, starts, stop_loss=1e-4, observe=plotting.OBSERVE)
+        runs |= {(depth, scale): flow for scale, flow in zip(scales, flows, strict=True)}
+    return runs
+
+
 def main() -> None:
-    """Write the page and its pictures."""
+    """Write the pages and the pictures."""
     FOLDER.mkdir(exist_ok=True)
     parts = []
     for name, function in pictures().items():
         parts.append(entry(name, function, *run(name, function)))
         print(f"gallery: {name}")
+    title = "Norms rise, rank falls: 2x2 completion by depth and scale of the start"
+    plotting.save_html(family(), FOLDER / "explorer.html", title=title)
     (FOLDER / "index.md").write_text("\n".join([HEAD, *parts]), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""docs/reproduced.md and its pictures, from stored cells: every figure and table of the papers.
+"""docs/reproduced.md and its pictures, from stored cells: figures and tables of the papers.
 
     python docs/make_reproduced.py --out results/experiments
 
@@ -24,11 +24,12 @@ from gradflow.sweeps.tables import findings_markdown
 PAGE = Path(__file__).resolve().parent / "reproduced.md"
 HEAD = """# Reproduced figures
 
-Every figure and table of the papers, run anew. Under *the paper* stand statements that the paper
-makes, in our words, with its numbers where it prints some; what we saw besides stands under *also
-seen*. *Not decided* means that the cells at hand do not say. `gradflow compare` prints the same
-tables; `python docs/make_reproduced.py` writes this page from the stored cells. Tables 1 to 4 of
-zhao2022 and its Figure 3 have [a page of their own](zhao2022.md).
+Figures and tables of the papers, run anew; the last section lists those that are not here yet.
+Under *the paper* stand statements that the paper makes, in our words, with its numbers where it
+prints some; what we saw besides stands under *also seen*. *Not decided* means that the cells at
+hand do not say. `gradflow compare` prints the same tables; `python docs/make_reproduced.py` writes
+this page from the stored cells. Tables 1 to 4 of zhao2022 and its Figure 3 have
+[a page of their own](zhao2022.md).
 """
 
 

@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Num, UInt8
+from jaxtyping import Float, Int, Num, UInt8
 
 from gradflow._util.validate import finite_array
 from gradflow.trajectory import Trajectory
@@ -62,6 +62,23 @@ def spectrum_of(w: Float[np.ndarray, "m n"]) -> Float[np.ndarray, " k"]:
     """Singular values; those of rounding (as `numpy.linalg.matrix_rank` has it) are 0."""
     values = np.linalg.svd(w, compute_uv=False)
     return np.where(values > values[0] * max(w.shape) * np.finfo(w.dtype).eps, values, 0.0)
+
+
+def kept_records(run: Trajectory, moments: int) -> Int[np.ndarray, " k"]:
+    """Which records a page has: at least two, evenly taken."""
+    count = min(len(run), max(2, moments))
+    return np.round(np.linspace(0, len(run) - 1, count)).astype(int)
+
+
+def packed_spectrum(
+    run: Trajectory, kept: Int[np.ndarray, " k"], goal: np.ndarray | None, most: int
+) -> tuple[dict[str, Any], str]:
+    """The largest singular values of these records packed; and what is needed to read them."""
+    values = float32(run["singular_values"][kept])
+    read: dict[str, Any] = {"of": values.shape[1], "count": min(values.shape[1], most)}
+    if goal is not None:
+        read["truth"] = numbers(spectrum_of(goal)[:most])
+    return read, packed(values[:, :most])
 
 
 def series_of(run: Trajectory, goal: np.ndarray | None) -> dict[str, np.ndarray]:

@@ -23,17 +23,18 @@ from gradflow.plotting._packing import (
     checked_truth,
     filled,
     fits,
-    float32,
+    kept_records,
     numbers,
     packed,
     packed_matrices,
+    packed_spectrum,
     places,
+    properties,
     script,
     series_of,
-    spectrum_of,
     title_of,
 )
-from gradflow.plotting._style import COLOURS
+from gradflow.plotting._style import COLOURS, DARK_COLOURS
 from gradflow.plotting.explorer_runs import page_of_runs
 from gradflow.trajectory import Trajectory
 
@@ -99,7 +100,8 @@ def explore(
 
     Several runs share one page, over each other or side by side, with one cursor that stands at a
     time, a loss or a record number in all of them; it draws without plotly and saves pictures and
-    numbers. Of matrices that would make it larger than 8 MB only every second (third, ...) is kept.
+    numbers. Of matrices that would make it larger than 8 MB only every second (third, ...) is kept;
+    of each run's singular values the 20 largest, of which 8 are drawn. A truth gives test errors.
     Runs labelled (depth, scale), or "depth 2, scale 0.1", are a family with a slider for each.
 
     Args:
@@ -144,26 +146,21 @@ def _page_of_run(run: Trajectory, truth: Any, moments: int, title: str | None) -
         )
     if len(run) < 2:
         raise ValueError(f"The run has {len(run)} record; record at least two.")
-    count = min(len(run), max(2, moments))
-    kept = np.round(np.linspace(0, len(run) - 1, count)).astype(int)
-    records = f"{count} of {len(run)} records" if count < len(run) else f"{count} records"
+    kept = kept_records(run, moments)
+    of = f" of {len(run)}" if len(kept) < len(run) else ""
+    records = f"{len(kept)}{of} records"
     goal = checked_truth(run, truth) if truth is not None else None
     page: dict[str, Any] = {
         "title": title or title_of(run),
         "subtitle": "; but ".join([f"{records}; the run {run.outcome.value}", *run.warnings]),
         "clock": "iteration" if run.config.get("kind") == "descent" else "t",
-        "colours": COLOURS,
         "times": run.times[kept].tolist(),
         "places": places(run.times[kept]).tolist(),
         "series": {name: numbers(values[kept]) for name, values in series_of(run, goal).items()},
     }
     payload = {"plotly": _plotly()}
     if "singular_values" in shown:
-        values = float32(run["singular_values"][kept])
-        page["spectrum"] = {"of": values.shape[1], "count": min(values.shape[1], CURVES)}
-        payload["spectrum"] = packed(values[:, :CURVES])
-        if goal is not None:
-            page["spectrum"]["truth"] = numbers(spectrum_of(goal)[:CURVES])
+        page["spectrum"], payload["spectrum"] = packed_spectrum(run, kept, goal, CURVES)
     if "product" in shown:
         w = run["product"][kept]
         w = w if goal is None else np.concatenate([w, goal[None]])
@@ -220,5 +217,6 @@ def _plotly() -> str:
 def _page(page: dict[str, Any], payload: dict[str, str]) -> str:
     """The template, filled in; a `<` in texts cannot end the script that carries them."""
     scripts = {"moving": script("explorer.js"), "panels": script("explorer_panels.js")}
-    title = {"title": html.escape(page["title"])}
-    return filled("explorer.html", title | scripts | carried(page, payload))
+    parts = {"title": html.escape(page["title"])}
+    parts |= {"light": properties(COLOURS), "dark": properties(DARK_COLOURS)}
+    return filled("explorer.html", parts | scripts | carried(page, payload))

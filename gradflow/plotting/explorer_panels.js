@@ -1,13 +1,15 @@
 // The panels of explorer.html: each draws once and adds to `panels` a function that moves it.
 // Those over time only move a cursor and dots; bars and heat maps restyle one trace.
 
-const INK = "#1d2733", SOFT = "#5d6b7a", EDGE = "#9aa7b4", LINE = "#e6eaef", OTHERS = "#b4bdc7";
+const tone = name => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const [INK, SOFT, EDGE, LINE, OTHERS] = ["ink", "soft", "edge", "line", "others"].map(tone);
+const COLOURS = Array.from({ length: 7 }, (_, k) => tone(`c${k}`));
 const MARGIN = { l: 66, r: 14, t: 6, b: 22 };
 const SHADES = [
   [0, "#00385c"], [0.25, "#0072B2"], [0.4, "#86bcdb"], [0.5, "#f8f8f8"],
   [0.6, "#efb491"], [0.75, "#D55E00"], [1, "#7a3200"],
 ];
-const NAMED = page.colours.length - 1; // the last is black, as the cursor is
+const NAMED = COLOURS.length - 1; // the last is the cursor's
 const LEAST = 2 ** -126; // the smallest singular value that is not kept as 0
 const panels = [];
 
@@ -134,7 +136,7 @@ function drawTime(id, curves, { range, title, lowest, others = [] }) {
 }
 
 function drawSeries(id, names, title, lowest) {
-  const curves = [], [first, second] = page.colours;
+  const curves = [], [first, second] = COLOURS;
   for (const [series, name] of Object.entries(names)) {
     const values = page.series[series];
     if (values) curves.push({ name, values, shown: values.map(positive),
@@ -152,7 +154,7 @@ function drawSpectrum(stored) {
   const floor = 1e-16 * largestOf([...all.flat(), ...truth].map(positive));
   const kept = values => values.map(positive).map(x => x > floor ? x : null);
   const shown = all.map(kept), range = logRange([...shown.flat(), ...kept(truth)]);
-  const colour = i => i < NAMED ? page.colours[i] : OTHERS;
+  const colour = i => i < NAMED ? COLOURS[i] : OTHERS;
   const curves = all.slice(0, NAMED).map((values, i) => (
     { name: `σ<sub>${i + 1}</sub>`, colour: colour(i), values, shown: shown[i], least: LEAST }));
   drawTime("spectrum", curves, { range, title: "σ<sub>i</sub>(W)", others: shown.slice(NAMED) });

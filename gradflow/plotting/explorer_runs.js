@@ -6,7 +6,7 @@ const Runs = (() => {
   const NAMES = { loss: "loss", test_error: "test error", effective_rank: "effective rank",
     on_diagonal: "alignment, diagonal", off_diagonal: "alignment, off-diagonal",
     spectrum: "singular values", matrix: "W" };
-  const LINEAR = ["effective_rank"], SPECTRUM_FLOOR = 1e-16;
+  const LINEAR = ["effective_rank"], SPECTRUM_FLOOR = 1e-16, DRAWN = 8; // singular values
   const DASHES = ["", "8 3", "3 3", "9 3 2 3", "1 3"]; // as many times the colours
   const BY = { time: "time t or iteration", loss: "loss ℓ (falls to the right)", record: "record" };
 
@@ -58,7 +58,7 @@ const Runs = (() => {
   const extent = values => values.reduce(
     ([low, high], x) => [Math.min(low, x), Math.max(high, x)], [Infinity, -Infinity]);
 
-  /** The axis that the cursor moves along; t = 0 stands at its left edge. */
+  /** The axis that the cursor moves along; t = 0 stands apart at its left edge, up to `apart`. */
   function axisAlong(runs, by) {
     const all = runs.flatMap(run => coordinates(run, by));
     if (by === "record") return Chart.linearAxis(0, Math.max(1, extent(all)[1]), BY.record);
@@ -67,9 +67,10 @@ const Runs = (() => {
     if (by === "loss") return Chart.logAxis(wide, low, BY.loss);
     const descents = runs.filter(run => run.clock === "iteration").length;
     const label = descents === 0 ? "time t" : descents === runs.length ? "iteration" : BY.time;
-    const axis = Chart.logAxis(low / 1.6, wide, label);
-    return { ...axis, ticks: axis.ticks.filter(({ value }) => value >= low * 0.99),
-      at: x => x === 0 ? 0 : axis.at(x) };
+    const gap = Math.max(1.6, (wide / low) ** 0.08), axis = Chart.logAxis(low / gap, wide, label);
+    const ticks = axis.ticks.filter(({ value }) => value >= low * 0.99);
+    if (all.includes(0)) ticks.unshift({ value: 0, text: "0" });
+    return { ...axis, ticks, apart: low / gap ** 0.7, at: x => x === 0 ? 0 : axis.at(x) };
   }
 
   /** The place on the axis, 0 to 1, as a value of the cursor: the inverse of `at`. */
@@ -93,7 +94,7 @@ const Runs = (() => {
   const lookOf = (k, named) => ({ colour: k % named, dash: DASHES[Math.floor(k / named) % DASHES.length] });
 
   function seriesOf(run, name) {
-    if (name === "spectrum") return (run.sigma || []).slice(0, 8);
+    if (name === "spectrum") return (run.sigma || []).slice(0, DRAWN);
     return name in run.series ? [run.series[name].map(Number)] : [];
   }
 
@@ -118,16 +119,20 @@ const Runs = (() => {
   function charts(runs, shown, { by, show, beside }, size, named) {
     const visible = shown.map(k => runs[k]), found = [];
     for (const name of show.filter(name => name !== "matrix")) {
-      const up = axisUp(visible, name);
+      const more = name === "spectrum" && visible.some(run => run.spectrum?.of > DRAWN);
+      const title = more ? `the ${DRAWN} largest singular values` : NAMES[name];
+      const up = axisUp(visible, name), along = axisAlong(visible, by);
+      // What is at t = 0 is a dash of its own: no line leads from there to the first decade.
+      const placed = (t, y) => t === 0 && along.apart ? [[0, y], [along.apart, y], [NaN, NaN]] : [[t, y]];
       for (const group of beside ? shown.map(k => [k]) : [shown]) {
         const curves = group.flatMap(k => {
           const x = coordinates(runs[k], by);
           return seriesOf(runs[k], name).map((values, i) => ({ ...lookOf(k, named), run: k,
-            name: runs[k].label, thin: i > 0, points: x.map((t, j) => [t, values[j]]) }));
+            name: runs[k].label, thin: i > 0, points: x.flatMap((t, j) => placed(t, values[j])) }));
         });
         found.push({ name: `${name}-${group[0]}`, quantity: name, ...size, curves,
-          title: beside ? `${NAMES[name]}: ${runs[group[0]].label}` : NAMES[name],
-          x: axisAlong(visible, by), y: up });
+          title: beside ? `${title}: ${runs[group[0]].label}` : title,
+          x: along, y: up });
       }
     }
     return found;

@@ -13,21 +13,20 @@ from gradflow.plotting._packing import (
     checked_truth,
     filled,
     fits,
-    float32,
+    kept_records,
     numbers,
-    packed,
     packed_matrices,
+    packed_spectrum,
     properties,
     script,
     series_of,
-    spectrum_of,
     title_of,
 )
 from gradflow.plotting._style import COLOURS, DARK_COLOURS
 from gradflow.trajectory import Trajectory
 
 MOST_RUNS = 40
-_CURVES = 20  # the most singular values that are shown of a run
+_CURVES = 20  # the most singular values that are kept of a run
 _ROOM = 6_000_000  # characters that all matrices together may take
 _FAMILY = r"depth (\d+), (?:scale|std|alpha) ([-+.\de]+)"
 _SCRIPTS = {"chart": "chart.js", "runs": "explorer_runs.js", "moving": "explorer_runs_page.js"}
@@ -50,7 +49,7 @@ def page_of_runs(
     labels = [_label(key) for key in runs]
     _check(labels, list(runs.values()))
     payload: dict[str, str] = {}
-    kept = [_kept(run, moments) for run in runs.values()]
+    kept = [kept_records(run, moments) for run in runs.values()]
     told = [
         _one(run, label, records, truth, payload, f"spectrum-{k}")
         for k, (run, label, records) in enumerate(zip(runs.values(), labels, kept, strict=True))
@@ -99,12 +98,6 @@ def _family(labels: list[str]) -> list[list[float]] | None:
     return pairs if known and len(pairs) > 1 and np.all(np.isfinite(pairs)) else None
 
 
-def _kept(run: Trajectory, moments: int) -> np.ndarray:
-    """Which records the page has."""
-    count = min(len(run), max(2, moments))
-    return np.round(np.linspace(0, len(run) - 1, count)).astype(int)
-
-
 def _one(
     run: Trajectory,
     label: str,
@@ -125,11 +118,7 @@ def _one(
         "series": {name: numbers(values[kept]) for name, values in series_of(run, goal).items()},
     }
     if "singular_values" in run.observables and fits("singular_values", run["singular_values"]):
-        values = float32(run["singular_values"][kept][:, :_CURVES])
-        told["spectrum"] = {"count": values.shape[1], "of": run["singular_values"].shape[1]}
-        payload[block] = packed(values)
-        if goal is not None:
-            told["spectrum"]["truth"] = numbers(spectrum_of(goal)[:_CURVES])
+        told["spectrum"], payload[block] = packed_spectrum(run, kept, None, _CURVES)
     return told
 
 

@@ -229,9 +229,10 @@ def _shown(
             return other, quick
     if not len(results):
         effort = " --quick" if asked.quick else ""
+        protocol = "" if asked.protocol == "paper" else f" --protocol {asked.protocol}"
         raise Misuse(
             f"no cell of {asked.id}{effort} (protocol {asked.protocol}) is in {asked.out}; "
-            f"`gradflow run {asked.id}{effort}` computes them."
+            f"`gradflow run {asked.id}{protocol}{effort}` computes them."
         )
     return asked, results
 

@@ -17,7 +17,10 @@ import gradflow as gf
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if path.parent.name != "gallery")
-MADE = {DOCS / "gallery" / "index.md", DOCS / "theorems.html", DOCS / "playground.html"}
+MADE = {
+    DOCS / name
+    for name in ("gallery/index.md", "gallery/explorer.html", "theorems.html", "playground.html")
+}
 EXAMPLES = {
     page.stem: re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     for page in PAGES
@@ -221,3 +224,5 @@ def test_the_site_builds_and_needs_no_network(tmp_path):
     subprocess.run(build, cwd=ROOT, check=True)
     assert script("check_site").problems(tmp_path) == []
     assert "<math" in (tmp_path / "index.html").read_text(encoding="utf-8")
+    explorer = (tmp_path / "gallery" / "explorer.html").read_text(encoding="utf-8")
+    assert '"family": [[2.0, 0.1]' in explorer

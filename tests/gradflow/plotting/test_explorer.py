@@ -13,6 +13,7 @@ import pytest
 
 import gradflow as gf
 from gradflow.plotting import explore, explorer, save_html
+from gradflow.plotting._style import COLOURS, DARK_COLOURS
 from gradflow.trajectory import Outcome, Trajectory
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -207,6 +208,8 @@ def test_the_page_is_saved_shown_in_a_frame_and_short_in_text(flow, tmp_path):
     assert frame.startswith("<iframe srcdoc=") and "<script" not in frame
     assert re.fullmatch(r"Explorer\(\d+ moments, 2\.0 MB\)", repr(page))
     assert "://" not in page.html  # nothing to load, from anywhere
+    for k, colour in enumerate((*COLOURS, *DARK_COLOURS)):
+        assert f"--c{k % len(COLOURS)}: {colour};" in page.html
     with pytest.raises(FileNotFoundError, match="create it first"):
         save_html(flow, tmp_path / "none" / "a.html")
 

@@ -156,6 +156,31 @@ def test_the_cursor_stands_at_one_time_loss_or_record_in_all_runs():
 
 
 @needs_node
+def test_the_start_stands_apart_from_the_first_decade():
+    body = """const settings = { by: given[1], show: ["loss"], beside: false };
+      const [chart] = Runs.charts(given[0], [0], settings, { width: 400, height: 240 }, 7);
+      return [Chart.path(chart.curves[0].points, chart), chart.x.ticks.map(({ text }) => text)];"""
+    runs = as_page({"a": by_hand(4, times=[0, 1, 10, 100])})
+    by_time, ticks = run(SCRIPTS, body, [runs, "time"])
+    assert by_time.count("M") == 2 and by_time.count("L") == 3 and ticks[0] == "0"
+    dash = [float(place) for place in re.findall(r"[ML]([\d.]+)", by_time)[:3]]
+    assert dash[0] < dash[1] < dash[2]
+    assert [run(SCRIPTS, body, [runs, by])[0].count("M") for by in ("loss", "record")] == [1, 1]
+
+
+@needs_node
+def test_a_spectrum_that_is_cut_says_so():
+    large, _ = learning(1e3, records=3)
+    body = """const settings = { by: "time", show: ["spectrum"], beside: false };
+      return given.map((_, k) => {
+        const [chart] = Runs.charts(given, [k], settings, { width: 400, height: 240 }, 7);
+        return [chart.title, chart.curves.length];
+      });"""
+    found = run(SCRIPTS, body, as_page({"large": large, "small": by_hand(3)}))
+    assert found == [["the 8 largest singular values", 8], ["singular values", 2]]
+
+
+@needs_node
 def test_the_address_keeps_what_is_chosen_and_takes_nothing_else():
     body = """const there = Runs.read("", given);
       const kept = { ...there, by: "loss", at: 0.1, beside: true, runs: [1], show: ["loss"],

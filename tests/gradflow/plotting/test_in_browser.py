@@ -1,10 +1,11 @@
-"""The playground and the page of several runs in a browser, where there is one."""
+"""The pages at the widths of a phone and a desk, in a browser where there is one."""
 
 import time
 
 import pytest
 
 from gradflow.plotting import save_html, save_playground
+from gradflow.plotting._style import DARK_COLOURS
 from tests.gradflow.plotting.test_explorer import PATIENCE, Page, _browser, by_hand
 
 assert _browser  # a fixture
@@ -39,6 +40,15 @@ def test_the_playground_runs_to_its_end_and_tells_it(browser, narrow, tmp_path):
     until(page, "document.getElementById('status').textContent.includes('for ever')")
     assert page.run("return document.querySelectorAll('svg.chart').length") == 4
     assert page.run("return location.hash").startswith("#depth=3&w=")
+    assert_fits(page)
+
+
+def test_the_page_of_one_run_fits_and_is_dark_where_the_reader_is(browser, narrow, tmp_path):
+    dark = {"name": "prefers-color-scheme", "value": "dark"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [dark]})
+    page = Page(browser, save_html(by_hand(5), tmp_path / "c.html", truth=[[0, 1], [1, 0], [1, 1]]))
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert page.plot("#now", 0, "marker.color")[:2] == list(DARK_COLOURS[:2])
     assert_fits(page)
 
 

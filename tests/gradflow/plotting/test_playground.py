@@ -90,9 +90,34 @@ def test_the_flow_is_the_librarys(ours, case):
     kept, found = ours[0][case], ours[1][case]
     assert all(state["stuck"] == "" for state in found)
     np.testing.assert_allclose([state["t"] for state in found], kept["times"], rtol=1e-12)
-    np.testing.assert_allclose([state["w"] for state in found], kept["product"], rtol=1e-6)
-    np.testing.assert_allclose([s["logDet"] for s in found], kept["log_abs_det"], rtol=1e-6)
+    np.testing.assert_allclose([state["w"] for state in found], kept["product"], rtol=2e-8)
+    np.testing.assert_allclose([s["logDet"] for s in found], kept["log_abs_det"], rtol=2e-9)
     assert found[-1]["loss"] < 1.001 * least_loss(case)
+
+
+def power(square, exponent):
+    values, vectors = np.linalg.eigh(square)
+    return (vectors * values**exponent) @ vectors.T
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_velocities_are_those_of_the_formula(depth):
+    """By NumPy alone: neither the library's flow nor values that it once had."""
+    starts = [[0.12, -0.05, 0.06, 0.09], [0.3, 0.1, 0.2, -0.4], [3.0, 0.9, 1.1, 0.32]]
+    body = """return given.map(start => {
+        const flow = new Physics.Flow(start);
+        return flow.coordinates.velocities(flow.y).slice(1);
+    });"""
+    asked = [{"w": w, "depth": depth, "observed": [2.0, -0.5, 0.1]} for w in starts]
+    for start, (moved, rate) in zip(starts, run([FLOW], body, asked), strict=True):
+        w = np.reshape(start, (2, 2))
+        gradient = w - [[w[0, 0], 2.0], [-0.5, 0.1]]
+        wanted = -sum(
+            power(w @ w.T, k / depth) @ gradient @ power(w.T @ w, (depth - 1 - k) / depth)
+            for k in range(depth)
+        )
+        np.testing.assert_allclose(np.reshape(moved, (2, 2)), wanted, rtol=1e-10, atol=1e-12)
+        assert rate == pytest.approx(np.trace(np.linalg.solve(w, wanted)), rel=1e-8)
 
 
 REFUSED = {

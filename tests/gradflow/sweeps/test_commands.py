@@ -80,6 +80,11 @@ def test_the_command_lists_shows_draws_and_compares(done, copy, capsys, monkeypa
     plt.close("all")
 
 
+def test_what_was_not_run_is_named_with_its_protocol(tmp_path, capsys):
+    assert status("compare", "arora2019.fig2", "--protocol", "code", "--out", tmp_path) == 2
+    assert "`gradflow run arora2019.fig2 --protocol code` computes" in capsys.readouterr().err
+
+
 def test_an_experiment_of_ones_own_with_its_grid_changed(tmp_path, capsys):
     words = ("--rates", 0.3, "--seeds", 4, 5, "--steps", 300, "--jobs", 1)
     assert command("run", tmp_path, *words) == 0
