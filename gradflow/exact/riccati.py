@@ -48,21 +48,20 @@ def riccati_flow(
       observe: as for `gradflow.solve_flow`; observables of the product.
 
     Returns:
-      A `Trajectory`, whose final is the product "W": the factors behind it turn by a rotation that
-      has no closed form. Its stats have `balance`, lambda, and `defect`, how far the start is from
-      having one, relative to its squared norm.
+      A `Trajectory`, whose final is the product "W": its factors turn by a rotation that has no
+      closed form. Its stats have `balance`, lambda, and `defect`, how far the start is from having
+      one, relative to its squared norm.
 
     Raises:
-      ValueError: if entries are missing, inputs are not whitened, there is no such lambda, another
-        depth or a penalty, times do not rise from 0 on, or they are late and rates so close that
-        modes take longer than can be followed to come apart.
+      ValueError: for missing entries, inputs that are not whitened, no such lambda, a penalty,
+        another depth, times that do not rise from 0 on, or so late that modes are lost.
 
     Example:
       >>> import numpy as np, gradflow as gf
       >>> problem = gf.MatrixCompletion((1, 1), [[0, 0]], [2.0])
       >>> objective = gf.Objective(problem, gf.MatrixProduct((1, 1, 1)))
-      >>> start = (np.array([[0.1]]), np.array([[1.0]]))  # a neuron: lambda = 0.99
-      >>> run = riccati_flow(objective, start, [0.5, np.inf])
+      >>> neuron = np.array([[0.1]]), np.array([[1.0]])  # lambda = 0.99
+      >>> run = riccati_flow(objective, neuron, [0.5, np.inf])
       >>> run["loss"].round(6).tolist()
       [1.805, 0.353548, 0.0]
 
@@ -98,7 +97,7 @@ def riccati_flow(
         products,
         known={
             "loss": np.sum(gradients**2, axis=(1, 2)) / (2 * rate) + unfitted,
-            "gradient_norm": np.sqrt(sum(np.sum(part**2, axis=(1, 2)) for part in slopes)),
+            "gradient_norm": np.sqrt(sum(np.sum(s**2, axis=(1, 2)) for s in slopes)),
         },
         initial={"W_1": w1, "W_2": w2},
         final={"W": products[-1]},
