@@ -168,8 +168,8 @@ def _initialise(batch_step: BatchStep, parameters: Any) -> RunStates:
         single = batch_step.of(own)
         return single.transformation().init(values), single.objective.loss_and_gradient(values)
 
-    # One after the other on every device: a batched product may add in another order.
-    state, (loss, gradient) = _one_by_one(one, (batch_step.own(), parameters))
+    every = _one_by_one if batch_step.mode == "map" else _side_by_side
+    state, (loss, gradient) = every(one, (batch_step.own(), parameters))
     count = loss.shape[0]
     return RunStates(
         parameters=parameters,
@@ -221,6 +221,10 @@ def _one_by_one(function: Callable[[Any], Any], batch: Any) -> Any:
         single = jax.tree.map(lambda leaf: leaf[0], batch)
         return jax.tree.map(lambda leaf: leaf[None], function(single))
     return jax.lax.map(function, batch)
+
+
+def _side_by_side(function: Callable[[Any], Any], batch: Any) -> Any:
+    return jax.vmap(function)(batch)
 
 
 def _one(batch_step: BatchStep, run: RunStates, chunk: Array) -> tuple[RunStates, Any]:

@@ -32,9 +32,9 @@ class NuclearFrobeniusRatio(AbstractSpectralPenalty):
 
     Args:
       weight: a finite number above 0, the lambda of the paper.
-      polar: "svd"; "rational", the fastest in float32 on a CPU and more accurate than "polynomial",
-        which is matrix products only; "auto" takes "rational" in float32 ("polynomial" on a TPU
-        and without 64-bit numbers), and the SVD in float64.
+      polar: "svd"; "rational", the fastest in float32 on a CPU; "polynomial", matrix products only;
+        "auto" takes "rational" in float32 on a CPU ("polynomial" on a GPU or TPU and without
+        64-bit numbers), and the SVD in float64.
 
     Raises:
       ValueError: if the weight is not finite and above 0, or `polar` is none of these.
