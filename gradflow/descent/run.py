@@ -148,7 +148,8 @@ def _run(
     kinds = list({id(one): one for one in objectives}.values())
     dtype = same_float_dtype(objective=kinds, start=given)
     _check_optimizer(optimizer, rates)
-    check_rule(starts, describe_function(optimizer), rates[0] is not None)
+    rule = describe_function(optimizer)
+    check_rule(starts, rule, rates[0] is not None)
     observe, steps, mesh = options.observe, int(options.max_steps), options.mesh
     if observe is None:
         observe = default_observables(objectives[0].problem) if mesh is None else SPREAD_RECORDS
@@ -163,7 +164,7 @@ def _run(
     config = {
         "kind": "descent",
         "objective": None,
-        "optimizer": describe_function(optimizer),
+        "optimizer": rule,
         "learning_rate": None,
         "max_steps": steps,
         "stop_loss": options.stop_loss,

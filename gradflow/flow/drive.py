@@ -16,6 +16,7 @@ from gradflow.flow.clock import Clock
 from gradflow.flow.loop import Leg, Passed, integrate
 from gradflow.flow.recording import Marks, marks_of, observe
 from gradflow.flow.setup import PreparedFlow, time_scale
+from gradflow.flow.side_by_side import integrate_side_by_side
 from gradflow.flow.step import Carry
 from gradflow.flow.stopping import Status, Stop
 from gradflow.observables import Observable
@@ -161,6 +162,8 @@ def _together(flows: list[PreparedFlow]) -> Part:
 
     y = _stack([flow.y for flow in flows])
     none, size = np.zeros(flows[0].grid.size, bool), _bytes(y)
+    if not _in_turn():  # at the end of a portion all wait for the slowest: fewer of them
+        size //= 8
     portions = zip(*(marks_of(flow.grid, none, size) for flow in flows), strict=True)
     begin = jnp.asarray([flow.before.time for flow in flows])
     return _through(go, look, (y, begin), map(_stack, portions))
@@ -200,10 +203,13 @@ def _through(
 def _integrate_all(
     arrays: Leg, rest: Leg, start: Any, marks: Marks, in_turn: bool
 ) -> tuple[Carry, Passed]:
-    def one(leg: Leg, at: Any, portion: Marks) -> tuple[Carry, Passed]:
+    def one(each: tuple[Leg, Any, Marks]) -> tuple[Carry, Passed]:
+        leg, at, portion = each
         return integrate(eqx.combine(leg, rest), at, portion, jnp.asarray(-1), progress=False)
 
-    return _for_all(one, (arrays, start, marks), in_turn)
+    if in_turn:
+        return jax.lax.map(one, (arrays, start, marks))
+    return integrate_side_by_side(arrays, rest, start, marks)
 
 
 @eqx.filter_jit
@@ -215,17 +221,17 @@ def _observe_all(
     valid: Any,
     in_turn: bool,
 ) -> dict[str, Any]:
-    def one(leg: Leg, at: Any, which: Any) -> dict[str, Any]:
+    def one(each: tuple[Leg, Any, Any]) -> dict[str, Any]:
+        leg, at, which = each
         coordinates = eqx.combine(leg, rest).coordinates
         return observe(pairs, coordinates, leg.rtol, at, which, in_turn)
 
-    return _for_all(one, (arrays, points, valid), in_turn)
+    every = jax.lax.map if in_turn else _side_by_side
+    return every(one, (arrays, points, valid))
 
 
-def _for_all(function: Callable[..., Any], arguments: tuple, in_turn: bool) -> Any:
-    if in_turn:
-        return jax.lax.map(lambda each: function(*each), arguments)
-    return jax.vmap(function)(*arguments)
+def _side_by_side(function: Callable[[Any], Any], arguments: tuple) -> Any:
+    return jax.vmap(function)(arguments)
 
 
 def _in_turn() -> bool:

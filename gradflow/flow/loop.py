@@ -112,7 +112,7 @@ def integrate(
             lambda c: stepper.advance(c, marked[0]),
             carry,
         )
-        carry, passed = _pass(stepper, carry, *marked)
+        carry, passed = pass_mark(stepper, carry, *marked)
         if progress:
             report(handle, stepper.time(carry), carry.loss, carry.accepted, passed.valid)
         return carry, passed
@@ -122,10 +122,18 @@ def integrate(
     return jax.lax.scan(to_mark, begun, (readings, marks.times, marks.due))
 
 
-def _pass(
+def pass_mark(
     stepper: FlowStepper, carry: Carry, mark: Array, time: Array, due: Array
 ) -> tuple[Carry, Passed]:
-    """The point at a mark, or at the end if the flow ended before it."""
+    """The point at a mark, or at the end if the flow ended before it.
+
+    Args:
+      stepper: what takes the steps.
+      carry: where the flow is: there, past it on an interpolant, or at its end.
+      mark: the clock's reading.
+      time: the time.
+      due: whether it is to be recorded.
+    """
     reached = mark <= carry.clock
     goes_on = (carry.status == Status.NEAR_SINGULARITY) | (carry.status == Status.CLOCK)
     valid = due & (reached | ~(carry.ended | goes_on))

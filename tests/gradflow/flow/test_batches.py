@@ -1,10 +1,12 @@
 """Many flows at once."""
 
+import diffrax
 import jax
 import numpy as np
 import pytest
 
 import gradflow as gf
+from gradflow.flow import drive
 from gradflow.trajectory import Outcome
 
 TRACED = []
@@ -102,3 +104,22 @@ def test_horizons_and_tolerances_are_one_a_flow():
         gf.solve_flows(objective, starts, horizon=1.0, rtol=[1e-6, 1e-8])
     with pytest.raises(ValueError, match=r"rtol must be .*\[1e-06, 1e-08\]"):
         gf.solve_flow(objective, starts[0], horizon=1.0, rtol=[1e-6, 1e-8])
+
+
+def test_flows_side_by_side_take_the_steps_that_they_take_in_turn(monkeypatch):
+    """As on an accelerator: each to its own recording times, wherever others are."""
+    objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    starts = [objective.factorization.identity(scale) for scale in (0.3, 0.1, 1e-2)]
+    asked = {
+        "horizon": [1.0, 40.0, 6.0], "rtol": [1e-4, 1e-6, 1e-8], "stop_loss": 0.3,
+        "coordinates": "factors", "solver": diffrax.Tsit5(), "observe": ("loss", "product"),
+    }  # fmt: skip
+    in_turn = gf.solve_flows(objective, starts, **asked)
+    monkeypatch.setattr(drive, "_in_turn", lambda: False)
+    for one, other in zip(in_turn, gf.solve_flows(objective, starts, **asked), strict=True):
+        assert one.outcome is other.outcome and len(one) == len(other)
+        for name in ("steps", "rejected"):
+            assert one.stats[name] == other.stats[name]
+        for name in ("loss", "product"):
+            np.testing.assert_allclose(other[name], one[name], rtol=1e-9, atol=1e-12)
+    assert {flow.outcome for flow in in_turn} == {Outcome.REACHED_LOSS, Outcome.REACHED_HORIZON}
