@@ -28,6 +28,12 @@ TESTS = {
     "tests-descent": ("descent",),
     "tests-baselines": ("baselines", "exact", "ode"),
 }
+EXPERIMENTS = (
+    *(f"zhao2022.table{k}" for k in (1, 3, 4)),
+    *("razin2020.fig2", "razin2020.fig6", "razin2021.components"),
+    *(f"arora2019.fig{k}" for k in (4, 5, 6)),
+)
+"""Those that take a CPU many hours."""
 Rows = list[dict[str, Any]]
 
 
@@ -87,8 +93,7 @@ def pieces_of(options: Options) -> list[Piece]:
         words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", *paths)
         found.append(Piece(name, words, told, (0, 1), platform))
     found.append(Piece("flow-batches", (*measured, "flow-batches", *asked), rows_of))
-    experiments = ("razin2020.fig1",) if small else tuple(f"zhao2022.table{k}" for k in (1, 3, 4))
-    for name in experiments:
+    for name in ("razin2020.fig1",) if small else EXPERIMENTS:
         stored = str(folder_of(options) / "experiments")
         where = ("--device", device, *(["--quick"] if small else []), "--out", stored)
         found.append(Piece(name, ("-m", "gradflow.cli", "run", name, *where), told))
