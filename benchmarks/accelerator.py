@@ -87,7 +87,7 @@ def pieces_of(options: Options) -> list[Piece]:
         if device != "tpu":
             found.append(Piece(f"check-{paper}", (*check, device), verdicts, (0, 1)))
     platform = {"JAX_PLATFORMS": {"gpu": "cuda,cpu"}.get(device, device), "JAXTYPING_DISABLE": "1"}
-    tests = {"tests": ("linalg/test_small_products.py",)} if small else TESTS
+    tests = {"tests": ("linalg/test_products.py",)} if small else TESTS
     for name, places in tests.items():
         paths = [f"tests/gradflow/{place}" for place in places]
         words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", *paths)

@@ -11,6 +11,7 @@ from gradflow._util.annotations import Checked
 from gradflow._util.validate import finite_array, shape_of
 from gradflow.factorizations.base import AbstractFactorization, Factors
 from gradflow.linalg.khatri_rao import khatri_rao, khatri_rao_pullback
+from gradflow.linalg.products import transposed_product
 
 
 class CPTensor(AbstractFactorization):
@@ -78,7 +79,7 @@ class CPTensor(AbstractFactorization):
         half = self.half
         return (
             *khatri_rao_pullback(factors[:half], unfolded @ right),
-            *khatri_rao_pullback(factors[half:], unfolded.T @ left),
+            *khatri_rao_pullback(factors[half:], transposed_product(unfolded, left)),
         )
 
     def std_of(self, product_std: float) -> float:

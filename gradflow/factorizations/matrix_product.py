@@ -11,7 +11,7 @@ from gradflow._util.annotations import Checked
 from gradflow._util.validate import shape_of, sizes_of, whole
 from gradflow.factorizations import balance, starts
 from gradflow.factorizations.base import AbstractFactorization, Factors
-from gradflow.linalg.small_products import product
+from gradflow.linalg.products import product, transposed_product
 
 
 class MatrixProduct(AbstractFactorization):
@@ -82,7 +82,7 @@ class MatrixProduct(AbstractFactorization):
         gradients = []
         for j in range(self.depth - 1, 0, -1):
             gradients.append(product(gradient, partial[j - 1].T))
-            gradient = product(factors[j].T, gradient)
+            gradient = transposed_product(factors[j], gradient)
         gradients.append(gradient)
         return tuple(reversed(gradients))
 

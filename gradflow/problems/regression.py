@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import AnyArray, Checked
 from gradflow._util.validate import finite_array, shape_of
+from gradflow.linalg.products import transposed_product
 from gradflow.problems.base import (
     AbstractQuadraticProblem,
     LossConvention,
@@ -75,4 +76,4 @@ class LeastSquares(AbstractQuadraticProblem):
         return self.inputs @ w - self.targets
 
     def adjoint(self, residual: Array) -> Array:
-        return self.inputs.T @ residual
+        return transposed_product(self.inputs, residual)

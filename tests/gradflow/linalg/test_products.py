@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.linalg import small_products
+from gradflow.linalg import products
 
 
 @pytest.fixture
 def as_on_an_accelerator(monkeypatch):
-    monkeypatch.setattr(small_products.jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(products.jax, "default_backend", lambda: "gpu")
 
 
 def lowered(objective, starts):
@@ -28,7 +28,7 @@ def test_sums_give_the_products(sizes, as_on_an_accelerator, monkeypatch):
     )
     starts = tuple(jnp.asarray(rng.normal(size=(6, *shape))) for shape in model.factor_shapes)
     found = jax.vmap(objective.loss_and_gradient)(starts)
-    small = max(sizes) <= small_products.LARGEST
+    small = max(sizes) <= products.TINY
     assert ("dot_general" in lowered(objective, starts)) != small
     monkeypatch.undo()
     assert "dot_general" in lowered(objective, starts)
@@ -36,3 +36,18 @@ def test_sums_give_the_products(sizes, as_on_an_accelerator, monkeypatch):
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-14, atol=1e-14), found, wanted
     )
+
+
+@pytest.mark.parametrize(("size", "dtype"), [(64, "float64"), (64, "float32"), (30, "float64")])
+def test_transposes_stand_by_themselves_where_a_cpu_is_faster_so(size, dtype):
+    rng = np.random.default_rng(0)
+    a, b = (jnp.asarray(rng.normal(size=(size, size + k)), dtype) for k in (1, 2))
+    found = products.transposed_product(a, b)
+    np.testing.assert_allclose(found, np.asarray(a).T @ np.asarray(b), rtol=1e-4, atol=1e-4)
+    text = jax.jit(products.transposed_product).lower(a, b).compile().as_text()
+    folded = [
+        line for line in text.splitlines() if "dot(" in line and "lhs_contracting_dims={0}" in line
+    ]
+    assert bool(folded) != (size == 64 and dtype == "float64")
+    slope = jax.grad(lambda a: jnp.sum(products.transposed_product(a, b)))(a)
+    np.testing.assert_allclose(slope, np.tile(np.sum(b, axis=1)[:, None], size + 1), rtol=1e-4)
