@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gradflow._util.annotations import AnyArray
+from gradflow.linalg.thin_svd import thin_svd
 
 Terms = tuple[tuple[Array | float, float], ...]
 """The coefficients c_k and exponents e_k of f_i = sum_k c_k s_i^(e_k)."""
@@ -103,7 +104,7 @@ def _spectral_map(
     ramp: bool,
     rank: int | None,
 ) -> Array:
-    u, s, vt = jnp.linalg.svd(w, full_matrices=False)
+    u, s, vt = thin_svd(w)
     s, scale = _relative(s, null, ramp, rank)
     return (u * (scale**degree * _bent(terms_of(s), s, null, ramp))) @ vt
 
@@ -111,7 +112,7 @@ def _spectral_map(
 @_spectral_map.def_jvp
 def _derivative(primals: tuple, tangents: tuple) -> tuple[Array, Array | None]:
     terms_of, w, degree, null, ramp, rank = primals
-    u, s, vt = jnp.linalg.svd(w, full_matrices=False)
+    u, s, vt = thin_svd(w)
     s, scale = _relative(s, null, ramp, rank)
     terms = terms_of(s)
     f = _bent(terms, s, null, ramp)
