@@ -10,7 +10,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from gradflow._util.annotations import AnyArray
 from gradflow.linalg.thin_svd import thin_svd
@@ -52,7 +52,7 @@ def divided_difference_of_powers(high: Array, low: Array, exponent: float) -> Ar
 def spectral_map(
     terms_of: Callable[[Array], Terms],
     w: Float[AnyArray, "d d_prime"],
-    degree: int,
+    degree: int | Int[Array, ""],
     null: float | Array,
     ramp: bool = False,
     rank: int | None = None,
@@ -99,7 +99,7 @@ def spectral_map(
 def _spectral_map(
     terms_of: Callable[[Array], Terms],
     w: AnyArray,
-    degree: int,
+    degree: int | Array,
     null: float | Array,
     ramp: bool,
     rank: int | None,

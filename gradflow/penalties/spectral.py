@@ -61,6 +61,13 @@ class AbstractSpectralPenalty(AbstractPenalty):
     def kinked(self) -> bool:
         return self.exponent <= 1
 
+    @property
+    def by_svd(self) -> bool:
+        """Whether value and gradient are those below, from `of_spectrum` and `terms` by an SVD."""
+        own, base = type(self), AbstractSpectralPenalty
+        names = ("value", "gradient", "add_gradient", "slopes")
+        return all(getattr(own, name) is getattr(base, name) for name in names)
+
     def check(self, shape: tuple[int, ...]) -> None:
         if len(shape) != 2:
             raise ValueError(
