@@ -28,7 +28,7 @@ from gradflow.descent.gathering import gather_objectives, gather_starts, stack_s
 from gradflow.descent.loop import BatchStep, Mode
 from gradflow.descent.mixture import Optimizer, mixture
 from gradflow.descent.options import DescentOptions
-from gradflow.descent.resuming import check_rule, own_states, taken_up, with_states
+from gradflow.descent.resuming import TakenUp, check_rule, own_states, taken_up, with_states
 from gradflow.descent.stopping import DIVERGED, GRADIENT, LOSS, RUNNING, StopRule
 from gradflow.objective import Objective
 from gradflow.observables import check_entries, default_observables, resolve
@@ -189,26 +189,13 @@ def _run(
         objective = _spread_over(mesh, objectives)
     first = tuple(jax.ShapeDtypeStruct(f.shape[1:], f.dtype) for f in parameters)
     check_entries(pairs, State(FactorsView(objectives[0]), first))
-    config = {
-        "kind": "descent",
-        "objective": None,
-        "optimizer": None,
-        "learning_rate": None,
-        "max_steps": steps,
-        "stop_loss": None,
-        "stop_gradient": options.stop_gradient,
-        "dtype": str(dtype),
-        "observe": [name for name, _ in pairs],
-        **({} if mesh is None else {"mesh": dict(mesh.shape)}),
-        **({} if options.stop_looks is None else {"stop_looks": options.stop_looks}),
-        **({} if found.states is None else {"resumed_at": found.begin}),
-        **provenance(),
-    }
-    told = {id(one): _as_json(config | {"objective": describe(one)}) for one in posed}
     losses = _losses(options.stop_loss, len(rules))
+    config = _config(options, str(dtype), [name for name, _ in pairs], found)
+    told = {id(one): _as_json(config | {"objective": describe(one)}) for one in posed}
     configs = [
         told[id(one)]
-        | _as_json({"optimizer": names[id(rule)], "learning_rate": rate, "stop_loss": loss})
+        | {"optimizer": names[id(rule)]}
+        | {"learning_rate": _as_json(rate), "stop_loss": _as_json(loss)}
         for one, rule, rate, loss in zip(objectives, rules, rates, losses, strict=True)
     ]
     speeds = None if rates[0] is None else jnp.asarray(np.asarray(rates, float), dtype)
@@ -231,6 +218,28 @@ def _run(
     with DescentProgress(options.progress, steps) as bar:
         batch.run(marks, Keeper(options.checkpoint, key), bar)
     return _trajectories(batch, parameters, configs, optimizer)
+
+
+def _config(
+    options: DescentOptions, dtype: str, observe: list[str], found: TakenUp
+) -> dict[str, Any]:
+    """What is said of all runs; what is None here is each run's own."""
+    mesh = options.mesh
+    return {
+        "kind": "descent",
+        "objective": None,
+        "optimizer": None,
+        "learning_rate": None,
+        "max_steps": int(options.max_steps),
+        "stop_loss": None,
+        "stop_gradient": options.stop_gradient,
+        "dtype": dtype,
+        "observe": observe,
+        **({} if mesh is None else {"mesh": dict(mesh.shape)}),
+        **({} if options.stop_looks is None else {"stop_looks": options.stop_looks}),
+        **({} if found.states is None else {"resumed_at": found.begin}),
+        **provenance(),
+    }
 
 
 def _losses(given: Any, count: int) -> list[float | None]:
