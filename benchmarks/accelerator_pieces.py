@@ -38,7 +38,8 @@ def main(options: Options) -> int:
     """Measure, print, store; returns the exit status."""
     pieces: dict[str, Callable[[bool], Rows]] = {
         "device": device, "precision": precision, "recovery": recovery, "batch": batch,
-        "tiny": tiny, "spectra": spectra, "flows": flows, "flow-batches": flow_batches,
+        "tiny": tiny, "spectra": spectra, "tables": tables, "flows": flows,
+        "flow-batches": flow_batches,
     }  # fmt: skip
     if options.name not in pieces:
         print(f"There is no piece {options.name!r}; there are {', '.join(pieces)}.")
@@ -216,6 +217,38 @@ def spectra(small: bool) -> Rows:
         found = seconds(waited)
         for name, value in found.items():
             yield {"dtype": dtype, "by": name, "ms": 1e3 * value}
+
+
+def tables(small: bool) -> Rows:
+    """Batches of zhao2022's tables: a step of all their runs, and what 500,000 steps would take."""
+    from collections import defaultdict
+
+    import gradflow as gf
+    from gradflow.sweeps.experiment import items_of
+    from gradflow.sweeps.registry import find
+
+    steps = 20 if small else 1000
+    for name in ("zhao2022.table4",) if small else [f"zhao2022.table{k}" for k in (1, 3, 4)]:
+        experiment = find(name)
+        grid = experiment.grid("quick" if small else "paper", "paper")
+        groups: dict[Any, list[Any]] = defaultdict(list)
+        for item in items_of(experiment, grid, "float32"):
+            groups[experiment.batch_of(item)].append(item)
+        for items in groups.values():
+            jobs: list[Any] = [experiment.job(item.cell, "float32") for item in items]
+            told = []
+            for _ in range(2):
+                runs = gf.run_descents(
+                    [job.objective for job in jobs], [job.start for job in jobs],
+                    [job.optimizer for job in jobs], learning_rate=[job.rate for job in jobs],
+                    max_steps=steps, record=[0], observe=("loss",),
+                )  # fmt: skip
+                told.append(float(runs[0].stats["seconds"]))
+            cell = items[0].cell
+            each = told[1] / steps
+            yield {"table": name, "depth": cell.depth, "first penalty": cell.penalty,
+                   "runs": len(jobs), "first call, s": told[0], "us a step": 1e6 * each,
+                   "hours": 500_000 * each / 3600}  # fmt: skip
 
 
 def flows(small: bool) -> Rows:

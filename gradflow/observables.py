@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from gradflow._util.annotations import Checked
 from gradflow.factorizations.base import Factors
 from gradflow.linalg import spectrum
+from gradflow.linalg.thin_svd import thin_svd
 from gradflow.problems.base import AbstractProblem
 from gradflow.problems.completion import AbstractCompletion
 from gradflow.problems.sparse import SparseCompletion
@@ -174,7 +175,7 @@ def alignment(state: State) -> Float[Array, " 2"]:
       arora2019, Figure 3 and Corollary 1.
     """
     w = state.product
-    u, _, vt = jnp.linalg.svd(w, full_matrices=False)
+    u, _, vt = thin_svd(w)
     g = jnp.abs(u.T @ state.problem.gradient(w) @ vt.T)
     n = g.shape[0]
     on = jnp.sum(jnp.diagonal(g))

@@ -9,6 +9,7 @@ their last iteration and say so.
 
 import abc
 import itertools
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -23,7 +24,7 @@ from gradflow import baselines, optimizers
 from gradflow.baselines._optspace import optspace
 from gradflow.observables import State
 from gradflow.penalties.base import AbstractPenalty
-from gradflow.sweeps.experiment import Experiment, Precision
+from gradflow.sweeps.experiment import Experiment, Item, Precision
 from gradflow.sweeps.job import Computation, Descent, Job, log_marks
 
 STEPS, STOP_LOSS = 500_000, 1e-7
@@ -210,9 +211,27 @@ class Regularised(Experiment):
     def job(self, cell: Any, precision: Precision) -> Job:
         return job(cell, precision)
 
+    def batch_of(self, item: Item) -> str:
+        """All optimisers together, and all penalties whose gradients are had from an SVD."""
+        described = self.describe(item)
+        cell = described["cell"]
+        for name in (*self.varies, "optimizer"):
+            cell.pop(name, None)
+        if isinstance(item.cell, Cell) and by_svd(item.cell.penalty, item.precision):
+            cell["penalty"] = "by an SVD"
+        return json.dumps(described, sort_keys=True)
+
     def finish(self, cell: Any, run: gf.Trajectory) -> dict[str, float]:
         names = ("error", "unobserved_error", "effective_rank")
         return {f"final_{name}": float(run[name][-1]) for name in names}
+
+
+def by_svd(penalty: str, precision: Precision) -> bool:
+    """Whether the penalty's gradient is had from an SVD in this precision, by its name alone.
+
+    This is asked where no device is to be started, so that no penalty can be made.
+    """
+    return penalty != "none" and (penalty, precision) != ("ratio", "float32")
 
 
 def check(cell: Any) -> None:

@@ -1,5 +1,6 @@
 """What every run of a batch has for itself, checked and put into one array each."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from gradflow.factorizations.base import Factors
 from gradflow.objective import Objective
+from gradflow.penalties.choice import choices
+from gradflow.penalties.spectral import AbstractSpectralPenalty
 from gradflow.start import as_factors
 
 Stacked = tuple[np.ndarray, ...]
@@ -58,8 +61,16 @@ def _alike(shapes: tuple[tuple[int, ...], ...], starts: Sequence[Any]) -> Stacke
     return tuple(stacked)
 
 
-def gather_objectives(objectives: Sequence[Objective]) -> tuple[Objective, bool]:
+def gather_objectives(
+    objectives: Sequence[Objective], order: Sequence[int] | None = None
+) -> tuple[Objective, bool]:
     """One objective for all runs, or all of them along a new first axis; and which.
+
+    Penalties of several kinds on singular values become a choice between them.
+
+    Args:
+      objectives: one a run.
+      order: the numbers that they were given; as they come by default.
 
     Raises:
       ValueError: if they are not alike; it names the first that is not.
@@ -67,18 +78,36 @@ def gather_objectives(objectives: Sequence[Objective]) -> tuple[Objective, bool]
     first = objectives[0]
     if all(one is first for one in objectives):
         return first, False
-    leaves, structure = jax.tree.flatten(first)
+    objectives = _with_choices(objectives)
+    numbers = range(len(objectives)) if order is None else order
+    leaves, structure = jax.tree.flatten(objectives[0])
     shapes, columns = [jnp.shape(leaf) for leaf in leaves], [[] for _ in leaves]
     for k, one in enumerate(objectives):
         own, kind = jax.tree.flatten(one)
         if kind != structure or [jnp.shape(leaf) for leaf in own] != shapes:
             raise ValueError(
-                f"objectives[{k}] is not like objectives[0] (kind, shape, number of observations, "
-                "loss convention, penalty); run unlike ones in calls of their own."
+                f"objectives[{numbers[k]}] is not like objectives[{numbers[0]}] (kind, shape, "
+                "number of observations, loss convention, penalty); run unlike ones in calls of "
+                "their own."
             )
         for column, leaf in zip(columns, own, strict=True):
             column.append(leaf)
     return jax.tree.unflatten(structure, [_stack(column) for column in columns]), True
+
+
+def _with_choices(objectives: Sequence[Objective]) -> Sequence[Objective]:
+    """Objectives whose penalties, if of several kinds and all had from an SVD, are of one."""
+    penalties = [one.penalty for one in objectives]
+    kinds = {jax.tree.structure(penalty) for penalty in penalties}
+    if len(kinds) == 1 or not all(
+        isinstance(one, AbstractSpectralPenalty) and one.by_svd for one in penalties
+    ):
+        return objectives
+    chosen: list[Any] = choices([one for one in penalties if one is not None])
+    return [
+        dataclasses.replace(one, penalty=penalty)
+        for one, penalty in zip(objectives, chosen, strict=True)
+    ]
 
 
 def _stack(leaves: list[Any]) -> jax.Array:

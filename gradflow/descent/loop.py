@@ -18,12 +18,12 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from gradflow.descent import side_by_side
+from gradflow.descent.mixture import Mixture, Optimizer, each_kind
 from gradflow.descent.stopping import DIVERGED, RUNNING, StopRule
 from gradflow.objective import Objective
 from gradflow.observables import Observable
 from gradflow.state import FactorsView, State
 
-Optimizer = optax.GradientTransformation | Callable[[Any], optax.GradientTransformation]
 Mode = Literal["map", "vmap"]
 Pairs = tuple[tuple[str, Observable], ...]
 
@@ -53,12 +53,12 @@ class RunStates(eqx.Module):
 
 
 class BatchStep(eqx.Module):
-    """One optimiser's iterations on a batch of runs.
+    """The iterations of one optimiser, or of several, on a batch of runs.
 
     Attributes:
       objective: of all runs, or, if `many`, one a run along the first axis of its arrays.
       many: which of the two.
-      optimizer: see `gradflow.run_descent`.
+      optimizer: see `gradflow.run_descent`; or those of a batch with several.
       rates: learning rates, if the optimiser is made from one.
       pairs: names and functions of what is recorded.
       stop: when a run stops.
@@ -67,7 +67,7 @@ class BatchStep(eqx.Module):
 
     objective: Objective
     many: bool = eqx.field(static=True)
-    optimizer: Optimizer
+    optimizer: Optimizer | Mixture
     rates: Array | None
     pairs: Pairs = eqx.field(static=True)
     stop: StopRule
@@ -79,6 +79,8 @@ class BatchStep(eqx.Module):
         Args:
           parameters: the starts, along the first axis.
         """
+        if isinstance(self.optimizer, Mixture):
+            return _initialise_mixture(self, parameters)
         return _initialise(self, parameters)
 
     def advance(self, runs: RunStates, chunk: Int[Array, "2 k"]) -> tuple[RunStates, Any]:
@@ -93,6 +95,8 @@ class BatchStep(eqx.Module):
         count, devices = runs.count.shape[0], jax.device_count()
         if devices == 1 or count == 1:
             return _advance(self, runs, chunk)
+        if isinstance(self.optimizer, Mixture):
+            return _advance_mixture(self, self.optimizer, runs, chunk)
         spread = -(-count // devices) * devices
         padded, own = jax.tree.map(
             lambda leaf: jnp.concatenate([leaf, jnp.repeat(leaf[:1], spread - count, axis=0)]),
@@ -109,20 +113,26 @@ class BatchStep(eqx.Module):
 
     def restrict(self, left: np.ndarray) -> "BatchStep":
         """For these of the runs alone."""
-        return self.of(jax.tree.map(lambda leaf: leaf[left], self.own()))
+        restricted = self.of(jax.tree.map(lambda leaf: leaf[left], self.own()))
+        if not isinstance(self.optimizer, Mixture):
+            return restricted
+        return dataclasses.replace(restricted, optimizer=self.optimizer.restrict(left))
 
-    def own(self) -> tuple[Objective | None, Array | None]:
-        """What every run has for itself, along the first axis: its data, its rate."""
-        return (self.objective if self.many else None, self.rates)
+    def own(self) -> tuple[Any, ...]:
+        """What every run has for itself, along the first axis: data, rate, loss to stop at."""
+        own = (self.objective if self.many else None, self.rates)
+        return (*own, self.stop.loss) if self.stop.loss.ndim else own
 
-    def of(self, own: tuple[Any, Any]) -> "BatchStep":
+    def of(self, own: tuple[Any, ...]) -> "BatchStep":
         """For other runs, or a single one: those to whom this belongs."""
-        data, rates = own
+        data, rates, *losses = own
         objective = data if self.many else self.objective
-        return dataclasses.replace(self, objective=objective, rates=rates)
+        stop = dataclasses.replace(self.stop, loss=losses[0]) if losses else self.stop
+        return dataclasses.replace(self, objective=objective, rates=rates, stop=stop)
 
     def transformation(self) -> optax.GradientTransformation:
         """The optimiser itself, made from a single run's rate if it is made from one."""
+        assert not isinstance(self.optimizer, Mixture)
         if isinstance(self.optimizer, optax.GradientTransformation):
             return self.optimizer
         return self.optimizer(self.rates)
@@ -183,9 +193,36 @@ def _initialise(batch_step: BatchStep, parameters: Any) -> RunStates:
 
 
 @eqx.filter_jit
+def _initialise_mixture(batch_step: BatchStep, parameters: Any) -> RunStates:
+    def begun(part: BatchStep, _: None, values: Any) -> tuple[Any, tuple]:
+        def one(rate: Any, values: Any) -> Any:
+            return dataclasses.replace(part, rates=rate).transformation().init(values)
+
+        return jax.vmap(one)(part.rates, values), ()
+
+    states, _ = each_kind(batch_step, None, parameters, begun)
+    still = dataclasses.replace(batch_step, optimizer=optax.identity())
+    return dataclasses.replace(_initialise(still, parameters), optimizer_state=states)
+
+
+def _advance_mixture(
+    batch_step: BatchStep, mixed: Mixture, runs: RunStates, chunk: Array
+) -> tuple[RunStates, Any]:
+    """With several devices: each has as many runs of every optimiser as any other."""
+    share, numbers, places = mixed.spread(jax.device_count())
+    spread, own = jax.tree.map(lambda leaf: leaf[numbers], (runs, batch_step.own()))
+    first = np.isin(np.arange(len(numbers)), places)
+    spread = dataclasses.replace(spread, status=jnp.where(first, spread.status, DIVERGED))
+    step = dataclasses.replace(batch_step.of(own), optimizer=share)
+    moved = _advance_spread(step, spread, chunk)
+    return jax.tree.map(lambda leaf: leaf[places], moved)
+
+
+@eqx.filter_jit
 def _advance_spread(batch_step: BatchStep, runs: RunStates, chunk: Array) -> tuple[RunStates, Any]:
     spread, all_alike = PartitionSpec("runs"), PartitionSpec()
-    arrays, rest = eqx.partition(batch_step.of((None, None)), eqx.is_array)
+    shared = batch_step.of(tuple(None for _ in batch_step.own()))
+    arrays, rest = eqx.partition(shared, eqx.is_array)
 
     def part(own: Any, shared: Any, some: RunStates, stops: Array) -> Any:
         return _through(eqx.combine(shared, rest).of(own), some, stops)
@@ -207,12 +244,26 @@ def _advance(batch_step: BatchStep, runs: RunStates, chunk: Array) -> tuple[RunS
 def _through(batch_step: BatchStep, runs: RunStates, chunk: Array) -> tuple[RunStates, Any]:
     if batch_step.mode == "vmap":
         return side_by_side.through(batch_step, runs, chunk)
+    if isinstance(batch_step.optimizer, Mixture):
+        return _through_each(batch_step, runs, chunk)
 
     def one(run: tuple[Any, RunStates]) -> tuple[RunStates, Any]:
         own, state = run
         return _one(batch_step.of(own), state, chunk)
 
     return _one_by_one(one, (batch_step.own(), runs))
+
+
+def _through_each(batch_step: BatchStep, runs: RunStates, chunk: Array) -> tuple[RunStates, Any]:
+    """One optimiser's runs after the other's."""
+
+    def through(part: BatchStep, state: Any, some: RunStates) -> tuple[Any, Any]:
+        some, found = _through(part, dataclasses.replace(some, optimizer_state=state), chunk)
+        return some.optimizer_state, (dataclasses.replace(some, optimizer_state=None), found)
+
+    others = dataclasses.replace(runs, optimizer_state=None)
+    states, (runs, found) = each_kind(batch_step, runs.optimizer_state, others, through)
+    return dataclasses.replace(runs, optimizer_state=states), found
 
 
 def _one_by_one(function: Callable[[Any], Any], batch: Any) -> Any:

@@ -1,10 +1,14 @@
 """What a descent can be asked, and its defaults."""
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from gradflow._util.annotations import Checked
-from gradflow._util.validate import whole
+from gradflow._util.validate import positive, whole
 from gradflow.descent.checkpoint import Checkpoint
 from gradflow.options import RunOptions
 
@@ -15,12 +19,15 @@ class DescentOptions(RunOptions):
 
     Attributes:
       learning_rate: the rate handed to `optimizer`; in a batch, one for all or one a run.
+      stop_loss: stop where the loss (without penalty) has fallen to this value; in a batch, one for
+        all or one a run, None for runs that nothing stops.
       stop_looks: how often to look at the loss, in iterations, and how many looks in a row must
         find it at `stop_loss` or below; by default the first iteration that is there is the last.
       checkpoint: keep the run's state in a file and go on from there after a kill.
     """
 
     learning_rate: Any = None
+    stop_loss: Checked[float | Sequence[float | None] | None] = None
     stop_looks: Checked[tuple[int, int] | None] = None
     checkpoint: Checked[Checkpoint | None] = None
 
@@ -30,7 +37,14 @@ class DescentOptions(RunOptions):
         Raises:
           ValueError: if a value is out of it; it names the value and the remedy.
         """
-        super().check()
+        losses = self.stop_loss
+        if np.ndim(losses):
+            for loss in losses:
+                if loss is not None:
+                    positive("stop_loss", loss)
+            RunOptions.check(dataclasses.replace(self, stop_loss=None))
+        else:
+            super().check()
         if self.stop_looks is None:
             return
         for name, number in zip(("every", "times"), self.stop_looks, strict=True):

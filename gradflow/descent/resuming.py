@@ -1,5 +1,6 @@
 """Descents that go on from trajectories, to the same bits as if they had never been stopped."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradflow.descent.loop import BatchStep, RunStates
+from gradflow.descent.mixture import Mixture, each_kind
 from gradflow.objective import Objective
 from gradflow.resuming import check_goes_on
 from gradflow.trajectory import Trajectory, named_factors
@@ -110,6 +112,24 @@ def with_states(batch_step: BatchStep, parameters: Any, found: TakenUp) -> RunSt
     fresh = batch_step.initialise(parameters)
     if found.states is None:
         return fresh
+    states = found.states
+
+    def filled(part: BatchStep, state: Any, others: tuple[RunStates, Any]) -> tuple[Any, RunStates]:
+        del part
+        some, numbers = others
+        own = TakenUp([], found.begin, [states[k] for k in numbers])
+        some = _filled(dataclasses.replace(some, optimizer_state=state), own)
+        return some.optimizer_state, dataclasses.replace(some, optimizer_state=None)
+
+    bare = dataclasses.replace(fresh, optimizer_state=None)
+    others = (bare, np.arange(len(states)))
+    state, runs = each_kind(batch_step, fresh.optimizer_state, others, filled)
+    return dataclasses.replace(runs, optimizer_state=state)
+
+
+def _filled(fresh: RunStates, found: TakenUp) -> RunStates:
+    """Runs of one optimiser with the states that they have come to."""
+    assert found.states is not None
     going = (fresh.optimizer_state, fresh.loss, fresh.gradient, fresh.hits)
     names = _names(going)
     leaves, structure = jax.tree.flatten(going)
@@ -123,7 +143,7 @@ def with_states(batch_step: BatchStep, parameters: Any, found: TakenUp) -> RunSt
         raise _other(more[0], "nothing")
     state, loss, gradient, hits = jax.tree.unflatten(structure, filled)
     count = jnp.full_like(fresh.count, found.begin)
-    return RunStates(parameters, state, count, loss, gradient, fresh.status, hits)
+    return RunStates(fresh.parameters, state, count, loss, gradient, fresh.status, hits)
 
 
 def going_of(runs: RunStates) -> Going:
@@ -142,6 +162,29 @@ def named_states(going: Going) -> dict[str, np.ndarray]:
         name: _storable(np.asarray(leaf))
         for name, leaf in zip(_names(going), jax.tree.leaves(going), strict=True)
     }
+
+
+def own_states(optimizer: Any, going: Going, count: int) -> list[dict[str, Any]]:
+    """What each of so many runs goes on with, by the names that its optimiser alone gives it.
+
+    Args:
+      optimizer: of all of them, or the mixture.
+      going: as for `named_states`.
+      count: how many runs.
+    """
+    parts = [(slice(0, count), going)]
+    if isinstance(optimizer, Mixture):
+        parts = []
+        for k, rows in optimizer.rows():
+            state, *others = jax.tree.map(lambda array, rows=rows: array[rows], going)
+            parts.append((rows, (optimizer.unpack(k, state), *others)))
+    found = []
+    for rows, own in parts:
+        named = named_states(own)
+        found += [
+            {name: all_[k] for name, all_ in named.items()} for k in range(rows.stop - rows.start)
+        ]
+    return found
 
 
 def _names(going: Going) -> list[str]:

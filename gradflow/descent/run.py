@@ -4,6 +4,7 @@ The stopping loss is looked at in every iteration, the observables are computed 
 iterations asked for, and Python is entered only between chunks, to show progress.
 """
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -24,9 +25,10 @@ from gradflow._util.validate import positive, same_float_dtype
 from gradflow.descent.batch import Batch
 from gradflow.descent.checkpoint import Keeper
 from gradflow.descent.gathering import gather_objectives, gather_starts, stack_starts
-from gradflow.descent.loop import BatchStep, Mode, Optimizer
+from gradflow.descent.loop import BatchStep, Mode
+from gradflow.descent.mixture import Optimizer, mixture
 from gradflow.descent.options import DescentOptions
-from gradflow.descent.resuming import check_rule, named_states, taken_up, with_states
+from gradflow.descent.resuming import TakenUp, check_rule, own_states, taken_up, with_states
 from gradflow.descent.stopping import DIVERGED, GRADIENT, LOSS, RUNNING, StopRule
 from gradflow.objective import Objective
 from gradflow.observables import check_entries, default_observables, resolve
@@ -80,28 +82,34 @@ def run_descent(
       >>> run.outcome.name, bool(run["loss"][-1] <= 1e-2)
       ('REACHED_LOSS', True)
     """
-    return _run([objective], [start], optimizer, [options.learning_rate], options)[0]
+    return _run([objective], [start], [optimizer], [options.learning_rate], options)[0]
 
 
 @takes_options(DescentOptions, renamed={"steps": "max_steps", "learning_rates": "learning_rate"})
 def run_descents(
     objectives: Objective | Sequence[Objective],
     starts: Sequence[Start],
-    optimizer: Checked[Optimizer],
+    optimizer: Checked[Optimizer | Sequence[Optimizer]],
     options: DescentOptions,
 ) -> list[Trajectory]:
     """Run a batch of descents of one shape in one compiled call: seeds, scales, learning rates.
 
+    Runs may differ in optimiser and in penalty too. Loss and gradient of all of them are one call
+    all the same, and so is the decomposition that penalties on singular values share.
+
     Args:
-      objectives: one for all, or one a run; problems of one kind, shape and number of observations.
+      objectives: one for all, or one a run; problems of one kind, shape and number of observations,
+        with penalties of one kind, or of several on singular values that are had from an SVD.
       starts: one a run, as for `run_descent`.
-      optimizer: as for `run_descent`.
-      options: as for `run_descent`, for all; `learning_rate` may be one a run, and the loss that
-        `progress` shows is the largest.
+      optimizer: as for `run_descent`, or one a run, all of them transformations or all functions of
+        a rate.
+      options: as for `run_descent`, for all; `learning_rate` and `stop_loss` may be one a run, and
+        the loss that `progress` shows is the largest.
 
     Returns:
       One `Trajectory` a run: what `run_descent` gives, to the last bit on a CPU, where the runs of
-      a device are done one after the other; elsewhere they go side by side, to rounding.
+      a device are done one after the other; elsewhere they go side by side, to rounding. With
+      penalties of several kinds it is to rounding everywhere.
 
     Raises:
       ValueError: as `run_descent`; and if there is no start, numbers differ or the objectives are
@@ -127,16 +135,34 @@ def run_descents(
     many = [objectives] * len(starts) if isinstance(objectives, Objective) else list(objectives)
     if len(many) != len(starts):
         raise ValueError(f"There are {len(starts)} starts but {len(many)} objectives.")
-    return _run(many, starts, optimizer, rates, options)
+    rules: list[Any] = [optimizer] * len(starts)
+    if isinstance(optimizer, list | tuple) and not isinstance(
+        optimizer, optax.GradientTransformation
+    ):
+        rules = list(optimizer)
+    if len(rules) != len(starts):
+        raise ValueError(f"There are {len(starts)} starts but {len(rules)} optimizers.")
+    losses: Any = options.stop_loss
+    if np.ndim(losses) and len(losses) != len(starts):
+        raise ValueError(f"There are {len(starts)} starts but {len(losses)} stopping losses.")
+    first = {id(rule): k for k, rule in reversed(list(enumerate(rules)))}
+    order = sorted(range(len(starts)), key=lambda k: first[id(rules[k])])  # one kind after another
+    if np.ndim(losses):
+        options = dataclasses.replace(options, stop_loss=[losses[k] for k in order])
+    many, starts, rules, rates = ([own[k] for k in order] for own in (many, starts, rules, rates))
+    runs = _run(many, starts, rules, rates, options, order)
+    return [runs[k] for k in np.argsort(order)]
 
 
 def _run(
     objectives: list[Objective],
     starts: list[Any],
-    optimizer: Checked[Optimizer],
+    rules: list[Checked[Optimizer]],
     rates: list[Checked[float | None]],
     options: DescentOptions,
+    order: Sequence[int] = (0,),
 ) -> list[Trajectory]:
+    """The runs, those of one optimiser after another; `order` has the numbers they were given."""
     options.check()
     found = taken_up(objectives, starts, int(options.max_steps))
     if options.mesh is not None and found.states is not None:
@@ -145,53 +171,39 @@ def _run(
             "from its `final`, or leave the mesh away."
         )
     given = gather_starts(objectives, found.starts)
-    kinds = list({id(one): one for one in objectives}.values())
-    dtype = same_float_dtype(objective=kinds, start=given)
-    _check_optimizer(optimizer, rates)
-    rule = describe_function(optimizer)
-    check_rule(starts, rule, rates[0] is not None)
+    posed = list({id(one): one for one in objectives}.values())
+    dtype = same_float_dtype(objective=posed, start=given)
+    kinds = list({id(rule): rule for rule in rules}.values())
+    _check_optimizers(kinds, rates)
+    names = {id(rule): describe_function(rule) for rule in kinds}
+    for start, rule in zip(starts, rules, strict=True):
+        check_rule([start], names[id(rule)], rates[0] is not None)
     observe, steps, mesh = options.observe, int(options.max_steps), options.mesh
     if observe is None:
         observe = default_observables(objectives[0].problem) if mesh is None else SPREAD_RECORDS
     pairs = resolve(observe)
     marks = _marks(options.record, found.begin, steps)
-    objective, many = gather_objectives(objectives)
+    objective, many = gather_objectives(objectives, order)
     parameters = stack_starts(given)
     if mesh is not None:
         objective = _spread_over(mesh, objectives)
     first = tuple(jax.ShapeDtypeStruct(f.shape[1:], f.dtype) for f in parameters)
     check_entries(pairs, State(FactorsView(objectives[0]), first))
-    config = {
-        "kind": "descent",
-        "objective": None,
-        "optimizer": rule,
-        "learning_rate": None,
-        "max_steps": steps,
-        "stop_loss": options.stop_loss,
-        "stop_gradient": options.stop_gradient,
-        "dtype": str(dtype),
-        "observe": [name for name, _ in pairs],
-        **({} if mesh is None else {"mesh": dict(mesh.shape)}),
-        **({} if options.stop_looks is None else {"stop_looks": options.stop_looks}),
-        **({} if found.states is None else {"resumed_at": found.begin}),
-        **provenance(),
-    }
-    told = {id(one): _as_json(config | {"objective": describe(one)}) for one in kinds}
+    losses = _losses(options.stop_loss, len(rules))
+    config = _config(options, str(dtype), [name for name, _ in pairs], found)
+    told = {id(one): _as_json(config | {"objective": describe(one)}) for one in posed}
     configs = [
-        told[id(one)] | {"learning_rate": _as_json(rate)}
-        for one, rate in zip(objectives, rates, strict=True)
+        told[id(one)]
+        | {"optimizer": names[id(rule)]}
+        | {"learning_rate": _as_json(rate), "stop_loss": _as_json(loss)}
+        for one, rule, rate, loss in zip(objectives, rules, rates, losses, strict=True)
     ]
     speeds = None if rates[0] is None else jnp.asarray(np.asarray(rates, float), dtype)
-    target = jnp.asarray(-np.inf if options.stop_loss is None else options.stop_loss, dtype)
-    least = None if options.stop_gradient is None else jnp.asarray(options.stop_gradient, dtype)
-    looks = options.stop_looks and (
-        jnp.asarray(options.stop_looks[0]),
-        jnp.asarray(options.stop_looks[1]),
-    )
+    stop = _stop_rule(options, losses, dtype)
+    sizes = [sum(one is rule for one in rules) for rule in kinds]
+    optimizer = kinds[0] if len(kinds) == 1 else mixture(kinds, sizes, speeds is not None, first)
     mode: Mode = "map" if jax.default_backend() == "cpu" else "vmap"
-    batch_step = BatchStep(
-        objective, many, optimizer, speeds, pairs, StopRule(target, least, looks), mode
-    )
+    batch_step = BatchStep(objective, many, optimizer, speeds, pairs, stop, mode)
     if mesh is None:
         runs = with_states(batch_step, jax.tree.map(jnp.asarray, parameters), found)
     else:
@@ -200,12 +212,51 @@ def _run(
         runs = batch_step.initialise(there)
     key = None
     if options.checkpoint is not None:
-        numbers = fingerprint((parameters, speeds, target, least, found.states))
+        numbers = fingerprint((parameters, speeds, stop.loss, stop.gradient, found.states))
         key = [configs, marks.tolist(), numbers, batch_step.program(runs), "with states"]
     batch = Batch(batch_step, runs)
     with DescentProgress(options.progress, steps) as bar:
         batch.run(marks, Keeper(options.checkpoint, key), bar)
-    return _trajectories(batch, parameters, configs)
+    return _trajectories(batch, parameters, configs, optimizer)
+
+
+def _config(
+    options: DescentOptions, dtype: str, observe: list[str], found: TakenUp
+) -> dict[str, Any]:
+    """What is said of all runs; what is None here is each run's own."""
+    mesh = options.mesh
+    return {
+        "kind": "descent",
+        "objective": None,
+        "optimizer": None,
+        "learning_rate": None,
+        "max_steps": int(options.max_steps),
+        "stop_loss": None,
+        "stop_gradient": options.stop_gradient,
+        "dtype": dtype,
+        "observe": observe,
+        **({} if mesh is None else {"mesh": dict(mesh.shape)}),
+        **({} if options.stop_looks is None else {"stop_looks": options.stop_looks}),
+        **({} if found.states is None else {"resumed_at": found.begin}),
+        **provenance(),
+    }
+
+
+def _losses(given: Any, count: int) -> list[float | None]:
+    """The loss that each run stops at, if any."""
+    return list(given) if np.ndim(given) else [given] * count
+
+
+def _stop_rule(options: DescentOptions, losses: list[float | None], dtype: Any) -> StopRule:
+    """With one loss for all runs where they do not differ."""
+    targets = [-np.inf if loss is None else float(loss) for loss in losses]
+    common = all(target == targets[0] for target in targets)
+    least = None if options.stop_gradient is None else jnp.asarray(options.stop_gradient, dtype)
+    looks = options.stop_looks and (
+        jnp.asarray(options.stop_looks[0]),
+        jnp.asarray(options.stop_looks[1]),
+    )
+    return StopRule(jnp.asarray(targets[0] if common else targets, dtype), least, looks)
 
 
 def _spread_over(mesh: Any, objectives: list[Objective]) -> Objective:
@@ -238,21 +289,29 @@ def _see_alike(mesh: Mesh, options: DescentOptions, configs: Any, numbers: Any) 
     see_alike(hashlib.sha256(told.encode()).hexdigest(), mesh)
 
 
-def _check_optimizer(optimizer: Checked[Optimizer], rates: list[Checked[float | None]]) -> None:
-    made = isinstance(optimizer, optax.GradientTransformation)
-    if not made and not callable(optimizer):
-        raise ValueError(
-            f"optimizer must be an optax transformation or a function of a rate, "
-            f"but it is {optimizer!r}."
-        )
+def _check_optimizers(
+    optimizers: list[Checked[Optimizer]], rates: list[Checked[float | None]]
+) -> None:
+    made = [isinstance(one, optax.GradientTransformation) for one in optimizers]
+    for one, ready in zip(optimizers, made, strict=True):
+        if not ready and not callable(one):
+            raise ValueError(
+                f"optimizer must be an optax transformation or a function of a rate, "
+                f"but it is {one!r}."
+            )
     if any((rate is None) != (rates[0] is None) for rate in rates):
         raise ValueError("Give a learning rate for every run, or for none.")
-    if made and rates[0] is not None:
+    if any(made) and not all(made):
+        raise ValueError(
+            "Some optimizers have their learning rates and others are functions of one; give "
+            "functions of a rate, such as optax.sgd, for all runs, or transformations."
+        )
+    if made[0] and rates[0] is not None:
         raise ValueError(
             "The optimizer already has its learning rate; pass the function that makes it, such as "
             "optax.sgd, together with learning_rate, or leave learning_rate away."
         )
-    if not made and rates[0] is None:
+    if not made[0] and rates[0] is None:
         raise ValueError("Give learning_rate, since optimizer is a function of one.")
     for rate in rates:
         if rate is not None:
@@ -282,21 +341,21 @@ def _as_json(value: Any) -> Any:
 
 
 def _trajectories(
-    batch: Batch, starts: tuple[np.ndarray, ...], configs: list[dict[str, Any]]
+    batch: Batch, starts: tuple[np.ndarray, ...], configs: list[dict[str, Any]], optimizer: Any
 ) -> list[Trajectory]:
     """One a run, from what the batch has of all."""
     records, ends = batch.results()
     cuts = np.searchsorted(records.runs, np.arange(len(configs) + 1))
     observables = named_observables(configs[0]["observe"], records.seen)
     initial, final = named_factors(starts), named_factors(ends.parameters)
-    states = named_states(ends.going)
+    states = own_states(optimizer, ends.going, len(configs))
     return [
         Trajectory(
             times=records.counts[cuts[k] : cuts[k + 1]],
             observables={name: all_[cuts[k] : cuts[k + 1]] for name, all_ in observables.items()},
             final={name: all_[k] for name, all_ in final.items()},
             initial={name: all_[k] for name, all_ in initial.items()},
-            state={name: all_[k] for name, all_ in states.items()},
+            state=states[k],
             outcome=_OUTCOMES[int(ends.statuses[k])],
             stats={
                 "steps": int(ends.counts[k]),

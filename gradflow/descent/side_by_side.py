@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from gradflow.descent.mixture import each_kind
 from gradflow.descent.stopping import RUNNING
 from gradflow.state import FactorsView, State
 
@@ -76,11 +77,16 @@ def _iteration(batch_step: "BatchStep", runs: "RunStates") -> "RunStates":
         parameters, state, loss, gradient = run
         return single.change(parameters, state, loss, gradient)
 
+    def moved_all(part: "BatchStep", state: Any, others: tuple[Any, ...]) -> tuple[Any, Any]:
+        parameters, loss, gradient = others
+        change, state = _each(part, moved, (parameters, state, loss, gradient))
+        return state, change
+
     def evaluated(single: "BatchStep", parameters: Any) -> tuple[Any, Any]:
         return single.objective.loss_and_gradient(parameters)
 
-    before = (runs.parameters, runs.optimizer_state, runs.loss, runs.gradient)
-    change, state = _each(batch_step, moved, before)
+    others = (runs.parameters, runs.loss, runs.gradient)
+    state, change = each_kind(batch_step, runs.optimizer_state, others, moved_all)
     parameters = jax.tree.map(
         lambda p, c: jnp.where(alive.reshape(-1, *[1] * (p.ndim - 1)), p + c, p),
         runs.parameters, change,
@@ -104,8 +110,11 @@ def _iteration(batch_step: "BatchStep", runs: "RunStates") -> "RunStates":
 
 def _judged(batch_step: "BatchStep", runs: "RunStates") -> "RunStates":
     """With the status of those that run."""
-    rule = batch_step.stop
-    status = jax.vmap(rule.status)(runs.loss, runs.gradient, runs.hits)
+
+    def judged(single: "BatchStep", values: tuple[Any, ...]) -> Array:
+        return single.stop.status(*values)
+
+    status = _each(batch_step, judged, (runs.loss, runs.gradient, runs.hits))
     return dataclasses.replace(runs, status=jnp.where(runs.status == RUNNING, status, runs.status))
 
 

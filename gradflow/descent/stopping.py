@@ -13,13 +13,13 @@ class StopRule(eqx.Module):
     """When a run stops.
 
     Attributes:
-      loss: at the first loss that is at most this.
+      loss: at the first loss that is at most this; for a batch, of all runs or one a run.
       gradient: and at the first norm of the gradient that is at most this, if given.
       looks: look at the loss every so many iterations only, and stop at so many looks in a row that
         find it there; None for the first iteration that is there.
     """
 
-    loss: Float[Array, ""]
+    loss: Float[Array, "*b"]
     gradient: Float[Array, ""] | None
     looks: tuple[Int[Array, ""], Int[Array, ""]] | None
 

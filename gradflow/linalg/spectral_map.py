@@ -10,9 +10,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from gradflow._util.annotations import AnyArray
+from gradflow.linalg.thin_svd import thin_svd
 
 Terms = tuple[tuple[Array | float, float], ...]
 """The coefficients c_k and exponents e_k of f_i = sum_k c_k s_i^(e_k)."""
@@ -51,7 +52,7 @@ def divided_difference_of_powers(high: Array, low: Array, exponent: float) -> Ar
 def spectral_map(
     terms_of: Callable[[Array], Terms],
     w: Float[AnyArray, "d d_prime"],
-    degree: int,
+    degree: int | Int[Array, ""],
     null: float | Array,
     ramp: bool = False,
     rank: int | None = None,
@@ -98,12 +99,12 @@ def spectral_map(
 def _spectral_map(
     terms_of: Callable[[Array], Terms],
     w: AnyArray,
-    degree: int,
+    degree: int | Array,
     null: float | Array,
     ramp: bool,
     rank: int | None,
 ) -> Array:
-    u, s, vt = jnp.linalg.svd(w, full_matrices=False)
+    u, s, vt = thin_svd(w)
     s, scale = _relative(s, null, ramp, rank)
     return (u * (scale**degree * _bent(terms_of(s), s, null, ramp))) @ vt
 
@@ -111,7 +112,7 @@ def _spectral_map(
 @_spectral_map.def_jvp
 def _derivative(primals: tuple, tangents: tuple) -> tuple[Array, Array | None]:
     terms_of, w, degree, null, ramp, rank = primals
-    u, s, vt = jnp.linalg.svd(w, full_matrices=False)
+    u, s, vt = thin_svd(w)
     s, scale = _relative(s, null, ramp, rank)
     terms = terms_of(s)
     f = _bent(terms, s, null, ramp)

@@ -5,6 +5,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gradflow._util.annotations import AnyArray
+from gradflow.linalg.thin_svd import thin_svd, values
 
 
 def singular_values(w: Float[AnyArray, "m n"]) -> Float[Array, " k"]:
@@ -21,7 +22,7 @@ def singular_values(w: Float[AnyArray, "m n"]) -> Float[Array, " k"]:
       >>> singular_values(jnp.diag(jnp.array([-3.0, 4.0]))).tolist()
       [4.0, 3.0]
     """
-    return jnp.linalg.svd(w, compute_uv=False)
+    return values(w)
 
 
 def effective_rank(w: Float[AnyArray, "m n"]) -> Float[Array, ""]:
@@ -150,7 +151,7 @@ def left_power(w: Float[AnyArray, "m n"], exponent: float) -> Float[Array, "m m"
         raise ValueError(f"exponent must be 0 or more, but it is {exponent}.")
     if exponent == 0:
         return jnp.eye(w.shape[0], dtype=w.dtype)
-    u, s, _ = jnp.linalg.svd(w, full_matrices=False)
+    u, s, _ = thin_svd(w)
     return (u * s ** (2 * exponent)) @ u.T
 
 
@@ -170,7 +171,7 @@ def polar_factor(w: Float[AnyArray, "m n"]) -> Float[Array, "m n"]:
       >>> jnp.round(polar_factor(jnp.diag(jnp.array([4.0, -0.1]))), 6).tolist()
       [[1.0, 0.0], [0.0, -1.0]]
     """
-    u, _, vt = jnp.linalg.svd(w, full_matrices=False)
+    u, _, vt = thin_svd(w)
     return u @ vt
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from gradflow._util.annotations import AnyArray
+from gradflow.linalg.thin_svd import values
 
 _CHUNKS = {"cpu": 2**12, "other": 2**20}
 """Entries at a time: rows that are gathered stay in a CPU's cache; an accelerator wants many."""
@@ -135,7 +136,7 @@ def singular_values(
       >>> singular_values(jnp.array([[3.0], [4.0]]), jnp.array([[0.0, 2.0, 0.0]])).tolist()
       [10.0]
     """
-    return jnp.linalg.svd(_core(left, right), compute_uv=False)
+    return values(_core(left, right))
 
 
 def norm(left: Float[AnyArray, "m k"], right: Float[AnyArray, "k n"]) -> Float[Array, ""]:

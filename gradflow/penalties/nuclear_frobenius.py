@@ -1,6 +1,6 @@
 """The ratio of nuclear and Frobenius norm, with a gradient that needs no SVD."""
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -71,6 +71,10 @@ class NuclearFrobeniusRatio(AbstractSpectralPenalty):
     def degree(self) -> int:
         return 0
 
+    @property
+    def by_svd(self) -> bool:
+        return self._by_svd(self.weight.dtype)
+
     def of_spectrum(self, s: Array) -> Array:
         return _ratio(s, 1.0, 2.0)
 
@@ -81,11 +85,13 @@ class NuclearFrobeniusRatio(AbstractSpectralPenalty):
         self, w: AnyArray, kink_width: float | Array | None = None, rank: int | None = None
     ) -> Array:
         """As in every spectral penalty; with a kink width always from the SVD."""
-        by_svd = self.polar == "svd" or (self.polar == "auto" and w.dtype != jnp.float32)
-        if kink_width is not None or by_svd:
+        if kink_width is not None or self._by_svd(w.dtype):
             return super().gradient(w, kink_width, rank)
         factor = polar_by_iteration(w, rational={"rational": 2, "polynomial": 0}.get(self.polar))
         return self.weight * ratio_gradient(w, factor)
+
+    def _by_svd(self, dtype: Any) -> bool:
+        return self.polar == "svd" or (self.polar == "auto" and dtype != jnp.float32)
 
 
 def ratio_gradient(

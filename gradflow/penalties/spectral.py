@@ -13,6 +13,7 @@ from gradflow.factorizations.base import AbstractFactorization, Factors
 from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.linalg.spectral_map import Terms, combine, power, spectral_map
 from gradflow.linalg.spectrum import schatten_norm_of, singular_values
+from gradflow.linalg.thin_svd import thin_svd
 from gradflow.penalties.base import AbstractPenalty
 
 _NULL = 16 * float(jnp.finfo(jnp.float64).eps)
@@ -59,6 +60,13 @@ class AbstractSpectralPenalty(AbstractPenalty):
     @property
     def kinked(self) -> bool:
         return self.exponent <= 1
+
+    @property
+    def by_svd(self) -> bool:
+        """Whether value and gradient are those below, from `of_spectrum` and `terms` by an SVD."""
+        own, base = type(self), AbstractSpectralPenalty
+        names = ("value", "gradient", "add_gradient", "slopes")
+        return all(getattr(own, name) is getattr(base, name) for name in names)
 
     def check(self, shape: tuple[int, ...]) -> None:
         if len(shape) != 2:
@@ -156,7 +164,7 @@ class AbstractSpectralPenalty(AbstractPenalty):
         smooth = self.smooth(w, tolerance)
         if self.exponent != 1 or not isinstance(factorization, MatrixProduct):
             return smooth
-        u, s, vt = jnp.linalg.svd(w, full_matrices=False)
+        u, s, vt = thin_svd(w)
         alive = s > tolerance * s[0]
         u, v = u * alive, vt.T * alive
         reached = [
@@ -182,8 +190,8 @@ class AbstractSpectralPenalty(AbstractPenalty):
           after: another one.
           tolerance: singular values up to this share of the largest do not count.
         """
-        u, s, vt = jnp.linalg.svd(before, full_matrices=False)
-        u_after, s_after, vt_after = jnp.linalg.svd(after, full_matrices=False)
+        u, s, vt = thin_svd(before)
+        u_after, s_after, vt_after = thin_svd(after)
         polar = (u_after * (s_after > tolerance * s_after[0])) @ vt_after
         alive = s > tolerance * s[0]
         turned = (u * alive).T @ polar @ (vt.T * alive)

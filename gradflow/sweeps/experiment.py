@@ -164,6 +164,14 @@ class Experiment(abc.ABC):
             described["cell"].pop(name, None)
         return json.dumps(described, sort_keys=True)
 
+    def batch_of(self, item: Item) -> Hashable:
+        """Items for which this is equal go side by side on an accelerator.
+
+        Those of one program, unless an experiment says more: runs of one shape can differ in
+        optimiser, too, and in penalties that share an SVD; see `gradflow.run_descents`.
+        """
+        return self.shape_of(item)
+
 
 def cells_of(experiment: Experiment, grid: Any) -> list[Any]:
     """An experiment's cells on a grid whose seeds are seeds, and whose whole numbers fit 64 bits.

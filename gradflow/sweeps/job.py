@@ -124,17 +124,19 @@ def do_descents(
     on_progress: OnProgress,
     checkpoint: Path | None,
 ) -> list[xr.Dataset]:
-    """Do descents of one shape as one compiled batch."""
+    """Do descents of one shape as one compiled batch, those of several optimisers among them."""
     first = jobs[0]
+    rules = [job.optimizer for job in jobs]
+    losses = [job.stop_loss for job in jobs]
     objectives = [job.objective for job in jobs]
     shared = all(one is first.objective for one in objectives)
     runs = run_descents(
         first.objective if shared else objectives,
         [job.start for job in jobs],
-        first.optimizer,
+        first.optimizer if all(rule is rules[0] for rule in rules) else rules,
         learning_rate=[job.rate for job in jobs],
         max_steps=first.steps,
-        stop_loss=first.stop_loss,
+        stop_loss=losses[0] if all(loss == losses[0] for loss in losses) else losses,
         stop_looks=first.stop_looks,
         record=first.record,
         observe=first.observe,

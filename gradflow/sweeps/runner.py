@@ -147,10 +147,11 @@ def _tasks(
     experiment: Experiment, items: list[Item], store: Store, module: Path | None, device: Device,
     batch: int,
 ) -> list[Task]:  # fmt: skip
-    """On a CPU one item each, those of one program after another; else batches of one shape."""
+    """On a CPU one item each, those of one program after another; else what goes side by side."""
     groups: dict[Any, list[Item]] = defaultdict(list)
+    alike = experiment.shape_of if device == "cpu" else experiment.batch_of
     for item in items:
-        groups[experiment.shape_of(item)].append(item)
+        groups[alike(item)].append(item)
     size = 1 if device == "cpu" else batch
     labels = _labels(items)
     tasks = []

@@ -38,16 +38,13 @@ def test_sums_give_the_products(sizes, as_on_an_accelerator, monkeypatch):
     )
 
 
-@pytest.mark.parametrize(("size", "dtype"), [(64, "float64"), (64, "float32"), (30, "float64")])
+@pytest.mark.parametrize(("size", "dtype"), [(64, "float64"), (64, "float32"), (8, "float64")])
 def test_transposes_stand_by_themselves_where_a_cpu_is_faster_so(size, dtype):
     rng = np.random.default_rng(0)
     a, b = (jnp.asarray(rng.normal(size=(size, size + k)), dtype) for k in (1, 2))
     found = products.transposed_product(a, b)
     np.testing.assert_allclose(found, np.asarray(a).T @ np.asarray(b), rtol=1e-4, atol=1e-4)
-    text = jax.jit(products.transposed_product).lower(a, b).compile().as_text()
-    folded = [
-        line for line in text.splitlines() if "dot(" in line and "lhs_contracting_dims={0}" in line
-    ]
-    assert bool(folded) != (size == 64 and dtype == "float64")
+    text = jax.jit(products.transposed_product).lower(a, b).as_text()
+    assert ("optimization_barrier" in text) == (size == 64 and dtype == "float64")
     slope = jax.grad(lambda a: jnp.sum(products.transposed_product(a, b)))(a)
     np.testing.assert_allclose(slope, np.tile(np.sum(b, axis=1)[:, None], size + 1), rtol=1e-4)

@@ -1,0 +1,194 @@
+"""Runs of several optimisers and penalties in one batch, against each run alone."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gradflow as gf
+from gradflow import optimizers
+from gradflow.descent import batch as batches
+from gradflow.descent import loop
+from gradflow.descent.mixture import mixture
+from gradflow.descent.stopping import StopRule
+from tests.helpers import in_mode, refuses, watch_lanes
+
+MODEL = gf.MatrixProduct((5, 3, 4))
+PROBLEM = gf.synthetic.matrix_completion(jax.random.key(0), (4, 5), 2, 11)
+OBJECTIVE = gf.Objective(PROBLEM, MODEL)
+NAMES = ["adam", "gd", "amsgrad", "gd", "nadam"]
+RULES = [optimizers.named(name) for name in NAMES]
+STARTS = [MODEL.gaussian(jax.random.key(k), std=0.5) for k in range(len(NAMES))]
+RATES = np.linspace(0.02, 0.1, len(NAMES)).tolist()
+ASKED = {"max_steps": 60, "record": [1, 17, 40], "observe": ["loss", "singular_values"]}
+PENALTIES = [gf.NuclearNorm(0.03), gf.SchattenRatio(0.5, 2 / 3, 0.02), gf.SchattenNorm(0.5, 0.01),
+             gf.SchattenRatio(0.5, 2 / 3, 0.01), gf.NuclearFrobeniusRatio(0.05, "svd")]  # fmt: skip
+PENALISED = [gf.Objective(PROBLEM, MODEL, penalty) for penalty in PENALTIES]
+
+
+def alone(objectives, **changes):
+    asked = ASKED | changes
+    losses = asked.pop("stop_loss", [None] * len(STARTS))
+    return [
+        gf.run_descent(objective, start, rule, learning_rate=rate, stop_loss=loss, **asked)
+        for objective, start, rule, rate, loss in zip(
+            objectives, STARTS, RULES, RATES, losses, strict=True
+        )
+    ]
+
+
+@pytest.fixture(scope="module")
+def wanted():
+    return alone([OBJECTIVE] * len(STARTS))
+
+
+@pytest.fixture(scope="module")
+def wanted_penalised():
+    return alone(PENALISED)
+
+
+def same(found, wanted, exactly, states=True):
+    """Records, ends, states and what is said of runs."""
+    for one, other in zip(found, wanted, strict=True):
+        assert one.outcome is other.outcome and one.config == other.config
+        np.testing.assert_array_equal(one.times, other.times)
+        assert list(one.state) == list(other.state)
+        for ours, theirs in [(one.observables, other.observables), (one.final, other.final),
+                             (one.initial, other.initial),
+                             *([(one.state, other.state)] if states else [])]:  # fmt: skip
+            assert list(ours) == list(theirs)
+            for name in ours:
+                assert ours[name].dtype == theirs[name].dtype
+                if exactly:
+                    np.testing.assert_array_equal(ours[name], theirs[name])
+                else:
+                    np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["map", "vmap"])
+def test_several_optimisers_do_what_each_does_alone(mode, wanted, monkeypatch):
+    """To the last bit one after the other; what each carries has its own names."""
+    in_mode(monkeypatch, mode)
+    found = gf.run_descents(OBJECTIVE, STARTS, RULES, learning_rate=RATES, **ASKED)
+    same(found, wanted, mode == "map")
+    assert len(found[1].state) < len(found[0].state) < len(found[2].state)
+
+
+@pytest.mark.parametrize("mode", ["map", "vmap"])
+def test_penalties_of_several_kinds_share_an_svd(mode, wanted_penalised, monkeypatch):
+    in_mode(monkeypatch, mode)
+    found = gf.run_descents(PENALISED, STARTS, RULES, learning_rate=RATES, **ASKED)
+    same(found, wanted_penalised, exactly=False)
+
+
+def step(kinds, sizes, objectives=None, mode="vmap"):
+    objective, many = (OBJECTIVE, False) if objectives is None else objectives
+    mixed = mixture(kinds, sizes, True, jax.eval_shape(lambda: STARTS[0]))
+    rule = StopRule(jnp.asarray(0.0), None, None)
+    rates = jnp.full(sum(sizes), 0.1)
+    return loop.BatchStep(objective, many, mixed, rates, (), rule, mode)
+
+
+def test_a_batchs_program_has_one_svd_however_many_optimisers_and_penalties():
+    kinds = [optimizers.named(name) for name in dict.fromkeys(NAMES)]
+    gathered = gf.descent.gathering.gather_objectives(PENALISED)
+    batch_step = step(kinds, [1, 2, 1, 1], gathered)
+    runs = batch_step.initialise(jax.tree.map(lambda *x: jnp.stack(x), *STARTS))
+    # Beside those of values, for optimisers that ask for them; nothing uses them here.
+    assert len(re.findall(r":3 = call @svd", batch_step.program(runs))) == 1
+
+
+@pytest.mark.parametrize("mode", ["map", "vmap"])
+def test_runs_stop_at_losses_of_their_own_and_are_taken_out(mode, monkeypatch):
+    """Optimisers lose runs, and what the others carry is still their own."""
+    losses = [3.0, 6.9, None, 6.8, 1.5]
+    wanted = alone([OBJECTIVE] * len(STARTS), stop_loss=losses)
+    assert len({one.stats["steps"] for one in wanted}) > 3
+    in_mode(monkeypatch, mode)
+    monkeypatch.setattr(batches, "_grow", lambda *_: 5)
+    monkeypatch.setattr(batches, "_FIRST_BUDGET", 5)
+    lanes = watch_lanes(monkeypatch)
+    found = gf.run_descents(
+        OBJECTIVE, STARTS, RULES, learning_rate=RATES, stop_loss=losses, **ASKED
+    )
+    same(found, wanted, mode == "map", states=mode == "map")
+    assert (len(set(lanes)) > 1) == (mode == "vmap")
+
+
+@pytest.mark.parametrize("mode", ["map", "vmap"])
+def test_a_mixed_batch_goes_on_from_its_trajectories(mode, wanted, monkeypatch):
+    in_mode(monkeypatch, mode)
+    half = gf.run_descents(
+        OBJECTIVE, STARTS, RULES, learning_rate=RATES, **(ASKED | {"max_steps": 30, "record": [1]})
+    )
+    found = gf.run_descents(OBJECTIVE, half, RULES, learning_rate=RATES, **ASKED)
+    for one, other in zip(found, wanted, strict=True):
+        for name in one.final:
+            np.testing.assert_allclose(one.final[name], other.final[name], rtol=1e-9)
+        assert list(one.state) == list(other.state)
+    with pytest.raises(ValueError, match="was run by"):
+        gf.run_descents(OBJECTIVE, half, RULES[::-1], learning_rate=RATES[::-1], **ASKED)
+
+
+def test_a_mixed_batch_goes_on_from_its_checkpoint(wanted, tmp_path, monkeypatch):
+    in_mode(monkeypatch, "vmap")
+    checkpoint = gf.Checkpoint(tmp_path / "batch.npz", seconds=1e-9)
+    asked = {"learning_rate": RATES, "checkpoint": checkpoint, **ASKED}
+    monkeypatch.setattr(batches, "_grow", lambda *_: 5)
+    monkeypatch.setattr(batches, "_FIRST_BUDGET", 5)
+    advance, left = loop.BatchStep.advance, [3]
+
+    def killed(self, *args):
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+        return advance(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.BatchStep, "advance", killed)
+        with pytest.raises(KeyboardInterrupt):
+            gf.run_descents(OBJECTIVE, STARTS, RULES, **asked)
+    same(gf.run_descents(OBJECTIVE, STARTS, RULES, **asked), wanted, exactly=False)
+
+
+def test_every_device_has_as_many_runs_of_every_optimiser():
+    mixed = step([optimizers.adam, optimizers.gd, optax.sgd], [5, 0, 2]).optimizer
+    share, numbers, places = mixed.spread(3)
+    assert share.sizes == (2, 0, 1) and numbers.shape == (9,)
+    np.testing.assert_array_equal(numbers[places], np.arange(7))
+    kinds = np.repeat([0, 2], [5, 2])[numbers].reshape(3, 3)
+    np.testing.assert_array_equal(kinds, [[0, 0, 2]] * 3)
+
+
+REFUSALS = [
+    (lambda: gf.run_descents(OBJECTIVE, STARTS, RULES[:2], learning_rate=RATES, **ASKED),
+     "5 starts", "2 optimizers"),
+    (lambda: gf.run_descents(OBJECTIVE, STARTS, RULES[0], learning_rate=RATES, **ASKED,
+                             stop_loss=[1.0]), "5 starts", "1 stopping losses"),
+    (lambda: gf.run_descents(OBJECTIVE, STARTS[:2], [optax.sgd, optax.adam(0.1)],
+                             learning_rate=0.1, **ASKED), "functions of one", "optax.sgd"),
+    (lambda: gf.run_descents(OBJECTIVE, STARTS[:2], [optax.sgd, 3], learning_rate=0.1, **ASKED),
+     "3", "optax transformation"),
+    (lambda: gf.run_descents(OBJECTIVE, STARTS[:2], optax.sgd, learning_rate=0.1,
+                             stop_loss=[1.0, -1.0], **ASKED), "-1.0", "above 0"),
+    (lambda: gf.run_descents(OBJECTIVE, STARTS[:2], [optax.sgd, optax.noisy_sgd],
+                             learning_rate=0.1, **ASKED), "random key", "call of its own"),
+    (lambda: gf.run_descents([OBJECTIVE, *PENALISED[1:3]], STARTS[:3], [RULES[0], optax.sgd,
+                             RULES[0]], learning_rate=0.1, **ASKED), "objectives[2]", "their own"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "value", "remedy"), REFUSALS)
+def test_what_cannot_be_mixed_is_refused(call, value, remedy):
+    refuses(call, value, remedy)
+
+
+def test_transformations_with_their_rates_can_be_mixed():
+    rules = [optax.sgd(0.1), optax.adam(0.05), optax.sgd(0.1, momentum=0.5)]
+    found = gf.run_descents(OBJECTIVE, STARTS[:3], rules, **ASKED)
+    for run, start, rule in zip(found, STARTS, rules, strict=False):
+        single = gf.run_descent(OBJECTIVE, start, rule, **ASKED)
+        np.testing.assert_array_equal(run.final["W_1"], single.final["W_1"])
