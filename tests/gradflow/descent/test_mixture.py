@@ -12,7 +12,8 @@ import gradflow as gf
 from gradflow import optimizers
 from gradflow.descent import batch as batches
 from gradflow.descent import loop
-from gradflow.descent.mixture import mixture
+from gradflow.descent.gathering import gather_objectives
+from gradflow.descent.mixture import Mixture, mixture
 from gradflow.descent.stopping import StopRule
 from tests.helpers import in_mode, refuses, watch_lanes
 
@@ -84,17 +85,17 @@ def test_penalties_of_several_kinds_share_an_svd(mode, wanted_penalised, monkeyp
     same(found, wanted_penalised, exactly=False)
 
 
-def step(kinds, sizes, objectives=None, mode="vmap"):
+def step(kinds, sizes, objectives=None):
     objective, many = (OBJECTIVE, False) if objectives is None else objectives
     mixed = mixture(kinds, sizes, True, jax.eval_shape(lambda: STARTS[0]))
     rule = StopRule(jnp.asarray(0.0), None, None)
     rates = jnp.full(sum(sizes), 0.1)
-    return loop.BatchStep(objective, many, mixed, rates, (), rule, mode)
+    return loop.BatchStep(objective, many, mixed, rates, (), rule, "vmap")
 
 
 def test_a_batchs_program_has_one_svd_however_many_optimisers_and_penalties():
     kinds = [optimizers.named(name) for name in dict.fromkeys(NAMES)]
-    gathered = gf.descent.gathering.gather_objectives(PENALISED)
+    gathered = gather_objectives(PENALISED)
     batch_step = step(kinds, [1, 2, 1, 1], gathered)
     runs = batch_step.initialise(jax.tree.map(lambda *x: jnp.stack(x), *STARTS))
     # Beside those of values, for optimisers that ask for them; nothing uses them here.
@@ -156,6 +157,7 @@ def test_a_mixed_batch_goes_on_from_its_checkpoint(wanted, tmp_path, monkeypatch
 
 def test_every_device_has_as_many_runs_of_every_optimiser():
     mixed = step([optimizers.adam, optimizers.gd, optax.sgd], [5, 0, 2]).optimizer
+    assert isinstance(mixed, Mixture)
     share, numbers, places = mixed.spread(3)
     assert share.sizes == (2, 0, 1) and numbers.shape == (9,)
     np.testing.assert_array_equal(numbers[places], np.arange(7))
