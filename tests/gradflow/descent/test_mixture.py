@@ -199,6 +199,7 @@ class OwnGradient(gf.NuclearNorm):
         return self.weight * w
 
 
+UNSHARED = gf.Objective(PROBLEM, MODEL, OwnGradient(jnp.asarray(0.1)))
 REFUSALS = [
     (lambda: gf.run_descents(OBJECTIVE, STARTS, RULES[:2], learning_rate=RATES, **ASKED),
      "5 starts", "2 optimizers"),
@@ -214,7 +215,7 @@ REFUSALS = [
                              learning_rate=0.1, **ASKED), "random key", "call of its own"),
     (lambda: gf.run_descents([OBJECTIVE, *PENALISED[1:3]], STARTS[:3], [RULES[0], optax.sgd,
                              RULES[0]], learning_rate=0.1, **ASKED), "objectives[2]", "their own"),
-    (lambda: gf.run_descents([PENALISED[1], gf.Objective(PROBLEM, MODEL, OwnGradient(jnp.asarray(0.1)))],
+    (lambda: gf.run_descents([PENALISED[1], UNSHARED],
                              STARTS[:2], optax.sgd, learning_rate=0.1, **ASKED),
      "objectives[1]", "their own"),
 ]  # fmt: skip
