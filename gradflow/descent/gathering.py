@@ -97,16 +97,17 @@ def gather_objectives(
 
 def _with_choices(objectives: Sequence[Objective]) -> Sequence[Objective]:
     """Objectives whose penalties, if of several kinds and all had from an SVD, are of one."""
-    penalties = [one.penalty for one in objectives]
-    kinds = {jax.tree.structure(penalty) for penalty in penalties}
-    if len(kinds) == 1 or not all(
-        isinstance(one, AbstractSpectralPenalty) and one.by_svd for one in penalties
-    ):
+    kinds = {jax.tree.structure(one.penalty) for one in objectives}
+    penalties = [
+        one.penalty
+        for one in objectives
+        if isinstance(one.penalty, AbstractSpectralPenalty) and one.penalty.by_svd
+    ]
+    if len(kinds) == 1 or len(penalties) < len(objectives):
         return objectives
-    chosen: list[Any] = choices([one for one in penalties if one is not None])
     return [
         dataclasses.replace(one, penalty=penalty)
-        for one, penalty in zip(objectives, chosen, strict=True)
+        for one, penalty in zip(objectives, choices(penalties), strict=True)
     ]
 
 

@@ -37,7 +37,7 @@ class DescentOptions(RunOptions):
         Raises:
           ValueError: if a value is out of it; it names the value and the remedy.
         """
-        losses = self.stop_loss
+        losses: Any = self.stop_loss
         if np.ndim(losses):
             for loss in losses:
                 if loss is not None:

@@ -149,8 +149,10 @@ def run_descents(
     order = sorted(range(len(starts)), key=lambda k: first[id(rules[k])])  # one kind after another
     if np.ndim(losses):
         options = dataclasses.replace(options, stop_loss=[losses[k] for k in order])
-    many, starts, rules, rates = ([own[k] for k in order] for own in (many, starts, rules, rates))
-    runs = _run(many, starts, rules, rates, options, order)
+    runs = _run(
+        [many[k] for k in order], [starts[k] for k in order], [rules[k] for k in order],
+        [rates[k] for k in order], options, order,
+    )  # fmt: skip
     return [runs[k] for k in np.argsort(order)]
 
 

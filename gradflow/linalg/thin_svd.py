@@ -37,7 +37,10 @@ def thin_svd(
       ([4.0, 3.0], [[-3.0, 0.0], [0.0, 4.0]])
     """
     w = jnp.asarray(w)
-    return _together(w) if _one_by_one() else jnp.linalg.svd(w, full_matrices=False)
+    if _one_by_one():
+        return _together(w)
+    u, s, vt = jnp.linalg.svd(w, full_matrices=False)
+    return u, s, vt
 
 
 def values(w: Float[AnyArray, "m n"]) -> Float[Array, " k"]:

@@ -26,6 +26,9 @@ class SpectralChoice(AbstractSpectralPenalty):
     kinds: tuple[AbstractSpectralPenalty, ...]
     which: Int[Array, ""]
 
+    def __init__(self, kinds: Sequence[AbstractSpectralPenalty], which: Int[Array, ""]):
+        self.kinds, self.which = tuple(kinds), which
+
     @property
     def weight(self) -> Float[Array, ""]:
         return self._of([kind.weight for kind in self.kinds])
@@ -71,5 +74,6 @@ def choices(penalties: Sequence[AbstractSpectralPenalty]) -> list[SpectralChoice
     found = []
     for one, structure in zip(penalties, structures, strict=True):
         kinds = [one if other == structure else first[other] for other in places]
-        found.append(SpectralChoice(tuple(kinds), jnp.asarray(places[structure], jnp.int32)))
+        which = jnp.asarray(places[structure], jnp.int32)
+        found.append(SpectralChoice(kinds, which))
     return found

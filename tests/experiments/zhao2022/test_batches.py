@@ -34,9 +34,9 @@ def test_programs_of_a_table(id, precision, tmp_path):
         Counter(map(alike, items)) for alike in (experiment.shape_of, experiment.batch_of)
     )
     assert (len(alone), len(together)) == PROGRAMS[id, precision]
-    for device, wanted in (("cpu", len(items)), ("gpu", len(together))):
-        tasks = runner._tasks(experiment, items, Store(tmp_path), None, device, 1024)
-        assert len(tasks) == wanted
+    asked = (experiment, items, Store(tmp_path), None)
+    assert len(runner._tasks(*asked, "cpu", 1024)) == len(items)
+    assert len(runner._tasks(*asked, "gpu", 1024)) == len(together)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])

@@ -1,6 +1,10 @@
 """Runs of several optimisers and penalties in one batch, against each run alone."""
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +16,12 @@ import gradflow as gf
 from gradflow import optimizers
 from gradflow.descent import batch as batches
 from gradflow.descent import loop
-from gradflow.descent.mixture import mixture
+from gradflow.descent.gathering import gather_objectives
+from gradflow.descent.mixture import Mixture, mixture
 from gradflow.descent.stopping import StopRule
 from tests.helpers import in_mode, refuses, watch_lanes
 
+ROOT = Path(__file__).resolve().parents[3]
 MODEL = gf.MatrixProduct((5, 3, 4))
 PROBLEM = gf.synthetic.matrix_completion(jax.random.key(0), (4, 5), 2, 11)
 OBJECTIVE = gf.Objective(PROBLEM, MODEL)
@@ -84,17 +90,17 @@ def test_penalties_of_several_kinds_share_an_svd(mode, wanted_penalised, monkeyp
     same(found, wanted_penalised, exactly=False)
 
 
-def step(kinds, sizes, objectives=None, mode="vmap"):
+def step(kinds, sizes, objectives=None):
     objective, many = (OBJECTIVE, False) if objectives is None else objectives
     mixed = mixture(kinds, sizes, True, jax.eval_shape(lambda: STARTS[0]))
     rule = StopRule(jnp.asarray(0.0), None, None)
     rates = jnp.full(sum(sizes), 0.1)
-    return loop.BatchStep(objective, many, mixed, rates, (), rule, mode)
+    return loop.BatchStep(objective, many, mixed, rates, (), rule, "vmap")
 
 
 def test_a_batchs_program_has_one_svd_however_many_optimisers_and_penalties():
     kinds = [optimizers.named(name) for name in dict.fromkeys(NAMES)]
-    gathered = gf.descent.gathering.gather_objectives(PENALISED)
+    gathered = gather_objectives(PENALISED)
     batch_step = step(kinds, [1, 2, 1, 1], gathered)
     runs = batch_step.initialise(jax.tree.map(lambda *x: jnp.stack(x), *STARTS))
     # Beside those of values, for optimisers that ask for them; nothing uses them here.
@@ -156,6 +162,7 @@ def test_a_mixed_batch_goes_on_from_its_checkpoint(wanted, tmp_path, monkeypatch
 
 def test_every_device_has_as_many_runs_of_every_optimiser():
     mixed = step([optimizers.adam, optimizers.gd, optax.sgd], [5, 0, 2]).optimizer
+    assert isinstance(mixed, Mixture)
     share, numbers, places = mixed.spread(3)
     assert share.sizes == (2, 0, 1) and numbers.shape == (9,)
     np.testing.assert_array_equal(numbers[places], np.arange(7))
@@ -163,6 +170,36 @@ def test_every_device_has_as_many_runs_of_every_optimiser():
     np.testing.assert_array_equal(kinds, [[0, 0, 2]] * 3)
 
 
+def see_devices(count):
+    """In a process with so many devices: what they do together is what each run does alone."""
+    assert jax.device_count() == count
+    wanted = alone([OBJECTIVE] * len(STARTS))
+    for mode in ("map", "vmap"):
+        with pytest.MonkeyPatch.context() as patch:
+            in_mode(patch, mode)
+            found = gf.run_descents(OBJECTIVE, STARTS, RULES, learning_rate=RATES, **ASKED)
+            same(found, wanted, mode == "map")
+
+
+@pytest.mark.slow
+def test_four_devices_do_a_mixed_batch():
+    code = (
+        "import jax; jax.config.update('jax_enable_x64', True); "
+        "from tests.gradflow.descent import test_mixture; test_mixture.see_devices(4)"
+    )
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    environment = {**os.environ, "XLA_FLAGS": flags}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+
+
+class OwnGradient(gf.NuclearNorm):
+    """Says its gradient itself, so that nothing can be had from singular values for it."""
+
+    def gradient(self, w, kink_width=None, rank=None):
+        return self.weight * w
+
+
+UNSHARED = gf.Objective(PROBLEM, MODEL, OwnGradient(jnp.asarray(0.1)))
 REFUSALS = [
     (lambda: gf.run_descents(OBJECTIVE, STARTS, RULES[:2], learning_rate=RATES, **ASKED),
      "5 starts", "2 optimizers"),
@@ -178,6 +215,9 @@ REFUSALS = [
                              learning_rate=0.1, **ASKED), "random key", "call of its own"),
     (lambda: gf.run_descents([OBJECTIVE, *PENALISED[1:3]], STARTS[:3], [RULES[0], optax.sgd,
                              RULES[0]], learning_rate=0.1, **ASKED), "objectives[2]", "their own"),
+    (lambda: gf.run_descents([PENALISED[1], UNSHARED],
+                             STARTS[:2], optax.sgd, learning_rate=0.1, **ASKED),
+     "objectives[1]", "their own"),
 ]  # fmt: skip
 
 

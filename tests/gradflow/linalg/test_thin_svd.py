@@ -1,5 +1,7 @@
 """Decompositions as a GPU has them: as accurate as an SVD, and no SVD in its program."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +20,7 @@ def as_on_a_gpu(monkeypatch):
     monkeypatch.setattr(thin_svd.jax, "default_backend", lambda: "gpu")
 
 
-def matrix(shape, s=FALLING, dtype=float):
+def matrix(shape, s: Any = FALLING, dtype: Any = float):
     return jnp.asarray(with_singular_values(np.random.default_rng(3), shape, s), dtype)
 
 
