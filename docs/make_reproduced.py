@@ -69,7 +69,7 @@ def section(experiment: Experiment, options: Options) -> str:
     found: dict[Protocol, Results] = {}
     for protocol in experiment.protocols:
         results = sweeps.load(experiment.id, protocol=protocol, out=options.out)
-        if len(results):
+        if len(results) > results.missing:  # a few may be shared with another protocol
             found[protocol] = results
     if not found:
         return ""

@@ -78,19 +78,17 @@ def _iteration(batch_step: "BatchStep", runs: "RunStates") -> "RunStates":
         return single.change(parameters, state, loss, gradient)
 
     def moved_all(part: "BatchStep", state: Any, others: tuple[Any, ...]) -> tuple[Any, Any]:
-        parameters, loss, gradient = others
-        change, state = _each(part, moved, (parameters, state, loss, gradient))
-        return state, change
+        parameters, loss, gradient, going = others
+        change, after = _each(part, moved, (parameters, state, loss, gradient))
+        # Of a run that has stopped, what it would go on with stays as well.
+        return jax.tree.map(lambda new, old: _chosen(going, new, old), after, state), change
 
     def evaluated(single: "BatchStep", parameters: Any) -> tuple[Any, Any]:
         return single.objective.loss_and_gradient(parameters)
 
-    others = (runs.parameters, runs.loss, runs.gradient)
+    others = (runs.parameters, runs.loss, runs.gradient, alive)
     state, change = each_kind(batch_step, runs.optimizer_state, others, moved_all)
-    parameters = jax.tree.map(
-        lambda p, c: jnp.where(alive.reshape(-1, *[1] * (p.ndim - 1)), p + c, p),
-        runs.parameters, change,
-    )  # fmt: skip
+    parameters = jax.tree.map(lambda p, c: _chosen(alive, p + c, p), runs.parameters, change)
     loss, gradient = _each(batch_step, evaluated, parameters)
     count = runs.count + alive
     hits = batch_step.stop.looked(count, loss, runs.hits)
@@ -106,6 +104,11 @@ def _iteration(batch_step: "BatchStep", runs: "RunStates") -> "RunStates":
         hits=hits,
     )
     return _judged(batch_step, moved_on)
+
+
+def _chosen(which: Array, new: Array, old: Array) -> Array:
+    """The new values of these runs, which come along the first axis; the old ones of others."""
+    return jnp.where(which.reshape(-1, *[1] * (old.ndim - 1)), new, old)
 
 
 def _judged(batch_step: "BatchStep", runs: "RunStates") -> "RunStates":

@@ -56,13 +56,28 @@ def choices(text, shape):
     )
 
 
-def test_an_iteration_chooses_between_parameters_and_nothing_else():
-    ours, control = program(side_by_side.through, step()), program(vmapped, step())
+@pytest.mark.parametrize(("optimizer", "carried"), [(optax.sgd, 0), (optax.adam, 2)])
+def test_an_iteration_chooses_between_what_runs_go_on_with_and_nothing_else(optimizer, carried):
+    ours = program(side_by_side.through, step(optimizer))
+    control = program(vmapped, step(optimizer))
     for factor in MODEL.factor_shapes:
-        # Ours: in an iteration of a block and in one of the rest. The control, in its only one:
-        # gradients and Adam's averages as well.
-        assert choices(ours, (RUNS, *factor)) == 2
-        assert choices(control, (RUNS, *factor)) >= 4
+        # Ours: in an iteration of a block and in one of the rest, of factors and Adam's averages.
+        # The control, in its only one: of gradients as well.
+        assert choices(ours, (RUNS, *factor)) == 2 * (1 + carried)
+        assert choices(control, (RUNS, *factor)) >= 2 + carried
+
+
+def test_what_a_stopped_run_would_go_on_with_is_that_of_its_end(monkeypatch):
+    asked = {"learning_rate": np.linspace(0.05, 0.3, RUNS).tolist(), "max_steps": 130,
+             "record": [40], "stop_loss": 0.5, "observe": ["loss"]}  # fmt: skip
+    alone = gf.run_descents(OBJECTIVE, STARTS, optax.adam, **asked)
+    in_mode(monkeypatch, "vmap")
+    together = gf.run_descents(OBJECTIVE, STARTS, optax.adam, **asked)
+    assert len({run.stats["steps"] for run in alone}) > 2
+    for one, other in zip(alone, together, strict=True):
+        assert one.state.keys() == other.state.keys()
+        for name in one.state:
+            np.testing.assert_allclose(other.state[name], one.state[name], rtol=1e-9, atol=1e-12)
 
 
 def test_records_are_taken_of_all_runs_under_one_condition():
