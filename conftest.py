@@ -1,5 +1,6 @@
 """Settings that every test and doctest runs under; they must come before JAX starts."""
 
+import gc
 import itertools
 import os
 import sys
@@ -165,3 +166,15 @@ def pytest_collection_modifyitems(config, items):
         raise pytest.UsageError(f"{LONG_TESTS.name} names what is no test: {sorted(unmet)}")
     place = {name: k for k, name in enumerate(LONG_FILES)}
     items.sort(key=lambda item: place.get(below_tests(item.path), len(place)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Modules and tests stay to the end: looking for garbage among them takes a twelfth."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
