@@ -33,14 +33,13 @@ install_import_hook(
     "hint_overrides=beartype.FrozenDict({beartype.typing.Self: object})))",
 )
 
-from gradflow._util.processes import (  # noqa: E402
-    compile_quickly,
-    forget_programs,
-    take_core,
-)
+from gradflow._util import processes  # noqa: E402
+from gradflow._util.processes import compile_quickly, take_core  # noqa: E402
 from gradflow.claims import definition  # noqa: E402
 
 compile_quickly()
+# Later than by default, since tests then compile them again; engines that tests call ask too.
+processes.MOST_MAPS = 40_000
 # A pytest plugin may have imported JAX before the variables were set: say it again.
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
@@ -59,13 +58,10 @@ _TESTS = itertools.count(1)
 
 @pytest.fixture(autouse=True)
 def few_programs():
-    """Now and then, drop compiled programs before there are too many for one process.
-
-    Later than by default, since tests then compile them again.
-    """
+    """Now and then, drop compiled programs before there are too many for one process."""
     yield
     if next(_TESTS) % 10 == 0:
-        forget_programs(most=40_000)
+        processes.forget_programs()
 
 
 _FIRST = {}

@@ -89,7 +89,9 @@ def test_the_engines_do_not_know_each_other(one, other):
 
 
 def test_the_library_imports_names_from_where_they_are_defined():
-    whole = [one for one in library() if one.target == "gradflow" and one.importer != "gradflow.cli"]
+    whole = [
+        one for one in library() if one.target == "gradflow" and one.importer != "gradflow.cli"
+    ]
     assert said(whole) == []
 
 
