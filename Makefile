@@ -21,6 +21,7 @@ PIP_LOCKED := $(PIP_FLAGS) --no-deps --require-hashes --only-binary :all:
 export OPENBLAS_NUM_THREADS := 1
 # Bytecode is kept, whatever the environment says: tests start Python a hundred times.
 unexport PYTHONDONTWRITEBYTECODE
+PYRIGHT := PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 JAX_CACHE := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.cache/jax" \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.5
 
@@ -37,8 +38,17 @@ theorems: setup ## check every claim; writes results/theorems.html and .json
 	@mkdir -p results
 	$(JAX_CACHE) $(BIN)/gradflow check --html results/theorems.html --json results/theorems.json
 
-test: lint ## lint, type check and test all but the slow tests
-	$(JAX_CACHE) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 $(PYTEST_ARGS)
+# pyright uses one core for a minute: it runs beside the tests, and says at the end what it found.
+TYPES := .cache/pyright.txt
+
+test: setup ## lint, type check and test all but the slow tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@mkdir -p .cache
+	@$(PYRIGHT) >$(TYPES) 2>&1 & types=$$!; trap 'kill $$types 2>/dev/null' EXIT; \
+	$(JAX_CACHE) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 $(PYTEST_ARGS); \
+	tested=$$?; wait $$types; typed=$$?; echo pyright; cat $(TYPES); \
+	test $$tested -eq 0 && test $$typed -eq 0
 
 test-slow: setup ## the slow tests alone
 	$(JAX_CACHE) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder -o faulthandler_timeout=7200 -m slow $(PYTEST_ARGS)
@@ -79,7 +89,7 @@ notebooks: setup $(VENV)/.docs ## execute every notebook in place
 lint: setup ## ruff (rules and format) and pyright
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+	$(PYRIGHT)
 
 format: setup ## apply ruff's fixes and format
 	$(BIN)/ruff check --fix .
@@ -115,9 +125,11 @@ $(VENV)/.created $(BENCH_VENV)/.created:
 	"$$python" -m venv --clear $(@D)
 	@touch $@
 
+# pip compiles on one core, the packages' own tests too: half of what it takes.
 $(VENV)/.locked: requirements/dev.txt $(VENV)/.created
 	@echo "Installing requirements/dev.txt (about a minute)"
-	@$(BIN)/python -m pip install $(PIP_LOCKED) -r requirements/dev.txt
+	@$(BIN)/python -m pip install $(PIP_LOCKED) --no-compile -r requirements/dev.txt
+	@$(BIN)/python -m compileall -q -j 0 -x '/tests/' $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $@
 
 $(VENV)/.docs: requirements/docs.txt $(VENV)/.locked

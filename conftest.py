@@ -1,5 +1,6 @@
 """Settings that every test and doctest runs under; they must come before JAX starts."""
 
+import gc
 import itertools
 import os
 import sys
@@ -32,14 +33,13 @@ install_import_hook(
     "hint_overrides=beartype.FrozenDict({beartype.typing.Self: object})))",
 )
 
-from gradflow._util.processes import (  # noqa: E402
-    compile_quickly,
-    forget_programs,
-    take_core,
-)
+from gradflow._util import processes  # noqa: E402
+from gradflow._util.processes import compile_quickly, take_core  # noqa: E402
 from gradflow.claims import definition  # noqa: E402
 
 compile_quickly()
+# Later than by default, since tests then compile them again; engines that tests call ask too.
+processes.MOST_MAPS = 40_000
 # A pytest plugin may have imported JAX before the variables were set: say it again.
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
@@ -58,13 +58,10 @@ _TESTS = itertools.count(1)
 
 @pytest.fixture(autouse=True)
 def few_programs():
-    """Now and then, drop compiled programs before there are too many for one process.
-
-    Later than by default, since tests then compile them again.
-    """
+    """Now and then, drop compiled programs before there are too many for one process."""
     yield
     if next(_TESTS) % 10 == 0:
-        forget_programs(most=40_000)
+        processes.forget_programs()
 
 
 _FIRST = {}
@@ -165,3 +162,15 @@ def pytest_collection_modifyitems(config, items):
         raise pytest.UsageError(f"{LONG_TESTS.name} names what is no test: {sorted(unmet)}")
     place = {name: k for k, name in enumerate(LONG_FILES)}
     items.sort(key=lambda item: place.get(below_tests(item.path), len(place)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Modules and tests stay to the end: looking for garbage among them takes a twelfth."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()

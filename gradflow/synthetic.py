@@ -1,6 +1,7 @@
 """Synthetic problems: low-rank matrices, observed entries, measurements, the 2x2 construction."""
 
 from collections.abc import Sequence
+from functools import partial
 from math import prod
 
 import jax
@@ -91,7 +92,18 @@ def sample_entries(
     if not 1 <= count <= prod(shape):
         raise ValueError(f"count must be between 1 and {prod(shape)}, but it is {count}.")
     flat = jax.random.choice(key, prod(shape), (count,), replace=False)
+    return _positions(flat, shape)
+
+
+@partial(jax.jit, static_argnums=1)
+def _positions(flat, shape):
+    """One program for each shape; operation by operation there would be eight to compile."""
     return jnp.stack(jnp.unravel_index(flat, shape), axis=1)
+
+
+@jax.jit
+def _seen(truth, indices):
+    return truth[tuple(indices.T)]
 
 
 def matrix_completion(
@@ -122,9 +134,7 @@ def matrix_completion(
     of_truth, of_entries = jax.random.split(key)
     truth = low_rank_matrix(of_truth, shape, rank, norm)
     indices = sample_entries(of_entries, shape, observations)
-    return MatrixCompletion(
-        truth.shape, indices, truth[indices[:, 0], indices[:, 1]], loss=loss, truth=truth
-    )
+    return MatrixCompletion(truth.shape, indices, _seen(truth, indices), loss=loss, truth=truth)
 
 
 def tensor_completion(
@@ -148,7 +158,7 @@ def tensor_completion(
     of_truth, of_entries = jax.random.split(key)
     truth = low_rank_tensor(of_truth, shape, rank)
     indices = sample_entries(of_entries, shape, observations)
-    return TensorCompletion(truth.shape, indices, truth[tuple(indices.T)], loss=loss, truth=truth)
+    return TensorCompletion(truth.shape, indices, _seen(truth, indices), loss=loss, truth=truth)
 
 
 def gaussian_measurements(

@@ -17,13 +17,21 @@ ROOMS = (
 )  # fmt: skip
 """What stands below comes first: nothing imports what comes later."""
 
-LIBRARY = [found for found in imports("gradflow") if not found.typing]
-WITHIN = [
-    found
-    for found in LIBRARY
-    if found.target.startswith("gradflow.") and found.importer != "gradflow"
-]
-PAPERS = [*imports("theory_checks"), *imports("experiments")]
+
+def library():
+    return [found for found in imports("gradflow") if not found.typing]
+
+
+def within():
+    return [
+        found
+        for found in library()
+        if found.target.startswith("gradflow.") and found.importer != "gradflow"
+    ]
+
+
+def papers():
+    return [*imports("theory_checks"), *imports("experiments")]
 
 
 def room(module):
@@ -40,14 +48,14 @@ def test_the_list_of_rooms_is_that_of_the_library():
 
 def test_no_file_imports_itself_through_others():
     arrows = defaultdict(set)
-    for found in WITHIN:
+    for found in within():
         arrows[found.importer].add(found.target)
     assert circle(arrows) == []
 
 
 def test_no_room_imports_what_stands_above_it():
     place = {name: k for k, name in enumerate(ROOMS)}
-    up = [one for one in WITHIN if place[room(one.target)] > place[room(one.importer)]]
+    up = [one for one in within() if place[room(one.target)] > place[room(one.importer)]]
     assert said(up) == []
 
 
@@ -55,7 +63,7 @@ def test_a_room_is_entered_by_names_that_it_gives_out():
     """A module that begins with _ is its room's own; `_util` is everybody's."""
     private = [
         one
-        for one in WITHIN
+        for one in within()
         if room(one.target) != room(one.importer)
         and any(part.startswith("_") for part in one.target.split(".")[2:])
     ]
@@ -75,13 +83,15 @@ def test_the_library_knows_no_paper_and_no_test():
 @pytest.mark.parametrize(("one", "other"), [("claims", "sweeps"), ("sweeps", "claims")])
 def test_the_engines_do_not_know_each_other(one, other):
     known = [
-        found for found in WITHIN if (room(found.importer), room(found.target)) == (one, other)
+        found for found in within() if (room(found.importer), room(found.target)) == (one, other)
     ]
     assert said(known) == []
 
 
 def test_the_library_imports_names_from_where_they_are_defined():
-    whole = [one for one in LIBRARY if one.target == "gradflow" and one.importer != "gradflow.cli"]
+    whole = [
+        one for one in library() if one.target == "gradflow" and one.importer != "gradflow.cli"
+    ]
     assert said(whole) == []
 
 
@@ -105,10 +115,10 @@ def test_a_trajectory_draws_nothing():
 def test_papers_import_the_library_absolutely_and_each_other_relatively():
     by_name = [
         one
-        for one in PAPERS
+        for one in papers()
         if not one.relative and one.target.split(".")[0] in ("theory_checks", "experiments")
     ]
-    up = [one for one in PAPERS if one.relative and one.target.startswith("gradflow")]
+    up = [one for one in papers() if one.relative and one.target.startswith("gradflow")]
     assert said(by_name) == said(up) == []
 
 

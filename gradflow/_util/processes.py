@@ -82,15 +82,19 @@ def processor_name() -> str:
 _MAPS = Path("/proc/self/maps")
 
 
-def forget_programs(most: int = 20_000) -> bool:
+MOST_MAPS = 20_000
+
+
+def forget_programs(most: int | None = None) -> bool:
     """Drop all compiled programs if they take more than so many memory maps; say whether.
 
     Linux ends a process that has 65,530 of them. A flow's program takes some 800, so a session that
     solves flows of a hundred shapes gets there. Where there is no such count, nothing is dropped.
 
     Args:
-      most: memory maps to allow.
+      most: memory maps to allow; `MOST_MAPS` by default.
     """
+    most = MOST_MAPS if most is None else most
     if not _MAPS.exists() or _MAPS.read_bytes().count(b"\n") <= most:
         return False
     import jax  # only here: a listing asks for the cores alone

@@ -1,5 +1,7 @@
 """Many flows at once."""
 
+from functools import cache
+
 import diffrax
 import jax
 import numpy as np
@@ -24,7 +26,9 @@ def small(seed, std=1e-2, shape=(8, 6), depth=2, seen=30):
     return gf.Objective(problem, model), model.random_balanced(jax.random.key(50 + seed), std)
 
 
-BATCH = [small(0), small(1), small(2, std=0.3), small(3, std=1e-6)]
+@cache
+def batch():
+    return [small(0), small(1), small(2, std=0.3), small(3, std=1e-6)]
 
 
 ASKED = {
@@ -35,9 +39,9 @@ ASKED = {
 
 @pytest.mark.slow  # test_records.py has a smaller one
 def test_each_flow_of_a_batch_is_what_it_is_alone():
-    objectives, starts = zip(*BATCH, strict=True)
+    objectives, starts = zip(*batch(), strict=True)
     flows = gf.solve_flows(list(objectives), list(starts), **ASKED)
-    alone = [gf.solve_flow(objective, start, **ASKED) for objective, start in BATCH]
+    alone = [gf.solve_flow(objective, start, **ASKED) for objective, start in batch()]
     ends = {flow.outcome for flow in flows}
     assert ends == {Outcome.REACHED_LOSS, Outcome.REACHED_HORIZON}
     for flow, one in zip(flows, alone, strict=True):
@@ -56,7 +60,7 @@ def test_each_flow_of_a_batch_is_what_it_is_alone():
 
 
 def test_a_batch_is_traced_once():
-    objectives, starts = zip(*BATCH, strict=True)
+    objectives, starts = zip(*batch(), strict=True)
     gf.solve_flows(list(objectives), list(starts), **ASKED)
     count = len(TRACED)
     assert count > 0
@@ -67,21 +71,22 @@ def test_a_batch_is_traced_once():
 
 
 UNLIKE = {
-    "shape": (small(4, shape=(6, 6)), "not like the first"),
-    "observations": (small(4, seen=29), "numbers of observations"),
-    "depth": (small(4, depth=3), "not like the first"),
+    "shape": ({"shape": (6, 6)}, "not like the first"),
+    "observations": ({"seen": 29}, "numbers of observations"),
+    "depth": ({"depth": 3}, "not like the first"),
 }
 
 
 @pytest.mark.parametrize("name", UNLIKE)
 def test_flows_that_are_not_alike_are_refused(name):
-    (objective, start), message = UNLIKE[name]
+    other, message = UNLIKE[name]
+    objectives, starts = zip(batch()[0], small(4, **other), strict=True)
     with pytest.raises(ValueError, match=f"Flow 1 of the batch.*{message}.*solve_flow"):
-        gf.solve_flows([BATCH[0][0], objective], [BATCH[0][1], start], **ASKED)
+        gf.solve_flows(list(objectives), list(starts), **ASKED)
 
 
 def test_a_batch_needs_starts_and_as_many_objectives():
-    objective, start = BATCH[0]
+    objective, start = batch()[0]
     with pytest.raises(ValueError, match="no start at all"):
         gf.solve_flows(objective, [], **ASKED)
     with pytest.raises(ValueError, match="2 starts but 1 objectives"):

@@ -231,10 +231,9 @@ def test_factors_of_different_size_reach_a_kink():
         assert attempts(flow) < 500
 
 
-SQUARE = [
-    gf.synthetic.matrix_completion(jax.random.key(seed), (5, 5), 2, 15, norm=5.0, loss="sum")
-    for seed in range(4)
-]
+def square(seed):
+    key = jax.random.key(seed)
+    return gf.synthetic.matrix_completion(key, (5, 5), 2, 15, norm=5.0, loss="sum")
 
 
 @pytest.mark.parametrize("name", ["nuclear", "ratio"])
@@ -244,7 +243,7 @@ def test_kinks_are_found_whatever_the_steps(name):
     Without a look at singular values, steps jump over the kink; and where an extrapolation's
     columns all cross it in their first substep, they agree on going on from there.
     """
-    for seed, problem in enumerate(SQUARE):
+    for seed, problem in enumerate(map(square, range(4))):
         objective = model(1, gf.NuclearNorm(0.3) if name == "nuclear" else
                           gf.NuclearFrobeniusRatio(0.5), problem)  # fmt: skip
         factors = gf.factorizations.gaussian_factors(jax.random.key(seed + 10), (5, 5), std=0.5)

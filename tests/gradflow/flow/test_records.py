@@ -134,3 +134,16 @@ def test_points_that_do_not_fit_into_memory_are_observed_in_portions(
             assert other.stats["steps"] == flow.stats["steps"]
             np.testing.assert_allclose(other.times, flow.times, rtol=1e-9)
             np.testing.assert_allclose(other["product"], flow["product"], rtol=1e-9, atol=1e-12)
+
+
+def test_times_that_take_two_portions_are_observed_like_few():
+    objective = gf.Objective(synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    times = np.arange(1, 401) / 200
+    assert times.size > recording._MARKS
+    asked = {"horizon": 2.0, "observe": ["product"], "rtol": 1e-10}
+    few, many = (
+        gf.solve_flow(objective, 0.5 * np.eye(2), record=record, **asked)
+        for record in (times[19::20], times)
+    )
+    np.testing.assert_array_equal(many.times[::20], few.times)
+    np.testing.assert_allclose(many["product"][::20], few["product"], atol=1e-9)

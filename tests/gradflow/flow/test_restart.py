@@ -1,5 +1,7 @@
 """A state is named by its coordinates, and is a start again; looking does not change a run."""
 
+from functools import cache
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -62,9 +64,13 @@ def test_momentum_goes_on_with_its_velocities():
     np.testing.assert_allclose(second.final["V_1"], whole.final["V_1"], rtol=1e-7)
 
 
-FINAL = gf.solve_flow(OBJECTIVE, START, coordinates="product", horizon=1.0).final
+@cache
+def final():
+    return gf.solve_flow(OBJECTIVE, START, coordinates="product", horizon=1.0).final
+
+
 REFUSED = {
-    "other coordinates": (FINAL, {"coordinates": "factors"}, "'product'", "leave these away"),
+    "other coordinates": (final, {"coordinates": "factors"}, "'product'", "leave these away"),
     "a descent": (None, {}, "The start has W,", "start from factors"),
     "other names": ({"W_1": np.eye(2), "X": np.eye(2)}, {}, "no W_2", "it has W_1, X"),
     "momentum": (
@@ -79,9 +85,10 @@ def test_states_that_do_not_fit_are_refused_by_value_and_remedy(case):
     start, asked, value, remedy = REFUSED[case]
     with pytest.raises(ValueError) as refused:
         if start is None:
-            gf.run_descent(OBJECTIVE, FINAL, gf.optimizers.gd, learning_rate=1.0, max_steps=1)
+            gf.run_descent(OBJECTIVE, final(), gf.optimizers.gd, learning_rate=1.0, max_steps=1)
         else:
-            gf.solve_flow(OBJECTIVE, start, horizon=1.0, **asked)
+            state = start() if callable(start) else start
+            gf.solve_flow(OBJECTIVE, state, horizon=1.0, **asked)
     assert value in str(refused.value)
     assert remedy in str(refused.value)
 

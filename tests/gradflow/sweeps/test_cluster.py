@@ -22,18 +22,20 @@ def local_cluster(workers):
 
 @pytest.fixture(scope="module")
 def address():
-    with local_cluster(2) as cluster:
+    with local_cluster(1) as cluster:
         yield cluster.scheduler_address
 
 
 @pytest.mark.slow
-def test_a_cluster_whose_worker_is_killed_gives_the_store_of_one_process(
-    address, tmp_path, monkeypatch
-):
+def test_a_cluster_whose_worker_is_killed_gives_the_store_of_one_process(tmp_path, monkeypatch):
     sweeps.run("own.sweep", out=tmp_path / "here", jobs=1, **SHORT, **QUIET)
     monkeypatch.chdir(tmp_path)  # the workers run elsewhere
     killer = kill_first_worker(tmp_path / "there" / "own.sweep")
-    report = sweeps.run("own.sweep", out=runner.Path("there"), cluster=address, **SHORT, **QUIET)
+    with local_cluster(2) as cluster:
+        address = cluster.scheduler_address
+        report = sweeps.run(
+            "own.sweep", out=runner.Path("there"), cluster=address, **SHORT, **QUIET
+        )
     killer.join()
     assert (report.done, report.failures) == (4, {})
     there = tmp_path / "there" / "own.sweep"
