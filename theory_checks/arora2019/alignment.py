@@ -18,7 +18,7 @@ import numpy as np
 
 from gradflow.claims import Case, Confirmation, Corrected, Measured, Settings, claim, roundings
 
-from . import _proofs
+from . import _proofs, _proofs_vectors
 from ._frames import Frames, flows, lemma2_hypotheses
 from .lemma2 import Formula, vector_case
 
@@ -256,6 +256,7 @@ def cor1(settings: Settings, both: bool = True) -> Iterator[Case]:
     By Equation (41) the off-diagonal part of U^T (gradient) V is at most
     |U^T (dU/dt) S - S V^T (dV/dt)| / min G: the slower the vectors, the closer to diagonal.
     """
+    yield _proofs_vectors.cor1(both)
     rng = np.random.default_rng([settings.seed, 1])
     shapes = [(2, 2), (2, 3), (4, 2), (3, 3)] + [(5, 5), (3, 6), (6, 4)] * settings.full
     for shape in shapes:

@@ -24,6 +24,8 @@ from gradflow.claims import Case, Settings, claim
 from gradflow.claims.oracles import flows as runs
 from gradflow.linalg.analytic_svd import follow_svd
 
+from . import _proofs_vectors
+
 DEGREE = 32
 """Degree of the polynomials; those of half the degree tell how fast they converge."""
 
@@ -204,6 +206,7 @@ def _nearness(w: np.ndarray) -> float:
 )
 def lem1(settings: Settings, ordered: bool = False) -> Iterator[Case]:
     """Crossings at isolated times, random flows, values equal or zero at all times."""
+    yield _proofs_vectors.lem1(ordered)
     for name, window in windows(settings):
         half = misfits(window, DEGREE // 2, False).max()
         residual = misfits(window, DEGREE, ordered)

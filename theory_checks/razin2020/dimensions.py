@@ -13,7 +13,7 @@ from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles import taylor
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
 
-from . import _printed_lemmas
+from . import _printed_lemmas, _proofs_flows
 
 
 @claim(
@@ -178,6 +178,7 @@ def app_e(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     the lower right block and W_0 = W at w_11 = 0; |det M| <= s (1 + s)^(d-2), and
     det W_0 <= -(1 - s)^d.
     """
+    yield _proofs_flows.app_e(factor)
     yield from _solution_cases()
     for d in (2, 3, 4):
         made = _Completed(d, factor)

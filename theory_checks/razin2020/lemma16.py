@@ -10,6 +10,8 @@ from scipy.integrate import quad
 from gradflow.claims import ByConstruction, Case, Confirmation, Convention, Settings, claim
 from gradflow.claims.oracles.high_precision import DIGITS
 
+from . import _proofs_flows
+
 
 @claim(
     "razin2020.lem16",
@@ -31,6 +33,7 @@ def lem16(settings: Settings, rate: float = 1.0) -> Iterator[Case]:
     quadrature, in 50 digits for a part of the cases. The bound falls with T: what holds for the
     lowest curve holds for all.
     """
+    yield _proofs_flows.lem16(rate)
     rng = np.random.default_rng(settings.seed)
     for gamma in (1.0, 1.1, 1.5, 2.0, 3.0, 4.0):
         values: list[float] = []

@@ -12,7 +12,7 @@ from gradflow.claims.hypotheses import Met
 from gradflow.claims.oracles.high_precision import DIGITS
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
 
-from . import _printed_lemmas
+from . import _printed_lemmas, _proofs_flows
 
 
 def gaussian_points(dimension: int, sparse: bool = True) -> Draw:
@@ -110,6 +110,7 @@ def _exactly_nearby(factors: Sequence[Any]) -> tuple[list[Any], Any]:
 )
 def lem1(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """The proof's tuple, searched over matrices for the largest distance."""
+    yield _proofs_flows.lem1(factor)
     cases = ((1, 2), (1, 3), (2, 2), (2, 3))
     for d, depth in (*cases, (3, 3), (2, 4)) if settings.full else cases:
         shapes = [(d, d)] * depth

@@ -29,7 +29,7 @@ from gradflow.claims.oracles.high_precision import (
 from gradflow.claims.oracles.norms import NORMS, SCHATTEN, Norm
 from gradflow.linalg.spectrum import effective_rank_of
 
-from . import _printed, _printed_lemmas
+from . import _printed, _printed_lemmas, _proofs_flows
 from ._figures import norm_blowup_figure
 
 DEPTHS = (2, 3, 4)
@@ -367,6 +367,7 @@ def cor1(
 )
 def prop4(settings: Settings, limit: float = 0.0) -> Iterator[Case]:
     """The loss to 1e-8, and its law (6t)^(-2/3)/2 with w_11 = (6t)^(1/3)."""
+    yield _proofs_flows.prop4(limit)
     for alpha in (1e-4, 1e-2, 0.1, 0.5, 1.0) if settings.full else (1e-2, 0.5, 1.0):
         pair = blowup_pair(2, ((alpha, 0.0), (0.0, alpha)), 1e-8)
         t, w11 = pair.tight.times[-1], pair.tight["product"][-1, 0, 0]
