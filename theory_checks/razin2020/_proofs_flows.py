@@ -59,6 +59,11 @@ def ranges() -> Proof:
 
 def eq39(factor: float) -> Case:
     """The three equations, and their ranges."""
+    start = -2 * 1 + interval(Fraction(factor))  # w_22' at W = I, where 2 w_12 (1 - w_12) = 0
+    witness = {"W": "I, the start for alpha = 1", "w_22'": "-2"}
+    broken = counterexample(f"w_22' with {factor:g} w_22^2", abs(start), witness)
+    if broken is not None:
+        return proof_case(broken, SMALL)
     flow = _proof(product_flow())
     cites = ("(W W^T)^(1/2) = W for W > 0, which stays symmetric (Lemma 20)",)
     return proof_case(
@@ -156,7 +161,7 @@ def lem1(factor: float) -> Case:
 
 
 def lem2(rate: float) -> Case:
-    """|theta - theta'|^2 = g moves by -2 <theta - theta', p - q> <= 2 beta g; p, q are gradients."""
+    """(theta - theta')^2 = g moves by -2 <theta - theta', p - q> <= 2 beta g; p, q gradients."""
     statement = f"two flows part at most like exp({rate:g} beta t)"
     hypotheses = {"f is beta-smooth": ByConstruction("any such f; two symbols for the gradients")}
     # f = -x^2/2, beta = 1: theta(t) = e^t theta(0); at t = 1, from 1 and 0.

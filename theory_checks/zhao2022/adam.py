@@ -8,7 +8,6 @@ error.
 """
 
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +17,6 @@ import gradflow as gf
 from gradflow.claims import (
     ByConstruction,
     Case,
-    Confirmation,
     Corrected,
     Settings,
     claim,
@@ -26,9 +24,9 @@ from gradflow.claims import (
 )
 from gradflow.claims.oracles.flows import balanced
 
-from . import study
-from ._rational import equal, exact, eye, plain, relative, vec
+from . import _proofs_adam, study
 from ._runs import FORMULAS, OBSERVED, SIZE, Setup, Window, distance, velocities, windows, with_
+from ._small import exchanged_axes, first_value, small_case, with_penalty
 
 ErrorOf = Callable[[Window], float]
 SMALL = 0.01
@@ -157,68 +155,6 @@ def eq15(settings: Settings, power: float = 1.0) -> Iterator[Case]:
     yield from run_cases(settings, error_of)
 
 
-def _field_counterexample() -> tuple[np.ndarray, np.ndarray, str]:
-    """The product's velocity under (15) and by (6), full batches, W W^T = I."""
-    flip, l = eye(2)[[1, 0]], exact([[4, 1], [1, 4]])
-    g1, g2 = l, l @ flip.T
-    true = -(g1 / abs(g1) + g2 / abs(g2) @ flip)
-    printed = -(l / abs(g1) + l / abs(g2))
-    text = (
-        f"W_1 = {plain(flip)}, W_2 = I, gradient L = {plain(l)}, s = 0: g_1 = L, g_2 = {plain(g2)};"
-        " W W^T = I, so P_(W,G) = G_1 + G_2"
-    )
-    return true, printed, text
-
-
-def _order_counterexample() -> tuple[np.ndarray, np.ndarray, str]:
-    """The first singular value's velocity at depth 1, full batches."""
-    l = exact([[1, 1], [-1, 1]])
-    moved = -l / abs(l)
-    u, v = exact([[1], [0]]), exact([[0], [1]])
-    true = (u.T @ moved @ v)[0]
-    printed = vec(v @ u.T) @ vec(moved)
-    text = f"N = 1, W = [[0, 2], [1, 0]], gradient {plain(l)}, s = 0; u_1 = e_1, v_1 = e_2"
-    return true, exact([printed]), text
-
-
-def _penalty_counterexample(values: bool) -> tuple[np.ndarray, np.ndarray, str]:
-    """Velocities at W = diag(4, 3), depth 1, full batches, lambda = 1."""
-    s, l = exact([4, 3]), exact([[0, 1], [1, 0]])
-    push = np.diag((1 - s * Fraction(7, 25)) / 5)
-    as_printed = np.diag((1 - s * Fraction(7, 5)) / 25)
-    g = l + push
-    true, printed = -g / abs(g), -(l + as_printed) / abs(g)
-    text = (
-        f"N = 1, W = diag(4, 3), loss gradient {plain(l)}, lambda = 1, s = 0: the gradient is "
-        f"{plain(g)}, with (12) it would be {plain(l + as_printed)}"
-    )
-    if values:
-        return np.diag(true), np.diag(printed), text
-    return true, printed, text
-
-
-def _small_case(name: str, sides: tuple[np.ndarray, np.ndarray, str], size: float) -> Case:
-    true, printed, text = sides
-
-    def confirm(_: int) -> Confirmation:
-        return Confirmation(
-            not equal(true, printed),
-            f"{text}: velocity {plain(true)}, printed {plain(printed)}",
-            (true, printed),
-        )
-
-    return Case(
-        name=name,
-        residual=relative(true, printed),
-        hypotheses={
-            "balanced factors": ByConstruction("depth 1, or an exchange of axes and the identity"),
-            "s_j^2 >= 0": ByConstruction("s = 0: full batches"),
-        },
-        size=size,
-        confirm=confirm,
-    )
-
-
 @claim(
     "zhao2022.thm1.W",
     picture=study.figure,
@@ -258,8 +194,10 @@ def thm1_w(
     Corrected, exact for (15), whether or not the factors are balanced: its error is that of (15).
     """
     formula = "corrected" if corrected and not printed else "printed"
-    if not corrected:
-        yield _small_case("W_1 exchanges the axes, W_2 = I", _field_counterexample(), 4)
+    if corrected:
+        yield _proofs_adam.product(exchanged_axes(printed))
+    else:
+        yield small_case("W_1 exchanges the axes, W_2 = I", exchanged_axes(True), 4)
     yield from run_cases(
         settings, lambda window: distance(window.product, sign * window.formulas[formula])
     )
@@ -304,8 +242,10 @@ def thm1_sv(
 ) -> Iterator[Case]:
     """All singular values together, in the frames of W at the middle of the window."""
     formula, exchanged = ("corrected", exchanged) if corrected else ("printed", True)
-    if not corrected:
-        yield _small_case("W = [[0, 2], [1, 0]]", _order_counterexample(), 4)
+    if corrected:
+        yield _proofs_adam.values(first_value(exchanged))
+    else:
+        yield small_case("W = [[0, 2], [1, 0]]", first_value(True), 4)
     yield from run_cases(
         settings, lambda window: distance(window.moving, sign * _values(window, formula, exchanged))
     )
@@ -353,8 +293,10 @@ def thm3_w(
     """
     printed = printed or not corrected
     formula = "printed" if printed else "corrected"
-    if not corrected:
-        yield _small_case("W = diag(4, 3)", _penalty_counterexample(values=False), 4)
+    if corrected:
+        yield _proofs_adam.product(with_penalty(False, printed), penalty=True)
+    else:
+        yield small_case("W = diag(4, 3)", with_penalty(False, True), 4)
     yield from run_cases(
         settings, lambda window: distance(window.product, sign * window.formulas[formula]),
         WEIGHT, printed,
@@ -390,8 +332,10 @@ def thm3_sv(
 ) -> Iterator[Case]:
     """In the smallest counterexample U = V, so that the order of u and v does not matter."""
     formula, exchanged = ("corrected", exchanged) if corrected else ("printed", True)
-    if not corrected:
-        yield _small_case("W = diag(4, 3)", _penalty_counterexample(values=True), 4)
+    if corrected:
+        yield _proofs_adam.values(first_value(exchanged), penalty=True)
+    else:
+        yield small_case("W = diag(4, 3)", with_penalty(True, True), 4)
     yield from run_cases(
         settings,
         lambda window: distance(window.moving, sign * _values(window, formula, exchanged)),

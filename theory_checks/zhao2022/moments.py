@@ -19,6 +19,7 @@ import optax
 import gradflow as gf
 from gradflow.claims import ByConstruction, Case, Confirmation, Corrected, Measured, Settings, claim
 
+from . import _proofs_adam
 from ._rational import exact, exact_case, plain
 
 
@@ -61,6 +62,7 @@ def adam_moments(
 
     As printed not Adam's for any beta other than 1/2; the defaults (0.9, 0.999) are meant as usual.
     """
+    yield _proofs_adam.moments(corrected, factor)
     rng = np.random.default_rng(settings.seed)
     runs = [("g = 1, beta = 4/5, one step", exact([1]), Fraction(4, 5))]
     for beta in (Fraction(9, 10), Fraction(999, 1000), Fraction(1, 3)):
@@ -145,6 +147,7 @@ def depth1_gd(settings: Settings, corrected: bool, scale: float = 1.0) -> Iterat
 
     For completion and for Gaussian measurements, by the pseudo-inverse.
     """
+    yield _proofs_adam.depth1_limit(corrected, scale)
     key = jax.random.key(settings.seed)
     small = gf.MatrixCompletion((1, 2), [[0, 0]], [1.0], loss="sum")
     big = (40, 40) if settings.full else (20, 20)

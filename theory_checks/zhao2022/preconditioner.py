@@ -7,7 +7,7 @@ import numpy as np
 
 from gradflow.claims import ByConstruction, Case, Confirmation, Corrected, Settings, claim
 
-from . import _proofs
+from . import _proofs, _proofs_adam
 from ._rational import Instance, equal, exact, exact_case, eye, instances, plain, vec
 
 
@@ -178,6 +178,7 @@ def depth1_eq27(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[
     For the motion -g / sqrt(g^2 + s^2) of Equation (15). (27) holds exactly; as printed P_{W,G} = I
     does not, nor does (26) for u and v that differ.
     """
+    yield _proofs_adam.eq27(corrected, sign)
     single = Instance(
         "1x1, g = 3, s = 4", (eye(1), eye(1)), exact([2]), exact([[3]]), (exact([["1/5"]]),)
     )
