@@ -2,6 +2,7 @@ r"""Razin and Cohen 2020: proofs about flows (Propositions 4, 5, Lemmas 1, 2, 16
 
 from fractions import Fraction
 from functools import cache
+from typing import Any
 
 import sympy
 
@@ -310,7 +311,7 @@ def app_e(factor: float) -> Case:
 
 
 def _expanded() -> tuple[sympy.Expr, sympy.Expr]:
-    w = sympy.Matrix(3, 3, lambda i, j: sympy.Symbol(f"w_{i + 1}{j + 1}"))
+    w: Any = sympy.Matrix(3, 3, lambda i, j: sympy.Symbol(f"w_{i + 1}{j + 1}"))
     return w.det(), w[0, 0] * w[1:, 1:].det() + w.subs(w[0, 0], 0).det()
 
 

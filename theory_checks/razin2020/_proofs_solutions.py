@@ -6,6 +6,7 @@ and W_x has the eigenvalues r and -1/r.
 
 from fractions import Fraction
 from functools import cache
+from typing import Any
 
 import sympy
 
@@ -95,7 +96,7 @@ def prop2(centre: float) -> Case:
             prove_identity("D as r grows", sympy.limit(1 / R, R, sympy.oo), 0),
             prove_identity(
                 "||W_x||^2, so that D(S, M_0) > 0",
-                sum(e**2 for e in sympy.Matrix([[x, 1], [1, 0]])), x**2 + 2,
+                sympy.Matrix([[x, 1], [1, 0]]).norm() ** 2, x**2 + 2,
             ),
             cites=(
                 ECKART, "-x and x give the same singular values (r and 1/r change places)",
@@ -118,8 +119,9 @@ def prop3(shift: Fraction) -> Case:
     broken = counterexample(statement, abs(above - Fraction(1, 2)), witness)
     if broken is not None or shift != 0:
         return proof_case(broken or Proof(statement, "open"), LAWS)
-    w = sympy.Matrix(3, 3, lambda i, j: sympy.Symbol(f"w_{i + 1}{j + 1}"))
-    turned, share = sympy.diag(-1, 1, 1) * w, sympy.Symbol("p")
+    w: Any = sympy.Matrix(3, 3, lambda i, j: sympy.Symbol(f"w_{i + 1}{j + 1}"))
+    turned: Any = sympy.diag(-1, 1, 1) * w
+    share = sympy.Symbol("p")
     half = sympy.Rational(1, 2)
     return proof_case(
         chain(
