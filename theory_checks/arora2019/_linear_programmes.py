@@ -10,7 +10,7 @@ import sympy
 Rows = list[list[int]]
 
 
-def _rational(x: Any) -> sympy.Rational:
+def _rational(x: Any) -> Any:
     return sympy.Rational(str(x))
 
 

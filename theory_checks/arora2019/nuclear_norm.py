@@ -171,7 +171,9 @@ def _limit_cases(settings: Settings, depths: Sequence[int], tilt: Fraction) -> I
                 | {
                     "the limit exists": Measured(moved, below=1e-6),
                     "zero loss in the limit": Measured(float(path.misfits[-1]), below=1e-30),
-                    "the limit is positive semidefinite": min(path.ends[-1]) >= 0,
+                    "the limit is positive semidefinite": Measured(
+                        float(min(path.ends[-1])), above=-1e-30
+                    ),
                 },
                 size=float(d * d),
                 witness=lambda k, a=a, y=y, w=path.ends[-1], best=best: {
@@ -270,7 +272,7 @@ def prop1(settings: Settings, shift: float = 0.0) -> Iterator[Case]:
         y = [0] + [1] * (d - 2)
         common: dict[str, Any] = {"size": float(d * d)}
         turned = np.array([np.diag(row) for row in a], float)
-        hypotheses = commuting_hypotheses(turned) | {"d >= 3": d >= 3}
+        hypotheses = commuting_hypotheses(turned) | {"d >= 3": Measured(d, above=2)}
         for depth in (3, 4) + (5,) * settings.full:
             path = ends_of_flows(a, y, depth, 1e-8)
             limit = [1, 1] + [0] * (d - 2)
@@ -300,9 +302,9 @@ def prop1(settings: Settings, shift: float = 0.0) -> Iterator[Case]:
             floor=roundings(1e-12),
             hypotheses=hypotheses
             | {
-                "the neighbour fits": bool(np.all(fits == 0)),
-                "the neighbour is positive semidefinite": bool(
-                    np.linalg.eigvalsh(near).min() > -1e-15
+                "the neighbour fits": Measured(float(np.max(np.abs(fits))), below=1e-300),
+                "the neighbour is positive semidefinite": Measured(
+                    float(np.linalg.eigvalsh(near).min()), above=-1e-15
                 ),
             },
             confirm=lambda k, slack=slack: Confirmation(slack[k] < 0, f"{slack[k]}"),

@@ -108,7 +108,7 @@ def _steps_to_zero() -> Proof:
         prove_identity("loss' = -2 tr(G W G)", slope, -2 * (g * w * g).trace()),
         _proof(_printed_lemmas.lem11(1.0)),
         prove_identity("det G = -m^2", g.det(), -((1 - W12) ** 2)),
-        prove_identity("|G|^2 = 2 loss", sum(x**2 for x in g), 2 * loss),
+        prove_identity("|G|^2 = 2 loss", (g * g).trace(), 2 * loss),
         prove_identity("2 w_22^2 + w_22' = 2 w_12 m", moved[1, 1] + 2 * W22**2,
                        2 * W12 * (1 - W12)),
         prove_identity(

@@ -86,8 +86,8 @@ def prop1(settings: Settings, centre: float = 0.0) -> Iterator[Case]:
                 slack=np.append((values[outside] - least - eps) / values[outside], 1.0),
                 floor=roundings(1e-12),
                 hypotheses={
-                    "a (quasi-)norm": norm.c >= 1,
-                    "the interval is bounded": bool(np.isfinite(bound)),
+                    "a (quasi-)norm": ByConstruction("one whose constant c is known"),
+                    "the interval is bounded": Measured(float(bound), below=np.inf),
                 },
                 size=4,
                 notes=f"epsilon-minimisers lie in [-{bound:.4g}, {bound:.4g}]" if eps == 1 else "",
@@ -122,7 +122,7 @@ def _schatten_case(norm: Norm, x: np.ndarray, centre: float) -> Case:
         name=f"{norm.name}, {'positive' if x[0] > 0 else 'negative'} x",
         slack=slack + rises,
         floor=FIFTY_DIGITS,
-        hypotheses={"x is not 0": bool(np.all(x != 0))},
+        hypotheses={"x is not 0": Measured(float(np.min(np.abs(x))), above=0)},
         size=4,
         confirm=confirm,
         notes="the proof's derivative bound (x + r)^(p-1) > (-x + r)^(p-1) is false for p <= 1; "
@@ -132,11 +132,7 @@ def _schatten_case(norm: Norm, x: np.ndarray, centre: float) -> Case:
     )
 
 
-def _on_solution_set(x: np.ndarray) -> bool:
-    """Whether the matrices W_x fit the three observed entries exactly."""
-    w = solution(x)
-    wanted = np.array([1.0, 1.0, 0.0])
-    return bool(np.all(w[..., (0, 1, 1), (1, 0, 1)] == wanted))
+SOLUTION = {"W_x in S": ByConstruction("the observed entries are written down")}
 
 
 @claim(
@@ -171,10 +167,8 @@ def prop2(settings: Settings, centre: float = 0.0) -> Iterator[Case]:
                 name=f"{name}, {'x > 0' if sign > 0 else 'x < 0'}",
                 slack=falls + below,
                 floor=FIFTY_DIGITS,
-                hypotheses={
-                    "W_x in S": _on_solution_set(x),
-                    "x falls from 0 to 1e12": bool(np.all(np.diff(x) > 0)),
-                },
+                hypotheses=SOLUTION
+                | {"|x| rises from 0 to 1e12": Measured(float(np.min(np.diff(x))), above=0)},
                 size=4,
                 notes=f"from {mpmath.nstr(values[0], 6)} at 0 to {mpmath.nstr(values[-1], 6)}",
             )
@@ -186,7 +180,7 @@ def prop2(settings: Settings, centre: float = 0.0) -> Iterator[Case]:
                         for a, v in zip(x[1:], values[1:], strict=True)
                     ],
                     floor=roundings(1e-15),
-                    hypotheses={"x is not 0": bool(np.all(x[1:] > 0))},
+                    hypotheses={"x is not 0": Measured(float(np.min(x[1:])), above=0)},
                     notes="s_2 <= 1/|x|, so that the infimal rank is at most 1; it is not 0, for "
                     "||W|| >= 1 on S",
                 )
@@ -196,7 +190,7 @@ def prop2(settings: Settings, centre: float = 0.0) -> Iterator[Case]:
         name="singular values by Equation (29)",
         residual=np.abs(numerical[:, 0] - s[x < 1e6, 0]) / s[x < 1e6, 0],
         floor=roundings(1e-14),
-        hypotheses={"W_x in S": _on_solution_set(x)},
+        hypotheses=SOLUTION,
     )
     yield Case(
         name="the ends of the range",
@@ -205,7 +199,7 @@ def prop2(settings: Settings, centre: float = 0.0) -> Iterator[Case]:
             float(entropy_rank(s[-1, 0], s[-1, 1])),
         ],
         floor=roundings(1e-10),
-        hypotheses={"x = 0 and x = 1e12": x[0] == 0 and x[-1] > 9e11},
+        hypotheses={"x = 0 and x = 1e12": ByConstruction("the first and the last x")},
     )
 
 
@@ -290,7 +284,9 @@ def prop3(settings: Settings, shift: Fraction = Fraction(0)) -> Iterator[Case]:
                 residual=np.abs([*above, *below]),
                 floor=gate,
                 hypotheses={
-                    "continuous: no value twice": len(np.unique(w)) == w.size,
+                    "continuous: entries that come twice": Measured(
+                        w.size - len(np.unique(w)), below=1
+                    ),
                     "entries are symmetric: half of each is positive": ByConstruction(
                         "the control has them about another number"
                     )
@@ -340,9 +336,7 @@ def _sign_patterns(settings: Settings) -> Iterator[Case]:
             residual=[difference / len(signs)],
             floor=roundings(1e-15),
             hypotheses={
-                "symmetric: every sign pattern is equally likely": bool(
-                    len(np.unique(signs.reshape(len(signs), -1), axis=0)) == 2 ** (d * d)
-                )
+                "symmetric: every sign pattern is equally likely": ByConstruction("each comes once")
             },
             size=d * d,
         )

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gradflow as gf
-from gradflow.claims import Case, Confirmation, Measured, Settings, claim
+from gradflow.claims import ByConstruction, Case, Confirmation, Measured, Settings, claim
 from gradflow.claims.hypotheses import Met
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.extrapolation import extrapolate
@@ -53,13 +53,14 @@ def theorem1_hypotheses(flow: gf.Trajectory, depth: int) -> dict[str, Met]:
     """What Theorem 1 asks for, read off a run's start."""
     w = np.linalg.multi_dot([np.asarray(f) for f in reversed(runs.start_factors(flow))])
     return {
-        "depth at least 2": depth >= 2,
+        "depth at least 2": Measured(depth, above=1),
         "balanced initialisation (5)": runs.balanced_start(flow),
         "det W(0) > 0": Measured(float(np.linalg.det(w)), above=0),
-        "gradient flow of the half-sum loss on the observations (6)": bool(
-            np.isclose(
-                flow["loss"][0], 0.5 * ((w[0, 1] - 1) ** 2 + (w[1, 0] - 1) ** 2 + w[1, 1] ** 2)
-            )
+        "gradient flow of the half-sum loss on the observations (6)": Measured(
+            abs(
+                (w[0, 1] - 1) ** 2 + (w[1, 0] - 1) ** 2 + w[1, 1] ** 2 - 2 * float(flow["loss"][0])
+            ),
+            below=1e-12,
         ),
     }
 
@@ -375,8 +376,8 @@ def prop4(settings: Settings, limit: float = 0.0) -> Iterator[Case]:
         case = limit_case(
             f"alpha = {alpha:g}", pair, 2, pair.coarse["loss"], pair.tight["loss"], limit,
             {
-                "alpha in (0, 1]": 0 < alpha <= 1,
-                "depth 2": len(runs.start_factors(pair.tight)) == 2,
+                "alpha in (0, 1]": ByConstruction("from 1e-4 to 1"),
+                "depth 2": ByConstruction("two factors"),
             },
         )  # fmt: skip
         notes = (

@@ -62,14 +62,14 @@ def lem2(settings: Settings, rate: float = 1.0) -> Iterator[Case]:
             yield _apart(
                 f"f = x^T H x / 2, {name}, d = {d}", np.linalg.norm(gap), distance,
                 1e-13 * distance, rate * beta * t, size=d,
-                hypotheses={"f is beta-smooth": bool(np.all(np.abs(values) <= beta))},
+                hypotheses={"f is beta-smooth": ByConstruction("beta is that of its Hessian")},
                 notes="an equality" if name != "random" else "",
             )  # fmt: skip
     first, second = rng.uniform(0.001, 0.01), rng.uniform(-0.5, -0.001)
     ends = [2 * np.arctan(np.exp(t) * np.tan(x / 2)) for x in (first, second)]
     yield _apart(
         "f = cos x", first - second, ends[0] - ends[1], 1e-13, rate * t, size=1,
-        hypotheses={"|f''| = |cos x| <= beta = 1": bool(np.all(np.abs(np.cos(ends)) <= 1))},
+        hypotheses={"f is beta-smooth": ByConstruction("|f''| = |cos x|, beta = 1")},
     )  # fmt: skip
     for d in (2, 4):
         a, c = rng.normal(size=(3, d)), rng.normal(size=3)
@@ -88,7 +88,11 @@ def lem2(settings: Settings, rate: float = 1.0) -> Iterator[Case]:
         yield _apart(
             f"f = sum of three c cos(a x), d = {d}", np.linalg.norm(x - y), distances[0],
             np.abs(distances[0] - distances[1]) + 1e-13, rate * beta * t, size=d,
-            hypotheses={"f is beta-smooth": float(np.linalg.norm(hessian, 2)) <= beta * (1 + 1e-9)},
+            hypotheses={
+                "f is beta-smooth: its largest curvature over beta": Measured(
+                    float(np.linalg.norm(hessian, 2)) / beta, below=1 + 1e-9
+                )
+            },
         )  # fmt: skip
 
 

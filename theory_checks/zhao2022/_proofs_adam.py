@@ -44,16 +44,16 @@ def moments(corrected: bool, factor: Fraction) -> Case:
     return Case("proof", proof=proof, hypotheses=hypotheses, size=1e6)
 
 
-def eq27(corrected: bool, sign: int) -> Case:
+def eq27(corrected: bool, share: Fraction) -> Case:
     """Entry by entry: the exponents of both Kronecker factors are 0 at j = N = 1."""
     s, g, u, v, x, w = sympy.symbols("s g u_j v_k X_jk X_kj", positive=True)
-    own = s if corrected else sympy.Integer(1)
+    own, part = (s if corrected else sympy.Integer(1)), sympy.Rational(share)
     n, j = sympy.symbols("N j")
     proof = chain(
         "(26), (27) and P_(W,G) at depth 1",
-        prove_identity("P_(W,G) is diagonal, with s", s, sign * own),
-        prove_identity("(27)", -g * s, -sign * (s * g)),
-        prove_identity("(26)", u * x * v, sign * u * v * (x if corrected else w), cites=(SUM,)),
+        prove_identity("P_(W,G) is diagonal, with s", s, part * own),
+        prove_identity("(27)", -g * s, -part * (s * g)),
+        prove_identity("(26)", u * x * v, part * u * v * (x if corrected else w), cites=(SUM,)),
         prove_identity("the exponents at j = N = 1", ((j - 1) / n + (n - j) / n).subs({n: 1, j: 1}),
                        0),
         cites=("S_j > 0", arora2019.PATH),

@@ -220,8 +220,8 @@ def kron_order(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[
     where="Equation (20)",
     statement=r"u^\top X v = (u^\top\otimes v^\top)\,\mathrm{vec}(X) = "
     r"\mathrm{vec}(vu^\top)^\top\mathrm{vec}(X)",
-    control={"sign": -1},
-    control_text="the sign",
+    control={"share": Fraction(9, 10)},
+    control_text="0.9 of the right side",
     flaw="For column-major vec, u^T X v = (v^T kron u^T) vec(X): the two are exchanged, as in the "
     "quoted vec(ABC).",
     severity="misprint",
@@ -239,9 +239,9 @@ def kron_order(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[
         control_text="vec(v u^T), as printed",
     ),
 )
-def eq20(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Case]:
+def eq20(settings: Settings, corrected: bool, share: Fraction = Fraction(1)) -> Iterator[Case]:
     """With u = e_1, v = e_2 and X = e_1 e_2^T the printed sides are 1 and 0."""
-    yield _proofs.eq20(corrected, sign)
+    yield _proofs.eq20(corrected, share)
     rng = np.random.default_rng(settings.seed)
     found = [
         ("u = e_1, v = e_2", unit(2, 0), unit(2, 1), unit(2, 0) @ unit(2, 1).T),
@@ -258,7 +258,7 @@ def eq20(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Case]:
         yield exact_case(
             name,
             (u.T @ x @ v)[0, 0],
-            sign * (vec(pair) @ vec(x)),
+            share * (vec(pair) @ vec(x)),
             {"u and v are unit vectors": (u.T @ u)[0, 0] == 1 == (v.T @ v)[0, 0]},
             f"u = {plain(u.T[0])}, v = {plain(v.T[0])}, X = {plain(x)}",
             x.size,
