@@ -138,7 +138,7 @@ def hadamard(settings: Settings, corrected: bool, share: Fraction = Fraction(1))
                 made.w.size,
             ))  # fmt: skip
     for name, a, l, b, s, hypotheses, size in found:
-        k = share * np.kron(b.T, a)
+        k = np.kron(b.T, a) * share
         yield exact_case(
             name,
             vec((a @ l @ b) * s),
