@@ -12,7 +12,7 @@ from math import isqrt
 
 import numpy as np
 
-from gradflow.claims import ByConstruction, Case, Corrected, Settings, claim
+from gradflow.claims import ByConstruction, Case, Corrected, Measured, Settings, claim
 
 from . import _proofs
 from ._rational import equal, exact, exact_case, eye, instances, plain, unit, vec
@@ -70,7 +70,7 @@ def eq16_exponent(
             f"{g.shape[0]}x{g.shape[1]} gradient",
             g / roots,
             factor * g * roots**exponent,
-            {"s^2 > 0": bool(np.all(s > 0))},
+            {"s^2 > 0": Measured(float(np.min(s)), above=0)},
             f"g = {plain(g)}, s = {plain(s)}",
             g.size,
         )
@@ -134,7 +134,7 @@ def hadamard(settings: Settings, corrected: bool, share: Fraction = Fraction(1))
                 made.below(j).T,
                 made.scalings[j - 1],
                 made.scaled()
-                | {"L, S_j of one shape": made.gradient.shape == made.scalings[j - 1].shape},
+                | {"L, S_j of one shape": ByConstruction("square factors")},
                 made.w.size,
             ))  # fmt: skip
     for name, a, l, b, s, hypotheses, size in found:
@@ -177,7 +177,7 @@ def _commuting_cases(settings: Settings) -> Iterator[Case]:
             f"for every L, {name}",
             Fraction(int(passes)),
             Fraction(int(alike)),
-            {"A, B and S fit": k.shape == (entries.size, entries.size)},
+            {"A, B and S fit": ByConstruction("square, of one size")},
             f"A = {plain(a)}, B = {plain(b)}, S = {plain(s)}",
             entries.size,
             notes=f"for every L, {name}: {'the same' if passes else 'not the same'}",
