@@ -5,6 +5,7 @@ pass from one side of a factor to the other, so that W_j ... W_1 (W_j ... W_1)^T
 and likewise from the other end. Depths come by induction; each step is one identity.
 """
 
+from fractions import Fraction
 from functools import cache
 
 import sympy
@@ -111,13 +112,14 @@ def eq11(shift: float) -> Case:
     return proof_case(chain("the relations (11)", power, two, cites=cites))
 
 
-def eq16(shift: int) -> Case:
+def eq16(shift: float) -> Case:
     """(16) solves (15), by logarithmic derivatives; B is the bracket, of derivative (N-2) a r."""
     n, log_a, log_b, r, a = sympy.symbols("N log_alpha log_B r a", positive=True)
     log_w = n * log_a - n / (n - 2) * log_b
     power = prove_identity(
-        "log of W^((N-2)/N) B = alpha^(N-2)", (n - 2) / n * log_w + log_b, (n - 2 + shift) * log_a
-    )
+        "log of W^((N-2)/N) B = alpha^(N-2)",
+        (n - 2) / n * log_w + log_b, (n - 2 + sympy.Rational(shift)) * log_a,
+    )  # fmt: skip
     rate = prove_identity(
         "W'/W = -N/(N-2) B'/B = -N a r / B", -n / (n - 2) * (n - 2) * a * r, -n * a * r
     )
@@ -128,11 +130,11 @@ def eq16(shift: int) -> Case:
     return proof_case(chain("(16) solves (15)", power, rate, cites=cites))
 
 
-def eq17(corrected: bool, shift: int) -> Case:
+def eq17(corrected: bool, shift: float) -> Case:
     """Solving (16) for the bracket, in logarithms."""
     n, log_a, log_b = sympy.symbols("N log_alpha log_B", positive=True)
     log_w = n * log_a - n / (n - 2) * log_b
-    exponent = (n - 2 if corrected else -n) + shift
+    exponent = (n - 2 if corrected else -n) + sympy.Rational(shift)
     right = exponent * log_a - (n - 2) / n * log_w
     return proof_case(prove_identity("log of the bracket", log_b, right, cites=("(16)",)))
 
@@ -142,8 +144,13 @@ def eq39(corrected: bool, root: float) -> Case:
     a, b, u, v = sympy.symbols("a b u v")  # u = a^(j-1), v = b^(N-j)
     step = prove_identity("term j of G (b - a)", u * v * (b - a), u * (v * b) - (u * a) * v)
     left = 1 / (b**2 - a**2) * (a + b)
-    power = int(root)
-    right = 1 / (b**power - a**power) if corrected else 1 / (a**power - b**power)
+    claimed = 1 / (iv.exp(interval(Fraction(root)) * iv.log(iv.mpf(2))) - 1)
+    claimed = claimed if corrected else -claimed
+    witness = {"sigma": "(1, 2)", "N": "2", "H G": "1"}  # (1 + 2) / (4 - 1)
+    broken = counterexample(f"F with exponents {root:g}/N", abs(1 - claimed), witness)
+    if broken is not None or root != 1:
+        return proof_case(broken or Proof("F = H . G", "open"))
+    right = 1 / (b - a) if corrected else 1 / (a - b)
     two = prove_identity("H G = F at N = 2", left, right)
     return proof_case(chain("F = H . G", step, two))
 

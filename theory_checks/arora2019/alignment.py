@@ -16,9 +16,19 @@ from fractions import Fraction
 
 import numpy as np
 
-from gradflow.claims import Case, Confirmation, Corrected, Measured, Settings, claim, roundings
+from gradflow.claims import (
+    ByConstruction,
+    Case,
+    Confirmation,
+    Convention,
+    Corrected,
+    Measured,
+    Settings,
+    claim,
+    roundings,
+)
 
-from . import _proofs
+from . import _proofs, _proofs_vectors
 from ._frames import Frames, flows, lemma2_hypotheses
 from .lemma2 import Formula, vector_case
 
@@ -60,8 +70,8 @@ _F39 = r"F = H\odot G,\ F_{rr'} = "
     kind="identity",
     where="Appendix B.5, Equation (39)",
     statement=_F39 + r"((\sigma_r^2)^{1/N} - (\sigma_{r'}^2)^{1/N})^{-1},\ r\ne r'",
-    control={"root": 2.0},
-    control_text="exponents 2/N instead of 1/N",
+    control={"root": 1.1},
+    control_text="exponents 1.1/N instead of 1/N",
     flaw="The two terms are exchanged: G is (sigma_r'^2 - sigma_r^2) / ((sigma_r'^2)^(1/N) - "
     "(sigma_r^2)^(1/N)) and H has the same numerator below; the main text has it right.",
     severity="misprint",
@@ -81,14 +91,14 @@ def eq39(settings: Settings, corrected: bool, root: float = 1.0) -> Iterator[Cas
         name="sigma = (2, 1), N = 2",
         residual=[abs(product - matrix_f(s, 2, corrected, root)).max()],
         floor=roundings(1e-15),
-        hypotheses={"distinct squares": len(set(s**2)) == 2},
+        hypotheses={"distinct squares": ByConstruction("4 and 1")},
         size=2,
         witness=lambda at: {"sigma": [2.0, 1.0], "N": 2},
         confirm=lambda at: _confirm_f(corrected, root),
     )
     rng = np.random.default_rng([settings.seed, 39])
     for depth in range(1, 6):
-        residual, floor = [], []
+        residual, floor, apart = [], [], []
         for _ in range(100 if settings.full else 20):
             s = rng.normal(size=rng.integers(2, 7))
             f = matrix_h(s) * matrix_g(s, depth)
@@ -98,12 +108,15 @@ def eq39(settings: Settings, corrected: bool, root: float = 1.0) -> Iterator[Cas
             ends = np.sort((s**2) ** (1 / depth))
             spread = ends[-1] / np.min(np.diff(ends)) + np.max(s**2) / np.min(gaps)
             floor.append(1e-14 * spread)
+            apart.append(np.min(gaps) / np.max(s**2))
         keep = np.array(floor) < 1e-8
         yield Case(
             name=f"random signed values, N = {depth}",
             residual=np.array(residual)[keep],
-            floor=np.array(floor)[keep],
-            hypotheses={"distinct squares": bool(np.any(keep))},
+            floor=Convention(np.array(floor)[keep], "50 roundings, amplified by gaps of powers"),
+            hypotheses={
+                "distinct squares": Measured(float(np.min(np.array(apart)[keep])), above=0)
+            },
             size=7,
         )
     if root == 1:
@@ -118,8 +131,9 @@ def eq39(settings: Settings, corrected: bool, root: float = 1.0) -> Iterator[Cas
 def _confirm_f(corrected: bool, root: float) -> Confirmation:
     one, two = Fraction(1), Fraction(2)
     h = 1 / (one**2 - two**2)
+    power = root if root % 1 else int(root)
     g = one + two  # (sigma_r^2)^0 (sigma_r'^2)^(1/2) + (sigma_r^2)^(1/2) (sigma_r'^2)^0
-    f = 1 / (two ** int(root) - one ** int(root))
+    f = 1 / (two**power - one**power)
     f = -f if corrected else f
     return Confirmation(
         h * g != f,
@@ -256,6 +270,7 @@ def cor1(settings: Settings, both: bool = True) -> Iterator[Case]:
     By Equation (41) the off-diagonal part of U^T (gradient) V is at most
     |U^T (dU/dt) S - S V^T (dV/dt)| / min G: the slower the vectors, the closer to diagonal.
     """
+    yield _proofs_vectors.cor1(both)
     rng = np.random.default_rng([settings.seed, 1])
     shapes = [(2, 2), (2, 3), (4, 2), (3, 3)] + [(5, 5), (3, 6), (6, 4)] * settings.full
     for shape in shapes:
@@ -274,11 +289,13 @@ def cor1(settings: Settings, both: bool = True) -> Iterator[Case]:
             yield Case(
                 name=f"{shape[0]}x{shape[1]}, depth {depth}: {len(basis)} independent gradients",
                 residual=[np.max(np.abs(off)), np.max(np.abs(back - basis))],
-                floor=1e-13 / np.min(gaps) ** 2 / least,
+                floor=roundings(
+                    1e-13 / np.min(gaps) ** 2 / least, "amplified by gaps of the values"
+                ),
                 hypotheses={
                     "singular values distinct and not zero": Measured(float(np.min(gaps)), above=0),
-                    "depth at least 2": depth >= 2,
-                    "some gradient is not zero": len(basis) > 0,
+                    "depth at least 2": Measured(depth, above=1),
+                    "some gradient is not zero": Measured(len(basis), above=0),
                 },
                 size=float(w.size),
                 witness=lambda k, w=w, basis=basis: {"W": w.tolist(), "basis": basis.tolist()},
@@ -301,7 +318,8 @@ def cor1(settings: Settings, both: bool = True) -> Iterator[Case]:
             name=f"{name}, along a flow",
             slack=slack,
             floor=floor,
-            hypotheses=lemma2_hypotheses(tight) | {"depth at least 2": tight.depth >= 2},
+            hypotheses=lemma2_hypotheses(tight)
+            | {"depth at least 2": Measured(tight.depth, above=1)},
             size=float(tight.w[0].size),
             notes=f"off-diagonal share of U^T (gradient) V from {share[0]:.3f} to {share[-1]:.3f}",
         )

@@ -20,9 +20,11 @@ from scipy.interpolate import BarycentricInterpolator
 from scipy.stats import ortho_group
 
 import gradflow as gf
-from gradflow.claims import Case, Settings, claim
+from gradflow.claims import ByConstruction, Case, Measured, Settings, claim
 from gradflow.claims.oracles import flows as runs
 from gradflow.linalg.analytic_svd import follow_svd
+
+from . import _proofs_vectors
 
 DEGREE = 32
 """Degree of the polynomials; those of half the degree tell how fast they converge."""
@@ -35,14 +37,12 @@ class Window(NamedTuple):
       times: (n,) rising; Chebyshev points and the points between them, in turn.
       w: (n, d, d').
       error: how far off w may be, relative to its largest singular value.
-      quadratic: whether the loss is a square of linear measurements.
       flow: the run.
     """
 
     times: np.ndarray
     w: np.ndarray
     error: float
-    quadratic: bool
     flow: gf.Trajectory
 
 
@@ -61,8 +61,7 @@ def record_window(objective: gf.Objective, start: Any, centre: float, half: floa
     w, other = tight["product"][rows[0]], coarse["product"][rows[1]]
     size = np.linalg.norm(w, 2, axis=(1, 2)).max()
     error = np.linalg.norm(w - other, 2, axis=(1, 2)).max() / size + 1e-14
-    quadratic = isinstance(objective.problem, gf.MatrixSensing)
-    return Window(times, w, float(error), quadratic, tight)
+    return Window(times, w, float(error), tight)
 
 
 def block_problem(
@@ -204,6 +203,7 @@ def _nearness(w: np.ndarray) -> float:
 )
 def lem1(settings: Settings, ordered: bool = False) -> Iterator[Case]:
     """Crossings at isolated times, random flows, values equal or zero at all times."""
+    yield _proofs_vectors.lem1(ordered)
     for name, window in windows(settings):
         half = misfits(window, DEGREE // 2, False).max()
         residual = misfits(window, DEGREE, ordered)
@@ -216,9 +216,10 @@ def lem1(settings: Settings, ordered: bool = False) -> Iterator[Case]:
             floor=10 * half**2 + rounding,
             hypotheses={
                 "balanced start": runs.balanced_start(window.flow),
-                "analytic loss (a polynomial)": window.quadratic,
-                "the matrix moves": bool(
-                    np.linalg.norm(window.w[-1] - window.w[0]) > 1e-3 * np.linalg.norm(window.w[0])
+                "analytic loss (a polynomial)": ByConstruction("squares of measurements"),
+                "the matrix moves": Measured(
+                    float(np.linalg.norm(window.w[-1] - window.w[0]) / np.linalg.norm(window.w[0])),
+                    above=1e-3,
                 ),
             },
             size=float(window.w[0].size),

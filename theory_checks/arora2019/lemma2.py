@@ -19,6 +19,7 @@ import sympy
 
 from gradflow.claims import Case, Confirmation, Corrected, Settings, claim, roundings
 
+from . import _proofs_vectors
 from ._frames import Frames, crossing, flows, lemma2_hypotheses, mirror
 
 
@@ -213,7 +214,7 @@ _RIGHT = (
 _START = r"\sigma_r(0) \text{ distinct, not } 0 \Rightarrow "
 _F = r",\ F_{rr'} = ((\sigma_{r'}^2)^{1/N} - (\sigma_r^2)^{1/N})^{-1}"
 _DISTINCT = r"\sigma_r^2\ne\sigma_{r'}^2,\ \sigma_r\ne0 \Rightarrow "
-_TURN = "the sign of the term with F turned"
+_TURN = "0.9 of the term with F"
 
 
 @claim(
@@ -221,7 +222,7 @@ _TURN = "the sign of the term with F turned"
     kind="identity",
     where="Lemma 2, Equation (8)",
     statement=_START + _LEFT + _PLAIN + _F,
-    control={"turn": -1.0},
+    control={"turn": 0.9},
     control_text=_TURN,
     flaw="The last step of the proof takes (S^2)^(1-1/N) S^-1 for (S^2)^(1/2-1/N), which is true "
     "of positive singular values only; at N = 1, which the lemma includes, they can change sign.",
@@ -242,6 +243,8 @@ _TURN = "the sign of the term with F turned"
 )
 def eq8(settings: Settings, corrected: bool, turn: float = 1.0) -> Iterator[Case]:
     """Random flows of depths 1 to 5 from positive values, and one whose value crosses zero."""
+    if corrected:
+        yield _proofs_vectors.lem2("left", turn)
     formula = Formula("left", transposed=False, signed=corrected, turn=turn)
     yield from _cases(settings, formula)
 
@@ -251,7 +254,7 @@ def eq8(settings: Settings, corrected: bool, turn: float = 1.0) -> Iterator[Case
     kind="identity",
     where="Lemma 2, Equation (9)",
     statement=_START + _RIGHT + r"U^\top " + _PLAIN + _F,
-    control={"turn": -1.0},
+    control={"turn": 0.9},
     control_text=_TURN,
     flaw="The last term has U^T where Equation (34) of the proof has U; for d > d' the printed "
     "product does not even exist. It also shares the fault of Equation (8) for negative values.",
@@ -274,5 +277,7 @@ def eq9(settings: Settings, corrected: bool, turn: float = 1.0) -> Iterator[Case
 
     And one whose value crosses zero, where U = U^T = 1 and the sign alone is missing.
     """
+    if corrected:
+        yield _proofs_vectors.lem2("right", turn)
     formula = Formula("right", transposed=not corrected, signed=corrected, turn=turn)
     yield from _cases(settings, formula)

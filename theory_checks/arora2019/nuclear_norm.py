@@ -17,7 +17,6 @@ sum_i nu_i A_i <= I then trace W >= nu.y for every positive semidefinite W that 
 not.
 """
 
-import itertools
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import cache
@@ -25,55 +24,15 @@ from typing import Any, NamedTuple
 
 import mpmath
 import numpy as np
-import sympy
 from scipy.stats import ortho_group
 
 from gradflow.claims import Case, Confirmation, Measured, Settings, claim, roundings
 
+from . import _proofs_nuclear
+from ._linear_programmes import Rows, minimal_trace
 from .commuting import TIMES, commuting_hypotheses, follow
 
 PRECISION = 60
-
-Rows = list[list[int]]
-
-
-class Optimum(NamedTuple):
-    """A linear programme min c.w over w >= 0 with A w = y, solved exactly.
-
-    Attributes:
-      value: the minimum.
-      dual: nu with A^T nu <= c and nu.y = value.
-      primal: a minimiser.
-    """
-
-    value: Fraction
-    dual: tuple[Fraction, ...]
-    primal: tuple[Fraction, ...]
-
-
-def minimal_trace(a: Rows, y: Sequence[Any], c: Sequence[int]) -> Optimum:
-    """Try every basis until one is feasible on both sides, which proves that it is optimal.
-
-    Raises:
-      ValueError: if there is none, so that no w >= 0 fits or the minimum is not attained.
-    """
-    matrix, labels = sympy.Matrix(a), sympy.Matrix([sympy.Rational(str(x)) for x in y])
-    count, d = matrix.shape
-    for basis in itertools.combinations(range(d), count):
-        square = matrix.extract(list(range(count)), list(basis))
-        if square.det() == 0:
-            continue
-        w = square.inv() * labels
-        nu = square.T.inv() * sympy.Matrix([c[k] for k in basis])
-        slack = sympy.Matrix(c) - matrix.T * nu
-        if min(w) >= 0 and min(slack) >= 0:
-            full = [Fraction(0)] * d
-            for k, value in zip(basis, w, strict=True):
-                full[k] = Fraction(int(value.p), int(value.q))
-            dual = tuple(Fraction(int(x.p), int(x.q)) for x in nu)
-            value = sum((c[k] * full[k] for k in range(d)), Fraction(0))
-            return Optimum(value, dual, tuple(full))
-    raise ValueError(f"No basis of {a} is optimal for the labels {list(y)}; change the labels.")
 
 
 class Path(NamedTuple):
@@ -184,7 +143,7 @@ def instances(settings: Settings) -> Iterator[tuple[str, Rows, list[Any]]]:
                 break
 
 
-def _limit_cases(settings: Settings, depths: Sequence[int], tilt: int) -> Iterator[Case]:
+def _limit_cases(settings: Settings, depths: Sequence[int], tilt: Fraction) -> Iterator[Case]:
     """Limits against the minimum; and that flows of factors end where the formula says."""
     rng = np.random.default_rng([settings.seed, 3])
     for name, a, y in instances(settings):
@@ -196,9 +155,10 @@ def _limit_cases(settings: Settings, depths: Sequence[int], tilt: int) -> Iterat
         for depth in depths:
             path = ends_of_flows(a, y, depth, 1e-6 if depth == 2 else 1e-8)
             with mpmath.workdps(PRECISION):
+                costs = [mpmath.mpf(c.numerator) / c.denominator for c in weights]
                 value = mpmath.mpf(best.value.numerator) / best.value.denominator
                 traces = [
-                    sum(c * x for c, x in zip(weights, w, strict=True)) / value
+                    sum(c * x for c, x in zip(costs, w, strict=True)) / value
                     for w in path.ends[-3:]
                 ]
                 gaps = [float(abs(trace - 1)) for trace in traces]
@@ -211,7 +171,9 @@ def _limit_cases(settings: Settings, depths: Sequence[int], tilt: int) -> Iterat
                 | {
                     "the limit exists": Measured(moved, below=1e-6),
                     "zero loss in the limit": Measured(float(path.misfits[-1]), below=1e-30),
-                    "the limit is positive semidefinite": min(path.ends[-1]) >= 0,
+                    "the limit is positive semidefinite": Measured(
+                        float(min(path.ends[-1])), above=-1e-30
+                    ),
                 },
                 size=float(d * d),
                 witness=lambda k, a=a, y=y, w=path.ends[-1], best=best: {
@@ -255,8 +217,8 @@ def _end_case(settings: Settings, depth: int) -> Case:
     )
 
 
-_CONTROL = {"tilt": 1}
-_TILTED = "sum_k k W_kk instead of the nuclear norm sum_k W_kk"
+_CONTROL = {"tilt": Fraction(1, 10)}
+_TILTED = "sum_k (1 + k/10) W_kk, k from 0, instead of the nuclear norm sum_k W_kk"
 
 
 @claim(
@@ -268,8 +230,9 @@ _TILTED = "sum_k k W_kk instead of the nuclear norm sum_k W_kk"
     control=_CONTROL,
     control_text=_TILTED,
 )
-def thm1(settings: Settings, tilt: int = 0) -> Iterator[Case]:
+def thm1(settings: Settings, tilt: Fraction = Fraction(0)) -> Iterator[Case]:
     """Depth 2, down to alpha = exp(-500000)."""
+    yield _proofs_nuclear.least_norm(True, tilt)
     yield from _limit_cases(settings, (2,), tilt)
 
 
@@ -282,8 +245,9 @@ def thm1(settings: Settings, tilt: int = 0) -> Iterator[Case]:
     control=_CONTROL,
     control_text=_TILTED,
 )
-def thm2(settings: Settings, tilt: int = 0) -> Iterator[Case]:
+def thm2(settings: Settings, tilt: Fraction = Fraction(0)) -> Iterator[Case]:
     """Depths 3 to 5, down to alpha^(N-2) = 1e-8."""
+    yield _proofs_nuclear.least_norm(False, tilt)
     yield from _limit_cases(settings, (3, 4, 5) if settings.full else (3, 5), tilt)
 
 
@@ -293,21 +257,22 @@ def thm2(settings: Settings, tilt: int = 0) -> Iterator[Case]:
     where="Proposition 1, with the example of Appendix B.2",
     statement=r"d\ge3:\ \text{there are } A_i, y_i \text{ for which } \bar W_{deep} "
     r"\text{ is no local minimum of } \|W\|_{S_p} \text{ for any } 0<p<1",
-    control={"shift": 1},
-    control_text="1 < p < 2 instead of 0 < p < 1",
+    control={"shift": 0.1},
+    control_text="0.1 < p < 1.1 instead of 0 < p < 1",
 )
-def prop1(settings: Settings, shift: int = 0) -> Iterator[Case]:
+def prop1(settings: Settings, shift: float = 0.0) -> Iterator[Case]:
     """W_11 = W_22 = W_kk + 1: the limit is diag(1, 1, 0, ...), and its neighbours have less norm.
 
     The neighbours have e in the entries (1, 2) and (2, 1), eigenvalues 1 + e and 1 - e.
     """
+    yield _proofs_nuclear.prop1(shift)
     for d in (3, 4, 6) + (8,) * settings.full:
         a = [[1, -1] + [0] * (d - 2)]
         a += [[1] + [-int(k == j) for k in range(1, d)] for j in range(2, d)]
         y = [0] + [1] * (d - 2)
         common: dict[str, Any] = {"size": float(d * d)}
         turned = np.array([np.diag(row) for row in a], float)
-        hypotheses = commuting_hypotheses(turned) | {"d >= 3": d >= 3}
+        hypotheses = commuting_hypotheses(turned) | {"d >= 3": Measured(d, above=2)}
         for depth in (3, 4) + (5,) * settings.full:
             path = ends_of_flows(a, y, depth, 1e-8)
             limit = [1, 1] + [0] * (d - 2)
@@ -337,9 +302,9 @@ def prop1(settings: Settings, shift: int = 0) -> Iterator[Case]:
             floor=roundings(1e-12),
             hypotheses=hypotheses
             | {
-                "the neighbour fits": bool(np.all(fits == 0)),
-                "the neighbour is positive semidefinite": bool(
-                    np.linalg.eigvalsh(near).min() > -1e-15
+                "the neighbour fits": Measured(float(np.max(np.abs(fits))), below=1e-300),
+                "the neighbour is positive semidefinite": Measured(
+                    float(np.linalg.eigvalsh(near).min()), above=-1e-15
                 ),
             },
             confirm=lambda k, slack=slack: Confirmation(slack[k] < 0, f"{slack[k]}"),

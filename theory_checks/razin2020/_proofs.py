@@ -109,12 +109,12 @@ def sign_of_determinant(depths: tuple[int, ...] | None = None) -> Proof:
 
 
 @cache
-def balance_is_conserved(sign: int = -1) -> Proof:
+def balance_is_conserved(share: Fraction = Fraction(1)) -> Proof:
     """Lemma 3: of neighbouring factors X = W_(l+1), Y = W_l with the product A X Y B, any loss."""
     a, b, x, y, g = Words.named("A", "B", "X", "Y", "G")
     rates = {"X": -(a.T @ g @ (y @ b).T), "Y": -((a @ x).T @ g @ b.T)}
-    moved = (x.T @ x + sign * (y @ y.T)).derivative(rates)
-    return prove_identity("d/dt (X^T X - Y Y^T) = 0", moved)
+    moved = (x.T @ x - share * (y @ y.T)).derivative(rates)
+    return prove_identity(f"d/dt (X^T X - {share} Y Y^T) = 0", moved)
 
 
 @cache

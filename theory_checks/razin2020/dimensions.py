@@ -8,12 +8,12 @@ import mpmath
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Measured, Settings, claim, roundings
+from gradflow.claims import ByConstruction, Case, Measured, Settings, claim, roundings
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles import taylor
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
 
-from . import _printed_lemmas
+from . import _printed_lemmas, _proofs_flows
 
 
 @claim(
@@ -69,8 +69,8 @@ def _eigenvalue_case(objective: gf.Objective, depth: int, alpha: float) -> Case:
         slack=values[:, 0] / values[:, 1],
         floor=2 * np.abs(values - other)[:, 0] / values[:, 1] + 1e-13,
         hypotheses={
-            "W(0) = alpha I, alpha in (0, 1]": bool(
-                np.allclose(w[0], alpha * np.eye(2), atol=1e-15) and 0 < alpha <= 1
+            "W(0) = alpha I, alpha in (0, 1]": Measured(
+                float(np.max(np.abs(w[0] / alpha - np.eye(2)))), below=1e-12
             ),
             "balanced": runs.balanced_start(tight),
             "W stays symmetric, as the lemma implies": Measured(
@@ -178,6 +178,7 @@ def app_e(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     the lower right block and W_0 = W at w_11 = 0; |det M| <= s (1 + s)^(d-2), and
     det W_0 <= -(1 - s)^d.
     """
+    yield _proofs_flows.app_e(factor)
     yield from _solution_cases()
     for d in (2, 3, 4):
         made = _Completed(d, factor)
@@ -187,8 +188,8 @@ def app_e(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
             _near(d),
             settings,
             hypotheses=lambda x: {
-                "loss < 1/2": bool(np.all(np.linalg.norm(x[:, :-1], axis=1) < 1)),
-                "det W = exp(last coordinate) > 0": bool(np.all(np.exp(x[:, -1]) > 0)),
+                "sqrt(2 loss)": Measured(float(np.max(np.linalg.norm(x[:, :-1], axis=1))), below=1),
+                "det W > 0": ByConstruction("it is the exponential of the last coordinate"),
             },
             size=d * d,
             samples=1000,
@@ -214,8 +215,8 @@ def _solution_cases() -> Iterator[Case]:
             p /= p.sum()
             eranks.append(float(np.exp(-np.sum(p * np.log(p)))))
         problem = gf.synthetic.norm_blowup(shape=(d, columns))
-        fits = [float(problem.loss(jnp.asarray(solution(d, columns, x)))) == 0 for x in corner]
-        hypotheses = {"zero loss": all(fits)}
+        losses = [float(problem.loss(jnp.asarray(solution(d, columns, x)))) for x in corner]
+        hypotheses = {"zero loss": Measured(max(losses), below=1e-300)}
         yield Case(
             name=f"singular values of the solutions, {d}x{columns}",
             residual=gaps,
@@ -271,8 +272,8 @@ def _square_flows(settings: Settings, factor: float) -> Iterator[Case]:
         hypotheses = {
             "balanced": runs.balanced_start(tight),
             "det W(0) > 0": Measured(float(np.linalg.det(w)), above=0),
-            "the determinant keeps its sign as far as it is resolved": bool(
-                np.all(det[resolved] > 0)
+            "the determinant keeps its sign as far as it is resolved": Measured(
+                float(np.min(det[resolved])), above=0
             ),
         }
         if np.any(below):
@@ -327,6 +328,10 @@ def _rectangular_flows(settings: Settings) -> Iterator[Case]:
                 ]
             ),
             floor=np.tile(error, 2),
-            hypotheses={"zero columns at the start": bool(np.all(wide[0][:, d:] == 0))},
+            hypotheses={
+                "zero columns at the start": Measured(
+                    float(np.max(np.abs(wide[0][:, d:]))), below=1e-300
+                )
+            },
             size=d * columns,
         )

@@ -78,7 +78,7 @@ def eq51(settings: Settings, corrected: bool, distance: float = 1.0) -> Iterator
 
         hypotheses = {
             "det W has the sign of z z'": Measured(float(np.linalg.det(w) * z * z2), above=0),
-            "z and z' are not 0": bool(z * z2 != 0),
+            "z and z' are not 0": Measured(abs(float(z * z2)), above=0),
         }
         size = 4 + float(np.sum(np.abs(w))) / 100 if name != "random" else 100.0
         yield Case(

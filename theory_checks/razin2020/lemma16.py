@@ -7,8 +7,18 @@ import mpmath
 import numpy as np
 from scipy.integrate import quad
 
-from gradflow.claims import ByConstruction, Case, Confirmation, Convention, Settings, claim
+from gradflow.claims import (
+    ByConstruction,
+    Case,
+    Confirmation,
+    Convention,
+    Measured,
+    Settings,
+    claim,
+)
 from gradflow.claims.oracles.high_precision import DIGITS
+
+from . import _proofs_flows
 
 
 @claim(
@@ -31,6 +41,7 @@ def lem16(settings: Settings, rate: float = 1.0) -> Iterator[Case]:
     quadrature, in 50 digits for a part of the cases. The bound falls with T: what holds for the
     lowest curve holds for all.
     """
+    yield _proofs_flows.lem16(rate)
     rng = np.random.default_rng(settings.seed)
     for gamma in (1.0, 1.1, 1.5, 2.0, 3.0, 4.0):
         values: list[float] = []
@@ -66,8 +77,9 @@ def lem16(settings: Settings, rate: float = 1.0) -> Iterator[Case]:
             slack=values,
             floor=floors,
             hypotheses={
-                "a, b > 0 and gamma >= 1": gamma >= 1 and all(min(p[:2]) > 0 for p in points),
-                "g > 0 before T": all(p[2] > 0 and p[3] >= 0 for p in points),
+                "a, b > 0": Measured(min(min(p[:2]) for p in points), above=0),
+                "gamma >= 1": ByConstruction("from 1 to 4"),
+                "g > 0 before T": Measured(min(p[2] for p in points), above=0),
             },
             size=5,
             witness=lambda k, points=points: dict(
@@ -91,7 +103,8 @@ def lem16(settings: Settings, rate: float = 1.0) -> Iterator[Case]:
         slack=slack,
         floor=Convention(1e-25, "50 digits, quadrature and series included", 50),
         hypotheses={
-            "a, b > 0 and gamma > 1": all(a > 0 and b > 0 and g > 1 for a, b, g in drawn),
+            "a, b > 0": Measured(float(min(min(a, b) for a, b, _ in drawn)), above=0),
+            "gamma > 1": Measured(float(min(g for *_, g in drawn)), above=1),
             "g(T) = 0": ByConstruction("T - t_0 is the time that g takes to fall to 0"),
         },
         size=5,

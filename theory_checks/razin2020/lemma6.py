@@ -9,7 +9,7 @@ import mpmath
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Confirmation, Settings, claim
+from gradflow.claims import ByConstruction, Case, Confirmation, Measured, Settings, claim
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles import taylor
 from gradflow.claims.oracles.high_precision import DIGITS, precise, show
@@ -57,7 +57,7 @@ def lem6(settings: Settings, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[Ca
             sign = np.sign(np.linalg.det(w)) if np.linalg.matrix_rank(w) == len(w) else 0.0
             hypotheses = {
                 "balanced": runs.balanced(start),
-                "square": problem.shape[0] == problem.shape[1],
+                "square": ByConstruction("2x2 and 3x3"),
             }
             common: dict[str, Any] = {
                 "name": f"depth {depth}, {name}",
@@ -99,7 +99,10 @@ def witness_cases(depth: int) -> Iterator[Case]:
         for rtol in (1e-11, 1e-9)
     ]
     tight, coarse = (float(flow["log_abs_det"][-1]) for flow in flows)
-    hypotheses = {"depth at least 2": depth >= 2, "det W(0) > 0": float(np.linalg.det(w)) > 0}
+    hypotheses = {
+        "depth at least 2": Measured(depth, above=1),
+        "det W(0) > 0": Measured(float(np.linalg.det(w)), above=0),
+    }
     notes = f"log det {log_det:.12f} at loss {float(found.loss):.4g}, {found.steps} Taylor steps"
     name = f"depth {depth}, 2x2, det > 0"
     yield Case(

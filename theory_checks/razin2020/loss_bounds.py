@@ -12,7 +12,8 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from gradflow.claims import Case, Confirmation, Settings, claim, roundings
+from gradflow.claims import ByConstruction, Case, Confirmation, Measured, Settings, claim, roundings
+from gradflow.claims.hypotheses import Met
 from gradflow.claims.oracles.high_precision import DIGITS, Real, singular_values_2x2
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
 
@@ -117,18 +118,23 @@ def draw(free: bool, below: float | None = None) -> Draw:
     return points
 
 
-def met(below: bool) -> Callable[[np.ndarray], dict[str, bool]]:
+def met(below: bool) -> Callable[[np.ndarray], dict[str, Met]]:
     """The hypotheses, read off the points."""
 
-    def hypotheses(x: np.ndarray) -> dict[str, bool]:
+    def hypotheses(x: np.ndarray) -> dict[str, Met]:
         at = Situation(x.T, FLOATS)
-        found = {
-            "det W has the sign of z z'": bool(np.all(np.sign(at.det) == np.sign(at.z * at.z2))),
-            "z and z' are not 0": bool(np.all(at.z * at.z2 != 0)),
+        product = at.z * at.z2
+        found: dict[str, Met] = {
+            "det W has the sign of z z'": Measured(
+                float(np.min(at.det * np.sign(product))), above=0
+            ),
+            "z and z' are not 0": Measured(float(np.min(np.abs(product))), above=0),
         }
         if below:
             limit = np.minimum(np.abs(at.z), np.abs(at.z2))
-            found["loss < min(z^2, z'^2) / 2"] = bool(np.all(at.s < limit))
+            found["sqrt(2 loss) over min(|z|, |z'|)"] = Measured(
+                float(np.max(at.s / limit)), below=1
+            )
         return found
 
     return hypotheses
@@ -180,7 +186,7 @@ def flow_case(
             slack=slack,
             floor=floor,
             hypotheses=theorem1_hypotheses(pair.tight, depth)
-            | {f"loss < {below:g}": bool(np.all(pair.tight["loss"][chosen] < below))},
+            | {"the loss": Measured(float(np.max(pair.tight["loss"][chosen])), below=below)},
             size=4,
             confirm=confirm,
         )
@@ -223,7 +229,7 @@ def lem18(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
         name="the printed equality",
         residual=((1 - s) ** 2 / s - (1 / s - 2 + s)) * s,
         floor=roundings(1e-15),
-        hypotheses={"0 < s <= 1": bool(np.all((s > 0) & (s <= 1)))},
+        hypotheses={"0 < s <= 1": ByConstruction("a grid")},
     )
 
 

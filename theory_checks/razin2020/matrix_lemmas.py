@@ -7,12 +7,12 @@ import mpmath
 import numpy as np
 
 from gradflow._util.annotations import Reals
-from gradflow.claims import Case, Confirmation, Measured, Settings, claim, roundings
+from gradflow.claims import ByConstruction, Case, Confirmation, Measured, Settings, claim, roundings
 from gradflow.claims.hypotheses import Met
 from gradflow.claims.oracles.high_precision import DIGITS
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
 
-from . import _printed_lemmas
+from . import _printed_lemmas, _proofs_flows
 
 
 def gaussian_points(dimension: int, sparse: bool = True) -> Draw:
@@ -110,6 +110,7 @@ def _exactly_nearby(factors: Sequence[Any]) -> tuple[list[Any], Any]:
 )
 def lem1(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """The proof's tuple, searched over matrices for the largest distance."""
+    yield _proofs_flows.lem1(factor)
     cases = ((1, 2), (1, 3), (2, 2), (2, 3))
     for d, depth in (*cases, (3, 3), (2, 4)) if settings.full else cases:
         shapes = [(d, d)] * depth
@@ -130,16 +131,19 @@ def lem1(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
             w = _matrices(x, shapes)
             near = nearby_balanced(w)
             scale = np.sum([np.sum(m**2, axis=(1, 2)) for m in w], axis=0)
-            within = [
-                np.linalg.norm(a - b, axis=(1, 2)) <= l * np.sqrt(magnitude(w)) + 1e-7 * scale**0.5
+            size = scale + 1e-300
+            over = [
+                (np.linalg.norm(a - b, axis=(1, 2)) - l * np.sqrt(magnitude(w))) / size**0.5
                 for l, (a, b) in enumerate(zip(w, near, strict=True))
             ]
             return {
-                "square matrices": all(m.shape[1] == m.shape[2] for m in w),
-                "the constructed tuple is balanced": bool(
-                    np.all(magnitude(near) <= 1e-12 * (scale + 1e-300))
+                "square matrices": ByConstruction("of one size"),
+                "the constructed tuple is balanced": Measured(
+                    float(np.max(magnitude(near) / size)), below=1e-12
                 ),
-                "the bounds for the earlier factors hold too": bool(np.all(within)),
+                "the bounds for the earlier factors hold too": Measured(
+                    float(np.max(over)), below=1e-7
+                ),
             }
 
         names = [f"W_{l + 1}" for l in range(depth)]
@@ -166,10 +170,10 @@ def lem1(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     where="Appendix G.2.1, Lemma 8",
     statement=r"W_{l+1}^\top W_{l+1} = W_l W_l^\top \Rightarrow "
     r"\sigma_i(W_{L:1}) = \sigma_i(W_l)^L,\ i \le \min\{d_L, d_0\}",
-    control={"shift": 1},
-    control_text="the power L + 1",
+    control={"shift": 0.1},
+    control_text="the power L + 0.1",
 )
-def lem8(settings: Settings, shift: int = 0) -> Iterator[Case]:
+def lem8(settings: Settings, shift: float = 0) -> Iterator[Case]:
     """Balanced factors built one on the other (not from the product), also thin and wide ones."""
     yield _printed_lemmas.lem8(shift)
     rng = np.random.default_rng(settings.seed)
@@ -203,7 +207,7 @@ def lem8(settings: Settings, shift: int = 0) -> Iterator[Case]:
             yield Case(
                 name=f"sizes {dims}, rank {rank}",
                 residual=np.concatenate(residual),
-                floor=1e-14 * depth * max(dims) + 4 * depth * gap,
+                floor=roundings(1e-14 * depth * max(dims) + 4 * depth * gap, "and the balance's"),
                 hypotheses={"balanced": Measured(float(gap), below=1e-12)},
                 size=float(sum(f.size for f in factors)),
             )
@@ -259,7 +263,7 @@ def lem9(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
                 f"h({float(p[k])!r}) = {mpmath.nstr(exact, 20)} > {mpmath.nstr(right, 20)}",
             )
 
-    hypotheses = {"0 <= p <= 1": bool(np.all((p >= 0) & (p <= 1)))}
+    hypotheses = {"0 <= p <= 1": ByConstruction("a grid from 0 to 1")}
     yield Case(
         name="2 sqrt(p)", slack=factor * np.sqrt(p) - h, floor=roundings(2e-16),
         hypotheses=hypotheses, size=1,
@@ -312,7 +316,7 @@ def lem11(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
             Inequality(sides, exactly, _plain(shapes, ("A", "C with B = C C^T"))),
             gaussian_points(2 * d * d, sparse=False),
             settings,
-            hypotheses=lambda x, d=d: {"B = C C^T with real C": x.shape[1] == 2 * d * d},
+            hypotheses=lambda x: {"B = C C^T": ByConstruction("C is what is searched")},
             size=d * d,
             samples=1000,
             starts=1,
@@ -376,9 +380,7 @@ def lem12(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
             Inequality(sides, exactly, _plain(shapes * 2, names)),
             gaussian_points(2 * sum(rows * columns for rows, columns in shapes)),
             settings,
-            hypotheses=lambda x, shapes=shapes: {
-                "matching sizes": len(_matrices(x, shapes * 2)) == 2 * len(shapes)
-            },
+            hypotheses=lambda x: {"matching sizes": ByConstruction("those of one chain")},
             size=float(sum(rows * columns for rows, columns in shapes)),
             samples=1000,
             starts=1,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import sympy
 
-from gradflow.claims import ByConstruction, Case, Settings, claim, roundings
+from gradflow.claims import ByConstruction, Case, Measured, Settings, claim, roundings
 from gradflow.claims.proofs import Proof, chain
 from gradflow.claims.proofs.interval import interval, iv, precision
 
@@ -90,7 +90,9 @@ def _drawn_case(larger: np.ndarray, smaller: np.ndarray, drawn: _Drawn) -> Case:
         name="matrices drawn at random, in float64",
         slack=(larger - smaller) / (np.abs(larger) + np.abs(smaller)),
         floor=roundings(1e-12),
-        hypotheses={"det W z z' > 0": bool(np.all(np.linalg.det(drawn.w) * z * z2 > 0))},
+        hypotheses={
+            "det W z z' > 0": Measured(float(np.min(np.linalg.det(drawn.w) * z * z2)), above=0)
+        },
         size=5,
         witness=lambda k: {
             "W": drawn.w[k].tolist(),

@@ -6,6 +6,7 @@ e^|u| and e^-|u|.
 
 import itertools
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Any
 
 import mpmath
@@ -16,6 +17,7 @@ from gradflow.claims import (
     ByConstruction,
     Case,
     Confirmation,
+    Measured,
     Settings,
     claim,
     roundings,
@@ -23,6 +25,7 @@ from gradflow.claims import (
 from gradflow.claims.oracles.high_precision import DIGITS
 from gradflow.claims.oracles.norms import NORMS, SCHATTEN, Norm
 
+from . import _proofs_solutions
 from ._effective_rank import entropy_rank
 
 
@@ -56,11 +59,12 @@ def _in_norms(settings: Settings) -> Iterator[tuple[str, Norm, np.ndarray, np.nd
     statement=r"W\in S,\ \|W\| \le \inf_S\|\cdot\| + \epsilon \Rightarrow "
     r"(W)_{11} \in I_{\|\cdot\|,\epsilon} \text{ bounded};\ "
     r"\text{for Schatten-}p:\ \|W\| = \inf \iff (W)_{11} = 0",
-    control={"centre": 0.5},
-    control_text="the Schatten minimiser at (W)_11 = 0.5",
+    control={"centre": 0.1},
+    control_text="the Schatten minimiser at (W)_11 = 0.1",
 )
 def prop1(settings: Settings, centre: float = 0.0) -> Iterator[Case]:
     """The interval [-C, C] that (28) gives, and ||W_x||^p = 2 cosh(p u) for Schatten norms."""
+    yield _proofs_solutions.prop1(centre)
     for name, norm, a, b in _in_norms(settings):
 
         def of(w: np.ndarray, norm: Norm = norm, a: Any = a, b: Any = b) -> np.ndarray:
@@ -82,8 +86,8 @@ def prop1(settings: Settings, centre: float = 0.0) -> Iterator[Case]:
                 slack=np.append((values[outside] - least - eps) / values[outside], 1.0),
                 floor=roundings(1e-12),
                 hypotheses={
-                    "a (quasi-)norm": norm.c >= 1,
-                    "the interval is bounded": bool(np.isfinite(bound)),
+                    "a (quasi-)norm": ByConstruction("one whose constant c is known"),
+                    "the interval is bounded": Measured(float(bound), below=np.inf),
                 },
                 size=4,
                 notes=f"epsilon-minimisers lie in [-{bound:.4g}, {bound:.4g}]" if eps == 1 else "",
@@ -118,7 +122,7 @@ def _schatten_case(norm: Norm, x: np.ndarray, centre: float) -> Case:
         name=f"{norm.name}, {'positive' if x[0] > 0 else 'negative'} x",
         slack=slack + rises,
         floor=FIFTY_DIGITS,
-        hypotheses={"x is not 0": bool(np.all(x != 0))},
+        hypotheses={"x is not 0": Measured(float(np.min(np.abs(x))), above=0)},
         size=4,
         confirm=confirm,
         notes="the proof's derivative bound (x + r)^(p-1) > (-x + r)^(p-1) is false for p <= 1; "
@@ -128,11 +132,7 @@ def _schatten_case(norm: Norm, x: np.ndarray, centre: float) -> Case:
     )
 
 
-def _on_solution_set(x: np.ndarray) -> bool:
-    """Whether the matrices W_x fit the three observed entries exactly."""
-    w = solution(x)
-    wanted = np.array([1.0, 1.0, 0.0])
-    return bool(np.all(w[..., (0, 1, 1), (1, 0, 1)] == wanted))
+SOLUTION = {"W_x in S": ByConstruction("the observed entries are written down")}
 
 
 @claim(
@@ -142,11 +142,12 @@ def _on_solution_set(x: np.ndarray) -> bool:
     statement=r"\mathrm{erank}(S) = (1, 2],\text{ largest at } (W)_{11} = 0,\text{ falling to 1 as "
     r"} |(W)_{11}| \to \infty;\ \mathrm{irank}(S) = 1;\ D(W, \mathcal M_1) \text{ largest at 0, "
     r"falling to } 0",
-    control={"centre": 0.5},
-    control_text="the maxima at (W)_11 = 0.5",
+    control={"centre": 0.1},
+    control_text="the maxima at (W)_11 = 0.1",
 )
 def prop2(settings: Settings, centre: float = 0.0) -> Iterator[Case]:
     """Falling in 50 digits on both sides, the ends, and D = s_2 <= 1 / |x|."""
+    yield _proofs_solutions.prop2(centre)
     x = np.concatenate([[0.0], np.geomspace(1e-8, 1e12, 200 if settings.full else 60)])
 
     def exactly(at: float) -> tuple[Any, Any]:
@@ -166,10 +167,8 @@ def prop2(settings: Settings, centre: float = 0.0) -> Iterator[Case]:
                 name=f"{name}, {'x > 0' if sign > 0 else 'x < 0'}",
                 slack=falls + below,
                 floor=FIFTY_DIGITS,
-                hypotheses={
-                    "W_x in S": _on_solution_set(x),
-                    "x falls from 0 to 1e12": bool(np.all(np.diff(x) > 0)),
-                },
+                hypotheses=SOLUTION
+                | {"|x| rises from 0 to 1e12": Measured(float(np.min(np.diff(x))), above=0)},
                 size=4,
                 notes=f"from {mpmath.nstr(values[0], 6)} at 0 to {mpmath.nstr(values[-1], 6)}",
             )
@@ -181,7 +180,7 @@ def prop2(settings: Settings, centre: float = 0.0) -> Iterator[Case]:
                         for a, v in zip(x[1:], values[1:], strict=True)
                     ],
                     floor=roundings(1e-15),
-                    hypotheses={"x is not 0": bool(np.all(x[1:] > 0))},
+                    hypotheses={"x is not 0": Measured(float(np.min(x[1:])), above=0)},
                     notes="s_2 <= 1/|x|, so that the infimal rank is at most 1; it is not 0, for "
                     "||W|| >= 1 on S",
                 )
@@ -191,7 +190,7 @@ def prop2(settings: Settings, centre: float = 0.0) -> Iterator[Case]:
         name="singular values by Equation (29)",
         residual=np.abs(numerical[:, 0] - s[x < 1e6, 0]) / s[x < 1e6, 0],
         floor=roundings(1e-14),
-        hypotheses={"W_x in S": _on_solution_set(x)},
+        hypotheses=SOLUTION,
     )
     yield Case(
         name="the ends of the range",
@@ -200,7 +199,7 @@ def prop2(settings: Settings, centre: float = 0.0) -> Iterator[Case]:
             float(entropy_rank(s[-1, 0], s[-1, 1])),
         ],
         floor=roundings(1e-10),
-        hypotheses={"x = 0 and x = 1e12": x[0] == 0 and x[-1] > 9e11},
+        hypotheses={"x = 0 and x = 1e12": ByConstruction("the first and the last x")},
     )
 
 
@@ -242,6 +241,11 @@ SYMMETRIC: dict[str, Sampler] = {
 }
 
 
+def _moved(shift: Fraction) -> Sampler:
+    """Entries uniform about a number."""
+    return _entries(lambda rng, n: float(shift) + rng.uniform(-1, 1, n))
+
+
 def _lopsided(rng: np.random.Generator, count: int, d: int) -> np.ndarray:
     """Not symmetric: the identity plus noise, whose determinant is positive almost always."""
     return np.eye(d) + 0.05 * rng.normal(size=(count, d, d))
@@ -255,14 +259,15 @@ def _lopsided(rng: np.random.Generator, count: int, d: int) -> np.ndarray:
     r"\Pr(\det W > 0) = \Pr(\det W < 0) = \tfrac12;\ "
     r"\Pr(\det W_l > 0) = \tfrac12 \text{ for one } l \Rightarrow \text{the same for } "
     r"W_L\cdots W_1",
-    control={"symmetric": False},
-    control_text="entries that are not symmetric about 0",
+    control={"shift": Fraction(1, 10)},
+    control_text="entries that are symmetric about 0.1",
     resolution=1e-2,
 )
-def prop3(settings: Settings, symmetric: bool = True) -> Iterator[Case]:
+def prop3(settings: Settings, shift: Fraction = Fraction(0)) -> Iterator[Case]:
     """Frequencies, gated at four standard errors, over three seeds; all sign patterns counted."""
+    yield _proofs_solutions.prop3(shift)
     count = 800_000 if settings.full else 200_000
-    samplers = SYMMETRIC if symmetric else {"identity plus noise": _lopsided}
+    samplers = {f"uniform about {shift}": _moved(shift)} if shift else SYMMETRIC
     gate = 4 * 0.5 / np.sqrt(count)
     for name, sampler in samplers.items():
         for d in (1, 2, 3):
@@ -279,9 +284,14 @@ def prop3(settings: Settings, symmetric: bool = True) -> Iterator[Case]:
                 residual=np.abs([*above, *below]),
                 floor=gate,
                 hypotheses={
-                    "continuous: no value twice": len(np.unique(w)) == w.size,
-                    "independent, symmetric entries (by their construction)": not symmetric
-                    or float(np.max(np.abs(positive))) < 1.5 * gate,
+                    "continuous: entries that come twice": Measured(
+                        w.size - len(np.unique(w)), below=1
+                    ),
+                    "entries are symmetric: half of each is positive": ByConstruction(
+                        "the control has them about another number"
+                    )
+                    if shift
+                    else Measured(float(np.max(np.abs(positive))), below=1.5 * gate),
                 },
                 size=d * d,
             )
@@ -289,7 +299,7 @@ def prop3(settings: Settings, symmetric: bool = True) -> Iterator[Case]:
         above = []
         for k in range(3):
             rng = np.random.default_rng([settings.seed, depth, k])
-            fair = (SYMMETRIC["two humps"] if symmetric else _lopsided)(rng, count, 2)
+            fair = (_moved(shift) if shift else SYMMETRIC["two humps"])(rng, count, 2)
             sign = np.sign(np.linalg.det(fair))
             for _ in range(depth - 1):
                 sign *= np.sign(np.linalg.det(_lopsided(rng, count, 2)))
@@ -309,7 +319,7 @@ def prop3(settings: Settings, symmetric: bool = True) -> Iterator[Case]:
             "paper's reference for determinants (a polynomial's zeros have measure 0) needs a "
             "density as well; the first statement needs only laws without atoms",
         )
-    if symmetric:
+    if not shift:
         yield from _sign_patterns(settings)
 
 
@@ -326,9 +336,7 @@ def _sign_patterns(settings: Settings) -> Iterator[Case]:
             residual=[difference / len(signs)],
             floor=roundings(1e-15),
             hypotheses={
-                "symmetric: every sign pattern is equally likely": bool(
-                    len(np.unique(signs.reshape(len(signs), -1), axis=0)) == 2 ** (d * d)
-                )
+                "symmetric: every sign pattern is equally likely": ByConstruction("each comes once")
             },
             size=d * d,
         )

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gradflow as gf
-from gradflow.claims import Case, Confirmation, Measured, Settings, claim
+from gradflow.claims import ByConstruction, Case, Confirmation, Measured, Settings, claim
 from gradflow.claims.hypotheses import Met
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.extrapolation import extrapolate
@@ -29,7 +29,7 @@ from gradflow.claims.oracles.high_precision import (
 from gradflow.claims.oracles.norms import NORMS, SCHATTEN, Norm
 from gradflow.linalg.spectrum import effective_rank_of
 
-from . import _printed, _printed_lemmas
+from . import _printed, _printed_lemmas, _proofs_flows
 from ._figures import norm_blowup_figure
 
 DEPTHS = (2, 3, 4)
@@ -53,13 +53,14 @@ def theorem1_hypotheses(flow: gf.Trajectory, depth: int) -> dict[str, Met]:
     """What Theorem 1 asks for, read off a run's start."""
     w = np.linalg.multi_dot([np.asarray(f) for f in reversed(runs.start_factors(flow))])
     return {
-        "depth at least 2": depth >= 2,
+        "depth at least 2": Measured(depth, above=1),
         "balanced initialisation (5)": runs.balanced_start(flow),
         "det W(0) > 0": Measured(float(np.linalg.det(w)), above=0),
-        "gradient flow of the half-sum loss on the observations (6)": bool(
-            np.isclose(
-                flow["loss"][0], 0.5 * ((w[0, 1] - 1) ** 2 + (w[1, 0] - 1) ** 2 + w[1, 1] ** 2)
-            )
+        "gradient flow of the half-sum loss on the observations (6)": Measured(
+            abs(
+                (w[0, 1] - 1) ** 2 + (w[1, 0] - 1) ** 2 + w[1, 1] ** 2 - 2 * float(flow["loss"][0])
+            ),
+            below=1e-12,
         ),
     }
 
@@ -337,8 +338,10 @@ def cor1(
             pair = blowup_pair(depth, product, 1e-8)
             name = f"depth {depth}, {start}"
             loss = extrapolate(pair.tight["loss"][decades(pair.tight)])
-            small = abs(loss.value) <= max(loss.error, 1e-7)
-            vanishes: dict[str, Met] = {"the loss vanishes": small}
+            share = float(abs(loss.value) / max(loss.error, 1e-7))
+            vanishes: dict[str, Met] = {
+                "the loss vanishes: its limit over what it may be off": Measured(share, below=1)
+            }
 
             def both(name: str, pair: Pair = pair) -> tuple[np.ndarray, np.ndarray]:
                 return pair.coarse[name], pair.tight[name]
@@ -367,6 +370,7 @@ def cor1(
 )
 def prop4(settings: Settings, limit: float = 0.0) -> Iterator[Case]:
     """The loss to 1e-8, and its law (6t)^(-2/3)/2 with w_11 = (6t)^(1/3)."""
+    yield _proofs_flows.prop4(limit)
     for alpha in (1e-4, 1e-2, 0.1, 0.5, 1.0) if settings.full else (1e-2, 0.5, 1.0):
         pair = blowup_pair(2, ((alpha, 0.0), (0.0, alpha)), 1e-8)
         t, w11 = pair.tight.times[-1], pair.tight["product"][-1, 0, 0]
@@ -374,8 +378,8 @@ def prop4(settings: Settings, limit: float = 0.0) -> Iterator[Case]:
         case = limit_case(
             f"alpha = {alpha:g}", pair, 2, pair.coarse["loss"], pair.tight["loss"], limit,
             {
-                "alpha in (0, 1]": 0 < alpha <= 1,
-                "depth 2": len(runs.start_factors(pair.tight)) == 2,
+                "alpha in (0, 1]": ByConstruction("from 1e-4 to 1"),
+                "depth 2": ByConstruction("two factors"),
             },
         )  # fmt: skip
         notes = (

@@ -15,7 +15,16 @@ import mpmath
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Confirmation, Corrected, Measured, Settings, claim, roundings
+from gradflow.claims import (
+    ByConstruction,
+    Case,
+    Confirmation,
+    Corrected,
+    Measured,
+    Settings,
+    claim,
+    roundings,
+)
 from gradflow.claims.hypotheses import Met
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.high_precision import DIGITS, precise
@@ -86,13 +95,11 @@ def perturbed_flows(seed: int, full: bool) -> tuple[Perturbed, ...]:
                 for rtol in (1e-7, 1e-9)
             )  # fmt: skip
             hypotheses: dict[str, Met] = {
-                "depth at least 2": depth >= 2,
+                "depth at least 2": Measured(depth, above=1),
                 "balanced initialisation (5)": runs.balanced_start(tight),
-                "z and z' are not 0": z * z2 != 0,
-                "sign of det W(0) as required": np.sign(np.linalg.det(w)) == sign,
-                "only the entry (i, j) is unobserved": bool(
-                    np.asarray(problem.mask).sum() == 3 and problem.mask[i, j] == 0
-                ),
+                "z and z' are not 0": Measured(abs(float(z * z2)), above=0),
+                "sign of det W(0) as required": Measured(float(np.linalg.det(w) * sign), above=0),
+                "only the entry (i, j) is unobserved": ByConstruction("the other three are given"),
             }
             name = (
                 f"unobserved ({i + 1},{j + 1}), z = {z:.3g}, z' = {z2:.3g}, epsilon = {eps:.3g}, "
@@ -267,7 +274,7 @@ def _exact_norm_case(unit: Callable[[Norm, tuple[int, int]], float], power: floa
         floor=roundings(1e-14),
         hypotheses={
             "i = j and det W(0) has the sign of z z'": Measured(float(np.linalg.det(w)), above=0),
-            "a norm (c = 1)": norm.c == 1,
+            "a norm (c = 1)": ByConstruction("a weighted maximum"),
         },
         size=4,
         witness=lambda k: {"W": w.tolist()},
@@ -332,7 +339,9 @@ def _infimum_case() -> Case:
         name="the infimum over the solutions is 1",
         residual=values,
         floor=roundings(1e-13),
-        hypotheses={"z and z' are not 0": all(z * z2 != 0 for z, z2, _ in FIXED)},
+        hypotheses={
+            "z and z' are not 0": Measured(min(abs(z * z2) for z, z2, _ in FIXED), above=0)
+        },
     )
 
 

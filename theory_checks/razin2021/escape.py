@@ -21,7 +21,7 @@ HALF = 0.5
 
 
 @cache
-def times(seed: int, order: int) -> tuple[np.ndarray, np.ndarray, bool]:
+def times(seed: int, order: int) -> tuple[np.ndarray, np.ndarray, float]:
     """When flows from balanced factors leave; the same at a hundredfold tolerance."""
     shape = (3,) * order
     problem = gf.synthetic.tensor_completion(
@@ -40,7 +40,7 @@ def times(seed: int, order: int) -> tuple[np.ndarray, np.ndarray, bool]:
             for scale in SCALES[order]
         ]  # fmt: skip
         found.append(np.array([run.times[-1] for run in runs]))
-    balanced = float(model.unbalancedness(direction)) < 1e-14
+    balanced = float(model.unbalancedness(direction))
     return found[0], found[1], balanced
 
 
@@ -70,8 +70,8 @@ def escape(settings: Settings, power: int = 0) -> Iterator[Case]:
             residual=steps[-1],
             floor=float(changes[0] / 3) + error if changes[1] < changes[0] / 3 else 0.0,
             hypotheses={
-                "balanced start": balanced,
-                "N >= 3": order >= 3,
+                "balanced start": Measured(balanced, below=1e-14),
+                "N >= 3": Measured(order, above=2),
                 "the times are known": Measured(float(error), below=1e-3),
             },
             size=float(order),

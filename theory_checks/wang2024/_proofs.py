@@ -154,7 +154,7 @@ def theorem1_case() -> Case:
     return proof_case(theorem1_is_false(), hypotheses)
 
 
-def least_squares_flow(rate: int) -> Case:
+def least_squares_flow(rate: float) -> Case:
     """(6) with beta_0, along an eigenvector of X^T X of eigenvalue l = sigma^2.
 
     E is e^(-rate t l); along the kernel of X, z vanishes and nothing moves.
@@ -162,7 +162,7 @@ def least_squares_flow(rate: int) -> Case:
     hypotheses = {"the flow of |y - X beta|^2": ByConstruction("any X, y, beta_0")}
     e, b, y, s = sympy.symbols("E beta_0 y sigma", positive=True)
     found = e * b + (1 - e) / s * y
-    moved = found.diff(e) * (-rate * s**2 * e)
+    moved = found.diff(e) * (-sympy.Rational(rate) * s**2 * e)
     return proof_case(
         chain(
             "beta_t = e^(-tA) beta_0 + V Sigma_t^T U^T y",

@@ -12,6 +12,7 @@ import mpmath
 import numpy as np
 
 from gradflow.claims import (
+    ByConstruction,
     Case,
     Confirmation,
     Convention,
@@ -226,7 +227,7 @@ def _unbalanced_determinant() -> Case:
         slack=[slack],
         floor=Convention(1e-25, "Taylor series in 66 digits", 66),
         hypotheses={
-            "L >= 2": len(UNBALANCED) >= 2,
+            "L >= 2": Measured(len(UNBALANCED), above=1),
             "det W(0) > 0": Measured(float(mpmath.det(UNBALANCED[1] * UNBALANCED[0])), above=0),
         },
         size=3,  # graver than the exponents
@@ -326,8 +327,8 @@ def lem5(settings: Settings, corrected: bool, stretch: float = 1.0) -> Iterator[
                 residual=residual,
                 floor=np.maximum(moved, 10.0 ** (3 - DIGITS)),
                 hypotheses={
-                    "L >= 2": depth >= 2,
-                    "d = d'": w.shape[0] == w.shape[1],
+                    "L >= 2": Measured(depth, above=1),
+                    "d = d'": ByConstruction("square matrices"),
                     "balanced": balanced(factors, 1e-14),
                     "det W > 0": Measured(float(np.linalg.det(w)), above=0),
                 },

@@ -7,7 +7,18 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from gradflow.claims import FIFTY_DIGITS, Case, Confirmation, Corrected, Settings, claim, roundings
+from gradflow.claims import (
+    FIFTY_DIGITS,
+    ByConstruction,
+    Case,
+    Confirmation,
+    Corrected,
+    Measured,
+    Settings,
+    claim,
+    roundings,
+)
+from gradflow.claims.hypotheses import Met
 from gradflow.claims.oracles.high_precision import DIGITS, singular_values_2x2
 from gradflow.claims.oracles.search import Inequality, searched_case
 from gradflow.claims.proofs.interval import entropy, interval
@@ -64,7 +75,7 @@ def eq20(settings: Settings, factor: float = 1.0, share: float = 1.0) -> Iterato
         name="the equality in (20)",
         residual=((1 - s) ** 2 / s - (1 / s - 2 + s)) * s,
         floor=roundings(1e-15),
-        hypotheses={"0 < sqrt(2 loss) <= 1": bool(np.all((s > 0) & (s <= 1)))},
+        hypotheses={"0 < sqrt(2 loss) <= 1": ByConstruction("a grid")},
     )
 
 
@@ -113,7 +124,7 @@ def lem6(settings: Settings, share: float = 1.0) -> Iterator[Case]:
     ):
         yield searched_case(
             name, made, points, settings, size=4, samples=2000,
-            hypotheses=lambda x: {"a 2x2 matrix": x.shape[1] == 4},
+            hypotheses=lambda x: {"a 2x2 matrix": ByConstruction("four numbers")},
         )  # fmt: skip
     x = points(np.random.default_rng(settings.seed), 500)
     total = np.sum(x**2, axis=1)
@@ -121,7 +132,7 @@ def lem6(settings: Settings, share: float = 1.0) -> Iterator[Case]:
         name="the sum of squares",
         residual=(np.sum(values(x), axis=1) - total) / total,
         floor=roundings(1e-14),
-        hypotheses={"2x2 matrices": x.shape[1] == 4},
+        hypotheses={"2x2 matrices": ByConstruction("four numbers")},
     )
 
 
@@ -178,7 +189,7 @@ def entropy_step(settings: Settings, corrected: bool, factor: float = 1.0) -> It
 
         yield Case(
             name=f"epsilon = {e}", slack=[slack], floor=FIFTY_DIGITS,
-            hypotheses={f"0 < epsilon <= {top}": 0 < e <= top}, size=e.denominator,
+            hypotheses={f"0 < epsilon <= {top}": ByConstruction("chosen so")}, size=e.denominator,
             confirm=confirm, notes=f"H / epsilon = {mpmath.nstr(h / small, 8)}",
         )  # fmt: skip
     if corrected:
@@ -197,7 +208,7 @@ def _interval_cases(settings: Settings, bound_at: Callable[[Any], Any]) -> Itera
         for e in [*exact, *(mpmath.mpf(float(v)) for v in points)]:
             slack.append(float((bound_at(e) - _entropy(e)) / bound_at(e)))
             second.append(float(1 - e * (1 - mpmath.log(e)) / (2 * mpmath.sqrt(e))))
-    hypotheses = {"0 < epsilon <= 1": bool(np.all((points > 0) & (points <= 1)))}
+    hypotheses = {"0 < epsilon <= 1": ByConstruction("a grid")}
     yield Case(name="H", slack=slack, floor=FIFTY_DIGITS, hypotheses=hypotheses, size=1)
     yield Case(
         name="2 sqrt(epsilon)", slack=second, floor=FIFTY_DIGITS, hypotheses=hypotheses, size=1
@@ -228,7 +239,7 @@ def _distance_cases(first: float) -> Iterator[Case]:
                 (exact,),
             )
 
-        hypotheses = {"a > 0 and a >= 1000 max(|b|, |c|, |d|)": a >= 1000 * max(rest, 1)}
+        hypotheses = {"a over max(|b|, |c|, |d|, 1)": Measured(a / max(rest, 1), above=999)}
         yield Case(
             name=f"A = [[{a}, {b}], [{c}, {d}]], distance at most {_CLOSE}",
             slack=[_CLOSE - gap], floor=roundings(1e-14), hypotheses=hypotheses,
@@ -237,7 +248,8 @@ def _distance_cases(first: float) -> Iterator[Case]:
         )  # fmt: skip
         yield Case(
             name=f"A = [[{a}, {b}], [{c}, {d}]], the printed distance",
-            residual=[(direct - printed) / (1 + direct)], floor=1e-15 * a, hypotheses=hypotheses,
+            residual=[(direct - printed) / (1 + direct)], floor=roundings(1e-15 * a, "of a"),
+            hypotheses=hypotheses,
             size=1e9,
         )  # fmt: skip
 
@@ -258,11 +270,13 @@ def _loss_cases(settings: Settings, factor: float) -> Iterator[Case]:
         x[:, 2] = np.abs(x[:, 2])
         return x
 
-    def hypotheses(x: np.ndarray) -> dict[str, bool]:
+    def hypotheses(x: np.ndarray) -> dict[str, Met]:
         at = Situation(x.T, FLOATS)
         return met(False)(x) | {
-            "loss at most 1/24": bool(np.all(at.s <= limit)),
-            "W_11 > 0": bool(np.all(at.w11 > 0)),
+            "loss at most 1/24: sqrt(24 loss)": Measured(
+                float(np.max(at.s / limit)), below=1 + 1e-12
+            ),
+            "W_11 > 0": Measured(float(np.min(at.w11)), above=0),
         }
 
     yield searched_case(

@@ -18,6 +18,7 @@ from gradflow.claims import (
     Confirmation,
     Convention,
     Corrected,
+    Measured,
     Settings,
     claim,
     roundings,
@@ -98,7 +99,9 @@ def _distance(a: Any, b: Any) -> Any:
     return mpmath.sqrt(sum(v**2 for v in (a - b)))
 
 
-def _flow_cases(settings: Settings, any_start: bool, with_start: bool, rate: int) -> Iterator[Case]:
+def _flow_cases(
+    settings: Settings, any_start: bool, with_start: bool, rate: float
+) -> Iterator[Case]:
     """Formula against flow, from beta_0 with `any_start`, else 0; `with_start` counts beta_0."""
     for x, y, start in _systems(settings):
         begin = start if any_start else np.zeros_like(start)
@@ -156,8 +159,8 @@ def _flow_cases(settings: Settings, any_start: bool, with_start: bool, rate: int
     where="Section 2, Equation (6) and the closed form at its end",
     statement=r"\dot\beta_t = z - A\beta_t,\ z = 2X^\top y,\ A = 2X^\top X \Rightarrow "
     r"\beta_t = e^{-tA}\Big(\int_0^t e^{sA}ds\Big)z = V\Sigma_t^\top U^\top y",
-    control={"rate": 1},
-    control_text="e^(t lambda) instead of e^(2 t lambda)",
+    control={"rate": 1.8},
+    control_text="e^(1.8 t lambda) instead of e^(2 t lambda)",
     flaw="Integrating the derivative of e^(tA) beta_t from 0 leaves out its value beta_0 at t = 0; "
     "no start is prescribed before (6), which is right from beta_0 = 0 only.",
     severity="missing hypothesis",
@@ -172,7 +175,7 @@ def _flow_cases(settings: Settings, any_start: bool, with_start: bool, rate: int
         r"= e^{-tA}\beta_0 + V\Sigma_t^\top U^\top y"
     ),
 )
-def eq6(settings: Settings, corrected: bool, rate: int = 2) -> Iterator[Case]:
+def eq6(settings: Settings, corrected: bool, rate: float = 2) -> Iterator[Case]:
     """From beta_0 = 0, and from others: no start is prescribed. Corrected, with beta_0's term."""
     if corrected:
         yield _proofs.least_squares_flow(rate)
@@ -307,7 +310,7 @@ def _bound_cases(factor: float) -> Iterator[Case]:
             name=f"d = {d}",
             slack=slack,
             floor=FIFTY_DIGITS,
-            hypotheses={"M > 0": min(sizes) > 0},
+            hypotheses={"M > 0": Measured(min(sizes), above=0)},
             size=d,
             notes=f"bounds at M = 1, 10, 1e3, 1e6, 1e9, 1e12: {', '.join(bounds)}",
         )
@@ -372,7 +375,7 @@ def irank_example(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
             slack.append(float((factor / a - least) * a))
             residual.append(float(_distance(w, u.T * u - mpmath.matrix([[0, 0], [0, 1 / a]])) / a))
     note = "printed for a >= 0; at a = 0 there is no u, and 1/a has to be read as infinite"
-    hypotheses = {"a > 0": bool(np.all(sizes > 0))}
+    hypotheses = {"a > 0": Measured(float(np.min(sizes)), above=0)}
     yield Case(
         name="D <= 1/a", slack=slack, floor=FIFTY_DIGITS, hypotheses=hypotheses, size=4,
         notes=f"{note}; a D tends to 1 as a grows",

@@ -4,6 +4,7 @@ Column-major vec puts entry (i, l) of A X B at the place (l, i), where B^T kron 
 B_kl A_ij for X_jk: sums over j and k of single products, which are compared term by term.
 """
 
+from fractions import Fraction
 from functools import cache
 
 import sympy
@@ -54,15 +55,15 @@ def kron_order(shift: int) -> Case:
     )
 
 
-def eq20(corrected: bool, sign: int) -> Case:
+def eq20(corrected: bool, share: Fraction) -> Case:
     """u^T X v against (v^T kron u^T) vec(X) and vec(u v^T)^T vec(X)."""
     u, v, x, w = sympy.symbols("u_j v_k X_jk X_kj")
-    right = sign * u * v * (x if corrected else w)
+    right = sympy.Rational(share) * u * v * (x if corrected else w)
     statement = "u^T X v = vec(u v^T)^T vec(X)"
     return proof_case(prove_identity(statement, u * x * v, right, cites=(SUM,)))
 
 
-def hadamard(corrected: bool, sign: int) -> Case:
+def hadamard(corrected: bool, share: Fraction) -> Case:
     """vec(A L B .* S) = diag(s) K vec(L); K diag(s) = diag(s) K entry by entry."""
     k, p, q = sympy.symbols("K_pq s_p s_q")
     own = S_il if corrected else sympy.Symbol("S_jk")
@@ -70,7 +71,9 @@ def hadamard(corrected: bool, sign: int) -> Case:
         chain(
             "S_j stands to the left of K",
             prove_identity(
-                "entry (i, l)", A_ij * X_jk * B_kl * S_il, sign * own * (B_kl * A_ij) * X_jk
+                "entry (i, l)",
+                A_ij * X_jk * B_kl * S_il,
+                sympy.Rational(share) * own * (B_kl * A_ij) * X_jk,
             ),
             prove_identity("diag(s) K - K diag(s)", p * k - k * q, k * (p - q)),
             cites=(SUM, "a matrix that sends every L to 0 is 0"),
@@ -178,8 +181,8 @@ def penalised_values(printed: bool) -> Case:
     )
 
 
-def exponent(corrected: bool, factor: int) -> Case:
+def exponent(corrected: bool, factor: Fraction) -> Case:
     """G / sqrt(g^2 + s^2) = g S, r for the root."""
     g, r = sympy.symbols("g r", positive=True)
-    right = factor * g * (1 / r if corrected else 1 / r**2)
+    right = sympy.Rational(factor) * g * (1 / r if corrected else 1 / r**2)
     return proof_case(prove_identity("g / sqrt(g^2 + s^2)", g / r, right))

@@ -12,7 +12,7 @@ root h is chosen first: any rational h >= |g|, h > 0, belongs to the variance s^
 Matrices are NumPy arrays of `fractions.Fraction`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from gradflow.claims import Case, Confirmation, Settings
+from gradflow.claims.hypotheses import Met
 
 
 def exact(values: Any) -> np.ndarray:
@@ -201,7 +202,7 @@ def exact_case(
     name: str,
     left: Any,
     right: Any,
-    hypotheses: dict[str, bool],
+    hypotheses: Mapping[str, Met],
     text: str,
     size: float,
     notes: str = "",

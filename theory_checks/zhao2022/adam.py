@@ -8,27 +8,18 @@ error.
 """
 
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import (
-    ByConstruction,
-    Case,
-    Confirmation,
-    Corrected,
-    Settings,
-    claim,
-    roundings,
-)
+from gradflow.claims import ByConstruction, Case, Corrected, Measured, Settings, claim, roundings
 from gradflow.claims.oracles.flows import balanced
 
-from . import study
-from ._rational import equal, exact, eye, plain, relative, vec
+from . import _proofs_adam, study
 from ._runs import FORMULAS, OBSERVED, SIZE, Setup, Window, distance, velocities, windows, with_
+from ._small import exchanged_axes, first_value, small_case, with_penalty
 
 ErrorOf = Callable[[Window], float]
 SMALL = 0.01
@@ -69,7 +60,8 @@ def _run_case(setup: Setup, error_of: ErrorOf) -> Case:
     entries = np.concatenate([np.ravel(factor) for factor in setup.factors])
     share = setup.rate * setup.burn_in / float(np.sqrt(np.mean(entries**2)))
     small = share <= SMALL
-    regime = {"rate x burn-in at most 1% of the factors' entries": small} if small else {}
+    limit = SMALL * (1 + 1e-9)
+    regime = {"rate x burn-in over the factors' entries": Measured(share, below=limit)}
     error = error_of(window)
     batch = "full batches" if setup.batch is None else f"batches of {setup.batch} in {OBSERVED}"
     return Case(
@@ -78,10 +70,12 @@ def _run_case(setup: Setup, error_of: ErrorOf) -> Case:
         residual=error,
         floor=window.quadrature + 1e-9,
         hypotheses={
-            "burn-in of at least 5 memories": setup.burn_in * (1 - max(setup.betas)) >= 5 - 1e-9,
+            "burn-in, in memories, at least 5": Measured(
+                setup.burn_in * (1 - max(setup.betas)), above=5 - 1e-9
+            ),
             "epsilon = 0": ByConstruction("the runs have epsilon = 1e-100"),
         }
-        | regime,
+        | (regime if small else {}),
         size=SIZE * SIZE,
         counts=small,
         notes=f"relative error {error:.3f}; unbalancedness {window.unbalancedness:.2g}, s/|g| "
@@ -122,7 +116,7 @@ def model_cases(
             floor=roundings(1e-12),
             hypotheses={
                 "balanced start": balanced(factors),
-                "s_j^2 > 0": bool(min(float(jnp.min(v)) for v in spread) > 0),
+                "s_j^2 > 0": Measured(min(float(jnp.min(v)) for v in spread), above=0),
             },
             size=SIZE * SIZE,
             notes=f"relative errors {', '.join(f'{e:.2g}' for e in errors)} from time 0 to 0.3",
@@ -157,68 +151,6 @@ def eq15(settings: Settings, power: float = 1.0) -> Iterator[Case]:
     yield from run_cases(settings, error_of)
 
 
-def _field_counterexample() -> tuple[np.ndarray, np.ndarray, str]:
-    """The product's velocity under (15) and by (6), full batches, W W^T = I."""
-    flip, l = eye(2)[[1, 0]], exact([[4, 1], [1, 4]])
-    g1, g2 = l, l @ flip.T
-    true = -(g1 / abs(g1) + g2 / abs(g2) @ flip)
-    printed = -(l / abs(g1) + l / abs(g2))
-    text = (
-        f"W_1 = {plain(flip)}, W_2 = I, gradient L = {plain(l)}, s = 0: g_1 = L, g_2 = {plain(g2)};"
-        " W W^T = I, so P_(W,G) = G_1 + G_2"
-    )
-    return true, printed, text
-
-
-def _order_counterexample() -> tuple[np.ndarray, np.ndarray, str]:
-    """The first singular value's velocity at depth 1, full batches."""
-    l = exact([[1, 1], [-1, 1]])
-    moved = -l / abs(l)
-    u, v = exact([[1], [0]]), exact([[0], [1]])
-    true = (u.T @ moved @ v)[0]
-    printed = vec(v @ u.T) @ vec(moved)
-    text = f"N = 1, W = [[0, 2], [1, 0]], gradient {plain(l)}, s = 0; u_1 = e_1, v_1 = e_2"
-    return true, exact([printed]), text
-
-
-def _penalty_counterexample(values: bool) -> tuple[np.ndarray, np.ndarray, str]:
-    """Velocities at W = diag(4, 3), depth 1, full batches, lambda = 1."""
-    s, l = exact([4, 3]), exact([[0, 1], [1, 0]])
-    push = np.diag((1 - s * Fraction(7, 25)) / 5)
-    as_printed = np.diag((1 - s * Fraction(7, 5)) / 25)
-    g = l + push
-    true, printed = -g / abs(g), -(l + as_printed) / abs(g)
-    text = (
-        f"N = 1, W = diag(4, 3), loss gradient {plain(l)}, lambda = 1, s = 0: the gradient is "
-        f"{plain(g)}, with (12) it would be {plain(l + as_printed)}"
-    )
-    if values:
-        return np.diag(true), np.diag(printed), text
-    return true, printed, text
-
-
-def _small_case(name: str, sides: tuple[np.ndarray, np.ndarray, str], size: float) -> Case:
-    true, printed, text = sides
-
-    def confirm(_: int) -> Confirmation:
-        return Confirmation(
-            not equal(true, printed),
-            f"{text}: velocity {plain(true)}, printed {plain(printed)}",
-            (true, printed),
-        )
-
-    return Case(
-        name=name,
-        residual=relative(true, printed),
-        hypotheses={
-            "balanced factors": ByConstruction("depth 1, or an exchange of axes and the identity"),
-            "s_j^2 >= 0": ByConstruction("s = 0: full batches"),
-        },
-        size=size,
-        confirm=confirm,
-    )
-
-
 @claim(
     "zhao2022.thm1.W",
     picture=study.figure,
@@ -226,8 +158,8 @@ def _small_case(name: str, sides: tuple[np.ndarray, np.ndarray, str], size: floa
     where="Theorem 1, Equations (6) and (18)",
     statement=r"\mathrm{vec}(\dot W) \approx -\sum_{j=1}^N\left((WW^\top)^{\frac{j-1}{N}}\otimes"
     r"(W^\top W)^{\frac{N-j}{N}}\right)G_j\,\mathrm{vec}(\nabla_W\mathcal L)",
-    control={"sign": -1.0},
-    control_text="the sign",
+    control={"share": 0.6},
+    control_text="0.6 of the right side: 40% off, where 10% are allowed",
     accuracy=0.1,
     flaw="Three steps fail from depth 2 on: S_j is moved from the layer's gradient A L B to L, the "
     "Kronecker product is exchanged (and layer j gets the exponents of layer N+1-j), and Adam "
@@ -251,19 +183,21 @@ def _small_case(name: str, sides: tuple[np.ndarray, np.ndarray, str], size: floa
     ),
 )
 def thm1_w(
-    settings: Settings, corrected: bool, sign: float = 1.0, printed: bool = False
+    settings: Settings, corrected: bool, share: float = 1.0, printed: bool = False
 ) -> Iterator[Case]:
     """Printed, as good as (15) at depth 1, and off by about its own size at depths 2 and 3.
 
     Corrected, exact for (15), whether or not the factors are balanced: its error is that of (15).
     """
     formula = "corrected" if corrected and not printed else "printed"
-    if not corrected:
-        yield _small_case("W_1 exchanges the axes, W_2 = I", _field_counterexample(), 4)
+    if corrected:
+        yield _proofs_adam.product(exchanged_axes(printed))
+    else:
+        yield small_case("W_1 exchanges the axes, W_2 = I", exchanged_axes(True), 4)
     yield from run_cases(
-        settings, lambda window: distance(window.product, sign * window.formulas[formula])
+        settings, lambda window: distance(window.product, share * window.formulas[formula])
     )
-    yield from model_cases(settings, lambda moved, found: distance(moved, sign * found), formula)
+    yield from model_cases(settings, lambda moved, found: distance(moved, share * found), formula)
 
 
 def _values(window: Window, formula: str, exchanged: bool) -> np.ndarray:
@@ -279,8 +213,8 @@ def _values(window: Window, formula: str, exchanged: bool) -> np.ndarray:
     where="Theorem 1, Equations (5) and (21)",
     statement=r"\dot\sigma_i \approx -\mathrm{vec}(v_iu_i^\top)^\top P_{W,G}\,"
     r"\mathrm{vec}(\nabla_W\mathcal L)",
-    control={"sign": -1.0},
-    control_text="the sign",
+    control={"share": 0.6},
+    control_text="0.6 of the right side: 40% off, where 10% are allowed",
     accuracy=0.1,
     flaw="To the flaws of (6) it adds the exchanged u and v of (20), so that it fails at depth 1 "
     "too.",
@@ -300,14 +234,17 @@ def _values(window: Window, formula: str, exchanged: bool) -> np.ndarray:
     ),
 )
 def thm1_sv(
-    settings: Settings, corrected: bool, sign: float = 1.0, exchanged: bool = False
+    settings: Settings, corrected: bool, share: float = 1.0, exchanged: bool = False
 ) -> Iterator[Case]:
     """All singular values together, in the frames of W at the middle of the window."""
     formula, exchanged = ("corrected", exchanged) if corrected else ("printed", True)
-    if not corrected:
-        yield _small_case("W = [[0, 2], [1, 0]]", _order_counterexample(), 4)
+    if corrected:
+        yield _proofs_adam.values(first_value(exchanged))
+    else:
+        yield small_case("W = [[0, 2], [1, 0]]", first_value(True), 4)
     yield from run_cases(
-        settings, lambda window: distance(window.moving, sign * _values(window, formula, exchanged))
+        settings,
+        lambda window: distance(window.moving, share * _values(window, formula, exchanged)),
     )
 
 
@@ -321,8 +258,8 @@ WEIGHT = 0.1
     where="Theorem 3, Equations (9) and (22)",
     statement=r"\mathrm{vec}(\dot W) \approx -P_{W,G}\left(\mathrm{vec}(\nabla_W\mathcal L) + "
     r"\lambda\frac{\mathrm{vec}(UV^\top-U\tilde\Sigma V^\top)}{\|W\|_F^2}\right)",
-    control={"sign": -1.0},
-    control_text="the sign",
+    control={"share": 0.6},
+    control_text="0.6 of the right side: 40% off, where 10% are allowed",
     accuracy=0.1,
     flaw="It joins the P_{W,G} of (18) to the penalty gradient (12); as Adam scales every entry to "
     "about 1, an error in a small penalty is not small where only the penalty acts, so it fails at "
@@ -345,7 +282,7 @@ WEIGHT = 0.1
     ),
 )
 def thm3_w(
-    settings: Settings, corrected: bool, sign: float = 1.0, printed: bool = False
+    settings: Settings, corrected: bool, share: float = 1.0, printed: bool = False
 ) -> Iterator[Case]:
     """G_j from the gradients that Adam sees, penalty included.
 
@@ -353,10 +290,12 @@ def thm3_w(
     """
     printed = printed or not corrected
     formula = "printed" if printed else "corrected"
-    if not corrected:
-        yield _small_case("W = diag(4, 3)", _penalty_counterexample(values=False), 4)
+    if corrected:
+        yield _proofs_adam.product(with_penalty(False, printed), penalty=True)
+    else:
+        yield small_case("W = diag(4, 3)", with_penalty(False, True), 4)
     yield from run_cases(
-        settings, lambda window: distance(window.product, sign * window.formulas[formula]),
+        settings, lambda window: distance(window.product, share * window.formulas[formula]),
         WEIGHT, printed,
     )  # fmt: skip
 
@@ -368,8 +307,8 @@ def thm3_w(
     statement=r"\dot\sigma_i \approx -\mathrm{vec}(v_iu_i^\top)^\top P_{W,G}\left("
     r"\mathrm{vec}(\nabla_W\mathcal L) + "
     r"\lambda\frac{\mathrm{vec}(UV^\top-U\tilde\Sigma V^\top)}{\|W\|_F^2}\right)",
-    control={"sign": -1.0},
-    control_text="the sign",
+    control={"share": 0.6},
+    control_text="0.6 of the right side: 40% off, where 10% are allowed",
     accuracy=0.1,
     flaw="The flaws of (5) and of (12) together; (23) has the right order of u and v and fails all "
     "the same.",
@@ -386,15 +325,17 @@ def thm3_w(
     ),
 )
 def thm3_sv(
-    settings: Settings, corrected: bool, sign: float = 1.0, exchanged: bool = False
+    settings: Settings, corrected: bool, share: float = 1.0, exchanged: bool = False
 ) -> Iterator[Case]:
     """In the smallest counterexample U = V, so that the order of u and v does not matter."""
     formula, exchanged = ("corrected", exchanged) if corrected else ("printed", True)
-    if not corrected:
-        yield _small_case("W = diag(4, 3)", _penalty_counterexample(values=True), 4)
+    if corrected:
+        yield _proofs_adam.values(first_value(exchanged), penalty=True)
+    else:
+        yield small_case("W = diag(4, 3)", with_penalty(True, True), 4)
     yield from run_cases(
         settings,
-        lambda window: distance(window.moving, sign * _values(window, formula, exchanged)),
+        lambda window: distance(window.moving, share * _values(window, formula, exchanged)),
         WEIGHT,
         printed=not corrected,
     )

@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Confirmation, Corrected, Settings, claim, roundings
+from gradflow.claims import Case, Confirmation, Corrected, Measured, Settings, claim, roundings
 from gradflow.claims.oracles.flows import balanced
 
 from . import _proofs
@@ -76,7 +76,9 @@ def _exact_drift(stretch: float) -> Case:
         residual=replaced(found, stretch),
         hypotheses={
             "balanced start": bool(equal(start[1].T @ start[1], start[0] @ start[0].T)),
-            "the gradients keep their sign": bool(np.all(w < 100)),
+            "the gradients keep their sign: the largest entry": Measured(
+                float(np.max(w)), below=100
+            ),
         },
         size=4,
         confirm=confirm,
@@ -104,7 +106,7 @@ def _printed_cases(settings: Settings, stretch: float) -> Iterator[Case]:
                     f"{start} start, rate {rate:g}, {steps} iterations",
                     residual=error,
                     floor=roundings(1e-9),
-                    hypotheses={"depth at least 2": depth >= 2},
+                    hypotheses={"depth at least 2": Measured(depth, above=1)},
                     size=SIZE * SIZE,
                     counts=start == "balanced",
                     notes=f"relative error {error:.2g} at time {window.time:.2g} (at the start "

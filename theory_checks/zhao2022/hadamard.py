@@ -12,7 +12,7 @@ from math import isqrt
 
 import numpy as np
 
-from gradflow.claims import ByConstruction, Case, Corrected, Settings, claim
+from gradflow.claims import ByConstruction, Case, Corrected, Measured, Settings, claim
 
 from . import _proofs
 from ._rational import equal, exact, exact_case, eye, instances, plain, unit, vec
@@ -23,8 +23,8 @@ from ._rational import equal, exact, exact_case, eye, instances, plain, unit, ve
     kind="algebra",
     where="Appendix A.4.2, the text after Equation (16), against Theorem 1 and Equation (15)",
     statement=r"\frac{g_j}{\sqrt{g_j^2+s_j^2}} = g_j\odot S_j,\quad S_j = (g_j^2+s_j^2)^{-1}",
-    control={"factor": -1},
-    control_text="the sign of the right side too",
+    control={"factor": Fraction(9, 10)},
+    control_text="0.9 of the right side besides",
     flaw="Equation (16) rewrites (15), whose denominator is a square root, so the exponent of S_j "
     "has to be -1/2, as in Theorem 1; the text after (16) has -1.",
     severity="misprint",
@@ -37,7 +37,9 @@ from ._rational import equal, exact, exact_case, eye, instances, plain, unit, ve
         control_text="the exponent -1 of the text after (16)",
     ),
 )
-def eq16_exponent(settings: Settings, corrected: bool, factor: int = 1) -> Iterator[Case]:
+def eq16_exponent(
+    settings: Settings, corrected: bool, factor: Fraction = Fraction(1)
+) -> Iterator[Case]:
     """Pythagorean triples make every root rational. The exponent -1 is right where g^2 + s^2 = 1.
 
     Not judged: the aside before (16) that the velocity is -(1 + eta^2)^(-1/2), eta = s/g, lacks the
@@ -68,7 +70,7 @@ def eq16_exponent(settings: Settings, corrected: bool, factor: int = 1) -> Itera
             f"{g.shape[0]}x{g.shape[1]} gradient",
             g / roots,
             factor * g * roots**exponent,
-            {"s^2 > 0": bool(np.all(s > 0))},
+            {"s^2 > 0": Measured(float(np.min(s)), above=0)},
             f"g = {plain(g)}, s = {plain(s)}",
             g.size,
         )
@@ -89,8 +91,8 @@ def eq16_exponent(settings: Settings, corrected: bool, factor: int = 1) -> Itera
     where="Appendix A.4.2, fifth equality of the derivation of (18)",
     statement=r"\mathrm{vec}(ALB)\odot\mathrm{vec}(S_j) = "
     r"(B^\top\otimes A)\,(\mathrm{vec}(L)\odot\mathrm{vec}(S_j))",
-    control={"sign": -1},
-    control_text="the sign",
+    control={"share": Fraction(9, 10)},
+    control_text="0.9 of the right side",
     flaw="A Hadamard product does not pass through a matrix product: diag(vec S_j) stands to the "
     "left of (B^T kron A) and commutes with it only in special cases such as constant S_j; where "
     "layers are not square, L and S_j do not even have the same shape.",
@@ -106,13 +108,13 @@ def eq16_exponent(settings: Settings, corrected: bool, factor: int = 1) -> Itera
         control_text="S_j on the gradient in W, as printed",
     ),
 )
-def hadamard(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Case]:
+def hadamard(settings: Settings, corrected: bool, share: Fraction = Fraction(1)) -> Iterator[Case]:
     """S_j on the gradient L in W, as printed, or on the layer's gradient A L B, as in Adam.
 
     Only square factors: elsewhere L and S_j have different shapes and L .* S_j is not defined.
     Corrected also when the two are the same for every L, each L a column of the identity.
     """
-    yield _proofs.hadamard(corrected, sign)
+    yield _proofs.hadamard(corrected, share)
     if corrected:
         yield from _commuting_cases(settings)
     flip, name = eye(2)[[1, 0]], "A = 1, L = [1, 0], B exchanges the columns, S = [1, 3/5]"
@@ -132,11 +134,11 @@ def hadamard(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Cas
                 made.below(j).T,
                 made.scalings[j - 1],
                 made.scaled()
-                | {"L, S_j of one shape": made.gradient.shape == made.scalings[j - 1].shape},
+                | {"L, S_j of one shape": ByConstruction("square factors")},
                 made.w.size,
             ))  # fmt: skip
     for name, a, l, b, s, hypotheses, size in found:
-        k = sign * np.kron(b.T, a)
+        k = np.kron(b.T, a) * share
         yield exact_case(
             name,
             vec((a @ l @ b) * s),
@@ -175,7 +177,7 @@ def _commuting_cases(settings: Settings) -> Iterator[Case]:
             f"for every L, {name}",
             Fraction(int(passes)),
             Fraction(int(alike)),
-            {"A, B and S fit": k.shape == (entries.size, entries.size)},
+            {"A, B and S fit": ByConstruction("square, of one size")},
             f"A = {plain(a)}, B = {plain(b)}, S = {plain(s)}",
             entries.size,
             notes=f"for every L, {name}: {'the same' if passes else 'not the same'}",

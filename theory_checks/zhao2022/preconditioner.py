@@ -5,9 +5,18 @@ from fractions import Fraction
 
 import numpy as np
 
-from gradflow.claims import ByConstruction, Case, Confirmation, Corrected, Settings, claim
+from gradflow.claims import (
+    ByConstruction,
+    Case,
+    Confirmation,
+    Corrected,
+    Measured,
+    Settings,
+    claim,
+    roundings,
+)
 
-from . import _proofs
+from . import _proofs, _proofs_adam
 from ._rational import Instance, equal, exact, exact_case, eye, instances, plain, vec
 
 
@@ -140,10 +149,10 @@ def thm1_psd(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Cas
         yield Case(
             name=made.name,
             slack=lowest,
-            floor=len(p) * 4 * np.finfo(float).eps,
+            floor=roundings(len(p) * 4 * np.finfo(float).eps, "eigenvalues"),
             hypotheses=made.hypotheses()
             | made.scaled()
-            | {"symmetric": not corrected or skew == 0},
+            | ({"symmetric": Measured(skew, below=1e-300)} if corrected else {}),
             size=made.w.size,
             notes=f"largest |P - P^T| is {skew:.1e} of the trace" if skew else "",
         )
@@ -156,8 +165,8 @@ def thm1_psd(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Cas
     statement=r"N=1:\ P_{W,G}=I_{mn},\quad "
     r"\mathrm{vec}(\dot W) = -G\,\mathrm{vec}(\nabla_W\mathcal L)"
     r",\quad \dot\sigma_i = -\mathrm{vec}(v_iu_i^\top)^\top G\,\mathrm{vec}(\nabla_W\mathcal L)",
-    control={"sign": -1},
-    control_text="all signs",
+    control={"share": Fraction(9, 10)},
+    control_text="0.9 of all right sides",
     flaw="At depth 1 it is P_W that becomes the identity; P_{W,G} becomes G, as (27) itself says. "
     "(26) inherits the exchanged u and v of (20).",
     severity="misprint",
@@ -172,12 +181,15 @@ def thm1_psd(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Cas
         control_text="the printed sentence and order",
     ),
 )
-def depth1_eq27(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Case]:
+def depth1_eq27(
+    settings: Settings, corrected: bool, share: Fraction = Fraction(1)
+) -> Iterator[Case]:
     """At N = 1: P_{W,G} against I or G; (27); (26) with vec(v u^T) or vec(u v^T).
 
     For the motion -g / sqrt(g^2 + s^2) of Equation (15). (27) holds exactly; as printed P_{W,G} = I
     does not, nor does (26) for u and v that differ.
     """
+    yield _proofs_adam.eq27(corrected, share)
     single = Instance(
         "1x1, g = 3, s = 4", (eye(1), eye(1)), exact([2]), exact([[3]]), (exact([["1/5"]]),)
     )
@@ -188,7 +200,7 @@ def depth1_eq27(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[
         yield exact_case(
             f"P_(W,G) at depth 1, {made.name}",
             preconditioner,
-            sign * (preconditioner if corrected else eye(size)),
+            share * (preconditioner if corrected else eye(size)),
             made.scaled(),
             f"g = {plain(g)}, S = (g^2 + s^2)^(-1/2) = {plain(s)}, Theorem 1 at N = 1",
             size,
@@ -197,7 +209,7 @@ def depth1_eq27(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[
         yield exact_case(
             f"(27), {made.name}",
             vec(velocity),
-            -sign * (preconditioner @ vec(g)),
+            -share * (preconditioner @ vec(g)),
             made.scaled(),
             f"g = {plain(g)}, S = {plain(s)}",
             size,
@@ -208,7 +220,7 @@ def depth1_eq27(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[
             f"(26), {made.name}",
             [(a.T @ velocity @ b)[0, 0] for a, b in pairs],
             [
-                -sign * (vec(a @ b.T if corrected else b @ a.T) @ preconditioner @ vec(g))
+                -share * (vec(a @ b.T if corrected else b @ a.T) @ preconditioner @ vec(g))
                 for a, b in pairs
             ],
             made.scaled(),

@@ -45,7 +45,10 @@ def conserved(flows: list[Followed], power: float) -> Iterator[Case]:
             name=flow.name,
             residual=tight.ravel() / size,
             floor=np.abs(runs[0] - runs[1]).max() / size + EPS * flow.steps,
-            hypotheses={**flow.components.hypothesis, "the factors move": flow.moves},
+            hypotheses={
+                **flow.components.hypothesis,
+                "the factors move": Measured(flow.moved, above=1e-2),
+            },
             size=flow.size,
             notes=f"largest change at rtol 1e-10: {coarse.max() / size:.1e}",
         )
@@ -73,8 +76,9 @@ def balanced_motion(flows: list[Followed], unbalanced: bool) -> Iterator[Case]:
             floor=roundings(1e-12, "the start is far from balanced") if unbalanced else measured,
             hypotheses={
                 **flow.components.hypothesis,
-                "balanced start": unbalanced
-                or Measured(float(spread(start, relative=True)), below=ROUNDED),
+                "balanced start": ByConstruction("the control takes the other starts")
+                if unbalanced
+                else Measured(float(spread(start, relative=True)), below=ROUNDED),
                 "c > 0": _nonzero(flow),
             },
             size=flow.size,
@@ -106,8 +110,8 @@ def motion(flows: list[Followed], mean: bool) -> Iterator[Case]:
         )
 
 
-def _nonzero(flow: Followed) -> bool:
-    return all(bool(np.all(at.c > 0)) for at in flow.points[0])
+def _nonzero(flow: Followed) -> Measured:
+    return Measured(min(float(np.min(at.c)) for at in flow.points[0]), above=0)
 
 
 def enclosed(flows: list[Followed], share: float) -> Iterator[Case]:

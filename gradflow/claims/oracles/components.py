@@ -105,7 +105,7 @@ class Followed(NamedTuple):
       balanced: whether the start was made so.
       points: the nodes at each of `TIMES`.
       coarse: the same at a hundredfold tolerance.
-      moves: whether the factors' first changes by more than a hundredth.
+      moved: how far the first factor goes, relative to its size.
       steps: how many steps it took.
     """
 
@@ -114,7 +114,7 @@ class Followed(NamedTuple):
     balanced: bool
     points: list[list[Moving]]
     coarse: list[list[Moving]]
-    moves: bool
+    moved: float
     steps: int
 
     @property
@@ -182,7 +182,7 @@ def follow(
             balanced,
             [moving(components, objective, point) for point in tight],
             [moving(components, objective, point) for point in coarse],
-            bool(jnp.linalg.norm(last - first) > 1e-2 * jnp.linalg.norm(first)),
+            float(jnp.linalg.norm(last - first) / jnp.linalg.norm(first)),
             steps,
         )
 

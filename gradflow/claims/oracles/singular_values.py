@@ -15,6 +15,7 @@ import mpmath
 import numpy as np
 
 from gradflow.claims.definition import Case, Confirmation, Settings
+from gradflow.claims.hypotheses import Measured, Met
 from gradflow.claims.oracles import differences
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.high_precision import DIGITS, precise, product_velocity, show, svd
@@ -197,15 +198,19 @@ def dynamics_case(
         notes.append(f"relative unbalancedness at most {found.drift:.1e}")
     signs = "not followed between clusters" if first.changes is None else first.changes
     notes.append(f"sign changes: {signs}")
-    hypotheses = {
-        "the loss never rises": bool(np.all(np.diff(loss) <= 1e-12 * loss[0])),
+    hypotheses: dict[str, Met] = {
+        "the loss never rises": Measured(float(np.max(np.diff(loss)) / loss[0]), below=1e-12),
         "balanced start": runs.balanced_start(found.flow),
     }
     shape = found.product.shape[-2:]
     if depth > 1 and first.changes is not None:
-        hypotheses["no singular value changes sign (depth at least 2)"] = first.changes == 0
+        hypotheses["no singular value changes sign (depth at least 2)"] = Measured(
+            first.changes, below=1
+        )
     elif first.changes is not None:
-        hypotheses["a signed singular value crosses zero (depth 1)"] = first.changes > 0
+        hypotheses["a signed singular value crosses zero (depth 1)"] = Measured(
+            first.changes, above=0
+        )
     values = first.s.shape[1]
     return Case(
         name=name,

@@ -48,6 +48,23 @@ def test_a_constant_just_below_the_best_is_never_called_proved():
     assert _proofs.entry_bound(1 + Fraction(1, 10**9)).outcome != "proved"
 
 
+def test_the_rate_that_proves_proposition_4_holds_along_a_flow():
+    # W' = -W G - G W from I: (39), by small steps of Runge and Kutta.
+    def rate(w):
+        g = w * [[0, 1], [1, 1]] - [[0, 1], [1, 0]]
+        return -(w @ g + g @ w)
+
+    w, h = np.eye(2), 0.01
+    for k in range(1, 2001):
+        a = rate(w)
+        b = rate(w + h / 2 * a)
+        c = rate(w + h / 2 * b)
+        w = w + h / 6 * (a + 2 * b + 2 * c + rate(w + h * c))
+        t, loss = k * h, (2 * (w[0, 1] - 1) ** 2 + w[1, 1] ** 2) / 2
+        assert loss <= (9 / 4 / t) ** 0.5 + (9 / 4 / t) ** 0.25 / 2 + 1 / (4 * t)
+    assert loss < 0.1
+
+
 def test_bounds_of_a_point_are_those_of_numpy():
     rng = np.random.default_rng(1)
     for w in rng.integers(-9, 10, size=(30, 2, 2)) / 8:
