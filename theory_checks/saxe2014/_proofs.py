@@ -1,6 +1,7 @@
 """Saxe, McClelland and Ganguli 2014: proofs of the closed forms at depth 2."""
 
 from fractions import Fraction
+from typing import Any
 
 import sympy
 
@@ -11,9 +12,9 @@ ALIGNED = {"aligned, equal layers": ByConstruction("any frames, any strengths ab
 UNEQUAL = {"aligned layers": ByConstruction("any frames, 0 < w_1 < w_2 in each mode")}
 
 
-def number(x: float) -> sympy.Expr:
+def number(x: float) -> Any:
     """A decimal as a fraction."""
-    return sympy.sympify(Fraction(str(x)))
+    return sympy.Rational(Fraction(str(x)))
 
 
 def stay_aligned() -> Proof:
