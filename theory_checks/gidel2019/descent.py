@@ -1,9 +1,9 @@
 r"""Gidel, Bach and Lacoste-Julien 2019: aligned gradient descent is a scalar recursion.
 
 Loss 1/2 ||Y - W_2 W_1 X||_F^2 with X X^T = I, both layers stepped at once, from layers aligned with
-Sigma = Y X^T and equal: the square root w of each mode's strength obeys w + eta w (s - w^2), Euler's
-method for w' = f(w) = w (s - w^2), whose error at a fixed time is -eta/2 f(w) ln(f(w) / f(w_0)) to
-the first order.
+Sigma = Y X^T and equal: the square root w of each mode's strength goes to w + eta w (s - w^2). This
+is Euler's method for w' = f(w) = w (s - w^2), whose error at a fixed time is, to the first order,
+-eta/2 f(w) ln(f(w) / f(w_0)).
 """
 
 from collections.abc import Iterator

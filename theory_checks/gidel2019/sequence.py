@@ -1,4 +1,4 @@
-r"""Gidel, Bach and Lacoste-Julien 2019: from a vanishing start modes are learnt one after the other.
+r"""Gidel, Bach and Lacoste-Julien 2019: from a vanishing start modes are learnt in turn.
 
 From layers e^-delta times aligned isometries (multiples of the identity, for a symmetric Sigma), in
 the time delta tau, the product tends to the modes with s > 1/tau, the solution of reduced-rank
@@ -85,7 +85,7 @@ def learnt(seed: int, eta: float) -> Learnt:
 
 
 def reduced_rank(given: Data, rank: int) -> np.ndarray:
-    """The least ||Y - W X||_F of a rank: the fit, projected on its leading left singular vectors."""
+    """The least ||Y - W X||_F of a rank: the fit, on its leading left singular vectors."""
     fit = np.linalg.lstsq(given.x.T, given.y.T, rcond=None)[0].T
     lead = np.linalg.svd(fit @ given.x)[0][:, :rank]
     return lead @ lead.T @ fit
