@@ -30,6 +30,8 @@ PROVED = (
     "wang2024.eq20", "wang2024.lem6", "wang2024.entropy_step.corrected",
     "wang2024.irank_proof.corrected", "saxe2014.mode", "saxe2014.time", "saxe2014.unequal",
     "gidel2019.recursion",
+    "domine2025.riccati",
+    "kunin2024.invariant", "kunin2024.bias",
 )  # fmt: skip
 OTHERWISE = {"zhao2022.thm1.psd.corrected", "zhao2022.kron_order.corrected"}
 """Their control is the printed form, which whole numbers refute."""

@@ -20,7 +20,7 @@ def test_the_flow_of_one_entry_by_hand():
 @pytest.mark.parametrize("power", [3.0, 2.0, 5 / 3])
 def test_heights_are_inverted(power):
     z = np.array([-1e30, -2.0, -1e-9, 0.0, 0.3, 1e9])
-    assert np.allclose(height(inverse_height(z, power), power)[1:5], z[1:5], rtol=1e-7, atol=1e-15)
+    assert np.allclose(height(inverse_height(z[1:5], power), power), z[1:5], rtol=1e-7, atol=1e-15)
     # Far out 1 - u = z^(-1/power).
     assert 1 - inverse_height(z, power)[5] == pytest.approx(1e9 ** (-1 / power), rel=1e-5)
     assert inverse_height(z, power)[0] == pytest.approx(-1.0)
@@ -51,7 +51,7 @@ def test_the_worst_case_grows_towards_lamberts_constant():
     assert abs(2 * found[-1] - found[-2] - CONSTANT) < 1e-4
     # The constant is the largest c / (1 + e^(2c)).
     c = np.linspace(0.5, 0.8, 3001)
-    assert CONSTANT == pytest.approx(np.max(c / (1 + np.exp(2 * c))), abs=1e-8)
+    assert pytest.approx(np.max(c / (1 + np.exp(2 * c))), abs=1e-8) == CONSTANT
 
 
 def test_an_excess_by_hand():
