@@ -6,7 +6,7 @@ from . import riccati
 
 PAPER = Paper(
     "domine2025",
-    authors="Domine, Anguita, Proca, Braun, Kunin, Mediano and Saxe 2025",
+    authors="Domine et al. 2025",
     title="From Lazy to Rich: Exact Learning Dynamics in Deep Linear Networks",
     claims=(riccati.riccati,),
 )

@@ -6,7 +6,7 @@ from . import neuron
 
 PAPER = Paper(
     "kunin2024",
-    authors="Kunin, Raventos, Domine, Chen, Klindt, Saxe and Ganguli 2024",
+    authors="Kunin et al. 2024",
     title="Get rich quick: exact solutions reveal how unbalanced initializations promote rapid "
     "feature learning",
     claims=(neuron.invariant, neuron.bias),

@@ -30,6 +30,7 @@ class Seen(NamedTuple):
       errors: from the remainders' squared lengths.
       plain: from |p_r|^2.
       coarse: the first at a thirtyfold tolerance.
+      sparse: the first with every second time left out.
       whitened: of the data.
       rest: the shortest remainder beside its p_r.
     """
@@ -37,6 +38,7 @@ class Seen(NamedTuple):
     errors: np.ndarray
     plain: np.ndarray
     coarse: np.ndarray
+    sparse: np.ndarray
     whitened: Measured
     rest: float
 
@@ -52,18 +54,19 @@ def seen(seed: int, ratio: float, modes: int) -> Seen:
     along = (second.T @ given.u + first @ given.v) / 2
     lengths = np.abs(np.diag(np.linalg.qr(along)[1]))
     begin = np.stack([lengths, np.linalg.norm(along, axis=0)]) ** 2
-    found: list[list[float]] = [[], [], []]
+    found: list[list[float]] = [[], [], [], []]
     for scale in SCALES:
         clock = (np.log(1 / scale) / s[:, None] + OFFSETS / s[:, None]).ravel()
         start = (scale * first, scale * second)
         run = follow("", given, start, float(clock.max()) + 0.1, rtol=3e-14, times=30)
         exact, plain = (logistic(clock[:, None], scale**2 * a0, s) for a0 in begin)
         tight, coarse = (run.strengths(clock, way) for way in (False, True))
-        for k, gap in enumerate((tight - exact, tight - plain, coarse - exact)):
+        gaps = tight - exact, tight - plain, coarse - exact, (tight - exact)[::2]
+        for k, gap in enumerate(gaps):
             found[k].append(float(np.max(np.abs(gap))) / s[0])
     rest = float(np.min(lengths / np.linalg.norm(along, axis=0)))
-    errors, plain, coarse = (np.array(row) for row in found)
-    return Seen(errors, plain, coarse, given.whitened, rest)
+    errors, plain, coarse, sparse = (np.array(row) for row in found)
+    return Seen(errors, plain, coarse, sparse, given.whitened, rest)
 
 
 @claim(
@@ -78,13 +81,15 @@ def seen(seed: int, ratio: float, modes: int) -> Seen:
     resolution=1e-2,
 )
 def random_start(settings: Settings, plain: bool = False) -> Iterator[Case]:
-    """The order between neighbouring scales; the change from pair to pair bounds what is left."""
+    """The order between neighbouring scales; what changes it from pair to pair is the floor."""
     cases = [(0.5, 2), (0.65, 2), (0.5, 3)] + [(0.6, 2), (0.4, 3)] * settings.full
     for ratio, modes in cases:
         found = seen(settings.seed, ratio, modes)
         steps = np.diff(np.log(found.errors)) / np.diff(np.log(SCALES))
         orders = np.diff(np.log(found.plain)) / np.diff(np.log(SCALES)) if plain else steps
-        lost = np.abs(found.coarse - found.errors) / found.errors
+        # Half as many times miss the largest error by four times as much.
+        missed = np.abs(found.sparse - found.errors) / 3
+        lost = (np.abs(found.coarse - found.errors) + missed) / found.errors
         yield Case(
             name=f"{modes} modes, each {ratio:g} of the one before",
             residual=orders[-1] - 2 * (1 - ratio),

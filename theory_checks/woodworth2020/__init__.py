@@ -6,7 +6,7 @@ from . import limits, potentials
 
 PAPER = Paper(
     "woodworth2020",
-    authors="Woodworth, Gunasekar, Lee, Moroshko, Savarese, Golan, Soudry and Srebro 2020",
+    authors="Woodworth et al. 2020",
     title="Kernel and Rich Regimes in Overparametrized Models",
     claims=(potentials.q2, potentials.qd, limits.limits),
 )
