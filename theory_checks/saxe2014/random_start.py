@@ -19,6 +19,8 @@ from ._networks import HYPOTHESES, data, follow
 from .modes import logistic
 
 SCALES = (1e-5, 1e-6, 1e-7)
+OVERLAP = 0.3
+"""Neighbours overlap by that at least, and a remainder is that long: what is left falls faster."""
 OFFSETS = np.linspace(-5.0, 5.0, 81)
 """Around the time at which a mode appears, times its strength."""
 
@@ -33,6 +35,7 @@ class Seen(NamedTuple):
       sparse: the first with every second time left out.
       whitened: of the data.
       rest: the shortest remainder beside its p_r.
+      overlap: the smallest cosine between p_r and p_(r+1).
     """
 
     errors: np.ndarray
@@ -41,6 +44,7 @@ class Seen(NamedTuple):
     sparse: np.ndarray
     whitened: Measured
     rest: float
+    overlap: float
 
 
 @cache
@@ -50,9 +54,15 @@ def seen(seed: int, ratio: float, modes: int) -> Seen:
     m, n, hidden = modes, modes + 1, modes + 1
     s = rng.uniform(1.5, 3.0) * ratio ** np.arange(modes)
     given = data(rng, (m, n), s)
-    first, second = rng.normal(size=(hidden, n)), rng.normal(size=(m, hidden))
-    along = (second.T @ given.u + first @ given.v) / 2
-    lengths = np.abs(np.diag(np.linalg.qr(along)[1]))
+    while True:
+        first, second = rng.normal(size=(hidden, n)), rng.normal(size=(m, hidden))
+        along = (second.T @ given.u + first @ given.v) / 2
+        lengths = np.abs(np.diag(np.linalg.qr(along)[1]))
+        unit = along / np.linalg.norm(along, axis=0)
+        overlap = float(np.min(np.abs(np.sum(unit[:, 1:] * unit[:, :-1], axis=0))))
+        rest = float(np.min(lengths / np.linalg.norm(along, axis=0)))
+        if overlap > OVERLAP and rest > OVERLAP:
+            break
     begin = np.stack([lengths, np.linalg.norm(along, axis=0)]) ** 2
     found: list[list[float]] = [[], [], [], []]
     for scale in SCALES:
@@ -64,9 +74,8 @@ def seen(seed: int, ratio: float, modes: int) -> Seen:
         gaps = tight - exact, tight - plain, coarse - exact, (tight - exact)[::2]
         for k, gap in enumerate(gaps):
             found[k].append(float(np.max(np.abs(gap))) / s[0])
-    rest = float(np.min(lengths / np.linalg.norm(along, axis=0)))
     errors, plain, coarse, sparse = (np.array(row) for row in found)
-    return Seen(errors, plain, coarse, sparse, given.whitened, rest)
+    return Seen(errors, plain, coarse, sparse, given.whitened, rest, overlap)
 
 
 @claim(
@@ -78,7 +87,7 @@ def seen(seed: int, ratio: float, modes: int) -> Seen:
     r"a^{\mathrm{logistic}}_{s_r, |q_r|^2}(t)\right| \asymp \alpha^{2\min_r(1 - s_{r+1}/s_r)}",
     control={"plain": True},
     control_text="|p_r|^2 instead of |q_r|^2",
-    resolution=1e-2,
+    resolution=3e-2,
 )
 def random_start(settings: Settings, plain: bool = False) -> Iterator[Case]:
     """The order between neighbouring scales; what changes it from pair to pair is the floor."""
@@ -101,6 +110,7 @@ def random_start(settings: Settings, plain: bool = False) -> Iterator[Case]:
                     "entries of both are normal numbers times alpha"
                 ),
                 "the remainders do not vanish": Measured(found.rest, above=1e-3),
+                "neighbouring p_r are not orthogonal": Measured(found.overlap, above=1e-3),
             },
             size=float(modes),
             notes="largest error: "
