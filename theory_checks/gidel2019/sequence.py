@@ -101,7 +101,7 @@ def reduced_rank(given: Data, rank: int) -> np.ndarray:
     r"\tfrac1s \text{ becomes } \frac{\eta}{\ln(1 + \eta s)}",
     control={"late": 1.1},
     control_text="a threshold of 1.1/tau",
-    resolution=1e-3,
+    resolution=1e-2,
 )
 def sequence(settings: Settings, late: float = 1.0) -> Iterator[Case]:
     """What is left of each mode falls by the printed power of e from one delta to the next."""

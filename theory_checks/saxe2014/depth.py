@@ -50,7 +50,8 @@ def runs(seed: int, depth: int) -> tuple[Run, ...]:
 )
 def depth(settings: Settings, shift: float = 0.0) -> Iterator[Case]:
     """Velocities by the chain rule, strengths against the library's, and times at four scales."""
-    for n in (2, 3, 4, 5) if settings.full else (2, 3, 4):
+    depths = (2, 3) if settings.quick else (2, 3, 4)
+    for n in (*depths, 5) if settings.full else depths:
         found = runs(settings.seed, n)
         yield from _motion(found[0], n, shift)
         yield _times(found, n, shift)

@@ -1,7 +1,5 @@
 """What saxe2014's checks rest on, against other computations."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -16,10 +14,15 @@ def test_the_velocity_is_minus_the_gradient_of_the_loss():
     factors = [rng.normal(size=shape) for shape in ((3, 4), (2, 3), (3, 2))]
 
     def loss(ws):
-        return jnp.sum((given.y - ws[2] @ ws[1] @ ws[0] @ given.x) ** 2) / 2
+        return np.sum((given.y - ws[2] @ ws[1] @ ws[0] @ given.x) ** 2) / 2
 
-    for moved, slope in zip(velocity(factors, given), jax.grad(loss)(factors), strict=True):
-        assert np.allclose(moved, -slope, atol=1e-12)
+    for k, moved in enumerate(velocity(factors, given)):
+        for at in np.ndindex(moved.shape):
+            ends = [[w.copy() for w in factors] for _ in range(2)]
+            ends[0][k][at] += 1e-5
+            ends[1][k][at] -= 1e-5
+            slope = (loss(ends[0]) - loss(ends[1])) / 2e-5
+            assert moved[at] == pytest.approx(-slope, rel=1e-7, abs=1e-7)
 
 
 def test_data_are_whitened_and_have_the_strengths_asked_for():
