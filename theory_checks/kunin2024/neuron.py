@@ -141,7 +141,7 @@ def potential(beta: np.ndarray, delta: float) -> np.ndarray:
     kind="identity",
     where="the theorem on the inductive bias of the single neuron",
     statement=r"\eta_a = \eta_w = 1,\ S = \sqrt{\delta^2 + 4\|\beta\|^2},\ \beta(t) \ne 0,\ "
-    r"X\beta_\infty = y \Rightarrow \beta_\infty = \operatorname*{arg\,min}_{X\beta = y} "
+    r"X\beta_\infty = y \Rightarrow \beta_\infty = \mathrm{arg}\min_{X\beta = y} "
     r"\frac{(S - 2\delta)\sqrt{S + \delta}}{3} - \sqrt{\sqrt{\delta^2 + 4\|\beta_0\|^2} - \delta}\,"
     r"\left\langle\frac{\beta_0}{\|\beta_0\|}, \beta\right\rangle",
     control={"share": 0.9},

@@ -43,7 +43,8 @@ def runs(seed: int, depth: int) -> tuple[Run, ...]:
     kind="limit",
     where="the time course of a mode in a deeper network, from equal weights",
     statement=r"\dot a = N a^{2-2/N}(s - a);\quad T \sim \frac{1}{2s}\ln\frac1{a_0}\ (N = 2),\quad "
-    r"T \sim \frac{a_0^{-(1-2/N)}}{(N-2)\,s}\ (N \ge 3) \text{ as } a_0 \to 0",
+    r"T \sim \frac{a_0^{-(1-2/N)}}{(N-2)\,s}\ (N \ge 3) \text{ from } a_0 \to 0 "
+    r"\text{ to a share of } s",
     control={"shift": 0.1},
     control_text="the exponent 2.1 - 2/N, in the times, too",
     resolution=1e-3,

@@ -126,7 +126,7 @@ def worst() -> np.ndarray:
     "woodworth2020.limits",
     kind="limit",
     where="the theorem on how large and how small alpha has to be; the powers are ours",
-    statement=r"\beta_\alpha = \operatorname*{arg\,min}_{X\beta = y} Q_\alpha:\quad "
+    statement=r"\beta_\alpha = \mathrm{arg}\min_{X\beta = y} Q_\alpha:\quad "
     r"\|\beta_\alpha - \beta_{\ell_2}\| \asymp \alpha^{-2D}\ (\alpha \to \infty);\quad "
     r"\beta_{\alpha,i} \asymp \alpha^{2(1 - |x_i^\top\nu^*|)}\ (D = 2),\ \alpha^D\ (D \ge 3) "
     r"\text{ off the support of } \beta_{\ell_1};\quad \sup_\kappa\, (\|\beta_\alpha\|_1 - "

@@ -84,7 +84,7 @@ def judged(run: Run, dual: np.ndarray, coarse: np.ndarray, scale: float) -> Iter
     kind="identity",
     where="Theorem 1",
     statement=r"D = 2,\ w_\pm(0) = \alpha\mathbf 1 \Rightarrow \beta(t) = 2\alpha^2"
-    r"\sinh(X^\top\nu(t));\ X\beta_\infty = y \Rightarrow \beta_\infty = \operatorname*{arg\,min}"
+    r"\sinh(X^\top\nu(t));\ X\beta_\infty = y \Rightarrow \beta_\infty = \mathrm{arg}\min"
     r"_{X\beta = y} \sum_i \alpha^2 q\!\left(\frac{\beta_i}{\alpha^2}\right),\ "
     r"q(z) = 2 - \sqrt{4 + z^2} + z\,\mathrm{arcsinh}\,\frac z2",
     control={"two": 2.2},
@@ -105,7 +105,7 @@ def q2(settings: Settings, two: float = 2.0) -> Iterator[Case]:
     where="the theorem on deeper diagonal networks",
     statement=r"D \ge 3,\ w_\pm(0) = \alpha\mathbf 1 \Rightarrow \beta(t) = \alpha^D "
     r"h_D(X^\top\nu(t)),\ h_D(z) = (1 - z)^{-\frac{D}{D-2}} - (1 + z)^{-\frac{D}{D-2}};\ "
-    r"X\beta_\infty = y \Rightarrow \beta_\infty = \operatorname*{arg\,min}_{X\beta = y} \sum_i "
+    r"X\beta_\infty = y \Rightarrow \beta_\infty = \mathrm{arg}\min_{X\beta = y} \sum_i "
     r"\int_0^{\beta_i/\alpha^D} h_D^{-1}",
     control={"shift": 0.1},
     control_text="an exponent 0.1 larger; and an alpha 10 per cent larger in the potential",
