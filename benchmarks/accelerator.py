@@ -22,7 +22,10 @@ from gradflow._util.files import whole_file
 
 LIMIT = 530.0
 """Seconds for one piece."""
-PAPERS = ("razin2020", "arora2019", "zhao2022", "wang2024", "razin2021", "razin2022")
+PAPERS = (
+    "razin2020", "arora2019", "zhao2022", "wang2024", "razin2021", "razin2022", "saxe2014",
+    "gidel2019", "woodworth2020", "kunin2024", "domine2025",
+)  # fmt: skip
 TESTS = {
     "tests-numbers": ("linalg", "penalties", "optimizers", "factorizations", "problems"),
     "tests-descent": ("descent",),

@@ -13,6 +13,8 @@ from gradflow.objective import Objective
 from gradflow.problems.regression import LeastSquares
 
 _STEPS = 500
+_KNOWN = 1e-6
+"""How far beta may be from what its dual variable gives, relative to its norm."""
 
 
 class LeastNorm(NamedTuple):
@@ -62,7 +64,8 @@ def minimum_potential(
 
     Raises:
       ValueError: on another problem or factorisation, a parameter that is not above 0, or if
-        the gap is not reached, as where no beta fits.
+        the gap is not reached, as where no beta fits, or parameters are so small that float64 does
+        not tell beta from its dual variable, such as alpha^(D-2) < 1e-10 at D >= 3.
 
     Example:
       >>> import gradflow as gf
@@ -90,6 +93,13 @@ def minimum_potential(
     size = max(abs(value), abs(float(eta @ beta)), np.finfo(float).tiny)
     gap = abs(value - bound) / size
     misfit = float(np.linalg.norm(x @ beta - y) / (np.linalg.norm(y) or 1.0))
+    known = float(np.linalg.norm(potential.gradient(eta) - beta) / (np.linalg.norm(beta) or 1.0))
+    if not known <= _KNOWN:
+        raise ValueError(
+            f"From so small parameters the dual variable tells beta to {known:.3g} only; start "
+            "from larger ones, or, if they are equal, take the limit, "
+            "gradflow.exact.minimum_l1_norm."
+        )
     if not gap <= positive("rtol", rtol) or misfit > 1e-9:
         raise ValueError(
             f"The gap is {gap:.3g} and the misfit {misfit:.3g} after {_STEPS} steps; if the data "
@@ -158,6 +168,18 @@ class _Potential(NamedTuple):
         rest = self.depth * low * eta
         return bool(np.all(self.plus**-low > rest) and np.all(self.minus**-low > -rest))
 
+    def room(self, eta: np.ndarray, move: np.ndarray) -> float:
+        """How often a move fits between eta and where Q* ends."""
+        low = self.depth - 2
+        if low == 0:
+            above, below = 150.0 - eta, 150.0 + eta
+        else:
+            ends = (side**-low / (self.depth * low) for side in (self.plus, self.minus))
+            above, below = next(ends) - eta, next(ends) + eta
+        with np.errstate(divide="ignore", invalid="ignore"):
+            fits = np.where(move > 0, above / move, np.where(move < 0, -below / move, np.inf))
+        return float(np.min(fits))
+
     def sides(self, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(w_+, w_-)."""
         low = self.depth - 2
@@ -191,7 +213,10 @@ class _Potential(NamedTuple):
         """The eta that has this beta, by Newton's method from a near one."""
         eta = near
         for _ in range(3):
-            step = (beta - self.gradient(eta)) / self.slopes(eta)
+            slopes = self.slopes(eta)
+            if not np.all(slopes > 0):
+                break
+            step = (beta - self.gradient(eta)) / slopes
             if not self.inside(eta + step):
                 break
             eta = eta + step
@@ -225,6 +250,7 @@ def _ascend(
         gain = float(slope @ step)
         if not gain > 0:
             break
+        step = step * min(1.0, 0.9 * potential.room(eta, rows.T @ step))
         value = float(z @ right) - potential.conjugate(eta)
         for _ in range(200):
             tried = z + step

@@ -38,6 +38,8 @@ PROVED = (
     "wang2024.lem4", "wang2024.lem5.corrected", "wang2024.eq20", "wang2024.lem6",
     "wang2024.entropy_step.corrected",
     "wang2024.irank_proof.corrected",
+    "saxe2014.mode", "saxe2014.time", "saxe2014.unequal", "gidel2019.recursion",
+    "domine2025.riccati", "kunin2024.invariant", "kunin2024.bias",
 )  # fmt: skip
 MODELLED = (
     "zhao2022.thm1.W.corrected", "zhao2022.thm1.sv.corrected", "zhao2022.thm3.W.corrected",

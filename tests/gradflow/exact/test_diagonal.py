@@ -149,6 +149,13 @@ REFUSED = {
     "a penalty": (
         lambda: exact.minimum_potential(gf.Objective(SKEW, TWO, gf.WeightDecay(0.1)), ONES),
         "penalty WeightDecay", "solve_flow"),
+    "parameters too small for a dual variable": (
+        lambda: exact.minimum_potential(
+            gf.Objective(SKEW, gf.DiagonalNetwork(5, 3)), (1e-12 * ONES[0], 1e-12 * ONES[1])),
+        "so small parameters", "minimum_l1_norm"),
+    "parameters too small for steps of Newton's": (  # had been the least l2 norm, with a gap of 0
+        lambda: exact.minimum_potential(gf.Objective(SKEW, TWO), TWO.identity(1e-60)),
+        "so small parameters", "minimum_l1_norm"),
     "a matrix": (
         lambda: exact.minimum_potential(
             gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2))), ONES),
