@@ -139,6 +139,13 @@ VERDICTS = {
     "wang2024.entropy_step.corrected": "holds",
     "wang2024.irank_proof": "fails",
     "wang2024.irank_proof.corrected": "holds",
+    "gunasekar2017.conjecture": "fails",
+    "gunasekar2017.conjecture.corrected": "holds",
+    "li2021.phase1": "holds",
+    "li2021.rate": "holds",
+    "li2021.norms": "holds",
+    "li2021.counterexample": "holds",
+    "li2021.glrl": "holds",
 }
 
 
