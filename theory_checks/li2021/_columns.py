@@ -5,7 +5,7 @@ not feel, keep the columns orthogonal, so that the large never drown the small i
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, no_type_check
 
 import numpy as np
 from scipy.integrate import solve_ivp
@@ -87,11 +87,13 @@ def times(posed: Posed, log_alpha: float, goals: np.ndarray, end: float) -> np.n
     return np.array(found + [np.nan] * (len(goals) - len(found)))
 
 
+@no_type_check  # called at every stage of a flow
 def _gram(q: np.ndarray, logs: np.ndarray) -> np.ndarray:
     weights = np.where(logs > TINY, np.exp(2 * np.maximum(logs, TINY)), 0.0)
     return (q * weights) @ q.T
 
 
+@no_type_check
 def _orthogonal(q: np.ndarray, logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Orthogonal columns of the same W: one-sided Jacobi rotations."""
     q, logs = q.copy(), logs.copy()

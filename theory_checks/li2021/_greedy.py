@@ -5,7 +5,7 @@ NumPy and SciPy alone: nothing here is the library's. A phase starts along the t
 """
 
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 from scipy.integrate import solve_ivp
@@ -57,6 +57,7 @@ def _phase(posed: Posed, u: np.ndarray, rate: float) -> np.ndarray | None:
     """The minimum that the flow of these columns comes to, to the last digits, if that is one."""
     shape = u.shape
 
+    @no_type_check
     def field(_: float, y: np.ndarray) -> np.ndarray:
         now = y.reshape(shape)
         return -(posed.gradient(now @ now.T) @ now).ravel()

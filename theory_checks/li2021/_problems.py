@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Float
@@ -34,6 +34,7 @@ class Posed(NamedTuple):
     start: np.ndarray
     kind: str = "squares"
 
+    @no_type_check  # called at every stage of a flow
     def residual(self, w: np.ndarray) -> Residual:
         """<A_i, W> - y_i."""
         return self.measurements.reshape(len(self.labels), -1) @ w.ravel() - self.labels
@@ -42,6 +43,7 @@ class Posed(NamedTuple):
         """f(W)."""
         return LOSSES[self.kind][0](self.residual(w))
 
+    @no_type_check
     def gradient(self, w: np.ndarray) -> np.ndarray:
         """Its gradient."""
         slopes = LOSSES[self.kind][1](self.residual(w))

@@ -8,7 +8,7 @@ The distance falls like alpha^((lambda_1 - lambda_2) / (2 lambda_1)): ours, and 
 
 from collections.abc import Iterator
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 from scipy.integrate import solve_ivp
@@ -53,6 +53,7 @@ def flow(posed: Posed, u: np.ndarray, begin: float, times: np.ndarray) -> np.nda
     """W at some times of dU/dt = -grad f(U U^T) U: SciPy's DOP853, without the library."""
     size = len(u)
 
+    @no_type_check
     def field(_: float, y: np.ndarray) -> np.ndarray:
         now = y.reshape(size, -1)
         return -(posed.gradient(now @ now.T) @ now).ravel()
