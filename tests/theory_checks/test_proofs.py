@@ -29,6 +29,7 @@ PROVED = (
     "wang2024.thm1.irank.corrected", "wang2024.thm2", "wang2024.lem4", "wang2024.lem5.corrected",
     "wang2024.eq20", "wang2024.lem6", "wang2024.entropy_step.corrected",
     "wang2024.irank_proof.corrected", "li2021.norms",
+    "limit.rank", "limit.dual", "pesme2023.sinh",
 )  # fmt: skip
 OTHERWISE = {"zhao2022.thm1.psd.corrected", "zhao2022.kron_order.corrected"}
 """Their control is the printed form, which whole numbers refute."""

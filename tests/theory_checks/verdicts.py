@@ -146,6 +146,13 @@ VERDICTS = {
     "li2021.norms": "holds",
     "li2021.counterexample": "holds",
     "li2021.glrl": "holds",
+    "pesme2023.sinh": "holds",
+    "pesme2023.path": "holds",
+    "pesme2023.l1": "holds",
+    "limit.pairing": "holds",
+    "limit.rank": "holds",
+    "limit.dual": "holds",
+    "limit.thresholds": "holds",
 }
 
 
