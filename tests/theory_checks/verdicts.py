@@ -153,6 +153,12 @@ VERDICTS = {
     "limit.rank": "holds",
     "limit.dual": "holds",
     "limit.thresholds": "holds",
+    "even2023.bias": "holds",
+    "du2018.discrete": "holds",
+    "decay.balance": "holds",
+    "schatten.identity": "holds",
+    "arora2018.no_potential": "holds",
+    "arora2018.two_layers": "holds",
 }
 
 
