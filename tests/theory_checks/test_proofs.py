@@ -30,7 +30,8 @@ PROVED = (
     "wang2024.eq20", "wang2024.lem6", "wang2024.entropy_step.corrected",
     "wang2024.irank_proof.corrected", "li2021.norms",
     "limit.rank", "limit.dual", "pesme2023.sinh", "even2023.bias", "du2018.discrete",
-    "decay.balance", "arora2018.no_potential", "arora2018.two_layers",
+    "decay.balance", "arora2018.no_potential", "arora2018.two_layers", "chou2024.recursion",
+    "gunasekar2018.regression",
 )  # fmt: skip
 OTHERWISE = {"zhao2022.thm1.psd.corrected", "zhao2022.kron_order.corrected"}
 """Their control is the printed form, which whole numbers refute."""

@@ -159,6 +159,11 @@ VERDICTS = {
     "schatten.identity": "holds",
     "arora2018.no_potential": "holds",
     "arora2018.two_layers": "holds",
+    "bah2022.rank": "holds",
+    "bah2022.critical": "holds",
+    "chou2024.recursion": "holds",
+    "chou2024.hitting": "holds",
+    "gunasekar2018.regression": "holds",
 }
 
 

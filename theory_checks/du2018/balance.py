@@ -36,7 +36,7 @@ def step_proof(weight: Fraction) -> Proof:
 def descents(seed: int, depth: int, steps: int) -> list[tuple[list[np.ndarray], list[np.ndarray]]]:
     """Factors and their gradients along a descent of ||W - T||^2 / 2, in fractions."""
     rng = np.random.default_rng([seed, depth])
-    sizes = [3, 2, 3, 2][:depth] + [2]
+    sizes = [*[3, 2, 3, 2][:depth], 2]
 
     def whole(*shape: int) -> np.ndarray:
         return np.array([Fraction(int(v)) for v in rng.integers(-2, 3, shape).ravel()]).reshape(
