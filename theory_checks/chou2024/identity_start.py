@@ -39,7 +39,7 @@ def rational_frame() -> np.ndarray:
 def gaps(depth: int, steps: int, factor: Fraction, values: list[int]) -> list[Fraction]:
     """Descent of matrices less the recursion of eigenvalues, in fractions; T = Q diag Q^T."""
     q, eta, start = rational_frame(), Fraction(1, 8), Fraction(1, 2)
-    target = q @ np.diag([Fraction(v) for v in values]) @ q.T
+    target = q @ np.diag(np.array([Fraction(v) for v in values])) @ q.T
     layers = [np.array([[start * (i == j) for j in range(3)] for i in range(3)])] * depth
     d, found = [start] * 3, []
     for _ in range(steps):
@@ -50,7 +50,7 @@ def gaps(depth: int, steps: int, factor: Fraction, values: list[int]) -> list[Fr
             x - factor * eta * x ** (depth - 1) * (x**depth - v)
             for x, v in zip(d, values, strict=True)
         ]
-        own = q @ np.diag(d) @ q.T
+        own = q @ np.diag(np.array(d)) @ q.T
         found += [v for w in layers for v in (w - own).ravel().tolist()]
     return found
 

@@ -72,7 +72,7 @@ def proof(euclidean: bool, ratio: Fraction) -> Proof:
         *parts,
         prove_identity("the end fits", x * end, y),
         prove_identity("(1/4, 0, 5/4) fits", x * other, y),
-        prove_identity("the norms differ by", sum(abs(v) for v in end) - sum(abs(v) for v in other),
+        prove_identity("the norms differ by", end.norm(1) - other.norm(1),
                        sympy.Rational(9, 50)),
     )  # fmt: skip
 
