@@ -140,8 +140,8 @@ def _commuting_cases(settings: Settings, factor: float) -> Iterator[Case]:
     "is that of greedy low-rank learning: each phase begins along the top eigenvector of -grad f "
     "and goes where the rank allows, which need not be where the norm is least.",
     severity="substance",
-    survives="The theorem on commuting measurements, which is proved in the paper, and that in "
-    "many random problems the two limits are close.",
+    survives="The theorem on commuting measurements, which is what the paper proves, and what it "
+    "reports of its experiments: norms close to the least.",
     corrected=Corrected(
         r"A_i A_j = A_j A_i,\ X(0) = \alpha I,\ \langle A_i, \hat X\rangle = y_i \Rightarrow "
         r"\hat X \in \arg\min\{\|X\|_* : X \succeq 0,\ \langle A_i, X\rangle = y_i\}",

@@ -110,8 +110,8 @@ def dual(settings: Settings, more: int = 0) -> Iterator[Case]:
 def thresholds(settings: Settings, more: float = 0.0) -> Iterator[Case]:
     """The first three jumps at depths 3 and 4 (in full 5), by SciPy's Radau in the dual.
 
-    At three alphas: times at two of them give the rule's numbers, as constants cancel; a pair bounds the next. The
-    library's path is beside them.
+    At three alphas: times at two of them give the rule's numbers, as constants cancel, and a pair
+    bounds the next. The library's path is beside them.
     """
     depths, count = ((3, 4, 5), 3) if settings.full else ((3, 4), 1)
     for run in runs(settings.seed, depths, count):
