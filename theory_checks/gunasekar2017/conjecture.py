@@ -132,7 +132,7 @@ def _commuting_cases(settings: Settings, factor: float) -> Iterator[Case]:
     where="the paper's conjecture",
     statement=r"X(0) = \alpha X_0,\ X_0 \text{ of full rank},\ \hat X = \lim_{\alpha \to 0} "
     r"X_\infty(\alpha X_0) \text{ exists},\ \langle A_i, \hat X\rangle = y_i \Rightarrow \hat X "
-    r"\in \arg\min\{\|X\|_* : X \succeq 0,\ \langle A_i, X\rangle = y_i\}",
+    r"\in \mathrm{argmin}\{\|X\|_* : X \succeq 0,\ \langle A_i, X\rangle = y_i\}",
     control={"factor": 1.1},
     control_text="1.1 times the least norm",
     resolution=1e-3,
@@ -144,7 +144,7 @@ def _commuting_cases(settings: Settings, factor: float) -> Iterator[Case]:
     "reports of its experiments: norms close to the least.",
     corrected=Corrected(
         r"A_i A_j = A_j A_i,\ X(0) = \alpha I,\ \langle A_i, \hat X\rangle = y_i \Rightarrow "
-        r"\hat X \in \arg\min\{\|X\|_* : X \succeq 0,\ \langle A_i, X\rangle = y_i\}",
+        r"\hat X \in \mathrm{argmin}\{\|X\|_* : X \succeq 0,\ \langle A_i, X\rangle = y_i\}",
         where="the theorem on commuting measurements",
     ),
 )

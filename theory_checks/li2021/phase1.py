@@ -133,8 +133,8 @@ def phase1(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     "li2021.rate",
     kind="limit",
     where="ours; how fast the first phase's limit is reached from a generic start",
-    statement=r"\Big\|W\Big(\tfrac{1}{2\lambda_1}\ln\tfrac{1}{\alpha c} + t\Big) - w(t)\,w(t)^\top"
-    r"\Big\| = \alpha^{(\lambda_1 - \lambda_2)/(2\lambda_1) + o(1)},\quad "
+    statement=r"\|W\Big(\tfrac{1}{2\lambda_1}\ln\tfrac{1}{\alpha c} + t\Big) - w(t)\,w(t)^\top"
+    r"\| = \alpha^{(\lambda_1 - \lambda_2)/(2\lambda_1) + o(1)},\quad "
     r"u_2^\top A A^\top u_1 \neq 0",
     control={"more": 0.1},
     control_text="an exponent that is 0.1 larger",

@@ -92,8 +92,8 @@ def proof(dependent: bool) -> Proof:
     kind="inequality",
     where="ours; Burer and Monteiro's condition, for the path of saddles",
     statement=r"f \text{ convex},\ U \text{ a local minimum of } f(UU^\top),\ U q = 0 \neq q "
-    r"\Rightarrow \nabla f(UU^\top) \succeq 0,\ UU^\top \in \arg\min_{W \succeq 0} f(W);\quad "
-    r"\text{so the rank can fail to rise at the last jump only}",
+    r"\Rightarrow \nabla f(UU^\top) \succeq 0,\ UU^\top \in \mathrm{argmin}_{W \succeq 0} f(W)"
+    r";\quad \text{so the rank can fail to rise at the last jump only}",
     control={"dependent": False},
     control_text="columns that are not dependent: one column",
 )

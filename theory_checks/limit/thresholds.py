@@ -101,7 +101,7 @@ def dual(settings: Settings, more: int = 0) -> Iterator[Case]:
     statement=r"w_\pm(0) = \alpha^{1/N} a_\pm,\ N \ge 3:\quad t_k\, \alpha^{1-2/N} \to \tau_k,"
     r"\frac{d\eta}{d\tau} = -G(\beta),\ -\theta_- \le \eta \le \theta_+,\quad "
     r"\theta_\pm = \frac{a_\pm^{-(N-2)}}{N(N-2)},\quad "
-    r"\beta = \arg\min\{\ell : \beta_i \ge 0 "
+    r"\beta = \mathrm{argmin}\{\ell : \beta_i \ge 0 "
     r"\text{ where } \eta_i = \theta_{+,i},\ \le 0 \text{ where } -\theta_{-,i},\ \text{else } 0\}",
     control={"more": 0.1},
     control_text="exponents of the start that are 0.1 off",

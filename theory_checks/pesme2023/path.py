@@ -95,8 +95,8 @@ def runs(seed: int, count: int) -> list[Run]:
     kind="limit",
     where="the theorem on the limit, and its algorithm",
     statement=r"t = \ln(1/\alpha)\,\tau,\ \alpha \to 0:\quad \frac{ds}{d\tau} = -\nabla L(\beta),\ "
-    r"|s_i| \le 1,\quad \beta = \arg\min\{L : \beta_i \ge 0 \text{ where } s_i = 1,\ \le 0 \text{ "
-    r"where } s_i = -1,\ \text{else } 0\},\quad \text{jumps where another } |s_i| \text{ comes to }"
+    r"|s_i| \le 1,\quad \beta = \mathrm{argmin}\{L : \beta_i \ge 0 \text{ where } s_i = 1,\ "
+    r"\le 0 \text{ where } s_i = -1,\ \text{else } 0\},\quad \text{jumps where another } |s_i| \text{ comes to }"
     r" 1",
     control={"level": 1.1},
     control_text="|s_i| = 1.1",
@@ -156,7 +156,7 @@ def _library(run: Run, name: str, taus: np.ndarray, level: float) -> Case:
     "pesme2023.l1",
     kind="limit",
     where="the theorem on the limit; where it ends",
-    statement=r"\lim_{\tau \to \infty} \beta = \arg\min\{\|\beta\|_1 : X\beta = y\}",
+    statement=r"\lim_{\tau \to \infty} \beta = \mathrm{argmin}\{\|\beta\|_1 : X\beta = y\}",
     control={"leaving": False},
     control_text="entries that have come never leave",
     resolution=1e-6,
