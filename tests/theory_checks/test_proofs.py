@@ -40,6 +40,9 @@ PROVED = (
     "wang2024.irank_proof.corrected",
     "saxe2014.mode", "saxe2014.time", "saxe2014.unequal", "gidel2019.recursion",
     "domine2025.riccati", "kunin2024.invariant", "kunin2024.bias",
+    "li2021.norms", "limit.rank", "limit.dual", "pesme2023.sinh", "even2023.bias",
+    "du2018.discrete", "decay.balance", "arora2018.no_potential", "arora2018.two_layers",
+    "chou2024.recursion", "gunasekar2018.regression",
 )  # fmt: skip
 MODELLED = (
     "zhao2022.thm1.W.corrected", "zhao2022.thm1.sv.corrected", "zhao2022.thm3.W.corrected",

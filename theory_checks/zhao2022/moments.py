@@ -123,7 +123,7 @@ def adam_moments(
     kind="limit",
     where="Section 3.4",
     statement=r"N=1:\ \lim_{t\to\infty}W(t) = "
-    r"\arg\min\{\|W\|_F : \mathcal P_\Omega(W)=\mathcal P_\Omega(W^*)\}",
+    r"\mathrm{argmin}\{\|W\|_F : \mathcal P_\Omega(W)=\mathcal P_\Omega(W^*)\}",
     control={"scale": 1.1},
     control_text="1.1 times that solution",
     flaw="Nothing is said about the start: gradient descent never moves what is not observed, so "
@@ -139,7 +139,7 @@ def adam_moments(
     corrected=Corrected(
         where="Section 3.4, with the start",
         statement=r"N=1:\ \lim_{t\to\infty}W(t) = "
-        r"\arg\min\{\|W-W(0)\|_F : \mathcal P_\Omega(W)=\mathcal P_\Omega(W^*)\};\quad "
+        r"\mathrm{argmin}\{\|W-W(0)\|_F : \mathcal P_\Omega(W)=\mathcal P_\Omega(W^*)\};\quad "
         r"W(0)=0:\ \text{least}\ \|W\|_F",
         control={"corrected": False},
         control_text="the least-norm solution from every start",

@@ -32,7 +32,7 @@ def fresh(monkeypatch):
 def test_in_a_checkout_papers_have_the_names_that_import_gives_them():
     found = plugins.papers("theory_checks")
     names = [f"theory_checks.{paper}" for paper in ("arora2019", "razin2020", "razin2021")]
-    assert [module.__name__ for module in found][:3] == names
+    assert [module.__name__ for module in found if module.__name__ in names] == names
 
 
 @pytest.mark.parametrize("imported", [True, False])

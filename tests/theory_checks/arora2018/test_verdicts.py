@@ -1,0 +1,10 @@
+"""The verdicts on arora2018's claims."""
+
+import pytest
+
+from tests.theory_checks.verdicts import assert_verdict_and_control, of_paper
+
+
+@pytest.mark.parametrize("id", of_paper("arora2018"))
+def test_verdict_and_control(id):
+    assert_verdict_and_control(id)

@@ -1,0 +1,10 @@
+"""The verdicts on decay's claims."""
+
+import pytest
+
+from tests.theory_checks.verdicts import assert_verdict_and_control, of_paper
+
+
+@pytest.mark.parametrize("id", of_paper("decay"))
+def test_verdict_and_control(id):
+    assert_verdict_and_control(id)

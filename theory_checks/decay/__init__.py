@@ -1,0 +1,12 @@
+"""Weight decay: what it does to the balance of layers."""
+
+from gradflow.claims import Paper
+
+from . import balance
+
+PAPER = Paper(
+    "decay",
+    authors="folklore",
+    title="Weight decay balances layers",
+    claims=(balance.balance,),
+)

@@ -1,0 +1,155 @@
+r"""The vanishing start of diagonal networks beta = w_+^N - w_-^N of any depth N >= 3 (ours).
+
+With eta = -int G dt and r(w) = w^-(N-2) / (N (N-2)), r(w_+) + eta and r(w_-) - eta stay as they
+are. From w = alpha^(1/N) a they are alpha^-(1-2/N) theta with theta = a^-(N-2) / (N (N-2)): in that
+unit the dual moves along -G, an entry is 0 while its dual is between -theta_- and theta_+, and the
+saddle is the least loss over entries with the signs of the thresholds that their duals are at.
+Depth 2 has ln(1/alpha) and 1/4 instead: pesme2023. So from depth 3 on the start decides.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import sympy
+
+import gradflow as gf
+from gradflow.claims import ByConstruction, Case, Measured, Settings, claim, roundings
+from gradflow.claims.proofs import Proof, chain, prove_identity
+from gradflow.saddles.diagonal import diagonal_walk
+from gradflow.saddles.diagonal_path import regression_of
+
+from ._diagonal import Network, Node, apart, drawn, flow, path
+
+LOGS = {3: (-14.0, -18.0, -22.0), 4: (-12.0, -16.0, -20.0), 5: (-12.0, -15.0, -18.0)}
+"""Logarithms of alpha, by depth."""
+JUMPS = 3
+
+
+class Run(NamedTuple):
+    """Jumps of a network.
+
+    Attributes:
+      net: it.
+      nodes: saddles, by the rule.
+      slopes: (2, jumps) differences of times at two alphas, divided by those of the clock.
+    """
+
+    net: Network
+    nodes: list[Node]
+    slopes: np.ndarray
+
+
+@cache
+def runs(seed: int, depths: tuple[int, ...], count: int) -> list[Run]:
+    """Random networks whose first jumps are well apart."""
+    found = []
+    for depth in depths:
+        logs = LOGS[depth]
+        rng = np.random.default_rng([seed, depth])
+        for _ in range(count):
+            nodes: list[Node] = []
+            while not apart(nodes, JUMPS):
+                net = drawn(rng, depth, (4, 6))
+                nodes = path(net)
+            losses = np.array([node.loss for node in nodes[: JUMPS + 1]])
+            goals, end = (losses[:-1] + losses[1:]) / 2, 1.5 * nodes[JUMPS].tau
+            seen = [flow(net, log, end * net.clock(log) + 50, goals)[0] for log in logs]
+            clocks = np.diff([net.clock(log) for log in logs])
+            found.append(Run(net, nodes, np.diff(seen, axis=0) / clocks[:, None]))
+    return found
+
+
+def conserved(more: int) -> Proof:
+    """The same for N = n + 2 with w^n = q: r = 1 / (N n q), q' = n q w'/w, w' = -N q w G."""
+    n, q, g = sympy.symbols("n q G", positive=True)
+    depth = n + 2
+    rate = n * q * (-depth * q * g)
+    room = (1 + sympy.Rational(more, 10)) / (depth * n * q)
+    return chain(
+        "r(w_+) + eta and r(w_-) - eta are conserved, at every N >= 3",
+        prove_identity("of w_+, with eta' = -G", room.diff(q) * rate - g),
+        prove_identity("of w_-", room.diff(q) * -rate + g),
+        cites=("the gradients of beta = w_+^N - w_-^N are N w^(N-1) G and -N w^(N-1) G",),
+    )
+
+
+@claim(
+    "limit.dual",
+    kind="conservation",
+    where="ours; what diagonal networks conserve beside their dual",
+    statement=r"\beta = w_+^N - w_-^N,\ \dot\eta = -G,\ N \ge 3 \Rightarrow \frac{w_\pm^{-(N-2)}}"
+    r"{N(N-2)} \pm \eta \text{ stays}",
+    control={"more": 1},
+    control_text="a tenth more",
+)
+def dual(settings: Settings, more: int = 0) -> Iterator[Case]:
+    """By algebra, for every depth."""
+    del settings
+    yield Case(
+        "every depth", proof=conserved(more), size=1,
+        hypotheses={"N >= 3": ByConstruction("a symbol n = N - 2 above 0")},
+    )  # fmt: skip
+
+
+@claim(
+    "limit.thresholds",
+    kind="limit",
+    where="ours; diagonal networks of depth 3 and more",
+    statement=r"w_\pm(0) = \alpha^{1/N} a_\pm,\ N \ge 3:\quad t_k\, \alpha^{1-2/N} \to \tau_k,"
+    r"\frac{d\eta}{d\tau} = -G(\beta),\ -\theta_- \le \eta \le \theta_+,\quad "
+    r"\theta_\pm = \frac{a_\pm^{-(N-2)}}{N(N-2)},\quad "
+    r"\beta = \mathrm{argmin}\{\ell : \beta_i \ge 0 "
+    r"\text{ where } \eta_i = \theta_{+,i},\ \le 0 \text{ where } -\theta_{-,i},\ \text{else } 0\}",
+    control={"more": 0.1},
+    control_text="exponents of the start that are 0.1 off",
+    resolution=1e-2,
+)
+def thresholds(settings: Settings, more: float = 0.0) -> Iterator[Case]:
+    """The first three jumps at depths 3 and 4 (in full 5), by SciPy's Radau in the dual.
+
+    At three alphas: times at two of them give the rule's numbers, as constants cancel, and a pair
+    bounds the next. The library's path is beside them.
+    """
+    depths, count = ((3, 4, 5), 3) if settings.full else ((3, 4), 1)
+    for run in runs(settings.seed, depths, count):
+        net = run.net
+        taus, shown = (
+            np.array([node.tau for node in nodes[1 : JUMPS + 1]])
+            for nodes in (run.nodes, path(net, more))
+        )
+        errors = np.abs(run.slopes / taus - 1)
+        hypotheses = {
+            "N >= 3": Measured(float(net.depth), above=2.5),
+            "all parameters above 0": Measured(
+                float(min(net.plus.min(), net.minus.min())), above=0.0
+            ),
+        }
+        yield Case(
+            name=net.name,
+            residual=np.abs(run.slopes[-1] / shown - 1),
+            floor=errors[0] / 3 + 1e-7,
+            hypotheses=hypotheses
+            | {
+                "the second pair is three times nearer": Measured(
+                    float(np.max(errors[1] / (errors[0] + 3e-7))), below=1 / 3
+                )
+            },
+            size=float(net.x.size),
+            notes=f"t alpha^(1-2/N): measured {', '.join(f'{x:.7g}' for x in run.slopes[-1])}; by "
+            f"the rule {', '.join(f'{x:.7g}' for x in taus)}",
+        )  # fmt: skip
+        objective = gf.Objective(
+            gf.LeastSquares(net.x, net.y), gf.DiagonalNetwork(net.x.shape[1], net.depth)
+        )
+        regression = regression_of(objective, (jnp.asarray(net.plus), jnp.asarray(net.minus)))
+        found = diagonal_walk(regression, most=JUMPS, tie=1e-9, constants=False)
+        yield Case(
+            name=f"{net.name}: the library's path",
+            residual=np.abs(np.array([jump.tau for jump in found.jumps]) / shown - 1),
+            floor=roundings(1e-10, "active sets by nonnegative least squares"),
+            hypotheses=hypotheses,
+            size=float(net.x.size) + 1,
+        )
