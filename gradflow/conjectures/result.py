@@ -1,0 +1,93 @@
+"""What a search for a counterexample gives back."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from gradflow.conjectures.conjecture import Judged
+from gradflow.conjectures.family import Trial
+
+
+class Counterexample(NamedTuple):
+    """A problem and a start at whose limit a conjecture is violated.
+
+    Attributes:
+      trial: both; `trial.integers` is what they are made of.
+      judged: the limit and its margin.
+      confirmed: the same by the computation that confirms.
+      found: the text of the first violation, of which this is a shrunk one.
+    """
+
+    trial: Trial
+    judged: Judged
+    confirmed: Judged
+    found: str
+
+    def __str__(self) -> str:
+        lines = [
+            self.trial.text,
+            f"margin {_number(self.judged)} ({self.judged.reached.how})",
+            f"confirmed: {_number(self.confirmed)} ({self.confirmed.reached.how})",
+        ]
+        if self.judged.witness:
+            lines.append(f"because {self.judged.witness}")
+        if self.found != self.trial.text:
+            lines.append(f"shrunk from: {self.found}")
+        return "\n  ".join(lines)
+
+
+class SearchResult(NamedTuple):
+    """How a search ended.
+
+    Attributes:
+      name: the conjecture.
+      counterexample: the smallest that was found; None if there is none.
+      looked_at: how many problems were.
+      enumerated: how many of them by rising size, one of each that are alike.
+      cost: up to which all were, as the family counts.
+      exhausted: whether the family has no others.
+      spoken_of: of how many the conjecture speaks.
+      left_out: why not of the others -> how many.
+      unconfirmed: texts of violations that were not confirmed.
+      least_margin: the least margin that was no violation; infinite if there was none.
+      closest: the text of where that was.
+      seconds: how long it took.
+      seed: of the random problems.
+    """
+
+    name: str
+    counterexample: Counterexample | None
+    looked_at: int
+    enumerated: int
+    cost: int
+    exhausted: bool
+    spoken_of: int
+    left_out: Mapping[str, int]
+    unconfirmed: tuple[str, ...]
+    least_margin: float
+    closest: str
+    seconds: float
+    seed: int
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}:"]
+        if self.counterexample is None:
+            lines.append("no counterexample was found")
+        else:
+            lines.append(f"fails at {self.counterexample}")
+        drawn = self.looked_at - self.enumerated
+        every = "all there are" if self.exhausted else f"all up to a cost of {self.cost}"
+        lines.append(
+            f"looked at {self.looked_at} problems in {self.seconds:.0f} s: {self.enumerated} by "
+            f"size ({every}), {drawn} random (seed {self.seed}); it speaks of {self.spoken_of}"
+        )
+        if self.spoken_of and self.closest:
+            lines.append(f"least margin that is none: {self.least_margin:.2g}, at {self.closest}")
+        if self.left_out:
+            counts = ", ".join(f"{why} ({count})" for why, count in self.left_out.items())
+            lines.append(f"left out: {counts}")
+        lines.extend(f"violated, but not confirmed: {text}" for text in self.unconfirmed)
+        return "\n  ".join(lines)
+
+
+def _number(judged: Judged) -> str:
+    return f"{judged.margin:.6g} to {judged.error:.1g}"
