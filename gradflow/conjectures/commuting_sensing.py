@@ -16,17 +16,17 @@ from gradflow.problems.sensing import MatrixSensing
 class CommutingSensing(AbstractFamily):
     """Measurements A_i = a_i I + b_i S + c_i S^2, which commute; W = U U^T from the identity.
 
-    Integers are (S, rows): the upper triangle of S, row by row, and (a, b, c, y) for each
-    measurement.
+    Integers are (S, rows, truth): the upper triangle of S, row by row; (a, b, c) for each
+    measurement; and (p, q), so that the labels are those of (p I + q S)^2 and something fits.
 
     Args:
       sizes: of S.
-      largest: of all numbers but the labels, which go to the square of the size times that.
+      largest: of all these numbers.
       measurements: how many at most.
 
     Example:
       >>> family = CommutingSensing()
-      >>> family.build(((0, 1, 0), ((1, 1, 0, 2),))).text
+      >>> family.build(((0, 1, 0), ((1, 1, 0),), (1, 0))).text
       'S = [[0, 1], [1, 0]], measured 1 I + 1 S + 0 S^2: 2, from I'
     """
 
@@ -45,21 +45,22 @@ class CommutingSensing(AbstractFamily):
         self.measurements = whole("measurements", measurements)
 
     def build(self, integers: Integers) -> Trial | None:
-        triangle, rows = integers
+        triangle, rows, truth = integers
         size = int((np.sqrt(8 * len(triangle) + 1) - 1) / 2)
-        whole_triangle = size * (size + 1) // 2 == len(triangle) > 0
-        if not whole_triangle or not rows or any(len(row) != 4 for row in rows):
+        told = size * (size + 1) // 2 == len(triangle) > 0 and len(truth) == 2
+        if not told or not rows or any(len(row) != 3 for row in rows):
             return None
         s = np.zeros((size, size))
         s[np.triu_indices(size)] = triangle
         s = s + np.triu(s, 1).T
-        powers = np.stack([np.eye(size), s, s @ s])
-        table = np.array(rows, float)
-        a = np.tensordot(table[:, :3], powers, 1)
-        if np.linalg.matrix_rank(a.reshape(len(a), -1)) < len(a) or not np.any(table[:, 3]):
+        a = np.tensordot(np.array(rows, float), np.stack([np.eye(size), s, s @ s]), 1)
+        root = truth[0] * np.eye(size) + truth[1] * s
+        y = np.einsum("iab,ab->i", a, root @ root)
+        if np.linalg.matrix_rank(a.reshape(len(a), -1)) < len(a) or not np.any(y):
             return None
-        objective = Objective(MatrixSensing(a, table[:, 3]), SymmetricProduct(size, size))
-        seen = "; ".join(f"{a} I + {b} S + {c} S^2: {y}" for a, b, c, y in rows)
+        objective = Objective(MatrixSensing(a, y), SymmetricProduct(size, size))
+        named = zip(rows, y.astype(int).tolist(), strict=True)
+        seen = "; ".join(f"{a} I + {b} S + {c} S^2: {label}" for (a, b, c), label in named)
         text = f"S = {s.astype(int).tolist()}, measured {seen}, from I"
         return Trial(objective, (jnp.eye(size),), integers, text)
 
@@ -67,6 +68,6 @@ class CommutingSensing(AbstractFamily):
         size, top = int(rng.choice(self.sizes)), self.largest
         triangle = rng.integers(-top, top + 1, size * (size + 1) // 2)
         count = int(rng.integers(1, self.measurements + 1))
-        rows = rng.integers(-top, top + 1, (count, 4))
-        rows[:, 3] = rng.integers(-top * size**2, top * size**2 + 1, count)
-        return tuple(triangle.tolist()), tuple(map(tuple, rows.tolist()))
+        rows = rng.integers(-top, top + 1, (count, 3))
+        truth = rng.integers(-top, top + 1, 2)
+        return tuple(triangle.tolist()), tuple(map(tuple, rows.tolist())), tuple(truth.tolist())

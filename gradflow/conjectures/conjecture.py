@@ -75,7 +75,7 @@ class Conjecture(eqx.Module):
             if margin is None:
                 return None
             margins.append(margin if isinstance(margin, Margin) else Margin(float(margin)))
-        change = abs(margins[-1].value - margins[-2].value) if len(margins) > 1 else 0.0
+        change = max(abs(margins[-1].value - other.value) for other in margins)
         error = self.tolerance + margins[-1].error + change
         return Judged(approximations[-1], margins[-1].value, error, margins[-1].witness)
 

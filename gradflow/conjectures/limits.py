@@ -24,6 +24,8 @@ from gradflow.trajectory import Outcome, Trajectory
 _FITTED = 1e-13
 _STOP = 1e-18
 """The loss, relative to that of 0, where a flow has ended."""
+_BESIDE = 1e-7
+"""How far the entries of a start are moved to see whether roundings decide."""
 
 
 class Undetermined(Exception):
@@ -36,7 +38,7 @@ class Reached(NamedTuple):
     Attributes:
       trial: the problem and its start.
       product: W there.
-      loss: there, relative to that of W = 0.
+      loss: there, relative to that of W = 0 (of the start, if that is 0).
       how: it was found, in words.
       run: the path of saddles or the trajectory, if there is one.
     """
@@ -56,8 +58,8 @@ class Reached(NamedTuple):
 class AbstractLimit(eqx.Module):
     """A way to find where a flow ends, and another one to confirm it.
 
-    Both give approximations, the best one last. How much the last two differ in what is claimed is
-    taken for the error of the last.
+    Both give approximations, the best one last. How much the others differ from it in what is
+    claimed is taken for its error.
     """
 
     @abc.abstractmethod
@@ -86,7 +88,7 @@ class VanishingStart(AbstractLimit):
         self.alpha = _below_one(alpha)
 
     def reach(self, trial: Trial) -> tuple[Reached, ...]:
-        path = saddle_path(_of_one_shape(trial.objective), trial.start)
+        path = saddle_path(_of_one_shape(trial.objective), trial.start, constants=False)
         if not path.determined:
             raise Undetermined(path.outcome.value)
         return (_reached(trial, path.products[-1], "from saddle to saddle", path),)
@@ -97,6 +99,8 @@ class VanishingStart(AbstractLimit):
 
 class SmallStarts(AbstractLimit):
     """The limit alpha -> 0 from flows at alpha and alpha^2; confirmed at alpha^2 and alpha^4.
+
+    And from starts beside that at alpha^2, as by `GivenStart`.
 
     Args:
       alpha: the scale of the product at the first start. Of U U^T and W_2 W_1 float64 holds columns
@@ -112,11 +116,16 @@ class SmallStarts(AbstractLimit):
         return tuple(_end(trial, alpha, 1e-8) for alpha in (self.alpha, self.alpha**2))
 
     def confirm(self, trial: Trial) -> tuple[Reached, ...]:
-        return tuple(_end(trial, alpha, 1e-11) for alpha in (self.alpha**2, self.alpha**4))
+        smaller, smallest = self.alpha**2, self.alpha**4
+        beside = (_end(other, smaller, 1e-8) for other in _beside(trial))
+        return (*beside, *(_end(trial, alpha, 1e-11) for alpha in (smaller, smallest)))
 
 
 class GivenStart(AbstractLimit):
-    """The end of the flow from the start itself; confirmed with smaller tolerances.
+    """The end of the flow from the start itself; confirmed from starts beside it, too.
+
+    An exact flow may end at a saddle that one in floating point leaves by a rounding, to either
+    side. So what counts has to be what flows do on both sides of the start, 1e-7 away from it.
 
     Args:
       coordinates: of the flow, as `gradflow.solve_flow` takes them. "factors" keep nothing by
@@ -132,7 +141,20 @@ class GivenStart(AbstractLimit):
         return (_flow(trial, None, 1e-8, self.coordinates),)
 
     def confirm(self, trial: Trial) -> tuple[Reached, ...]:
-        return tuple(_flow(trial, None, rtol, self.coordinates) for rtol in (1e-10, 1e-12))
+        beside = (_flow(other, None, 1e-8, self.coordinates) for other in _beside(trial))
+        return (*beside, _flow(trial, None, 1e-11, self.coordinates))
+
+
+def _beside(trial: Trial) -> tuple[Trial, Trial]:
+    """The same problem from starts on both sides of its own."""
+    rng = np.random.default_rng(0)
+    moves = [_BESIDE * rng.choice([-1.0, 1.0], factor.shape) for factor in trial.start]
+    both = (
+        tuple(factor + sign * move for factor, move in zip(trial.start, moves, strict=True))
+        for sign in (1, -1)
+    )
+    up, down = (trial._replace(start=start) for start in both)
+    return up, down
 
 
 def _below_one(alpha: Any) -> float:
@@ -160,9 +182,15 @@ def _reached(
     trial: Trial, product: np.ndarray, how: str, run: SaddlePath | Trajectory | None
 ) -> Reached:
     problem = trial.objective.problem
-    first = float(problem.loss(jnp.zeros(problem.shape)))
     loss = float(problem.loss(jnp.asarray(product)))
-    return Reached(trial, np.asarray(product), loss / (first or 1.0), how, run)
+    return Reached(trial, np.asarray(product), loss / _first_loss(trial), how, run)
+
+
+def _first_loss(trial: Trial) -> float:
+    """The loss of W = 0; where that is none, of the start."""
+    problem = trial.objective.problem
+    first = float(problem.loss(jnp.zeros(problem.shape)))
+    return first or float(trial.objective.loss(trial.start)) or 1.0
 
 
 def _end(trial: Trial, alpha: float, rtol: float) -> Reached:
@@ -176,7 +204,7 @@ def _end(trial: Trial, alpha: float, rtol: float) -> Reached:
         try:
             least = minimum_potential(objective, start, rtol=1e-9)
         except ValueError as error:
-            raise Undetermined("the least potential was not found") from error
+            raise Undetermined("is not known: the least potential was not found") from error
         return _reached(trial, least.beta, f"least potential of alpha = {alpha:.0e}", None)
     return _flow(trial, alpha, rtol, "auto")
 
@@ -184,16 +212,17 @@ def _end(trial: Trial, alpha: float, rtol: float) -> Reached:
 def _flow(trial: Trial, alpha: float | None, rtol: float, coordinates: Any) -> Reached:
     objective = _of_one_shape(trial.objective)
     scale = 1.0 if alpha is None else alpha ** (1 / objective.factorization.degree)
-    first = float(objective.problem.loss(jnp.zeros(objective.problem.shape)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         run = solve_flow(
             objective, tuple(scale * factor for factor in trial.start), rtol=rtol,
-            coordinates=coordinates, stop_loss=_STOP * first, max_steps=20_000,
+            coordinates=coordinates, stop_loss=_STOP * _first_loss(trial), max_steps=20_000,
             observe=["product"],
         )  # fmt: skip
     rested = (Outcome.REACHED_LOSS, Outcome.STALLED, Outcome.REACHED_HORIZON)
     if run.outcome not in rested:
-        raise Undetermined(f"a flow {run.outcome.value}")
+        raise Undetermined(f"is not reached: the flow {run.outcome.value}")
+    if run.warnings:
+        raise Undetermined("hangs on roundings, as its flow says")
     begun = "the start itself" if alpha is None else f"alpha = {alpha:.0e}"
     return _reached(trial, run["product"][-1], f"flow from {begun}, rtol = {rtol:.0e}", run)

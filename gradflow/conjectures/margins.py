@@ -50,7 +50,7 @@ def least_trace(reached: Reached) -> Margin | None:
     try:
         least = minimum_trace(problem)
     except ValueError as error:
-        raise Undetermined("the least trace was not found") from error
+        raise Undetermined("has nothing to compare with: the least trace was not found") from error
     best, own = float(np.trace(least.product)), float(np.trace(reached.product))
     error = 2 * (least.optimality + least.misfit)
     excess = (own - best) / best

@@ -74,11 +74,13 @@ class SearchResult(NamedTuple):
             lines.append("no counterexample was found")
         else:
             lines.append(f"fails at {self.counterexample}")
-        drawn = self.looked_at - self.enumerated
         every = "all there are" if self.exhausted else f"all up to a cost of {self.cost}"
+        parts = [f"{self.enumerated} by size ({every})"] if self.enumerated else []
+        if self.looked_at > self.enumerated:
+            parts.append(f"{self.looked_at - self.enumerated} random (seed {self.seed})")
         lines.append(
-            f"looked at {self.looked_at} problems in {self.seconds:.0f} s: {self.enumerated} by "
-            f"size ({every}), {drawn} random (seed {self.seed}); it speaks of {self.spoken_of}"
+            f"looked at {self.looked_at} problems in {self.seconds:.0f} s: {', '.join(parts)}; it "
+            f"speaks of {self.spoken_of}"
         )
         if self.spoken_of and self.closest:
             lines.append(f"least margin that is none: {self.least_margin:.2g}, at {self.closest}")
@@ -90,4 +92,4 @@ class SearchResult(NamedTuple):
 
 
 def _number(judged: Judged) -> str:
-    return f"{judged.margin:.6g} to {judged.error:.1g}"
+    return f"{judged.margin:.6g} ± {judged.error:.1g}"
