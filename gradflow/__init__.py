@@ -85,8 +85,8 @@ _NAMES = {
 }
 _MODULES = (
     "baselines", "claims", "conjectures", "coordinates", "descent", "dynamics", "exact",
-    "factorizations", "flow", "linalg", "observables", "ode", "optimizers", "penalties", "plotting", "problems", "saddles",
-    "sweeps", "synthetic",
+    "factorizations", "flow", "linalg", "observables", "ode", "optimizers", "penalties", "plotting",
+    "problems", "saddles", "sweeps", "synthetic",
 )  # fmt: skip
 _WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
 _OLD = {

@@ -1,4 +1,4 @@
-"""What other methods find: nuclear norm, trace, SoftImpute, OptSpace; CP by ALS, and the CP rank."""
+"""What other methods find: least norms, SoftImpute, OptSpace; CP by ALS, and the CP rank."""
 
 from gradflow.baselines._optspace import optspace
 from gradflow.baselines.convex import minimum_nuclear_norm, soft_impute, soft_impute_path

@@ -82,7 +82,8 @@ def _solve(
     """The interior-point method, for orthonormal measurements and data of size 1."""
     eye, nu = np.eye(a.shape[1]), np.zeros(len(y))
     x, s, best, count = 10 * eye, eye, None, 0
-    for count in range(1, _MOST + 1):
+    while count < _MOST:
+        count += 1
         bound, product = float(nu @ y), _fitted(a, y, x)
         if bound > _NONE:
             raise ValueError(

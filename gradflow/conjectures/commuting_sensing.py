@@ -1,5 +1,6 @@
 """Symmetric sensing through measurements that commute: polynomials in one integer matrix."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax.numpy as jnp
@@ -7,7 +8,7 @@ import numpy as np
 
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import shape_of, whole
-from gradflow.conjectures.family import AbstractFamily, Integers, Trial
+from gradflow.conjectures.family import AbstractFamily, Integers, Trial, closer_to_zero
 from gradflow.factorizations.symmetric_product import SymmetricProduct
 from gradflow.objective import Objective
 from gradflow.problems.sensing import MatrixSensing
@@ -46,9 +47,8 @@ class CommutingSensing(AbstractFamily):
 
     def build(self, integers: Integers) -> Trial | None:
         triangle, rows, truth = integers
-        size = int((np.sqrt(8 * len(triangle) + 1) - 1) / 2)
-        told = size * (size + 1) // 2 == len(triangle) > 0 and len(truth) == 2
-        if not told or not rows or any(len(row) != 3 for row in rows):
+        size = _size(triangle)
+        if size < 1 or not rows:
             return None
         s = np.zeros((size, size))
         s[np.triu_indices(size)] = triangle
@@ -71,3 +71,25 @@ class CommutingSensing(AbstractFamily):
         rows = rng.integers(-top, top + 1, (count, 3))
         truth = rng.integers(-top, top + 1, 2)
         return tuple(triangle.tolist()), tuple(map(tuple, rows.tolist())), tuple(truth.tolist())
+
+    def simpler(self, integers: Integers) -> Iterator[Integers]:
+        triangle, rows, truth = integers
+        size = _size(triangle)
+        for k in range(size):
+            places = zip(*np.triu_indices(size), strict=True)
+            kept = (x for x, place in zip(triangle, places, strict=True) if k not in place)
+            yield tuple(kept), rows, truth
+        for k in range(len(rows)):
+            yield triangle, rows[:k] + rows[k + 1 :], truth
+        parts: tuple[Integers, ...] = (triangle, *rows, truth)
+        for k, part in enumerate(parts):
+            for i, number in enumerate(part):
+                for other in closer_to_zero(number):
+                    new = (*part[:i], other, *part[i + 1 :])
+                    first, *between, last = (*parts[:k], new, *parts[k + 1 :])
+                    yield first, tuple(between), last
+
+
+def _size(triangle: Integers) -> int:
+    """Of the matrix whose upper triangle this is."""
+    return round((np.sqrt(8 * len(triangle) + 1) - 1) / 2)

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import equinox as eqx
+import numpy as np
 
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive
@@ -75,6 +76,11 @@ class Conjecture(eqx.Module):
             if margin is None:
                 return None
             margins.append(margin if isinstance(margin, Margin) else Margin(float(margin)))
+        if any(np.isnan(margin.value) for margin in margins):
+            raise ValueError(
+                f"The margin is not a number at {approximations[-1].trial.text}; return None where "
+                "the conjecture does not speak of a limit."
+            )
         change = max(abs(margins[-1].value - other.value) for other in margins)
         error = self.tolerance + margins[-1].error + change
         return Judged(approximations[-1], margins[-1].value, error, margins[-1].witness)

@@ -1,4 +1,4 @@
-"""Families of small problems, each made of integers: what a search enumerates, draws and shrinks."""
+"""Families of small problems made of integers: what a search enumerates, draws and shrinks."""
 
 import abc
 from collections.abc import Iterator

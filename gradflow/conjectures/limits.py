@@ -2,7 +2,7 @@
 
 import abc
 import warnings
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from gradflow.conjectures.family import Trial
 from gradflow.exact.potential import minimum_potential
 from gradflow.factorizations.diagonal_network import DiagonalNetwork
 from gradflow.flow import solve_flow
+from gradflow.flow.options import CoordinatesName
 from gradflow.objective import Objective
 from gradflow.problems.completion import MatrixCompletion
 from gradflow.problems.regression import LeastSquares
@@ -135,6 +136,11 @@ class GivenStart(AbstractLimit):
     coordinates: str = eqx.field(static=True)
 
     def __init__(self, coordinates: Checked[str] = "factors"):
+        if coordinates not in get_args(CoordinatesName):
+            raise ValueError(
+                f"coordinates must be one of {', '.join(get_args(CoordinatesName))}, but they are "
+                f"{coordinates!r}."
+            )
         self.coordinates = coordinates
 
     def reach(self, trial: Trial) -> tuple[Reached, ...]:

@@ -65,7 +65,9 @@ def least_nuclear_norm(reached: Reached) -> Margin | None:
         return None
     least = minimum_nuclear_norm(reached.trial.objective.problem)
     best, own = (float(np.linalg.norm(w, "nuc")) for w in (least.product, reached.product))
-    witness = f"{_shown(np.asarray(least.product))} fits and has nuclear norm {best:.6g}, not {own:.6g}"
+    witness = (
+        f"{_shown(np.asarray(least.product))} fits and has nuclear norm {best:.6g}, not {own:.6g}"
+    )
     return Margin((best - own) / best, least.optimality + least.misfit, witness)
 
 
@@ -111,20 +113,17 @@ def _shown(x: np.ndarray) -> str:
     return str((np.round(x, 6) + 0.0).tolist())
 
 
-def _better_trace(
-    problem: object, best: float, own: float, least: Float[np.ndarray, "n n"]
-) -> str:
+def _better_trace(problem: object, best: float, own: float, least: Float[np.ndarray, "n n"]) -> str:
     """A semidefinite fit of smaller trace than `own`, exactly if one is found."""
-    if isinstance(problem, MatrixCompletion):
-        for share in (0.02, 0.2, 0.5):  # inside the cone, for rounding not to leave it
-            between = minimum_trace(problem, rtol=max(share * (own - best) / own, 1e-7))
-            found = _rational(problem, np.asarray(between.product), Fraction(own) * (1 - Fraction(1, 10**6)))
-            if found is not None:
-                rows = [[str(x) for x in row] for row in found]
-                trace = sum(found[i][i] for i in range(len(found)))
-                listed = ", ".join("[" + ", ".join(row) + "]" for row in rows)
-                return f"[{listed}] is positive semidefinite, fits and has trace {trace}, not {own:.6g}"
-    return f"{_shown(least)} is positive semidefinite, fits and has trace {best:.6g}, not {own:.6g}"
+    said = f"is positive semidefinite, fits and has trace {{}}, not {own:.6g}"
+    shares = (0.02, 0.2, 0.5) if isinstance(problem, MatrixCompletion) else ()
+    for share in shares:  # inside the cone, for rounding not to leave it
+        between = minimum_trace(problem, rtol=max(share * (own - best) / own, 1e-7))
+        found = _rational(problem, np.asarray(between.product), Fraction(own * (1 - 1e-6)))
+        if found is not None:
+            rows = ", ".join(f"[{', '.join(map(str, row))}]" for row in found)
+            return f"[{rows}] {said.format(sum(found[i][i] for i in range(len(found))))}"
+    return f"{_shown(least)} {said.format(f'{best:.6g}')}"
 
 
 def _rational(
@@ -133,14 +132,13 @@ def _rational(
     """A semidefinite matrix of small denominators near w that fits integers, of a trace below."""
     mask, target = np.asarray(problem.mask), np.asarray(problem.target)
     size = len(w)
+
+    def entry(i: int, j: int, unit: int) -> Fraction:
+        known = mask[i, j] != 0
+        return Fraction(float(target[i, j])) if known else Fraction(round(w[i, j] * unit), unit)
+
     for unit in _DENOMINATORS:
-        rounded = [
-            [
-                Fraction(float(target[i, j])) if mask[i, j] else Fraction(round(w[i, j] * unit), unit)
-                for j in range(size)
-            ]
-            for i in range(size)
-        ]
+        rounded = [[entry(i, j, unit) for j in range(size)] for i in range(size)]
         small = sum(rounded[i][i] for i in range(size)) < below
         if small and is_semidefinite(rounded):
             return rounded

@@ -1,13 +1,12 @@
 """Completion by W = W_2 W_1 from starts that are small integers."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from gradflow._util.annotations import Checked
-from gradflow._util.validate import shape_of, whole
+from gradflow._util.validate import whole
 from gradflow.conjectures.family import AbstractFamily, Integers, Trial, closer_to_zero
 from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.objective import Objective
@@ -57,9 +56,7 @@ class ProductCompletions(AbstractFamily):
             (self.size, self.size), [e[:2] for e in entries], [float(e[2]) for e in entries]
         )
         model = MatrixProduct((self.size,) * 3)
-        start = (
-            model.balanced(matrices[0]) if self.balanced else tuple(map(jnp.asarray, matrices))
-        )
+        start = model.balanced(matrices[0]) if self.balanced else tuple(map(jnp.asarray, matrices))
         shown = [[list(row) for row in rows] for rows in starts]
         begun = (
             f"balanced factors of {shown[0]}"

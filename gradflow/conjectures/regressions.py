@@ -50,11 +50,13 @@ class Regressions(AbstractFamily):
         depth: Checked[int] = 2,
         largest_start: Checked[int] = 1,
     ):
-        pairs = tuple(shape_of("sizes", pair, 2) for pair in sizes)
-        self.sizes = tuple((n, d) for n, d in pairs)
+        try:
+            self.sizes = tuple((n, d) for n, d in (shape_of("sizes", p, 2) for p in sizes))
+        except TypeError:
+            self.sizes = ()
         if not self.sizes or any(n >= d for n, d in self.sizes):
             raise ValueError(
-                f"sizes must be pairs of fewer data than entries, but they are {self.sizes}."
+                f"sizes must be pairs of fewer data than entries, but they are {sizes!r}."
             )
         self.largest, self.depth = whole("largest", largest), whole("depth", depth, 2)
         self.largest_start = whole("largest_start", largest_start)
@@ -88,9 +90,7 @@ class Regressions(AbstractFamily):
     def simplest_first(self) -> Iterator[Integers]:
         most = self.largest_start if self.largest_start > 1 else 0
         lengths = {(n, d): n * (d + 1) for n, d in self.sizes}
-        last = max(
-            2 * length * self.largest + d * (1 + most) for (_, d), length in lengths.items()
-        )
+        last = max(2 * length * self.largest + d * (1 + most) for (_, d), length in lengths.items())
         for cost in range(1, last + 1):
             for (_, size), length in lengths.items():
                 for beyond in range(size * most + 1):

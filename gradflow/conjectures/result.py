@@ -49,6 +49,7 @@ class SearchResult(NamedTuple):
       left_out: why not of the others -> how many.
       unconfirmed: texts of violations that were not confirmed.
       least_margin: the least margin that was no violation; infinite if there was none.
+      least_error: what that may be off.
       closest: the text of where that was.
       seconds: how long it took.
       seed: of the random problems.
@@ -64,6 +65,7 @@ class SearchResult(NamedTuple):
     left_out: Mapping[str, int]
     unconfirmed: tuple[str, ...]
     least_margin: float
+    least_error: float
     closest: str
     seconds: float
     seed: int
@@ -83,7 +85,10 @@ class SearchResult(NamedTuple):
             f"speaks of {self.spoken_of}"
         )
         if self.spoken_of and self.closest:
-            lines.append(f"least margin that is none: {self.least_margin:.2g}, at {self.closest}")
+            lines.append(
+                f"least margin of the others: {self.least_margin:.2g} ± {self.least_error:.1g}, at "
+                f"{self.closest}"
+            )
         if self.left_out:
             counts = ", ".join(f"{why} ({count})" for why, count in self.left_out.items())
             lines.append(f"left out: {counts}")

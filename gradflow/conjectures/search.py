@@ -110,7 +110,7 @@ class _Tally:
     def __init__(self):
         self.looked_at = self.enumerated = self.spoken_of = self.cost = 0
         self.exhausted = False
-        self.least, self.closest = np.inf, ""
+        self.least, self.error, self.closest = np.inf, 0.0, ""
         self.left_out: Counter[str] = Counter()
         self.unconfirmed: list[str] = []
 
@@ -120,7 +120,7 @@ class _Tally:
         return SearchResult(
             name, counterexample, self.looked_at, self.enumerated, self.cost, self.exhausted,
             self.spoken_of, dict(self.left_out.most_common()), tuple(self.unconfirmed),
-            float(self.least), self.closest, budget.spent, seed,
+            float(self.least), self.error, self.closest, budget.spent, seed,
         )  # fmt: skip
 
 
@@ -165,7 +165,7 @@ def _look(conjecture: Conjecture, trial: Trial, tally: _Tally) -> Judged | None:
         return None
     tally.spoken_of += 1
     if not judged.violated and judged.margin < tally.least:
-        tally.least, tally.closest = judged.margin, trial.text
+        tally.least, tally.error, tally.closest = judged.margin, judged.error, trial.text
     return judged
 
 

@@ -1,6 +1,7 @@
 """Symmetric completion by U U^T: a few observed entries, which are small integers."""
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import combinations, permutations, product
 from typing import Any
 
@@ -22,6 +23,7 @@ from gradflow.objective import Objective
 from gradflow.problems.completion import MatrixCompletion
 
 _Entries = tuple[tuple[int, int, int], ...]
+_Places = tuple[tuple[int, int], ...]
 
 
 class SymmetricCompletions(AbstractFamily):
@@ -68,7 +70,7 @@ class SymmetricCompletions(AbstractFamily):
         entries, start = integers
         size = _size(entries)
         wrong = any(i == j and value <= 0 for i, j, value in entries)
-        if wrong or not _connected(entries) or size < 2:
+        if wrong or not _connected(tuple(e[:2] for e in entries)) or size < 2:
             return None
         u = np.array(start or np.eye(size), float)
         if abs(np.linalg.det(u)) < 0.5:
@@ -78,7 +80,9 @@ class SymmetricCompletions(AbstractFamily):
         seen = ", ".join(f"W[{i}, {j}] = {value}" for i, j, value in entries)
         begun = f"U = {[list(row) for row in start]}" if start else "I"
         objective = Objective(problem, SymmetricProduct(size, size))
-        return Trial(objective, (jnp.asarray(u),), integers, f"{size} x {size}, {seen}, from {begun}")
+        return Trial(
+            objective, (jnp.asarray(u),), integers, f"{size} x {size}, {seen}, from {begun}"
+        )
 
     def draw(self, rng: np.random.Generator) -> Integers:
         size = int(rng.choice(self.sizes))
@@ -98,11 +102,10 @@ class SymmetricCompletions(AbstractFamily):
         return entries, start
 
     def simplest_first(self) -> Iterator[Integers]:
-        patterns = {size: list(_patterns(size)) for size in self.sizes}
         last = max(self.cost((_full(size, self.largest), ())) for size in self.sizes)
         for cost in range(1, last + 1):
             for size in self.sizes:
-                for pattern in patterns[size]:
+                for pattern in _patterns(size) if cost >= 4 * size - 2 else ():
                     left = cost - 2 * size - len(pattern)
                     for values in tuples_of_sum(len(pattern), left, self.largest, 1):
                         yield from _signed(pattern, values, size)
@@ -149,40 +152,38 @@ def _renumbered(entries: list[tuple[int, int, int]], gone: int) -> _Entries:
     return tuple((i - (i > gone), j - (j > gone), value) for i, j, value in entries)
 
 
-def _connected(entries: Any) -> bool:
-    """Whether the observed entries off the diagonal join all rows."""
-    reached, size = {0}, _size([(*e[:2], 0) for e in entries])
+def _connected(places: _Places) -> bool:
+    """Whether these places join all rows."""
+    reached, size = {0}, 1 + max((j for _, j in places), default=0)
     for _ in range(size):
-        for i, j, *_ in entries:
-            if i in reached or j in reached:
-                reached |= {i, j}
+        for place in places:
+            if reached & {*place}:
+                reached |= {*place}
     return len(reached) == size
 
 
-def _patterns(size: int) -> Iterator[tuple[tuple[int, int], ...]]:
+@cache
+def _patterns(size: int) -> list[_Places]:
     """Connected sets of places, one of each that differ by the order of rows."""
-    places = _places(size)
+    places, found = _places(size), []
     for count in range(size - 1, len(places) + 1):
         for pattern in combinations(places, count):
             joined = max(j for _, j in pattern) == size - 1 and _connected(pattern)
-            if joined and pattern == min(_moved(pattern, order) for order in _orders(size)):
-                yield pattern
+            if joined and all(pattern <= _moved(pattern, order) for order in _orders(size)):
+                found.append(pattern)
+    return found
 
 
 def _orders(size: int) -> Iterator[tuple[int, ...]]:
     return permutations(range(size))
 
 
-def _moved(
-    pattern: tuple[tuple[int, int], ...], order: tuple[int, ...]
-) -> tuple[tuple[int, int], ...]:
+def _moved(pattern: _Places, order: tuple[int, ...]) -> _Places:
     moved = ((order[i], order[j]) for i, j in pattern)
     return tuple(sorted((min(pair), max(pair)) for pair in moved))
 
 
-def _signed(
-    pattern: tuple[tuple[int, int], ...], sizes: Integers, size: int
-) -> Iterator[Integers]:
+def _signed(pattern: _Places, sizes: Integers, size: int) -> Iterator[Integers]:
     """Values of these sizes with all signs off the diagonal: the first of all that are alike."""
     symmetries = [order for order in _orders(size) if _moved(pattern, order) == pattern]
     flips = [(1, *rest) for rest in product((1, -1), repeat=size - 1)]
@@ -198,7 +199,7 @@ def _signed(
 
 def _alike(
     values: dict[tuple[int, int], int],
-    pattern: tuple[tuple[int, int], ...],
+    pattern: _Places,
     order: tuple[int, ...],
     flips: tuple[int, ...],
 ) -> Integers:
