@@ -41,7 +41,8 @@ class Reached(NamedTuple):
       product: W there.
       loss: there, relative to that of W = 0 (of the start, if that is 0).
       how: it was found, in words.
-      run: the path of saddles or the trajectory, if there is one.
+      run: the path of saddles or the trajectory, if there is one: another kind where a violation is
+        confirmed, so that a margin that asks for it holds for one kind of limit only.
     """
 
     trial: Trial

@@ -70,6 +70,7 @@ class SymmetricCompletions(AbstractFamily):
         entries, start = integers
         size = _size(entries)
         wrong = any(i == j and value <= 0 for i, j, value in entries)
+        wrong = wrong or len(start) not in (0, size)
         if wrong or not _connected(tuple(e[:2] for e in entries)) or size < 2:
             return None
         u = np.array(start or np.eye(size), float)
