@@ -23,6 +23,8 @@ _SHORT = 0.95
 _MOST = 200
 _NONE = 1e9
 """Data that are fitted only by matrices this many times the data count as fitted by none."""
+_FITTED = 1e-7
+"""The misfit of what counts as a fit, however large a gap is allowed."""
 _DEPENDENT = 1e-10
 """Below which singular value, relative to the largest, measurements depend on each other."""
 
@@ -96,17 +98,17 @@ def _solve(
         gap = max(abs(trace - bound), float(np.sum(product * s))) / trace
         if best is None or max(gap, off) < max(best[1:]):
             best = product, gap, off
-            if max(gap, off) <= rtol:
+            if gap <= rtol and off <= min(rtol, _FITTED):
                 break
         step = _step(a, y, x, s)
         if step is None:
             break
         x, s, nu = x + step[0], s + step[1], nu + step[2]
-    if best is None or best[2] > 1e-6:
+    if best is None or best[2] > 10 * _FITTED:
         raise ValueError(
             "No positive semidefinite matrix fits the data, to rounding; leave measurements out."
         )
-    converged = max(best[1:]) <= rtol
+    converged = best[1] <= rtol and best[2] <= min(rtol, _FITTED)
     outcome = BaselineOutcome.CONVERGED if converged else BaselineOutcome.STALLED
     return Baseline(jnp.asarray(best[0] * scale), best[1], best[2], count, outcome)
 

@@ -64,6 +64,19 @@ def test_a_larger_gap_gives_a_fit_further_inside():
     assert np.linalg.eigvalsh(inside)[0] > 1e-3 > np.linalg.eigvalsh(close)[0]
 
 
+@pytest.mark.parametrize("rtol", [0.3, 3e-2, 3e-4])
+def test_what_is_given_back_fits_however_large_a_gap_is_allowed(rtol):
+    rng = np.random.default_rng(2)
+    for _ in range(10):
+        u = rng.integers(-2, 3, (3, 2))
+        w = u @ u.T
+        places = {(0, 1), (0, 2), (1, 2), *((i, i) for i in np.flatnonzero(rng.random(3) < 0.5))}
+        problem = completion(3, {place: w[place] for place in places})
+        least = minimum_trace(problem, rtol=rtol)
+        assert least.outcome.name == "CONVERGED"
+        assert least.optimality <= rtol and least.misfit < 1e-6
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
