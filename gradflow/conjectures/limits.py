@@ -23,6 +23,7 @@ from gradflow.saddles import SaddlePath, saddle_path
 from gradflow.trajectory import Outcome, Trajectory
 
 _FITTED = 1e-13
+"""The loss, relative to that of 0, below which data count as fitted."""
 _STOP = 1e-18
 """The loss, relative to that of 0, where a flow has ended."""
 _BESIDE = 1e-7
@@ -76,8 +77,8 @@ class AbstractLimit(eqx.Module):
 class VanishingStart(AbstractLimit):
     """The limit alpha -> 0 itself, by `gradflow.saddle_path`; confirmed by flows of small alpha.
 
-    Of a diagonal network the ends at small alpha are known too: they have the least potential. Its
-    parameters are confirmed by that.
+    Of a diagonal network the ends at small alpha are known too: they have the least potential, which
+    takes the place of the flows.
 
     Args:
       alpha: of the first flow that confirms; that of the second is its square, so that an error of

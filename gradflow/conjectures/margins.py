@@ -5,7 +5,7 @@ Own ones are functions of a `Reached`, such as `lambda reached: reached.product.
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -16,6 +16,8 @@ from gradflow.baselines import minimum_nuclear_norm, minimum_trace
 from gradflow.conjectures.limits import Reached, Undetermined
 from gradflow.exact.potential import minimum_l1_norm
 from gradflow.problems.completion import MatrixCompletion
+from gradflow.problems.regression import LeastSquares
+from gradflow.problems.sensing import MatrixSensing
 
 _DENOMINATORS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 30, 60, 120)
 
@@ -46,7 +48,7 @@ def least_trace(reached: Reached) -> Margin | None:
     """
     if not reached.fits:
         return None
-    problem = reached.trial.objective.problem
+    problem = _problem(reached, MatrixCompletion, MatrixSensing)
     try:
         least = minimum_trace(problem)
     except ValueError as error:
@@ -63,7 +65,7 @@ def least_nuclear_norm(reached: Reached) -> Margin | None:
     """The limit has the least nuclear norm of all matrices that fit; minus the relative excess."""
     if not reached.fits:
         return None
-    least = minimum_nuclear_norm(reached.trial.objective.problem)
+    least = minimum_nuclear_norm(_problem(reached, MatrixCompletion, MatrixSensing))
     best, own = (float(np.linalg.norm(w, "nuc")) for w in (least.product, reached.product))
     witness = (
         f"{_shown(np.asarray(least.product))} fits and has nuclear norm {best:.6g}, not {own:.6g}"
@@ -75,7 +77,7 @@ def least_l1_norm(reached: Reached) -> Margin | None:
     """The limit has the least l1 norm of all vectors that fit; minus the relative excess."""
     if not reached.fits:
         return None
-    least = minimum_l1_norm(reached.trial.objective.problem)
+    least = minimum_l1_norm(_problem(reached, LeastSquares))
     own = float(np.sum(np.abs(reached.product)))
     witness = f"{_shown(least.beta)} fits and has l1 norm {least.value:.6g}, not {own:.6g}"
     return Margin((least.value - own) / least.value, least.gap + least.misfit, witness)
@@ -109,15 +111,36 @@ def rank_at_most(rank: Checked[int]) -> MarginFunction:
     return margin
 
 
+def _problem(reached: Reached, *kinds: type) -> Any:
+    """What is fitted; refused where the margin does not know how to compare.
+
+    Raises:
+      ValueError: if it is of none of these kinds.
+    """
+    problem = reached.trial.objective.problem
+    if not isinstance(problem, kinds):
+        raise ValueError(
+            f"This margin is of a {' or a '.join(kind.__name__ for kind in kinds)}, not of a "
+            f"{type(problem).__name__}; write one of your own."
+        )
+    return problem
+
+
 def _shown(x: np.ndarray) -> str:
     return str((np.round(x, 6) + 0.0).tolist())
 
 
-def _better_trace(problem: object, best: float, own: float, least: Float[np.ndarray, "n n"]) -> str:
+def _better_trace(
+    problem: MatrixCompletion | MatrixSensing,
+    best: float,
+    own: float,
+    least: Float[np.ndarray, "n n"],
+) -> str:
     """A semidefinite fit of smaller trace than `own`, exactly if one is found."""
     said = f"is positive semidefinite, fits and has trace {{}}, not {own:.6g}"
-    shares = (0.02, 0.2, 0.5) if isinstance(problem, MatrixCompletion) else ()
-    for share in shares:  # inside the cone, for rounding not to leave it
+    for share in (0.02, 0.2, 0.5):  # inside the cone, for rounding not to leave it
+        if not isinstance(problem, MatrixCompletion):
+            break
         between = minimum_trace(problem, rtol=max(share * (own - best) / own, 1e-7))
         found = _rational(problem, np.asarray(between.product), Fraction(own * (1 - 1e-6)))
         if found is not None:

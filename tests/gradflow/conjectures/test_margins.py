@@ -53,6 +53,15 @@ def test_norms_of_vectors_and_matrices():
     assert least_nuclear_norm(reached(square, [[3.0, 1.0], [1.0, 1.0]])).value < -0.1
 
 
+def test_other_problems_are_refused():
+    trial = Regressions().build((((1, 2, 1),), ()))
+    for margin in (least_trace, least_nuclear_norm):
+        with pytest.raises(ValueError, match="not of a LeastSquares"):
+            margin(reached(trial, [0.0, 0.5]))
+    with pytest.raises(ValueError, match="not of a MatrixCompletion"):
+        least_l1_norm(reached(SMALLEST, np.eye(3)))
+
+
 def test_signs_and_ranks():
     trial = ProductCompletions().build((((0, 1, 1),), (((1, 0), (0, 1)),)))
     assert determinant_sign_kept(reached(trial, np.eye(2))).value == pytest.approx(0.5)
