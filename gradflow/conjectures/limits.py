@@ -77,8 +77,8 @@ class AbstractLimit(eqx.Module):
 class VanishingStart(AbstractLimit):
     """The limit alpha -> 0 itself, by `gradflow.saddle_path`; confirmed by flows of small alpha.
 
-    Of a diagonal network the ends at small alpha are known too: they have the least potential, which
-    takes the place of the flows.
+    Of a diagonal network the ends at small alpha are known too: they have the least potential,
+    which takes the place of the flows.
 
     Args:
       alpha: of the first flow that confirms; that of the second is its square, so that an error of
