@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gradflow import (
         baselines,
         claims,
+        conjectures,
         coordinates,
         descent,
         dynamics,
@@ -83,9 +84,9 @@ _NAMES = {
     "trajectory": "Outcome Trajectory",
 }
 _MODULES = (
-    "baselines", "claims", "coordinates", "descent", "dynamics", "exact", "factorizations", "flow",
-    "linalg", "observables", "ode", "optimizers", "penalties", "plotting", "problems", "saddles",
-    "sweeps", "synthetic",
+    "baselines", "claims", "conjectures", "coordinates", "descent", "dynamics", "exact",
+    "factorizations", "flow", "linalg", "observables", "ode", "optimizers", "penalties", "plotting",
+    "problems", "saddles", "sweeps", "synthetic",
 )  # fmt: skip
 _WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
 _OLD = {

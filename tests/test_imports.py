@@ -12,7 +12,7 @@ ROOMS = (
     "_util", "linalg", "ode", "problems", "factorizations", "synthetic", "penalties", "factored",
     "objective", "spreading", "start", "state", "observables", "options", "dynamics", "coordinates",
     "trajectory", "resuming", "optimizers", "flow", "descent", "exact", "baselines", "plotting",
-    "saddles", "claims",
+    "saddles", "conjectures", "claims",
     "sweeps", "catalogue", "listing", "commands", "completion", "cli", "__main__",
 )  # fmt: skip
 """What stands below comes first: nothing imports what comes later."""

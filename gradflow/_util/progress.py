@@ -1,7 +1,8 @@
-"""Progress on the terminal: a bar for a descent, time and loss for a flow."""
+"""Progress on the terminal: a bar for a descent or a search, time and loss for a flow."""
 
 import itertools
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -122,6 +123,52 @@ class DescentProgress:
         return lambda count, loss: bar.update(
             task, completed=count, description=f"loss = {loss:.3e}"
         )
+
+    def __exit__(self, *_: Any) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+
+class SearchProgress:
+    """A bar for a search, or nothing; entering it gives what to call with news.
+
+    Args:
+      show: draw the bar; or the function to call instead, with a count and the least margin.
+      seconds: when the search ends, if that ends it.
+      count: how many it looks at, if that does.
+    """
+
+    def __init__(
+        self,
+        show: bool | Callable[[int, float], None],
+        seconds: float | None,
+        count: int | None,
+    ):
+        self.on_progress = show if callable(show) else lambda count, margin: None
+        self.bar = (
+            Progress(
+                TextColumn("search"), BarColumn(), TextColumn("{task.description}"),
+                TimeElapsedColumn(),
+            )
+            if show is True
+            else None
+        )  # fmt: skip
+        self.seconds, self.count = seconds, count
+
+    def __enter__(self) -> Callable[[int, float], None]:
+        if self.bar is None:
+            return self.on_progress
+        self.bar.start()
+        bar, begun = self.bar, time.monotonic()
+        task = bar.add_task("", total=1.0)
+
+        def show(count: int, margin: float) -> None:
+            shares = [(time.monotonic() - begun) / self.seconds] if self.seconds else []
+            shares += [count / self.count] if self.count else []
+            text = f"{count} problems, least margin {margin:.2g}"
+            bar.update(task, completed=min(max(shares), 1.0), description=text)
+
+        return show
 
     def __exit__(self, *_: Any) -> None:
         if self.bar is not None:

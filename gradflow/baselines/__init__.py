@@ -1,9 +1,10 @@
-"""What other methods find: nuclear norm, SoftImpute, OptSpace; CP by ALS, and the CP rank."""
+"""What other methods find: least norms, SoftImpute, OptSpace; CP by ALS, and the CP rank."""
 
 from gradflow.baselines._optspace import optspace
 from gradflow.baselines.convex import minimum_nuclear_norm, soft_impute, soft_impute_path
 from gradflow.baselines.cp_als import CPDecomposition, cp_als
 from gradflow.baselines.cp_rank import CPRank, cp_rank
+from gradflow.baselines.semidefinite import minimum_trace
 
 __all__ = [
     "CPDecomposition",
@@ -11,6 +12,7 @@ __all__ = [
     "cp_als",
     "cp_rank",
     "minimum_nuclear_norm",
+    "minimum_trace",
     "optspace",
     "soft_impute",
     "soft_impute_path",

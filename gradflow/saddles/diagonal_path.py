@@ -3,9 +3,11 @@ r"""Paths of saddles of diagonal networks, from a walk of their entries."""
 from collections.abc import Mapping
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.diagonal_network import DiagonalNetwork
@@ -36,20 +38,32 @@ def regression_of(objective: Objective, factors: Factors) -> Regression:
             f"start[{low[1]}] has the entry {low[0]:.6g}, but parameters of a diagonal network "
             "keep their signs; give numbers of at least 0."
         )
-    zero = jnp.zeros(model.shape)
     size = float(np.sqrt(2 * problem.weight))
-    inputs = np.asarray(jax.jacfwd(lambda beta: problem.residual(beta).ravel())(zero))
-    targets = -np.asarray(problem.residual(zero)).ravel()
+    inputs, targets = map(np.asarray, _affine(problem))
     plus, minus = (np.asarray(factor) for factor in factors)
     return Regression(size * inputs, size * targets, plus, minus, model.depth)
 
 
+@eqx.filter_jit
+def _affine(problem: AbstractQuadraticProblem) -> tuple[Array, Array]:
+    """The matrix X and the y of the residual X beta - y."""
+    zero = jnp.zeros(problem.shape)
+    inputs = jax.jacfwd(lambda beta: problem.residual(beta).ravel())(zero)
+    return inputs, -problem.residual(zero).ravel()
+
+
 def diagonal_path(
-    objective: Objective, factors: Factors, *, most: int, tie: float, config: Mapping[str, Any]
+    objective: Objective,
+    factors: Factors,
+    *,
+    most: int,
+    tie: float,
+    constants: bool,
+    config: Mapping[str, Any],
 ) -> SaddlePath:
     """The path of saddles of a diagonal network; see `gradflow.saddle_path`."""
     problem = regression_of(objective, factors)
-    found = diagonal_walk(problem, most=most, tie=tie)
+    found = diagonal_walk(problem, most=most, tie=tie, constants=constants)
     nodes, jumps, size = found.nodes, found.jumps, problem.size
     shape = (len(jumps), size)
     return SaddlePath(

@@ -30,6 +30,7 @@ def saddle_path(
     max_jumps: Checked[int] = 100,
     tie: Checked[float] = 1e-6,
     convex: Checked[bool | None] = None,
+    constants: Checked[bool] = True,
 ) -> SaddlePath:
     r"""The limit of gradient flows from a start that vanishes: from saddle to saddle.
 
@@ -50,6 +51,8 @@ def saddle_path(
       tie: events whose times differ by less, relatively, count as one.
       convex: whether the loss is a convex function of W; None: as known of the library's problems,
         False for others.
+      constants: of diagonal networks: whether to follow the ways between saddles, which saddles and
+        `taus` do without, and which take nearly all of the time. Without them `offsets` are NaN.
 
     Raises:
       ValueError: on another factorisation, a penalty, float32, or a start of another shape.
@@ -86,12 +89,15 @@ def saddle_path(
         "max_jumps": most,
         "tie": tie,
         "convex": known,
+        **({} if constants else {"constants": False}),
         **provenance(),
     }
     plain = json.loads(json.dumps(config, default=str))
     columns = columns_of(objective)
     if columns is None:
-        return diagonal_path(objective, factors, most=most, tie=tie, config=plain)
+        return diagonal_path(
+            objective, factors, most=most, tie=tie, constants=bool(constants), config=plain
+        )
     return column_path(columns, factors, convex=known, most=most, tie=tie, config=plain)
 
 

@@ -148,3 +148,12 @@ def _path():
 def test_misuse_is_refused_by_value_and_remedy(case):
     call, value, remedy = REFUSED[case]
     refuses(call, value, remedy)
+
+
+def test_paths_without_constants_have_saddles_and_no_offsets():
+    objective = gf.Objective(gf.LeastSquares([[1.0, 2.0]], [1.0]), gf.DiagonalNetwork(2, 2))
+    bare = gf.saddle_path(objective, objective.factorization.identity(1.0), constants=False)
+    np.testing.assert_allclose(bare.products, [[0, 0], [0, 0.5]], atol=1e-15)
+    np.testing.assert_allclose(bare.taus, [1 / 8])  # 1/4, at the rate |x_2 y|
+    assert np.all(np.isnan(bare.offsets)) and np.all(np.isinf(bare.predicted_error(1e-20)))
+    assert bare.config["constants"] is False
