@@ -47,7 +47,7 @@ class SymmetricCompletions(AbstractFamily):
       ...     print(family.build(integers).text)
       2 x 2, W[0, 1] = 1, from I
       2 x 2, W[0, 1] = 2, from I
-      2 x 2, W[0, 0] = 1, W[0, 1] = 1, from I
+      2 x 2, W[0, 1] = 3, from I
     """
 
     sizes: tuple[int, ...]
