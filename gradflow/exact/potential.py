@@ -13,6 +13,8 @@ from gradflow.objective import Objective
 from gradflow.problems.regression import LeastSquares
 
 _STEPS = 500
+_IDLE = 30
+"""So many steps below the rounding of the value, none of which brings them nearer, are the end."""
 _KNOWN = 1e-6
 """How far beta may be from what its dual variable gives, relative to its norm."""
 
@@ -102,7 +104,7 @@ def minimum_potential(
         )
     if not gap <= positive("rtol", rtol) or misfit > 1e-9:
         raise ValueError(
-            f"The gap is {gap:.3g} and the misfit {misfit:.3g} after {_STEPS} steps; if the data "
+            f"The gap is {gap:.3g} and the misfit {misfit:.3g} in the end; if the data "
             "can be fitted, ask for a larger rtol."
         )
     return LeastNorm(beta, value, gap, u[:, kept] @ (z / s[kept]), misfit)
@@ -241,7 +243,7 @@ def _ascend(
     potential: _Potential, rows: Float[np.ndarray, "k size"], right: Float[np.ndarray, " k"]
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " size"]]:
     """The z where rows beta(rows^T z) = right: Newton's method, damped where it overshoots."""
-    z = np.zeros(len(right))
+    z, best, idle = np.zeros(len(right)), np.inf, 0
     for _ in range(_STEPS):
         eta = rows.T @ z
         slope = right - rows @ potential.gradient(eta)
@@ -262,6 +264,8 @@ def _ascend(
         else:
             break
         z = z + step
-        if gain < 1e-30 * max(abs(value), 1e-300):
+        idle = idle + 1 if best / 2 < gain < 1e-15 * abs(value) else 0
+        if gain < 1e-30 * max(abs(value), 1e-300) or idle == _IDLE:
             break
+        best = min(best, gain)
     return z, potential.gradient(rows.T @ z)
