@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 from math import isqrt
+from typing import Any
 
 import numpy as np
 
@@ -124,7 +125,7 @@ def hadamard(settings: Settings, corrected: bool, share: Fraction = Fraction(1))
             np.all(scaling**2 * (g**2 + deviation**2) == 1) and np.all(scaling > 0)
         )
     }
-    found = [(name, eye(1), exact([[1, 0]]), flip, scaling, met, 2)]
+    found: list[tuple[Any, ...]] = [(name, eye(1), exact([[1, 0]]), flip, scaling, met, 2)]
     for made in instances(settings, square=True):
         for j in range(1, made.depth + 1):
             found.append((
