@@ -59,10 +59,12 @@ class BatchStep(eqx.Module):
       objective: of all runs, or, if `many`, one a run along the first axis of its arrays.
       many: which of the two.
       optimizer: see `gradflow.run_descent`.
-      rates: learning rates, if the optimiser is made from one.
+      rates: learning rates, if the optimiser is made from one; or the places of the runs' own among
+        the schedules, if there are any.
       pairs: names and functions of what is recorded.
       stop: when a run stops.
       mode: runs one after the other ("map") or side by side ("vmap").
+      schedules: learning rates as functions of the iteration.
     """
 
     objective: Objective
@@ -72,6 +74,7 @@ class BatchStep(eqx.Module):
     pairs: Pairs = eqx.field(static=True)
     stop: StopRule
     mode: Mode = eqx.field(static=True)
+    schedules: tuple[Callable[[Any], Any], ...] = ()
 
     def initialise(self, parameters: Any) -> RunStates:
         """The runs at iteration 0.
@@ -121,20 +124,30 @@ class BatchStep(eqx.Module):
         objective = data if self.many else self.objective
         return dataclasses.replace(self, objective=objective, rates=rates)
 
-    def transformation(self) -> optax.GradientTransformation:
+    def rate(self, count: Array) -> Array | None:
+        """A single run's rate at an iteration, in the precision of its parameters."""
+        if not self.schedules or self.rates is None:
+            return self.rates
+        dtype = self.stop.loss.dtype
+        branches = [lambda at, of=of: jnp.asarray(of(at), dtype) for of in self.schedules]
+        return jax.lax.switch(self.rates, branches, count)
+
+    def transformation(self, count: Array) -> optax.GradientTransformation:
         """The optimiser itself, made from a single run's rate if it is made from one."""
         if isinstance(self.optimizer, optax.GradientTransformation):
             return self.optimizer
-        return self.optimizer(self.rates)
+        return self.optimizer(self.rate(count))
 
-    def change(self, parameters: Any, state: Any, loss: Array, gradient: Any) -> tuple[Any, Any]:
+    def change(
+        self, count: Array, parameters: Any, state: Any, loss: Array, gradient: Any
+    ) -> tuple[Any, Any]:
         """What an iteration adds to a single run's parameters, and what the optimiser carries on.
 
         Value and gradient are at hand for those that ask for more (L-BFGS, Polyak's rule); where
         none does, the compiler leaves the penalty's value out.
         """
         value = loss + self.objective.penalty_at(parameters)
-        update = optax.with_extra_args_support(self.transformation()).update
+        update = optax.with_extra_args_support(self.transformation(count)).update
         return update(
             gradient, state, parameters,
             value=value, grad=gradient, value_fn=self.objective.value,
@@ -166,7 +179,8 @@ def _initialise(batch_step: BatchStep, parameters: Any) -> RunStates:
     def one(run: tuple[Any, Any]) -> tuple[Any, Any]:
         own, values = run
         single = batch_step.of(own)
-        return single.transformation().init(values), single.objective.loss_and_gradient(values)
+        first = single.transformation(_no_iteration())
+        return first.init(values), single.objective.loss_and_gradient(values)
 
     # One after the other on every device: a batched product may add in another order.
     state, (loss, gradient) = _one_by_one(one, (batch_step.own(), parameters))
@@ -174,12 +188,17 @@ def _initialise(batch_step: BatchStep, parameters: Any) -> RunStates:
     return RunStates(
         parameters=parameters,
         optimizer_state=state,
-        count=jnp.zeros(count, jax.dtypes.canonicalize_dtype(jnp.int64)),
+        count=jnp.full(count, _no_iteration()),
         loss=loss,
         gradient=gradient,
         status=jnp.zeros(count, jnp.int32),
         hits=batch_step.stop.no_hits(count),
     )
+
+
+def _no_iteration() -> Int[Array, ""]:
+    """The number of iterations done at the start."""
+    return jnp.zeros((), jax.dtypes.canonicalize_dtype(jnp.int64))
 
 
 @eqx.filter_jit
@@ -238,7 +257,7 @@ def _one(batch_step: BatchStep, run: RunStates, chunk: Array) -> tuple[RunStates
 
         def body(inner: Any) -> Any:
             count, loss, gradient, parameters, state, hits = inner
-            change, state = batch_step.change(parameters, state, loss, gradient)
+            change, state = batch_step.change(count, parameters, state, loss, gradient)
             parameters = jax.tree.map(jnp.add, parameters, change)
             loss, gradient = objective.loss_and_gradient(parameters)
             hits = rule.looked(count + 1, loss, hits)
@@ -248,7 +267,7 @@ def _one(batch_step: BatchStep, run: RunStates, chunk: Array) -> tuple[RunStates
         count, loss, gradient, parameters, _, hits = inner
         status = jnp.where(alive, rule.status(loss, gradient, hits), status)
         valid = alive & ((recorded == 1) | (status != RUNNING))
-        view = State(FactorsView(objective), parameters)
+        view = State(FactorsView(objective, batch_step.rate(count)), parameters)
 
         def observe(_: Any) -> Any:
             return {name: function(view) for name, function in batch_step.pairs}

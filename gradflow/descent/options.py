@@ -14,7 +14,9 @@ class DescentOptions(RunOptions):
     """What a descent can be asked.
 
     Attributes:
-      learning_rate: the rate handed to `optimizer`; in a batch, one for all or one a run.
+      learning_rate: the rate handed to `optimizer`: a number, or a function of the iteration,
+        counted from 0 at the first start, such as an optax schedule; in a batch, one for all or one
+        a run. `observe=["learning_rate"]` records it.
       stop_looks: how often to look at the loss, in iterations, and how many looks in a row must
         find it at `stop_loss` or below; by default the first iteration that is there is the last.
       checkpoint: keep the run's state in a file and go on from there after a kill.

@@ -12,7 +12,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import Mesh
 
 from gradflow._util.annotations import Checked
@@ -20,13 +19,20 @@ from gradflow._util.options import takes_options
 from gradflow._util.progress import DescentProgress
 from gradflow._util.provenance import describe, describe_function, fingerprint, provenance
 from gradflow._util.spread import see_alike
-from gradflow._util.validate import positive, same_float_dtype
+from gradflow._util.validate import same_float_dtype
 from gradflow.descent.batch import Batch
 from gradflow.descent.checkpoint import Keeper
 from gradflow.descent.gathering import gather_objectives, gather_starts, stack_starts
-from gradflow.descent.loop import BatchStep, Mode, Optimizer
+from gradflow.descent.loop import BatchStep, Mode, Optimizer, Pairs
 from gradflow.descent.options import DescentOptions
-from gradflow.descent.resuming import check_rule, named_states, taken_up, with_states
+from gradflow.descent.rates import Rate, check_memory, check_optimizer, gather_rates, told
+from gradflow.descent.resuming import (
+    TakenUp,
+    check_rule,
+    named_states,
+    taken_up,
+    with_states,
+)
 from gradflow.descent.stopping import DIVERGED, GRADIENT, LOSS, RUNNING, StopRule
 from gradflow.objective import Objective
 from gradflow.observables import check_entries, default_observables, resolve
@@ -134,7 +140,7 @@ def _run(
     objectives: list[Objective],
     starts: list[Any],
     optimizer: Checked[Optimizer],
-    rates: list[Checked[float | None]],
+    rates: list[Checked[Rate | None]],
     options: DescentOptions,
 ) -> list[Trajectory]:
     options.check()
@@ -147,7 +153,7 @@ def _run(
     given = gather_starts(objectives, found.starts)
     kinds = list({id(one): one for one in objectives}.values())
     dtype = same_float_dtype(objective=kinds, start=given)
-    _check_optimizer(optimizer, rates)
+    check_optimizer(optimizer, rates)
     check_rule(starts, describe_function(optimizer), rates[0] is not None)
     observe, steps, mesh = options.observe, int(options.max_steps), options.mesh
     if observe is None:
@@ -160,27 +166,9 @@ def _run(
         objective = _spread_over(mesh, objectives)
     first = tuple(jax.ShapeDtypeStruct(f.shape[1:], f.dtype) for f in parameters)
     check_entries(pairs, State(FactorsView(objectives[0]), first))
-    config = {
-        "kind": "descent",
-        "objective": None,
-        "optimizer": describe_function(optimizer),
-        "learning_rate": None,
-        "max_steps": steps,
-        "stop_loss": options.stop_loss,
-        "stop_gradient": options.stop_gradient,
-        "dtype": str(dtype),
-        "observe": [name for name, _ in pairs],
-        **({} if mesh is None else {"mesh": dict(mesh.shape)}),
-        **({} if options.stop_looks is None else {"stop_looks": options.stop_looks}),
-        **({} if found.states is None else {"resumed_at": found.begin}),
-        **provenance(),
-    }
-    told = {id(one): _as_json(config | {"objective": describe(one)}) for one in kinds}
-    configs = [
-        told[id(one)] | {"learning_rate": _as_json(rate)}
-        for one, rate in zip(objectives, rates, strict=True)
-    ]
-    speeds = None if rates[0] is None else jnp.asarray(np.asarray(rates, float), dtype)
+    speeds, schedules = gather_rates(rates, dtype, found.begin, steps)
+    check_memory(optimizer, schedules, parameters)
+    configs = _configs(objectives, optimizer, rates, options, str(dtype), pairs, found)
     target = jnp.asarray(-np.inf if options.stop_loss is None else options.stop_loss, dtype)
     least = None if options.stop_gradient is None else jnp.asarray(options.stop_gradient, dtype)
     looks = options.stop_looks and (
@@ -189,7 +177,7 @@ def _run(
     )
     mode: Mode = "map" if jax.default_backend() == "cpu" else "vmap"
     batch_step = BatchStep(
-        objective, many, optimizer, speeds, pairs, StopRule(target, least, looks), mode
+        objective, many, optimizer, speeds, pairs, StopRule(target, least, looks), mode, schedules
     )
     if mesh is None:
         runs = with_states(batch_step, jax.tree.map(jnp.asarray, parameters), found)
@@ -205,6 +193,40 @@ def _run(
     with DescentProgress(options.progress, steps) as bar:
         batch.run(marks, Keeper(options.checkpoint, key), bar)
     return _trajectories(batch, parameters, configs)
+
+
+def _configs(
+    objectives: list[Objective],
+    optimizer: Optimizer,
+    rates: list[Any],
+    options: DescentOptions,
+    dtype: str,
+    pairs: Pairs,
+    found: TakenUp,
+) -> list[dict[str, Any]]:
+    """What was asked of every run, as it is stored."""
+    mesh, looks = options.mesh, options.stop_looks
+    config = {
+        "kind": "descent",
+        "objective": None,
+        "optimizer": describe_function(optimizer),
+        "learning_rate": None,
+        "max_steps": int(options.max_steps),
+        "stop_loss": options.stop_loss,
+        "stop_gradient": options.stop_gradient,
+        "dtype": dtype,
+        "observe": [name for name, _ in pairs],
+        **({} if mesh is None else {"mesh": dict(mesh.shape)}),
+        **({} if looks is None else {"stop_looks": looks}),
+        **({} if found.states is None else {"resumed_at": found.begin}),
+        **provenance(),
+    }
+    kinds = {id(one): one for one in objectives}.values()
+    texts = {id(one): _as_json(config | {"objective": describe(one)}) for one in kinds}
+    return [
+        texts[id(one)] | {"learning_rate": _as_json(told(rate))}
+        for one, rate in zip(objectives, rates, strict=True)
+    ]
 
 
 def _spread_over(mesh: Any, objectives: list[Objective]) -> Objective:
@@ -235,27 +257,6 @@ def _see_alike(mesh: Mesh, options: DescentOptions, configs: Any, numbers: Any) 
         )
     told = json.dumps([configs, fingerprint(numbers)], sort_keys=True)
     see_alike(hashlib.sha256(told.encode()).hexdigest(), mesh)
-
-
-def _check_optimizer(optimizer: Checked[Optimizer], rates: list[Checked[float | None]]) -> None:
-    made = isinstance(optimizer, optax.GradientTransformation)
-    if not made and not callable(optimizer):
-        raise ValueError(
-            f"optimizer must be an optax transformation or a function of a rate, "
-            f"but it is {optimizer!r}."
-        )
-    if any((rate is None) != (rates[0] is None) for rate in rates):
-        raise ValueError("Give a learning rate for every run, or for none.")
-    if made and rates[0] is not None:
-        raise ValueError(
-            "The optimizer already has its learning rate; pass the function that makes it, such as "
-            "optax.sgd, together with learning_rate, or leave learning_rate away."
-        )
-    if not made and rates[0] is None:
-        raise ValueError("Give learning_rate, since optimizer is a function of one.")
-    for rate in rates:
-        if rate is not None:
-            positive("learning_rate", rate)
 
 
 def _marks(record: Any, begin: int, steps: int) -> np.ndarray:

@@ -43,7 +43,7 @@ def through(
         before = runs.status == RUNNING
         runs = _to_mark(batch_step, _judged(batch_step, runs), mark)
         valid = before & ((recorded == 1) | (runs.status != RUNNING))
-        return runs, (valid, runs.count, _seen(batch_step, runs.parameters, valid))
+        return runs, (valid, runs.count, _seen(batch_step, runs, valid))
 
     runs, found = jax.lax.scan(to_stop, runs, chunk.T)
     return runs, jax.tree.map(lambda array: jnp.swapaxes(array, 0, 1), found)
@@ -73,13 +73,12 @@ def _iteration(batch_step: "BatchStep", runs: "RunStates") -> "RunStates":
     alive = runs.status == RUNNING
 
     def moved(single: "BatchStep", run: tuple[Any, ...]) -> tuple[Any, Any]:
-        parameters, state, loss, gradient = run
-        return single.change(parameters, state, loss, gradient)
+        return single.change(*run)
 
     def evaluated(single: "BatchStep", parameters: Any) -> tuple[Any, Any]:
         return single.objective.loss_and_gradient(parameters)
 
-    before = (runs.parameters, runs.optimizer_state, runs.loss, runs.gradient)
+    before = (runs.count, runs.parameters, runs.optimizer_state, runs.loss, runs.gradient)
     change, state = _each(batch_step, moved, before)
     parameters = jax.tree.map(
         lambda p, c: jnp.where(alive.reshape(-1, *[1] * (p.ndim - 1)), p + c, p),
@@ -109,15 +108,16 @@ def _judged(batch_step: "BatchStep", runs: "RunStates") -> "RunStates":
     return dataclasses.replace(runs, status=jnp.where(runs.status == RUNNING, status, runs.status))
 
 
-def _seen(batch_step: "BatchStep", parameters: Any, valid: Array) -> Any:
+def _seen(batch_step: "BatchStep", runs: "RunStates", valid: Array) -> Any:
     """The observables of all runs if one is to be recorded, else zeros."""
 
-    def one(single: "BatchStep", values: Any) -> Any:
-        view = State(FactorsView(single.objective), values)
+    def one(single: "BatchStep", run: tuple[Any, Any]) -> Any:
+        count, parameters = run
+        view = State(FactorsView(single.objective, single.rate(count)), parameters)
         return {name: function(view) for name, function in batch_step.pairs}
 
     def observe(_: Any) -> Any:
-        return _each(batch_step, one, parameters)
+        return _each(batch_step, one, (runs.count, runs.parameters))
 
     def nothing(_: Any) -> Any:
         shapes = jax.eval_shape(observe, None)
