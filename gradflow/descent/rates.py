@@ -79,17 +79,17 @@ def gather_rates(
     """
     if rates[0] is None:
         return None, ()
-    kinds = list({id(rate): rate for rate in rates if callable(rate)}.values())
-    if not kinds:
+    if not any(callable(rate) for rate in rates):
         return jnp.asarray(np.asarray(rates, float), dtype), ()
-    for schedule in kinds:
-        _check_schedule(schedule, begin, steps)
-    numbers = sorted({float(rate) for rate in rates if not callable(rate)})
-    places = {id(schedule): k for k, schedule in enumerate(kinds)}
-    places |= {number: len(kinds) + k for k, number in enumerate(numbers)}
-    which = [places[id(rate) if callable(rate) else float(rate)] for rate in rates]  # type: ignore[arg-type]
-    constants = (_Constant(jnp.asarray(number, dtype)) for number in numbers)
-    return jnp.asarray(which, jnp.int32), (*kinds, *constants)
+    places: dict[Any, int] = {}
+    schedules = []
+    for rate in rates:
+        key = rate if isinstance(rate, float | int) else id(rate)
+        if key not in places:
+            places[key] = len(schedules)
+            schedules.append(_as_schedule(rate, dtype, begin, steps))
+    which = [places[rate if isinstance(rate, float | int) else id(rate)] for rate in rates]
+    return jnp.asarray(which, jnp.int32), tuple(schedules)
 
 
 def check_memory(optimizer: Any, schedules: Sequence[Any], parameters: Sequence[Any]) -> None:
@@ -129,6 +129,14 @@ def _plain_pair(*leaves: Any) -> list[np.ndarray]:
         )
         for leaf in leaves
     ]
+
+
+def _as_schedule(rate: Any, dtype: Any, begin: int, steps: int) -> Callable[[Any], Any]:
+    """A checked schedule; of a number one that stays there."""
+    if not callable(rate):
+        return _Constant(jnp.asarray(float(rate), dtype))
+    _check_schedule(rate, begin, steps)
+    return rate
 
 
 def _check_schedule(schedule: Any, begin: int, steps: int) -> None:

@@ -154,7 +154,8 @@ def _run(
     kinds = list({id(one): one for one in objectives}.values())
     dtype = same_float_dtype(objective=kinds, start=given)
     check_optimizer(optimizer, rates)
-    check_rule(starts, describe_function(optimizer), rates[0] is not None)
+    named = describe_function(optimizer)
+    check_rule(starts, named, rates[0] is not None)
     observe, steps, mesh = options.observe, int(options.max_steps), options.mesh
     if observe is None:
         observe = default_observables(objectives[0].problem) if mesh is None else SPREAD_RECORDS
@@ -168,7 +169,7 @@ def _run(
     check_entries(pairs, State(FactorsView(objectives[0]), first))
     speeds, schedules = gather_rates(rates, dtype, found.begin, steps)
     check_memory(optimizer, schedules, parameters)
-    configs = _configs(objectives, optimizer, rates, options, str(dtype), pairs, found)
+    configs = _configs(objectives, named, rates, options, str(dtype), pairs, found)
     target = jnp.asarray(-np.inf if options.stop_loss is None else options.stop_loss, dtype)
     least = None if options.stop_gradient is None else jnp.asarray(options.stop_gradient, dtype)
     looks = options.stop_looks and (
@@ -197,7 +198,7 @@ def _run(
 
 def _configs(
     objectives: list[Objective],
-    optimizer: Optimizer,
+    optimizer: str,
     rates: list[Any],
     options: DescentOptions,
     dtype: str,
@@ -209,7 +210,7 @@ def _configs(
     config = {
         "kind": "descent",
         "objective": None,
-        "optimizer": describe_function(optimizer),
+        "optimizer": optimizer,
         "learning_rate": None,
         "max_steps": int(options.max_steps),
         "stop_loss": options.stop_loss,
@@ -223,8 +224,9 @@ def _configs(
     }
     kinds = {id(one): one for one in objectives}.values()
     texts = {id(one): _as_json(config | {"objective": describe(one)}) for one in kinds}
+    words = {id(rate): _as_json(told(rate)) for rate in rates}
     return [
-        texts[id(one)] | {"learning_rate": _as_json(told(rate))}
+        texts[id(one)] | {"learning_rate": words[id(rate)]}
         for one, rate in zip(objectives, rates, strict=True)
     ]
 

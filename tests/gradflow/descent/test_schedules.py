@@ -11,7 +11,6 @@ import gradflow as gf
 from gradflow.state import FactorsView, State
 from gradflow.trajectory import Trajectory
 from tests.gradflow.descent.problems import (
-    MODEL,
     OBJECTIVE,
     START,
     adam,
