@@ -1,9 +1,10 @@
-"""What the parameters obey: gradient flow, Adam's model, momentum, an own one."""
+"""What the parameters obey: gradient flow, momentum, models of Adam, sign descent and Muon."""
 
 from gradflow.dynamics.adam import AdamFlow, adam_chart, sampled_variance, smoothed_share
 from gradflow.dynamics.base import AbstractDynamics, DynamicState
 from gradflow.dynamics.gradient import GradientFlow
 from gradflow.dynamics.momentum import MomentumFlow
+from gradflow.dynamics.steepest import SignFlow, SpectralFlow
 
 __all__ = [
     "AbstractDynamics",
@@ -11,6 +12,8 @@ __all__ = [
     "DynamicState",
     "GradientFlow",
     "MomentumFlow",
+    "SignFlow",
+    "SpectralFlow",
     "adam_chart",
     "sampled_variance",
     "smoothed_share",
