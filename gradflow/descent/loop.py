@@ -15,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from gradflow.descent import side_by_side
 from gradflow.descent.stopping import DIVERGED, RUNNING, StopRule
+from gradflow.dynamics.sampling import Sampling, sampled
 from gradflow.objective import Objective
 from gradflow.observables import Observable
 from gradflow.state import FactorsView, State
@@ -28,6 +29,22 @@ Mode = Literal["map", "vmap"]
 Pairs = tuple[tuple[str, Observable], ...]
 
 STOPS = 32
+
+
+class Keys(eqx.Module):
+    """Random keys as numbers, which can be stacked, repeated and stored.
+
+    Attributes:
+      numbers: with the runs along the first axis; or of a single run.
+      kind: the generator's name.
+    """
+
+    numbers: Array
+    kind: str = eqx.field(static=True)
+
+    def key(self) -> PRNGKeyArray:
+        """A single run's key."""
+        return jax.random.wrap_key_data(self.numbers, impl=self.kind)
 
 
 class RunStates(eqx.Module):
@@ -65,6 +82,8 @@ class BatchStep(eqx.Module):
       stop: when a run stops.
       mode: runs one after the other ("map") or side by side ("vmap").
       schedules: learning rates as functions of the iteration.
+      sampling: what of the observations an iteration sees; None for all of them.
+      keys: of what is drawn, one a run.
     """
 
     objective: Objective
@@ -75,14 +94,17 @@ class BatchStep(eqx.Module):
     stop: StopRule
     mode: Mode = eqx.field(static=True)
     schedules: tuple[Callable[[Any], Any], ...] = ()
+    sampling: Sampling | None = None
+    keys: Keys | None = None
 
-    def initialise(self, parameters: Any) -> RunStates:
-        """The runs at iteration 0.
+    def initialise(self, parameters: Any, begin: int = 0) -> RunStates:
+        """The runs at the iteration to begin with.
 
         Args:
           parameters: the starts, along the first axis.
+          begin: the number of that iteration.
         """
-        return _initialise(self, parameters)
+        return _initialise(self, parameters, _iteration(begin))
 
     def advance(self, runs: RunStates, chunk: Int[Array, "2 k"]) -> tuple[RunStates, Any]:
         """Take all runs through the stops of one chunk.
@@ -114,15 +136,15 @@ class BatchStep(eqx.Module):
         """For these of the runs alone."""
         return self.of(jax.tree.map(lambda leaf: leaf[left], self.own()))
 
-    def own(self) -> tuple[Objective | None, Array | None]:
-        """What every run has for itself, along the first axis: its data, its rate."""
-        return (self.objective if self.many else None, self.rates)
+    def own(self) -> tuple[Objective | None, Array | None, Keys | None]:
+        """What every run has for itself, along the first axis: its data, its rate, its key."""
+        return (self.objective if self.many else None, self.rates, self.keys)
 
-    def of(self, own: tuple[Any, Any]) -> "BatchStep":
+    def of(self, own: tuple[Any, Any, Any]) -> "BatchStep":
         """For other runs, or a single one: those to whom this belongs."""
-        data, rates = own
+        data, rates, keys = own
         objective = data if self.many else self.objective
-        return dataclasses.replace(self, objective=objective, rates=rates)
+        return dataclasses.replace(self, objective=objective, rates=rates, keys=keys)
 
     def rate(self, count: Array) -> Array | None:
         """A single run's rate at an iteration, in the precision of its parameters."""
@@ -138,6 +160,17 @@ class BatchStep(eqx.Module):
             return self.optimizer
         return self.optimizer(self.rate(count))
 
+    def evaluate(self, parameters: Any, count: Array) -> tuple[Array, Any]:
+        """A single run's loss and gradient, as the iteration with this number sees them.
+
+        A loss to stop at is that of all observations.
+        """
+        if self.sampling is None or self.keys is None:
+            return self.objective.loss_and_gradient(parameters)
+        dtype = self.stop.loss.dtype
+        drawn = self.sampling.drawn(self.objective, self.keys.key(), count, dtype)
+        return sampled(self.objective, parameters, drawn, whole_loss=self.stop.wanted)
+
     def change(
         self, count: Array, parameters: Any, state: Any, loss: Array, gradient: Any
     ) -> tuple[Any, Any]:
@@ -146,8 +179,10 @@ class BatchStep(eqx.Module):
         Value and gradient are at hand for those that ask for more (L-BFGS, Polyak's rule); where
         none does, the compiler leaves the penalty's value out.
         """
-        value = loss + self.objective.penalty_at(parameters)
         update = optax.with_extra_args_support(self.transformation(count)).update
+        if self.sampling is not None:  # an iteration's loss is not that of the next one's batch
+            return update(gradient, state, parameters)
+        value = loss + self.objective.penalty_at(parameters)
         return update(
             gradient, state, parameters,
             value=value, grad=gradient, value_fn=self.objective.value,
@@ -175,12 +210,11 @@ def next_chunk(marks: np.ndarray, position: int, now: int, budget: int) -> tuple
 
 
 @eqx.filter_jit
-def _initialise(batch_step: BatchStep, parameters: Any) -> RunStates:
+def _initialise(batch_step: BatchStep, parameters: Any, begin: Array) -> RunStates:
     def one(run: tuple[Any, Any]) -> tuple[Any, Any]:
         own, values = run
         single = batch_step.of(own)
-        first = single.transformation(_no_iteration())
-        return first.init(values), single.objective.loss_and_gradient(values)
+        return single.transformation(begin).init(values), single.evaluate(values, begin)
 
     # One after the other on every device: a batched product may add in another order.
     state, (loss, gradient) = _one_by_one(one, (batch_step.own(), parameters))
@@ -188,7 +222,7 @@ def _initialise(batch_step: BatchStep, parameters: Any) -> RunStates:
     return RunStates(
         parameters=parameters,
         optimizer_state=state,
-        count=jnp.full(count, _no_iteration()),
+        count=jnp.full(count, begin),
         loss=loss,
         gradient=gradient,
         status=jnp.zeros(count, jnp.int32),
@@ -196,15 +230,15 @@ def _initialise(batch_step: BatchStep, parameters: Any) -> RunStates:
     )
 
 
-def _no_iteration() -> Int[Array, ""]:
-    """The number of iterations done at the start."""
-    return jnp.zeros((), jax.dtypes.canonicalize_dtype(jnp.int64))
+def _iteration(number: int) -> Int[Array, ""]:
+    """A number of iterations done."""
+    return jnp.asarray(number, jax.dtypes.canonicalize_dtype(jnp.int64))
 
 
 @eqx.filter_jit
 def _advance_spread(batch_step: BatchStep, runs: RunStates, chunk: Array) -> tuple[RunStates, Any]:
     spread, all_alike = PartitionSpec("runs"), PartitionSpec()
-    arrays, rest = eqx.partition(batch_step.of((None, None)), eqx.is_array)
+    arrays, rest = eqx.partition(batch_step.of((None, None, None)), eqx.is_array)
 
     def part(own: Any, shared: Any, some: RunStates, stops: Array) -> Any:
         return _through(eqx.combine(shared, rest).of(own), some, stops)
@@ -259,7 +293,7 @@ def _one(batch_step: BatchStep, run: RunStates, chunk: Array) -> tuple[RunStates
             count, loss, gradient, parameters, state, hits = inner
             change, state = batch_step.change(count, parameters, state, loss, gradient)
             parameters = jax.tree.map(jnp.add, parameters, change)
-            loss, gradient = objective.loss_and_gradient(parameters)
+            loss, gradient = batch_step.evaluate(parameters, count + 1)
             hits = rule.looked(count + 1, loss, hits)
             return count + 1, loss, gradient, parameters, state, hits
 

@@ -6,6 +6,7 @@ from typing import Any
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import whole
 from gradflow.descent.checkpoint import Checkpoint
+from gradflow.dynamics.sampling import Sampling
 from gradflow.options import RunOptions
 
 
@@ -19,11 +20,19 @@ class DescentOptions(RunOptions):
         a run. `observe=["learning_rate"]` records it.
       stop_looks: how often to look at the loss, in iterations, and how many looks in a row must
         find it at `stop_loss` or below; by default the first iteration that is there is the last.
+      sampling: what an iteration sees of the observations: `Sampling(batch=32)`, minibatches with
+        or without replacement, noise on labels; by default all of them as they are. Records are of
+        all observations, and so is the loss that is held against `stop_loss`; without one,
+        `progress` shows that of the batch.
+      key: of what is drawn, a `jax.random.key`; in a batch, one for all, which then see the same,
+        or one a run.
       checkpoint: keep the run's state in a file and go on from there after a kill.
     """
 
     learning_rate: Any = None
     stop_looks: Checked[tuple[int, int] | None] = None
+    sampling: Checked[Sampling | None] = None
+    key: Any = None
     checkpoint: Checked[Checkpoint | None] = None
 
     def check(self) -> None:
@@ -33,6 +42,7 @@ class DescentOptions(RunOptions):
           ValueError: if a value is out of it; it names the value and the remedy.
         """
         super().check()
+        self._check_sampling()
         if self.stop_looks is None:
             return
         for name, number in zip(("every", "times"), self.stop_looks, strict=True):
@@ -42,3 +52,24 @@ class DescentOptions(RunOptions):
                 f"stop_looks = {self.stop_looks} says how to look at the loss, but there is no "
                 "stop_loss to hold it against; give one."
             )
+
+    def _check_sampling(self) -> None:
+        """Check what goes with drawn observations."""
+        if self.sampling is None:
+            if self.key is not None:
+                raise ValueError(
+                    "There is a key, but nothing is drawn by it; give sampling, such as "
+                    "gradflow.descent.Sampling(batch=32), or leave the key away."
+                )
+            return
+        if not isinstance(self.sampling, Sampling):
+            raise ValueError(
+                "sampling must be a gradflow.descent.Sampling(batch=...), but it is "
+                f"{self.sampling!r}."
+            )
+        for name in ("stop_gradient", "mesh"):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name} = {getattr(self, name)} does not go with sampling, whose gradients "
+                    "are those of a batch; leave one of them away."
+                )

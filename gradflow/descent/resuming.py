@@ -96,18 +96,21 @@ def check_rule(starts: Sequence[Any], optimizer: str, rated: bool) -> None:
             )
 
 
-def with_states(batch_step: BatchStep, parameters: Any, found: TakenUp) -> RunStates:
+def with_states(
+    batch_step: BatchStep, parameters: Any, found: TakenUp, anew: bool = False
+) -> RunStates:
     """Runs at their parameters, with the states that they have come to.
 
     Args:
       batch_step: what an iteration is.
       parameters: of the runs, along the first axis.
       found: what was taken up.
+      anew: whether loss and gradient are evaluated anew, since they are drawn otherwise.
 
     Raises:
       ValueError: if a state is not that of this optimiser.
     """
-    fresh = batch_step.initialise(parameters)
+    fresh = batch_step.initialise(parameters, found.begin)
     if found.states is None:
         return fresh
     going = (fresh.optimizer_state, fresh.loss, fresh.gradient, fresh.hits)
@@ -122,8 +125,11 @@ def with_states(batch_step: BatchStep, parameters: Any, found: TakenUp) -> RunSt
     if more := sorted(set(found.states[0]) - set(names) - {"hits"}):
         raise _other(more[0], "nothing")
     state, loss, gradient, hits = jax.tree.unflatten(structure, filled)
-    count = jnp.full_like(fresh.count, found.begin)
-    return RunStates(parameters, state, count, loss, gradient, fresh.status, hits)
+    if batch_step.sampling is not None:
+        loss = fresh.loss  # that of a batch, where there was no loss to stop at
+    if anew:
+        loss, gradient = fresh.loss, fresh.gradient
+    return RunStates(parameters, state, fresh.count, loss, gradient, fresh.status, hits)
 
 
 def going_of(runs: RunStates) -> Going:

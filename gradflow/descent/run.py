@@ -22,6 +22,7 @@ from gradflow._util.spread import see_alike
 from gradflow._util.validate import same_float_dtype
 from gradflow.descent.batch import Batch
 from gradflow.descent.checkpoint import Keeper
+from gradflow.descent.drawing import drawn_anew, gather_keys, see_no_loss_asked, told_keys
 from gradflow.descent.gathering import gather_objectives, gather_starts, stack_starts
 from gradflow.descent.loop import BatchStep, Mode, Optimizer, Pairs
 from gradflow.descent.options import DescentOptions
@@ -169,7 +170,10 @@ def _run(
     check_entries(pairs, State(FactorsView(objectives[0]), first))
     speeds, schedules = gather_rates(rates, dtype, found.begin, steps)
     check_memory(optimizer, schedules, parameters)
+    keys = gather_keys(options, objectives, len(starts))
+    draws = told_keys(options, keys, len(starts))
     configs = _configs(objectives, named, rates, options, str(dtype), pairs, found)
+    configs = [config | drawn for config, drawn in zip(configs, draws, strict=True)]
     target = jnp.asarray(-np.inf if options.stop_loss is None else options.stop_loss, dtype)
     least = None if options.stop_gradient is None else jnp.asarray(options.stop_gradient, dtype)
     looks = options.stop_looks and (
@@ -177,18 +181,21 @@ def _run(
         jnp.asarray(options.stop_looks[1]),
     )
     mode: Mode = "map" if jax.default_backend() == "cpu" else "vmap"
+    rule = StopRule(target, least, looks, wanted=options.stop_loss is not None)
     batch_step = BatchStep(
-        objective, many, optimizer, speeds, pairs, StopRule(target, least, looks), mode, schedules
+        objective, many, optimizer, speeds, pairs, rule, mode, schedules, options.sampling, keys
     )
     if mesh is None:
-        runs = with_states(batch_step, jax.tree.map(jnp.asarray, parameters), found)
+        there = jax.tree.map(jnp.asarray, parameters)
+        runs = with_states(batch_step, there, found, drawn_anew(starts, draws))
+        see_no_loss_asked(batch_step, runs)
     else:
         _see_alike(mesh, options, configs, (parameters, speeds, marks))
         batch_step, there = spread_tree((batch_step, parameters), mesh, objectives[0])
         runs = batch_step.initialise(there)
     key = None
     if options.checkpoint is not None:
-        numbers = fingerprint((parameters, speeds, target, least, found.states))
+        numbers = fingerprint((parameters, speeds, target, least, found.states, keys))
         key = [configs, marks.tolist(), numbers, batch_step.program(runs), "with states"]
     batch = Batch(batch_step, runs)
     with DescentProgress(options.progress, steps) as bar:

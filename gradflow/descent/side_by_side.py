@@ -75,8 +75,8 @@ def _iteration(batch_step: "BatchStep", runs: "RunStates") -> "RunStates":
     def moved(single: "BatchStep", run: tuple[Any, ...]) -> tuple[Any, Any]:
         return single.change(*run)
 
-    def evaluated(single: "BatchStep", parameters: Any) -> tuple[Any, Any]:
-        return single.objective.loss_and_gradient(parameters)
+    def evaluated(single: "BatchStep", run: tuple[Any, Any]) -> tuple[Any, Any]:
+        return single.evaluate(*run)
 
     before = (runs.count, runs.parameters, runs.optimizer_state, runs.loss, runs.gradient)
     change, state = _each(batch_step, moved, before)
@@ -84,8 +84,8 @@ def _iteration(batch_step: "BatchStep", runs: "RunStates") -> "RunStates":
         lambda p, c: jnp.where(alive.reshape(-1, *[1] * (p.ndim - 1)), p + c, p),
         runs.parameters, change,
     )  # fmt: skip
-    loss, gradient = _each(batch_step, evaluated, parameters)
     count = runs.count + alive
+    loss, gradient = _each(batch_step, evaluated, (parameters, count))
     hits = batch_step.stop.looked(count, loss, runs.hits)
     if hits is not None and runs.hits is not None:
         hits = jnp.where(alive, hits, runs.hits)

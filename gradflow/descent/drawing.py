@@ -1,0 +1,113 @@
+"""What a batch of runs draws: their keys, and what does not go with drawn gradients."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradflow._util.provenance import plain
+from gradflow.descent.loop import BatchStep, Keys, RunStates
+from gradflow.descent.options import DescentOptions
+from gradflow.objective import Objective
+from gradflow.trajectory import Trajectory
+
+
+def gather_keys(options: DescentOptions, objectives: Sequence[Objective], runs: int) -> Keys | None:
+    """One key a run, if they draw anything.
+
+    Args:
+      options: checked.
+      objectives: one a run.
+      runs: their number.
+
+    Raises:
+      ValueError: if there is no key, or their number differs, or nothing can be drawn.
+    """
+    if options.sampling is None:
+        return None
+    for objective in {id(one): one for one in objectives}.values():
+        options.sampling.check(objective)
+    found = as_keys(options.key, "sampling")
+    if found.numbers.ndim == 1:
+        numbers = jnp.broadcast_to(found.numbers, (runs, *found.numbers.shape))
+        return Keys(numbers, found.kind)
+    if len(found.numbers) != runs:
+        raise ValueError(
+            f"There are {runs} starts but {len(found.numbers)} keys; give one for each, as by "
+            f"jax.random.split(key, {runs}), or one for all."
+        )
+    return found
+
+
+def as_keys(key: Any, what: str) -> Keys:
+    """A key, or several along the first axis.
+
+    Args:
+      key: made by `jax.random.key` or `split`, or of the older kind `jax.random.PRNGKey`.
+      what: needs it.
+
+    Raises:
+      ValueError: if it is none.
+    """
+    if isinstance(key, list | tuple) and key:
+        parts = [as_keys(one, what) for one in key]
+        return Keys(jnp.stack([part.numbers for part in parts]), parts[0].kind)
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        if key.ndim <= 1 and key.size:
+            return Keys(jax.random.key_data(key), str(jax.random.key_impl(key)))
+    elif isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32:
+        old = jax.random.wrap_key_data(jnp.asarray(key))
+        return as_keys(old, what)
+    raise ValueError(
+        f"{what} draws by a key, such as jax.random.key(0), or several along one axis, such as "
+        f"jax.random.split(jax.random.key(0), 8), but key is {key!r}."
+    )
+
+
+def told_keys(options: DescentOptions, keys: Keys | None, runs: int) -> list[dict[str, Any]]:
+    """What is drawn, and by which key, as stored runs say it."""
+    if keys is None:
+        return [{}] * runs
+    sampling = plain(options.sampling)
+    return [{"sampling": sampling, "key": one.tolist()} for one in np.asarray(keys.numbers)]
+
+
+def see_no_loss_asked(batch_step: BatchStep, runs: RunStates) -> None:
+    """See that an optimiser does without the loss, which of a batch is another one each time.
+
+    Raises:
+      ValueError: if it does not.
+    """
+
+    def first(batch_step: BatchStep, runs: RunStates) -> Any:
+        own, run = jax.tree.map(lambda leaf: leaf[0], (batch_step.own(), runs))
+        single = batch_step.of(own)
+        return single.change(run.count, run.parameters, run.optimizer_state, run.loss, run.gradient)
+
+    if batch_step.sampling is None:
+        return
+    try:
+        eqx.filter_eval_shape(first, batch_step, runs)
+    except TypeError as error:
+        raise ValueError(
+            f"The optimizer asks for more than the gradient ({error}), such as a loss to search "
+            "along, which batches do not have; choose another one, or leave sampling away."
+        ) from None
+
+
+def drawn_anew(starts: Sequence[Any], told: Sequence[dict[str, Any]]) -> bool:
+    """Whether runs that are taken up have drawn by other rules or keys than they will.
+
+    Args:
+      starts: as for `gradflow.run_descents`.
+      told: what each run draws now.
+    """
+    names = ("sampling", "key")
+    return any(
+        isinstance(start, Trajectory)
+        and [start.config.get(name) for name in names] != [now.get(name) for name in names]
+        for start, now in zip(starts, told, strict=True)
+    )
