@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradflow._util.provenance import plain
-from gradflow.descent.loop import BatchStep, Keys, RunStates
+from gradflow._util.random import Keys, as_keys
+from gradflow.descent.loop import BatchStep, RunStates
 from gradflow.descent.options import DescentOptions
 from gradflow.objective import Objective
 from gradflow.trajectory import Trajectory
@@ -30,7 +31,7 @@ def gather_keys(options: DescentOptions, objectives: Sequence[Objective], runs: 
         return None
     for objective in {id(one): one for one in objectives}.values():
         options.sampling.check(objective)
-    found = as_keys(options.key, "sampling")
+    found = as_keys(options.key, "key")
     if found.numbers.ndim == 1:
         numbers = jnp.broadcast_to(found.numbers, (runs, *found.numbers.shape))
         return Keys(numbers, found.kind)
@@ -40,31 +41,6 @@ def gather_keys(options: DescentOptions, objectives: Sequence[Objective], runs: 
             f"jax.random.split(key, {runs}), or one for all."
         )
     return found
-
-
-def as_keys(key: Any, what: str) -> Keys:
-    """A key, or several along the first axis.
-
-    Args:
-      key: made by `jax.random.key` or `split`, or of the older kind `jax.random.PRNGKey`.
-      what: needs it.
-
-    Raises:
-      ValueError: if it is none.
-    """
-    if isinstance(key, list | tuple) and key:
-        parts = [as_keys(one, what) for one in key]
-        return Keys(jnp.stack([part.numbers for part in parts]), parts[0].kind)
-    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        if key.ndim <= 1 and key.size:
-            return Keys(jax.random.key_data(key), str(jax.random.key_impl(key)))
-    elif isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32:
-        old = jax.random.wrap_key_data(jnp.asarray(key))
-        return as_keys(old, what)
-    raise ValueError(
-        f"{what} draws by a key, such as jax.random.key(0), or several along one axis, such as "
-        f"jax.random.split(jax.random.key(0), 8), but key is {key!r}."
-    )
 
 
 def told_keys(options: DescentOptions, keys: Keys | None, runs: int) -> list[dict[str, Any]]:

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int
 
+from gradflow._util.random import Keys
 from gradflow.descent import side_by_side
 from gradflow.descent.stopping import DIVERGED, RUNNING, StopRule
 from gradflow.dynamics.sampling import Sampling, sampled
@@ -29,22 +30,6 @@ Mode = Literal["map", "vmap"]
 Pairs = tuple[tuple[str, Observable], ...]
 
 STOPS = 32
-
-
-class Keys(eqx.Module):
-    """Random keys as numbers, which can be stacked, repeated and stored.
-
-    Attributes:
-      numbers: with the runs along the first axis; or of a single run.
-      kind: the generator's name.
-    """
-
-    numbers: Array
-    kind: str = eqx.field(static=True)
-
-    def key(self) -> PRNGKeyArray:
-        """A single run's key."""
-        return jax.random.wrap_key_data(self.numbers, impl=self.kind)
 
 
 class RunStates(eqx.Module):

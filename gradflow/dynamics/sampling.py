@@ -30,12 +30,12 @@ class Drawn(NamedTuple):
     Attributes:
       places: of b observations, some of them perhaps repeated.
       weights: how much each counts.
-      shifts: what is added to their labels, of shape (b, *k); None for nothing.
+      pushes: what is added to their labels, of shape (b, *k), times the weights; None for nothing.
     """
 
     places: Int[Array, " b"]
     weights: Float[Array, " b"]
-    shifts: Float[Array, "b *k"] | None
+    pushes: Float[Array, "b *k"] | None
 
 
 class Sampling(eqx.Module):
@@ -142,7 +142,7 @@ class Sampling(eqx.Module):
         noise = jax.random.normal(
             jax.random.fold_in(of_labels, count), (size, *shape[1:]), dtype=dtype
         )
-        return Drawn(places, weights, self.label_noise * noise)
+        return Drawn(places, weights, self.label_noise * _along(weights, noise) * noise)
 
 
 def noise_of(label_noise: Checked[float]) -> float:
@@ -225,16 +225,15 @@ class _PartlyObserved(AbstractProblem):
         return self.loss_and_gradient(w)[0]
 
     def loss_and_gradient(self, w: AnyArray) -> tuple[Array, Array]:
-        problem, (places, weights, shifts) = self.problem, self.drawn
+        problem, (places, weights, pushes) = self.problem, self.drawn
         shape, residual = problem.label_shape, problem.residual(w)
         weight = problem.in_place(jnp.zeros(shape[0], weights.dtype).at[places].add(weights))
         pull = weight * residual
         loss = jnp.sum(pull * residual)
-        if shifts is not None:
-            own = jnp.reshape(weights, (-1, *[1] * (len(shape) - 1)))
-            moved = problem.in_place(jnp.zeros(shape, shifts.dtype).at[places].add(own * shifts))
-            loss = loss - 2 * jnp.sum(moved * residual) + jnp.sum(own * shifts**2)
-            pull = pull - moved
+        if pushes is not None:
+            push = problem.in_place(jnp.zeros(shape, pushes.dtype).at[places].add(pushes))
+            loss = loss - 2 * jnp.sum(push * residual) + _own(weights, pushes)
+            pull = pull - push
         if self.whole_loss:
             loss = jnp.sum(residual**2)
         return problem.weight * loss, 2 * problem.weight * problem.adjoint(pull)
@@ -244,11 +243,25 @@ def _by_observations(objective: Objective, factors: Factors, drawn: Drawn) -> tu
     """Without forming W: only entries that were drawn are."""
     problem: Any = objective.problem
     model: Any = objective.factorization
-    places, weights, shifts = drawn
-    values = problem.values[places] + (0 if shifts is None else shifts)
+    places, weights, pushes = drawn
 
     def loss(factors: Factors) -> Array:
-        residual = factored.entries(model, factors, problem.indices[places]) - values
-        return problem.weight * jnp.sum(weights * residual**2)
+        entries = factored.entries(model, factors, problem.indices[places])
+        residual = entries - problem.values[places]
+        squares = jnp.sum(weights * residual**2)
+        if pushes is not None:
+            squares = squares - 2 * jnp.sum(pushes * residual) + _own(weights, pushes)
+        return problem.weight * squares
 
     return jax.value_and_grad(loss)(factors)
+
+
+def _along(weights: Array, labels: Array) -> Array:
+    """The weights with as many axes as labels have."""
+    return jnp.reshape(weights, (-1, *[1] * (labels.ndim - 1)))
+
+
+def _own(weights: Array, pushes: Array) -> Array:
+    """The sum of the squares of what was added to labels, by weights."""
+    each = _along(weights, pushes)
+    return jnp.sum(jnp.where(each > 0, pushes**2 / jnp.where(each > 0, each, 1.0), 0.0))

@@ -35,10 +35,10 @@ def numpy_gradients(factors, drawn):
     """Observation by observation."""
     a, b, c = factors
     w, g = c @ b @ a, np.zeros((4, 3))
-    shifts = np.zeros(len(drawn.places)) if drawn.shifts is None else drawn.shifts
-    for place, weight, shift in zip(drawn.places, drawn.weights, shifts, strict=True):
+    pushes = np.zeros(len(drawn.places)) if drawn.pushes is None else drawn.pushes
+    for place, weight, push in zip(drawn.places, drawn.weights, pushes, strict=True):
         at = ROWS[place], COLUMNS[place]
-        g[at] += weight * (w[at] - VALUES[place] - shift)
+        g[at] += weight * (w[at] - VALUES[place]) - push
     return [(c @ b).T @ g, c.T @ g @ a.T, g @ (b @ a).T]
 
 
@@ -79,7 +79,7 @@ def test_draws_are_what_they_are_called():
         assert sorted(seen.tolist()) == list(range(N))
         np.testing.assert_allclose(weights.sum(axis=1), N)
     assert len({tuple(row.tolist()) for row in epoch.places[::3]}) > 10  # another order each time
-    labels = draws_of(SAMPLINGS["labels"], 400).shifts
+    labels = draws_of(SAMPLINGS["labels"], 400).pushes
     assert abs(np.std(labels) - 0.3) < 0.02  # 3200 numbers: three deviations are 0.011
     assert abs(np.mean(labels)) < 0.02
 
@@ -177,7 +177,7 @@ def test_gradients_of_other_losses_are_those_of_a_smaller_problem(case):
     n = problem.label_shape[0]
     sampling = Sampling(batch=4, label_noise=0.2)
     drawn = sampling.drawn(objective, KEY, jnp.asarray(3), float)
-    at, shifts = np.asarray(drawn.places), np.asarray(drawn.shifts)
+    at, shifts = np.asarray(drawn.places), np.asarray(drawn.pushes) * 4 / n
     assert shifts.shape == (4, *problem.label_shape[1:])
     if case == "sensing":
         part = gf.MatrixSensing(problem.measurements[at], problem.labels[at] + shifts)
@@ -217,8 +217,8 @@ def test_thin_products_that_are_never_formed_see_the_same():
 
 BATCH = Sampling(batch=3)
 REFUSED = {
-    "no key": ({"sampling": BATCH}, "key is None", "jax.random.key(0)"),
-    "a number as key": ({"sampling": BATCH, "key": 0}, "key is 0", "jax.random.key(0)"),
+    "no key": ({"sampling": BATCH}, "it is None", "jax.random.key(0)"),
+    "a number as key": ({"sampling": BATCH, "key": 0}, "it is 0", "jax.random.key(0)"),
     "a key alone": ({"key": KEY}, "nothing is drawn", "Sampling(batch=32)"),
     "keys": ({"sampling": BATCH, "key": jax.random.split(KEY)}, "2 keys", "or one for all"),
     "a number": ({"sampling": 3, "key": KEY}, "but it is 3", "Sampling(batch=...)"),
