@@ -4,7 +4,8 @@ from gradflow.flow.following import Followed, follow
 from gradflow.flow.following_to_loss import follow_to_loss
 from gradflow.flow.options import FlowOptions
 from gradflow.flow.solve import solve_flow, solve_flows
-from gradflow.flow.stochastic import StochasticOptions, solve_sdes
+from gradflow.flow.stochastic import solve_sdes
+from gradflow.flow.stochastic_options import StochasticOptions
 from gradflow.flow.stopping import Status
 from gradflow.flow.verification import Verification, Witness
 from gradflow.flow.witnesses import verify

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import diffrax
@@ -11,95 +10,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
-from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
 from gradflow._util.options import takes_options
 from gradflow._util.progress import DescentProgress
 from gradflow._util.provenance import describe, plain, provenance
 from gradflow._util.random import Keys, as_keys
-from gradflow._util.validate import finite_array, positive, same_float_dtype, whole
 from gradflow.dynamics.noise import AbstractNoise
 from gradflow.factorizations.base import Factors
+from gradflow.flow.setup import require_float64
+from gradflow.flow.stochastic_options import StochasticOptions, steps_between
 from gradflow.objective import Objective
-from gradflow.observables import Observe, check_entries, default_observables, resolve
-from gradflow.options import Progress
+from gradflow.observables import check_entries, default_observables, resolve
 from gradflow.start import Start, as_factors
 from gradflow.state import FactorsView, State
 from gradflow.trajectory import Outcome, Trajectory, named_factors, named_observables
 
 _FINEST = 2.0**-20
 """Brownian motions are the same down to this share of the horizon, whatever the step."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StochasticOptions:
-    """What a flow with noise can be asked.
-
-    Attributes:
-      step: the length of a step, in the unit of time, above 0. Intervals between records are cut
-        into equal steps of at most this length.
-      horizon: when to end; by default the last of `record`.
-      record: times to record, rising; by default twenty for each power of ten between the step and
-        the horizon. The start and the end are always recorded.
-      observe: what to record, as for `solve_flow`.
-      stop_loss: stop a seed after the first step whose loss (without penalty) is at most this.
-      max_steps: steps of a seed allowed.
-      solver: a diffrax solver. By default `diffrax.ShARK()`, of strong order 3/2, where the noise
-        is additive, and else `diffrax.Euler()` (Euler and Maruyama's method), of strong order 1/2;
-        there it must be one for equations in Ito's sense.
-      progress: show steps and the largest loss while it runs; or a function that is called with
-        these at each record.
-    """
-
-    step: Checked[float]
-    horizon: Checked[float | None] = None
-    record: Checked[ArrayLike | None] = None
-    observe: Checked[Observe | None] = None
-    stop_loss: Checked[float | None] = None
-    max_steps: Checked[int] = 10_000_000
-    solver: Checked[diffrax.AbstractSolver | None] = None
-    progress: Progress = False
-
-    def check(self) -> np.ndarray:
-        """Check what has a range.
-
-        Returns:
-          The times to record, from 0 to the end.
-
-        Raises:
-          ValueError: if a value is out of it; it names the value and the remedy.
-        """
-        step = positive("step", self.step)
-        most = whole("max_steps", self.max_steps)
-        if self.stop_loss is not None:
-            positive("stop_loss", self.stop_loss)
-        if self.horizon is None and self.record is None:
-            raise ValueError("Nothing ends the flow; give horizon, or record.")
-        wanted = np.zeros(0) if self.record is None else finite_array("record", self.record, 1)
-        if np.any(wanted < 0) or np.any(np.diff(wanted) <= 0):
-            raise ValueError(f"record must rise from 0 on, but it begins {wanted[:5].tolist()}.")
-        end = positive("horizon", wanted[-1] if self.horizon is None else self.horizon)
-        if self.record is None:
-            decades = max(np.log10(end / step), 0.0)
-            wanted = end * 10.0 ** np.linspace(-decades, 0, int(20 * decades) + 1)
-        times = np.concatenate([[0.0], wanted[(wanted > 0) & (wanted < end)], [end]])
-        if (steps := int(np.sum(steps_between(times, step)))) > most:
-            raise ValueError(
-                f"A step of {step:g} takes {steps} steps to the time {end:g}, but max_steps is "
-                f"{most}; give a longer step, or more of them."
-            )
-        return times
-
-
-def steps_between(times: np.ndarray, step: float) -> np.ndarray:
-    """How many steps go from each time to the next; a step is a little longer rather than one more.
-
-    Args:
-      times: rising.
-      step: the longest step.
-    """
-    return np.ceil(np.diff(times) / step * (1 - 1e-9)).astype(np.int64)
 
 
 class _Seeds(eqx.Module):
@@ -193,7 +121,7 @@ def solve_sdes(
       what one gives hangs on the others by rounding alone.
 
     Raises:
-      ValueError: on wrong shapes, mixed precisions, an objective that does not have this noise, a
+      ValueError: on wrong shapes, float32, an objective that does not have this noise, a
         solver for another sense, a step or a horizon out of range.
 
     Example:
@@ -211,37 +139,56 @@ def solve_sdes(
     """
     times = options.check()
     solver = _see_noise(objective, noise, options)
+    if isinstance(start, Trajectory):
+        raise ValueError(
+            "A flow with noise takes up no trajectory, whose Brownian motion ended with it; start "
+            "from its `final`, with new keys."
+        )
     factors = as_factors(objective, start)
-    dtype = same_float_dtype(objective=objective, start=factors)
+    require_float64(objective, factors)
     found = as_keys(keys, "keys")
     numbers = found.numbers if found.numbers.ndim > 1 else found.numbers[None]
     found = Keys(numbers, found.kind)
     pairs = resolve(options.observe or default_observables(objective.problem))
     check_entries(pairs, State(FactorsView(objective), factors))
-    target = None if options.stop_loss is None else jnp.asarray(options.stop_loss, dtype)
+    target = None if options.stop_loss is None else jnp.asarray(options.stop_loss)
     equation = _Equation(
         objective, noise, solver, jnp.asarray(times[-1], float), jnp.asarray(options.step, float),
         target,
     )  # fmt: skip
-    counts = steps_between(times, float(options.step))
     tick = time.perf_counter()
-    seeds = _begin(equation, factors, found)
-    recorded = [(np.asarray(seeds.running), _seen(objective, pairs, seeds.factors))]
-    ends = [np.zeros(len(numbers))]
+    seeds, ends, recorded = _solved(equation, factors, found, pairs, times, options)
+    seconds = time.perf_counter() - tick
+    config = _config(objective, noise, options, solver, [name for name, _ in pairs])
+    return _trajectories(seeds, factors, (ends, recorded), found, config, seconds)
+
+
+def _solved(
+    equation: _Equation,
+    factors: Factors,
+    keys: Keys,
+    pairs: Any,
+    times: np.ndarray,
+    options: StochasticOptions,
+) -> tuple[_Seeds, list[np.ndarray], list[Any]]:
+    """The seeds at their ends; times and records on the way, with whether each was running."""
+    counts = steps_between(times, float(options.step))
+    seeds = _begin(equation, factors, keys)
+    recorded = [(np.asarray(seeds.running), _seen(equation.objective, pairs, seeds.factors))]
+    ends = [np.zeros(len(keys.numbers))]
     with DescentProgress(options.progress, int(counts.sum())) as bar:
         for k, count in enumerate(counts.tolist()):
             running = np.asarray(seeds.running)
             if not running.any():
                 break
-            seeds = _advance(equation, seeds, found, *map(jnp.asarray, (times[k], times[k + 1])),
-                             jnp.asarray(count))  # fmt: skip
-            span = np.asarray(seeds.steps) - int(counts[:k].sum())
-            ends.append(times[k] + (times[k + 1] - times[k]) * span / count)
-            recorded.append((running, _seen(objective, pairs, seeds.factors)))
+            begin, end = float(times[k]), float(times[k + 1])
+            span = jnp.asarray(begin), jnp.asarray(end)
+            seeds = _advance(equation, seeds, keys, span, jnp.asarray(count))
+            done = np.asarray(seeds.steps) - int(counts[:k].sum())
+            ends.append(begin + (end - begin) * done / count)
+            recorded.append((running, _seen(equation.objective, pairs, seeds.factors)))
             bar(int(np.max(seeds.steps)), float(np.max(seeds.loss)))
-    config = _config(objective, noise, options, solver, str(dtype), [name for name, _ in pairs])
-    seconds = time.perf_counter() - tick
-    return _trajectories(seeds, factors, (ends, recorded), found, config, seconds)
+    return seeds, ends, recorded
 
 
 def _see_noise(
@@ -289,9 +236,10 @@ def _going(equation: _Equation, loss: Array) -> Bool[Array, "*k"]:
 
 @eqx.filter_jit
 def _advance(
-    equation: _Equation, seeds: _Seeds, keys: Keys, begin: Array, end: Array, count: Array
+    equation: _Equation, seeds: _Seeds, keys: Keys, span: tuple[Array, Array], count: Array
 ) -> _Seeds:
     """From one record to the next, in so many steps."""
+    begin, end = span
 
     def one(seed: _Seeds, key: Keys) -> _Seeds:
         terms, solver = equation.terms(key, seed.factors), equation.solver
@@ -337,7 +285,6 @@ def _config(
     noise: AbstractNoise,
     options: StochasticOptions,
     solver: Any,
-    dtype: str,
     observe: Sequence[str],
 ) -> dict[str, Any]:
     """What was asked, as it is stored."""
@@ -348,7 +295,7 @@ def _config(
         "step": float(options.step),
         "stop_loss": options.stop_loss,
         "solver": type(solver).__name__,
-        "dtype": dtype,
+        "dtype": "float64",
         "observe": list(observe),
         **provenance(),
     }

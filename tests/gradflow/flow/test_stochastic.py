@@ -68,34 +68,37 @@ def test_seeds_are_trajectories(cooled):
     assert runs[0].stats["steps"] == 64
     assert runs[0].config["noise"]["name"] == "langevin"
     assert runs[0].config["key"] != runs[1].config["key"]
-    one = gf.solve_sdes(QUADRATIC, (np.full((3, 2), 0.5),), Langevin(0.3), KEYS[5], **SEEDS)
-    np.testing.assert_allclose(one[0]["product"], runs[5]["product"], rtol=1e-11, atol=1e-14)
-    np.testing.assert_array_equal(one[0].final["W_1"], one[0]["product"][-1])
+    back = gf.solve_sdes(QUADRATIC, (np.full((3, 2), 0.5),), Langevin(0.3), KEYS[::-1], **SEEDS)
+    assert back[-6].config == runs[5].config
+    np.testing.assert_allclose(back[-6]["product"], runs[5]["product"], rtol=1e-11, atol=1e-14)
+    np.testing.assert_array_equal(runs[5].final["W_1"], runs[5]["product"][-1])
 
 
 # Strong orders: the same Brownian motions in steps of h and half of it
 
 ORDERS = {
-    "additive": (Langevin(0.2), None, 1.5),
-    "additive, of order 1": (Langevin(0.2), diffrax.SEA(), 1.0),
-    "of minibatches": (MinibatchNoise(0.05, 1, label_noise=0.5), None, 0.5),
+    "additive": (Langevin(0.05), None, 1.5),
+    "of minibatches": (MinibatchNoise(0.02, 2, label_noise=0.5), None, 0.5),
+    "additive, of order 1": (Langevin(0.05), diffrax.SEA(), 1.0),
 }
 
 
-@pytest.mark.parametrize("case", ORDERS)
+@pytest.mark.parametrize(
+    "case", [*list(ORDERS)[:2], pytest.param("additive, of order 1", marks=pytest.mark.slow)]
+)
 def test_half_the_step_leaves_the_error_that_the_order_says(case):
     """Root mean squares over seeds of the distance between ends of steps h and h/2."""
     noise, solver, order = ORDERS[case]
-    start, ends = tuple(0.7 * f for f in START), []
+    start, ends = tuple(0.5 * f for f in START), []
     for count in (8, 16, 32, 64):
         runs = gf.solve_sdes(
-            DEEP, start, noise, KEYS[:24], horizon=1.0, step=1.0 / count, observe=["product"],
-            record=[1.0], solver=solver,
+            DEEP, start, noise, KEYS[:64], horizon=0.25, step=0.25 / count, observe=["product"],
+            record=[0.25], solver=solver,
         )  # fmt: skip
         ends.append(np.stack([run["product"][-1] for run in runs]))
     errors = [np.sqrt(np.mean((a - b) ** 2)) for a, b in itertools.pairwise(ends)]
     slope = np.log2(errors[0] / errors[-1]) / 2
-    assert abs(slope - order) < 0.25, errors
+    assert abs(slope - order) < 0.2, errors  # measured: 1.58, 0.58, 1.01
 
 
 # The covariance of minibatches
@@ -159,18 +162,18 @@ def test_the_noise_has_the_covariance_of_batches(case):
 def test_the_flow_models_the_descent():
     """Means and variances of the loss after the same time, from the same start, over seeds."""
     rate, time = 0.01, 1.0
-    keys = KEYS[:100]
+    keys = KEYS[:64]
     runs = gf.solve_sdes(
         DEEP, START, MinibatchNoise(rate, 1), keys, horizon=time, step=rate, record=[time],
         observe=["loss"],
     )  # fmt: skip
     descents = gf.run_descents(
-        DEEP, [START] * 100, gf.optimizers.gd, learning_rate=rate, max_steps=round(time / rate),
+        DEEP, [START] * 64, gf.optimizers.gd, learning_rate=rate, max_steps=round(time / rate),
         record=[1], observe=["loss"], sampling=Sampling(1), key=keys,
     )  # fmt: skip
     one, other = (np.array([run["loss"][-1] for run in kind]) for kind in (runs, descents))
     plain = gf.solve_flow(DEEP, START, horizon=time, observe=["loss"])["loss"][-1]
-    error = np.hypot(one.std(), other.std()) / 10
+    error = np.hypot(one.std(), other.std()) / 8
     assert abs(one.mean() - other.mean()) < 4 * error + 0.05 * abs(other.mean())
     assert 0.7 < one.std() / other.std() < 1.4
     assert other.std() > 0.02 * plain  # there is something to model
@@ -192,7 +195,7 @@ def test_a_seed_stops_after_the_first_step_that_is_there():
         np.testing.assert_allclose(run.stats["end"] / 0.02, run.stats["steps"], rtol=1e-9)
 
 
-def test_a_thin_product_that_is_never_formed_and_float32():
+def test_a_thin_product_that_is_never_formed_has_the_same_noise():
     sparse = gf.problems.SparseCompletion((4, 3), PROBLEM.indices, PROBLEM.values)
     dense = gf.MatrixCompletion((4, 3), sparse.indices, sparse.values)
     model = gf.MatrixProduct((3, 2, 4))
@@ -202,9 +205,6 @@ def test_a_thin_product_that_is_never_formed_and_float32():
     moved = {"draws": jnp.arange(8.0), "labels": jnp.ones(8)}
     for found, wanted in zip(operators[1].mv(moved), operators[0].mv(moved), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-14)
-    objective, narrow = gf.astype((gf.Objective(sparse, model), start), jnp.float32)
-    run = gf.solve_sdes(objective, narrow, noise, KEYS[:2], step=0.1, horizon=1.0)[0]
-    assert run.final["W_1"].dtype == np.float32
 
 
 solve = partial(gf.solve_sdes, DEEP, START)
@@ -216,7 +216,7 @@ REFUSED = {
         lambda: solve(Langevin(1.0), KEYS[0], step=0.0, horizon=1.0), "step", "but it is 0.0"),
     "too many steps": (
         lambda: solve(Langevin(1.0), KEYS[0], step=1e-3, horizon=1.0, max_steps=99),
-        "takes 1000 steps", "give a longer step"),
+        "max_steps is 99", "give a longer step"),
     "falling": (
         lambda: solve(Langevin(1.0), KEYS[0], step=0.1, record=[2.0, 1.0]), "[2.0, 1.0]", "rise"),
     "another sense": (
@@ -224,6 +224,9 @@ REFUSED = {
                       solver=diffrax.Heun()), "Heun", "diffrax.Euler()"),
     "too large": (
         lambda: solve(MinibatchNoise(0.1, 9), KEYS[0], step=0.1, horizon=1.0), "8, not 9", "most"),
+    "float32": (
+        lambda: gf.solve_sdes(*gf.astype((DEEP, START), jnp.float32), Langevin(1.0), KEYS[0],
+                              step=0.1, horizon=1.0), "float32", "gradflow.run_descent"),
     "cold": (lambda: Langevin(0.0), "temperature", "above 0, but it is 0.0"),
     "rate": (lambda: MinibatchNoise(0.0, 2), "rate", "above 0, but it is 0.0"),
     "epochs": (lambda: MinibatchNoise(0.1, 2, "epoch"), "'epoch'", "'independent'"),
