@@ -84,7 +84,12 @@ ORDERS = {
 
 
 @pytest.mark.parametrize(
-    "case", [*list(ORDERS)[:2], pytest.param("additive, of order 1", marks=pytest.mark.slow)]
+    "case",
+    [
+        "of minibatches",
+        pytest.param("additive", marks=pytest.mark.slow),
+        pytest.param("additive, of order 1", marks=pytest.mark.slow),
+    ],
 )
 def test_half_the_step_leaves_the_error_that_the_order_says(case):
     """Root mean squares over seeds of the distance between ends of steps h and h/2."""
@@ -99,6 +104,17 @@ def test_half_the_step_leaves_the_error_that_the_order_says(case):
     errors = [np.sqrt(np.mean((a - b) ** 2)) for a, b in itertools.pairwise(ends)]
     slope = np.log2(errors[0] / errors[-1]) / 2
     assert abs(slope - order) < 0.2, errors  # measured: 1.58, 0.58, 1.01
+
+
+def test_half_the_step_at_a_quadratic_leaves_a_third_of_the_error(cooled):
+    """Strong order 3/2, by the program of the other seeds."""
+    ends = []
+    for step in (0.125, 0.0625, 0.03125):
+        asked = SEEDS | {"horizon": 1.0, "record": [0.5], "step": step}
+        runs = gf.solve_sdes(QUADRATIC, (np.full((3, 2), 0.5),), Langevin(0.3), KEYS, **asked)
+        ends.append(np.stack([run["product"][-1] for run in runs]))
+    first, second = (np.sqrt(np.mean((a - b) ** 2)) for a, b in itertools.pairwise(ends))
+    assert abs(np.log2(first / second) - 1.5) < 0.3
 
 
 # The covariance of minibatches
@@ -159,6 +175,7 @@ def test_the_noise_has_the_covariance_of_batches(case):
         assert np.linalg.norm(seen - wanted) < 0.1 * np.linalg.norm(wanted)
 
 
+@pytest.mark.slow
 def test_the_flow_models_the_descent():
     """Means and variances of the loss after the same time, from the same start, over seeds."""
     rate, time = 0.01, 1.0
