@@ -106,15 +106,15 @@ def test_half_the_step_leaves_the_error_that_the_order_says(case):
     assert abs(slope - order) < 0.2, errors  # measured: 1.58, 0.58, 1.01
 
 
-def test_half_the_step_at_a_quadratic_leaves_a_third_of_the_error(cooled):
-    """Strong order 3/2, by the program of the other seeds."""
+def test_half_the_step_at_a_quadratic_leaves_a_quarter_of_the_error(cooled):
+    """Where the drift is linear, ShARK's order is 2; by the program of the other seeds."""
     ends = []
     for step in (0.125, 0.0625, 0.03125):
         asked = SEEDS | {"horizon": 1.0, "record": [0.5], "step": step}
         runs = gf.solve_sdes(QUADRATIC, (np.full((3, 2), 0.5),), Langevin(0.3), KEYS, **asked)
         ends.append(np.stack([run["product"][-1] for run in runs]))
     first, second = (np.sqrt(np.mean((a - b) ** 2)) for a, b in itertools.pairwise(ends))
-    assert abs(np.log2(first / second) - 1.5) < 0.3
+    assert abs(np.log2(first / second) - 2) < 0.35  # measured: 2.28, then 2.10, 2.06, 2.04
 
 
 # The covariance of minibatches
