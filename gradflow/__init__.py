@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         MatrixProduct,
         SymmetricProduct,
     )
-    from gradflow.flow import solve_flow, solve_flows
+    from gradflow.flow import solve_flow, solve_flows, solve_sdes
     from gradflow.objective import Objective
     from gradflow.penalties import (
         NuclearFrobeniusRatio,
@@ -73,7 +73,7 @@ _NAMES = {
     "descent": "Checkpoint run_descent run_descents",
     "dynamics": "AdamFlow GradientFlow MomentumFlow",
     "factorizations": "CPTensor DiagonalNetwork HierarchicalTensor MatrixProduct SymmetricProduct",
-    "flow": "solve_flow solve_flows",
+    "flow": "solve_flow solve_flows solve_sdes",
     "objective": "Objective",
     "start": "LogScaled",
     "penalties": "NuclearFrobeniusRatio NuclearNorm SchattenNorm SchattenRatio WeightDecay",

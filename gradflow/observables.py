@@ -182,6 +182,22 @@ def alignment(state: State) -> Float[Array, " 2"]:
     return jnp.stack([on / n, (jnp.sum(g) - on) / max(n * n - n, 1)])
 
 
+def learning_rate(state: State) -> Float[Array, ""]:
+    """The learning rate of the iteration that comes next, of a descent that was given one.
+
+    Raises:
+      ValueError: in flows, and where the optimiser was made with its rate.
+    """
+    rate = getattr(state.view, "rate", None)
+    if rate is None:
+        raise ValueError(
+            "There is no learning rate to record: flows have none, and an optimizer that was made "
+            "with one does not tell it; give run_descent the function that makes it, such as "
+            "optax.sgd, and learning_rate."
+        )
+    return rate
+
+
 class _SchattenNorm(eqx.Module):
     p: float = eqx.field(static=True)
 
@@ -236,6 +252,7 @@ _BY_NAME: dict[str, Observable] = {
         unobserved_entries,
         unbalancedness,
         alignment,
+        learning_rate,
     )
 }
 

@@ -150,9 +150,15 @@ class AbstractFactorsView(AbstractView):
 
 
 class FactorsView(AbstractFactorsView):
-    """y is the tuple of factors itself, as in a descent."""
+    """y is the tuple of factors itself, as in a descent.
+
+    Attributes:
+      objective: the problem, its factorisation and its penalty.
+      rate: the learning rate at the point, where a descent has one.
+    """
 
     objective: Objective
+    rate: Array | None = None
     name: ClassVar[str] = "factors"
 
     def factors(self, y: Factors) -> Factors:

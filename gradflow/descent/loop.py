@@ -17,9 +17,11 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
+from gradflow._util.random import Keys
 from gradflow.descent import side_by_side
 from gradflow.descent.mixture import Mixture, Optimizer, each_kind
 from gradflow.descent.stopping import DIVERGED, RUNNING, StopRule
+from gradflow.dynamics.sampling import Sampling, sampled
 from gradflow.objective import Objective
 from gradflow.observables import Observable
 from gradflow.state import FactorsView, State
@@ -59,10 +61,14 @@ class BatchStep(eqx.Module):
       objective: of all runs, or, if `many`, one a run along the first axis of its arrays.
       many: which of the two.
       optimizer: see `gradflow.run_descent`; or those of a batch with several.
-      rates: learning rates, if the optimiser is made from one.
+      rates: learning rates, if the optimiser is made from one; or the places of the runs' own among
+        the schedules, if there are any.
       pairs: names and functions of what is recorded.
       stop: when a run stops.
       mode: runs one after the other ("map") or side by side ("vmap").
+      schedules: learning rates as functions of the iteration.
+      sampling: what of the observations an iteration sees; None for all of them.
+      keys: of what is drawn, one a run.
     """
 
     objective: Objective
@@ -72,16 +78,20 @@ class BatchStep(eqx.Module):
     pairs: Pairs = eqx.field(static=True)
     stop: StopRule
     mode: Mode = eqx.field(static=True)
+    schedules: tuple[Callable[[Any], Any], ...] = ()
+    sampling: Sampling | None = None
+    keys: Keys | None = None
 
-    def initialise(self, parameters: Any) -> RunStates:
-        """The runs at iteration 0.
+    def initialise(self, parameters: Any, begin: int = 0) -> RunStates:
+        """The runs at the iteration to begin with.
 
         Args:
           parameters: the starts, along the first axis.
+          begin: the number of that iteration.
         """
         if isinstance(self.optimizer, Mixture):
-            return _initialise_mixture(self, parameters)
-        return _initialise(self, parameters)
+            return _initialise_mixture(self, parameters, _iteration(begin))
+        return _initialise(self, parameters, _iteration(begin))
 
     def advance(self, runs: RunStates, chunk: Int[Array, "2 k"]) -> tuple[RunStates, Any]:
         """Take all runs through the stops of one chunk.
@@ -119,32 +129,55 @@ class BatchStep(eqx.Module):
         return dataclasses.replace(restricted, optimizer=self.optimizer.restrict(left))
 
     def own(self) -> tuple[Any, ...]:
-        """What every run has for itself, along the first axis: data, rate, loss to stop at."""
-        own = (self.objective if self.many else None, self.rates)
+        """What every run has for itself, along the first axis: data, rate, key, loss to stop at."""
+        own = (self.objective if self.many else None, self.rates, self.keys)
         return (*own, self.stop.loss) if self.stop.loss.ndim else own
 
     def of(self, own: tuple[Any, ...]) -> "BatchStep":
         """For other runs, or a single one: those to whom this belongs."""
-        data, rates, *losses = own
+        data, rates, keys, *losses = own
         objective = data if self.many else self.objective
         stop = dataclasses.replace(self.stop, loss=losses[0]) if losses else self.stop
-        return dataclasses.replace(self, objective=objective, rates=rates, stop=stop)
+        return dataclasses.replace(self, objective=objective, rates=rates, keys=keys, stop=stop)
 
-    def transformation(self) -> optax.GradientTransformation:
+    def rate(self, count: Array) -> Array | None:
+        """A single run's rate at an iteration, in the precision of its parameters."""
+        if not self.schedules or self.rates is None:
+            return self.rates
+        dtype = self.stop.loss.dtype
+        branches = [lambda at, of=of: jnp.asarray(of(at), dtype) for of in self.schedules]
+        return jax.lax.switch(self.rates, branches, count)
+
+    def transformation(self, count: Array) -> optax.GradientTransformation:
         """The optimiser itself, made from a single run's rate if it is made from one."""
         assert not isinstance(self.optimizer, Mixture)
         if isinstance(self.optimizer, optax.GradientTransformation):
             return self.optimizer
-        return self.optimizer(self.rates)
+        return self.optimizer(self.rate(count))
 
-    def change(self, parameters: Any, state: Any, loss: Array, gradient: Any) -> tuple[Any, Any]:
+    def evaluate(self, parameters: Any, count: Array) -> tuple[Array, Any]:
+        """A single run's loss and gradient, as the iteration with this number sees them.
+
+        A loss to stop at is that of all observations.
+        """
+        if self.sampling is None or self.keys is None:
+            return self.objective.loss_and_gradient(parameters)
+        dtype = self.stop.loss.dtype
+        drawn = self.sampling.drawn(self.objective, self.keys.key(), count, dtype)
+        return sampled(self.objective, parameters, drawn, whole_loss=self.stop.wanted)
+
+    def change(
+        self, count: Array, parameters: Any, state: Any, loss: Array, gradient: Any
+    ) -> tuple[Any, Any]:
         """What an iteration adds to a single run's parameters, and what the optimiser carries on.
 
         Value and gradient are at hand for those that ask for more (L-BFGS, Polyak's rule); where
         none does, the compiler leaves the penalty's value out.
         """
+        update = optax.with_extra_args_support(self.transformation(count)).update
+        if self.sampling is not None:  # an iteration's loss is not that of the next one's batch
+            return update(gradient, state, parameters)
         value = loss + self.objective.penalty_at(parameters)
-        update = optax.with_extra_args_support(self.transformation()).update
         return update(
             gradient, state, parameters,
             value=value, grad=gradient, value_fn=self.objective.value,
@@ -172,11 +205,11 @@ def next_chunk(marks: np.ndarray, position: int, now: int, budget: int) -> tuple
 
 
 @eqx.filter_jit
-def _initialise(batch_step: BatchStep, parameters: Any) -> RunStates:
+def _initialise(batch_step: BatchStep, parameters: Any, begin: Array) -> RunStates:
     def one(run: tuple[Any, Any]) -> tuple[Any, Any]:
         own, values = run
         single = batch_step.of(own)
-        return single.transformation().init(values), single.objective.loss_and_gradient(values)
+        return single.transformation(begin).init(values), single.evaluate(values, begin)
 
     every = _one_by_one if batch_step.mode == "map" else _side_by_side
     state, (loss, gradient) = every(one, (batch_step.own(), parameters))
@@ -184,7 +217,7 @@ def _initialise(batch_step: BatchStep, parameters: Any) -> RunStates:
     return RunStates(
         parameters=parameters,
         optimizer_state=state,
-        count=jnp.zeros(count, jax.dtypes.canonicalize_dtype(jnp.int64)),
+        count=jnp.full(count, begin),
         loss=loss,
         gradient=gradient,
         status=jnp.zeros(count, jnp.int32),
@@ -192,17 +225,22 @@ def _initialise(batch_step: BatchStep, parameters: Any) -> RunStates:
     )
 
 
+def _iteration(number: int) -> Int[Array, ""]:
+    """A number of iterations done."""
+    return jnp.asarray(number, jax.dtypes.canonicalize_dtype(jnp.int64))
+
+
 @eqx.filter_jit
-def _initialise_mixture(batch_step: BatchStep, parameters: Any) -> RunStates:
+def _initialise_mixture(batch_step: BatchStep, parameters: Any, begin: Array) -> RunStates:
     def begun(part: BatchStep, _: None, values: Any) -> tuple[Any, tuple]:
         def one(rate: Any, values: Any) -> Any:
-            return dataclasses.replace(part, rates=rate).transformation().init(values)
+            return dataclasses.replace(part, rates=rate).transformation(begin).init(values)
 
         return jax.vmap(one)(part.rates, values), ()
 
     states, _ = each_kind(batch_step, None, parameters, begun)
     still = dataclasses.replace(batch_step, optimizer=optax.identity())
-    return dataclasses.replace(_initialise(still, parameters), optimizer_state=states)
+    return dataclasses.replace(_initialise(still, parameters, begin), optimizer_state=states)
 
 
 def _advance_mixture(
@@ -293,9 +331,9 @@ def _one(batch_step: BatchStep, run: RunStates, chunk: Array) -> tuple[RunStates
 
         def body(inner: Any) -> Any:
             count, loss, gradient, parameters, state, hits = inner
-            change, state = batch_step.change(parameters, state, loss, gradient)
+            change, state = batch_step.change(count, parameters, state, loss, gradient)
             parameters = jax.tree.map(jnp.add, parameters, change)
-            loss, gradient = objective.loss_and_gradient(parameters)
+            loss, gradient = batch_step.evaluate(parameters, count + 1)
             hits = rule.looked(count + 1, loss, hits)
             return count + 1, loss, gradient, parameters, state, hits
 
@@ -303,7 +341,7 @@ def _one(batch_step: BatchStep, run: RunStates, chunk: Array) -> tuple[RunStates
         count, loss, gradient, parameters, _, hits = inner
         status = jnp.where(alive, rule.status(loss, gradient, hits), status)
         valid = alive & ((recorded == 1) | (status != RUNNING))
-        view = State(FactorsView(objective), parameters)
+        view = State(FactorsView(objective, batch_step.rate(count)), parameters)
 
         def observe(_: Any) -> Any:
             return {name: function(view) for name, function in batch_step.pairs}

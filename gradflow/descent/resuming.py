@@ -98,18 +98,21 @@ def check_rule(starts: Sequence[Any], optimizer: str, rated: bool) -> None:
             )
 
 
-def with_states(batch_step: BatchStep, parameters: Any, found: TakenUp) -> RunStates:
+def with_states(
+    batch_step: BatchStep, parameters: Any, found: TakenUp, anew: bool = False
+) -> RunStates:
     """Runs at their parameters, with the states that they have come to.
 
     Args:
       batch_step: what an iteration is.
       parameters: of the runs, along the first axis.
       found: what was taken up.
+      anew: whether loss and gradient are evaluated anew, since they are drawn otherwise.
 
     Raises:
       ValueError: if a state is not that of this optimiser.
     """
-    fresh = batch_step.initialise(parameters)
+    fresh = batch_step.initialise(parameters, found.begin)
     if found.states is None:
         return fresh
     states = found.states
@@ -124,7 +127,10 @@ def with_states(batch_step: BatchStep, parameters: Any, found: TakenUp) -> RunSt
     bare = dataclasses.replace(fresh, optimizer_state=None)
     others = (bare, np.arange(len(states)))
     state, runs = each_kind(batch_step, fresh.optimizer_state, others, filled)
-    return dataclasses.replace(runs, optimizer_state=state)
+    # Where observations are drawn, a run without a loss to stop at has carried that of a batch.
+    loss = fresh.loss if anew or batch_step.sampling is not None else runs.loss
+    gradient = fresh.gradient if anew else runs.gradient
+    return dataclasses.replace(runs, optimizer_state=state, loss=loss, gradient=gradient)
 
 
 def _filled(fresh: RunStates, found: TakenUp) -> RunStates:
@@ -142,8 +148,7 @@ def _filled(fresh: RunStates, found: TakenUp) -> RunStates:
     if more := sorted(set(found.states[0]) - set(names) - {"hits"}):
         raise _other(more[0], "nothing")
     state, loss, gradient, hits = jax.tree.unflatten(structure, filled)
-    count = jnp.full_like(fresh.count, found.begin)
-    return RunStates(fresh.parameters, state, count, loss, gradient, fresh.status, hits)
+    return RunStates(fresh.parameters, state, fresh.count, loss, gradient, fresh.status, hits)
 
 
 def going_of(runs: RunStates) -> Going:

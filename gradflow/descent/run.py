@@ -19,17 +19,20 @@ from jax.sharding import Mesh
 from gradflow._util.annotations import Checked
 from gradflow._util.options import takes_options
 from gradflow._util.progress import DescentProgress
-from gradflow._util.provenance import describe, describe_function, fingerprint, provenance
+from gradflow._util.provenance import describe_function, fingerprint
 from gradflow._util.spread import see_alike
-from gradflow._util.validate import positive, same_float_dtype
+from gradflow._util.validate import same_float_dtype
 from gradflow.descent.batch import Batch
 from gradflow.descent.checkpoint import Keeper
+from gradflow.descent.drawing import drawn_anew, gather_keys, see_no_loss_asked, told_keys
 from gradflow.descent.gathering import gather_objectives, gather_starts, stack_starts
 from gradflow.descent.loop import BatchStep, Mode
 from gradflow.descent.mixture import Optimizer, mixture
 from gradflow.descent.options import DescentOptions
-from gradflow.descent.resuming import TakenUp, check_rule, own_states, taken_up, with_states
+from gradflow.descent.rates import Rate, check_memory, check_optimizers, gather_rates
+from gradflow.descent.resuming import check_rule, own_states, taken_up, with_states
 from gradflow.descent.stopping import DIVERGED, GRADIENT, LOSS, RUNNING, StopRule
+from gradflow.descent.telling import told_of_all, told_of_each
 from gradflow.objective import Objective
 from gradflow.observables import check_entries, default_observables, resolve
 from gradflow.spreading import SPREAD_RECORDS, spread_objective, spread_tree
@@ -160,7 +163,7 @@ def _run(
     objectives: list[Objective],
     starts: list[Any],
     rules: list[Checked[Optimizer]],
-    rates: list[Checked[float | None]],
+    rates: list[Checked[Rate | None]],
     options: DescentOptions,
     order: Sequence[int] = (0,),
 ) -> list[Trajectory]:
@@ -176,7 +179,7 @@ def _run(
     posed = list({id(one): one for one in objectives}.values())
     dtype = same_float_dtype(objective=posed, start=given)
     kinds = list({id(rule): rule for rule in rules}.values())
-    _check_optimizers(kinds, rates)
+    check_optimizers(kinds, rates)
     names = {id(rule): describe_function(rule) for rule in kinds}
     for start, rule in zip(starts, rules, strict=True):
         check_rule([start], names[id(rule)], rates[0] is not None)
@@ -191,57 +194,38 @@ def _run(
         objective = _spread_over(mesh, objectives)
     first = tuple(jax.ShapeDtypeStruct(f.shape[1:], f.dtype) for f in parameters)
     check_entries(pairs, State(FactorsView(objectives[0]), first))
-    losses = _losses(options.stop_loss, len(rules))
-    config = _config(options, str(dtype), [name for name, _ in pairs], found)
-    told = {id(one): _as_json(config | {"objective": describe(one)}) for one in posed}
-    configs = [
-        told[id(one)]
-        | {"optimizer": names[id(rule)]}
-        | {"learning_rate": _as_json(rate), "stop_loss": _as_json(loss)}
-        for one, rule, rate, loss in zip(objectives, rules, rates, losses, strict=True)
-    ]
-    speeds = None if rates[0] is None else jnp.asarray(np.asarray(rates, float), dtype)
-    stop = _stop_rule(options, losses, dtype)
+    speeds, schedules = gather_rates(rates, dtype, found.begin, steps)
+    check_memory(rules, rates, parameters)
     sizes = [sum(one is rule for one in rules) for rule in kinds]
     optimizer = kinds[0] if len(kinds) == 1 else mixture(kinds, sizes, speeds is not None, first)
+    keys = gather_keys(options, objectives, order)
+    losses = _losses(options.stop_loss, len(rules))
+    resumed_at = None if found.states is None else found.begin
+    common = told_of_all(options, str(dtype), [name for name, _ in pairs], resumed_at)
+    configs = told_of_each(common, objectives, [names[id(rule)] for rule in rules], rates, losses)
+    draws = told_keys(options, keys, len(starts))
+    configs = [config | drawn for config, drawn in zip(configs, draws, strict=True)]
+    stop = _stop_rule(options, losses, dtype)
     mode: Mode = "map" if jax.default_backend() == "cpu" else "vmap"
-    batch_step = BatchStep(objective, many, optimizer, speeds, pairs, stop, mode)
+    batch_step = BatchStep(
+        objective, many, optimizer, speeds, pairs, stop, mode, schedules, options.sampling, keys
+    )
     if mesh is None:
-        runs = with_states(batch_step, jax.tree.map(jnp.asarray, parameters), found)
+        there = jax.tree.map(jnp.asarray, parameters)
+        runs = with_states(batch_step, there, found, drawn_anew(starts, draws))
+        see_no_loss_asked(batch_step, runs)
     else:
         _see_alike(mesh, options, configs, (parameters, speeds, marks))
         batch_step, there = spread_tree((batch_step, parameters), mesh, objectives[0])
         runs = batch_step.initialise(there)
     key = None
     if options.checkpoint is not None:
-        numbers = fingerprint((parameters, speeds, stop.loss, stop.gradient, found.states))
+        numbers = fingerprint((parameters, speeds, stop.loss, stop.gradient, found.states, keys))
         key = [configs, marks.tolist(), numbers, batch_step.program(runs), "with states"]
     batch = Batch(batch_step, runs)
     with DescentProgress(options.progress, steps) as bar:
         batch.run(marks, Keeper(options.checkpoint, key), bar)
     return _trajectories(batch, parameters, configs, optimizer)
-
-
-def _config(
-    options: DescentOptions, dtype: str, observe: list[str], found: TakenUp
-) -> dict[str, Any]:
-    """What is said of all runs; what is None here is each run's own."""
-    mesh = options.mesh
-    return {
-        "kind": "descent",
-        "objective": None,
-        "optimizer": None,
-        "learning_rate": None,
-        "max_steps": int(options.max_steps),
-        "stop_loss": None,
-        "stop_gradient": options.stop_gradient,
-        "dtype": dtype,
-        "observe": observe,
-        **({} if mesh is None else {"mesh": dict(mesh.shape)}),
-        **({} if options.stop_looks is None else {"stop_looks": options.stop_looks}),
-        **({} if found.states is None else {"resumed_at": found.begin}),
-        **provenance(),
-    }
 
 
 def _losses(given: Any, count: int) -> list[float | None]:
@@ -258,7 +242,8 @@ def _stop_rule(options: DescentOptions, losses: list[float | None], dtype: Any) 
         jnp.asarray(options.stop_looks[0]),
         jnp.asarray(options.stop_looks[1]),
     )
-    return StopRule(jnp.asarray(targets[0] if common else targets, dtype), least, looks)
+    target = jnp.asarray(targets[0] if common else targets, dtype)
+    return StopRule(target, least, looks, wanted=any(loss is not None for loss in losses))
 
 
 def _spread_over(mesh: Any, objectives: list[Objective]) -> Objective:
@@ -291,35 +276,6 @@ def _see_alike(mesh: Mesh, options: DescentOptions, configs: Any, numbers: Any) 
     see_alike(hashlib.sha256(told.encode()).hexdigest(), mesh)
 
 
-def _check_optimizers(
-    optimizers: list[Checked[Optimizer]], rates: list[Checked[float | None]]
-) -> None:
-    made = [isinstance(one, optax.GradientTransformation) for one in optimizers]
-    for one, ready in zip(optimizers, made, strict=True):
-        if not ready and not callable(one):
-            raise ValueError(
-                f"optimizer must be an optax transformation or a function of a rate, "
-                f"but it is {one!r}."
-            )
-    if any((rate is None) != (rates[0] is None) for rate in rates):
-        raise ValueError("Give a learning rate for every run, or for none.")
-    if any(made) and not all(made):
-        raise ValueError(
-            "Some optimizers have their learning rates and others are functions of one; give "
-            "functions of a rate, such as optax.sgd, for all runs, or transformations."
-        )
-    if made[0] and rates[0] is not None:
-        raise ValueError(
-            "The optimizer already has its learning rate; pass the function that makes it, such as "
-            "optax.sgd, together with learning_rate, or leave learning_rate away."
-        )
-    if not made[0] and rates[0] is None:
-        raise ValueError("Give learning_rate, since optimizer is a function of one.")
-    for rate in rates:
-        if rate is not None:
-            positive("learning_rate", rate)
-
-
 def _marks(record: Any, begin: int, steps: int) -> np.ndarray:
     """Iterations to record: from the first to the last."""
     if record is None:
@@ -333,13 +289,6 @@ def _marks(record: Any, begin: int, steps: int) -> np.ndarray:
             raise ValueError(f"record must rise from 0 on, but it begins {wanted[:5].tolist()}.")
     wanted = wanted[(wanted > begin) & (wanted < steps)]
     return np.concatenate([[begin], wanted, [steps]]).astype(np.int64)
-
-
-def _as_json(value: Any) -> Any:
-    """What comes back when it is stored."""
-    if value is None or type(value) is float:
-        return value
-    return json.loads(json.dumps(value, default=str))
 
 
 def _trajectories(

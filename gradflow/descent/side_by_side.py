@@ -44,7 +44,7 @@ def through(
         before = runs.status == RUNNING
         runs = _to_mark(batch_step, _judged(batch_step, runs), mark)
         valid = before & ((recorded == 1) | (runs.status != RUNNING))
-        return runs, (valid, runs.count, _seen(batch_step, runs.parameters, valid))
+        return runs, (valid, runs.count, _seen(batch_step, runs, valid))
 
     runs, found = jax.lax.scan(to_stop, runs, chunk.T)
     return runs, jax.tree.map(lambda array: jnp.swapaxes(array, 0, 1), found)
@@ -74,23 +74,22 @@ def _iteration(batch_step: "BatchStep", runs: "RunStates") -> "RunStates":
     alive = runs.status == RUNNING
 
     def moved(single: "BatchStep", run: tuple[Any, ...]) -> tuple[Any, Any]:
-        parameters, state, loss, gradient = run
-        return single.change(parameters, state, loss, gradient)
+        return single.change(*run)
 
     def moved_all(part: "BatchStep", state: Any, others: tuple[Any, ...]) -> tuple[Any, Any]:
-        parameters, loss, gradient, going = others
-        change, after = _each(part, moved, (parameters, state, loss, gradient))
+        count, parameters, loss, gradient, going = others
+        change, after = _each(part, moved, (count, parameters, state, loss, gradient))
         # Of a run that has stopped, what it would go on with stays as well.
         return jax.tree.map(lambda new, old: _chosen(going, new, old), after, state), change
 
-    def evaluated(single: "BatchStep", parameters: Any) -> tuple[Any, Any]:
-        return single.objective.loss_and_gradient(parameters)
+    def evaluated(single: "BatchStep", run: tuple[Any, Any]) -> tuple[Any, Any]:
+        return single.evaluate(*run)
 
-    others = (runs.parameters, runs.loss, runs.gradient, alive)
+    others = (runs.count, runs.parameters, runs.loss, runs.gradient, alive)
     state, change = each_kind(batch_step, runs.optimizer_state, others, moved_all)
     parameters = jax.tree.map(lambda p, c: _chosen(alive, p + c, p), runs.parameters, change)
-    loss, gradient = _each(batch_step, evaluated, parameters)
     count = runs.count + alive
+    loss, gradient = _each(batch_step, evaluated, (parameters, count))
     hits = batch_step.stop.looked(count, loss, runs.hits)
     if hits is not None and runs.hits is not None:
         hits = jnp.where(alive, hits, runs.hits)
@@ -121,15 +120,16 @@ def _judged(batch_step: "BatchStep", runs: "RunStates") -> "RunStates":
     return dataclasses.replace(runs, status=jnp.where(runs.status == RUNNING, status, runs.status))
 
 
-def _seen(batch_step: "BatchStep", parameters: Any, valid: Array) -> Any:
+def _seen(batch_step: "BatchStep", runs: "RunStates", valid: Array) -> Any:
     """The observables of all runs if one is to be recorded, else zeros."""
 
-    def one(single: "BatchStep", values: Any) -> Any:
-        view = State(FactorsView(single.objective), values)
+    def one(single: "BatchStep", run: tuple[Any, Any]) -> Any:
+        count, parameters = run
+        view = State(FactorsView(single.objective, single.rate(count)), parameters)
         return {name: function(view) for name, function in batch_step.pairs}
 
     def observe(_: Any) -> Any:
-        return _each(batch_step, one, parameters)
+        return _each(batch_step, one, (runs.count, runs.parameters))
 
     def nothing(_: Any) -> Any:
         shapes = jax.eval_shape(observe, None)

@@ -19,6 +19,7 @@ from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.coordinates.ldu import DENSE
 from gradflow.dynamics.base import AbstractDynamics, DynamicState
 from gradflow.dynamics.gradient import GradientFlow
+from gradflow.dynamics.steepest import SpectralFlow
 from gradflow.factorizations.base import Factors
 from gradflow.flow.error_control import (
     ErrorControl,
@@ -249,8 +250,9 @@ def _solver_for(coordinates: FactorCoordinates, state: DynamicState) -> diffrax.
     smooth = (
         coordinates.dynamics.real_rates
         and coordinates.problem.twice_differentiable
-        # Its Jacobian has derivatives only where singular values are distinct.
+        # Their Jacobians have derivatives only where singular values are distinct.
         and not isinstance(coordinates.objective.penalty, AbstractSpectralPenalty)
+        and not isinstance(coordinates.dynamics, SpectralFlow)
     )
     return LinearlyImplicitExtrapolation() if unknowns <= DENSE and smooth else diffrax.Tsit5()
 

@@ -6,9 +6,10 @@ gradient, t = 1, 2, ... for the iteration, and for averages that start from 0
 
     m_t = b1 m_{t-1} + (1 - b1) g,    v_t = b2 v_{t-1} + (1 - b2) g^2,
 
-elementwise. A rate may be traced, so that another one compiles nothing again, or be an optax
-schedule. States keep their precisions, and float32 parameters get float32 updates. Other options
-are set by `functools.partial`: once, since `run_descent` compiles again for another function.
+elementwise. `muon`, `shampoo` and `group_rmsprop` know a factor as a whole. A rate may be traced,
+so that another one compiles nothing again, or be an optax schedule. States keep their precisions,
+and float32 parameters get float32 updates. Other options are set by `functools.partial`: once,
+since `run_descent` compiles again for another function.
 
 References:
   zhao2022, Table 1 and Appendix A.1: PyTorch's defaults, for all but the rate.
@@ -20,8 +21,9 @@ import optax
 
 from gradflow.optimizers._rate import Rate
 from gradflow.optimizers.adam_family import adam, adamax, adamw, amsgrad, nadam, radam
+from gradflow.optimizers.matrices import muon, shampoo
 from gradflow.optimizers.scaled import adadelta, adagrad, rmsprop
-from gradflow.optimizers.steepest import gd, group_rmsprop, momentum
+from gradflow.optimizers.steepest import gd, group_rmsprop, momentum, sign_descent
 
 __all__ = [
     "BY_NAME",
@@ -35,10 +37,13 @@ __all__ = [
     "gd",
     "group_rmsprop",
     "momentum",
+    "muon",
     "nadam",
     "named",
     "radam",
     "rmsprop",
+    "shampoo",
+    "sign_descent",
 ]
 
 BY_NAME: dict[str, Callable[..., optax.GradientTransformation]] = {
@@ -54,6 +59,9 @@ BY_NAME: dict[str, Callable[..., optax.GradientTransformation]] = {
     "nadam": nadam,
     "radam": radam,
     "group_rmsprop": group_rmsprop,
+    "muon": muon,
+    "shampoo": shampoo,
+    "sign_descent": sign_descent,
 }
 """All of them, for tables and command lines."""
 

@@ -1,7 +1,9 @@
-"""Along the gradient: plain, with momentum, or at a rate adapted to its norm."""
+"""Along the gradient or its signs: plain, with momentum, or at a rate adapted to its norm."""
 
 import math
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from gradflow._util.annotations import Checked
@@ -77,6 +79,45 @@ def momentum(
         )
     rule = dampened(momentum, dampening) if dampening else optax.trace(momentum, nesterov)
     return descend(learning_rate, *decaying(weight_decay), rule)
+
+
+def sign_descent(
+    learning_rate: Checked[Rate],
+    momentum: Checked[float] = 0.0,
+    weight_decay: Checked[float] = 0.0,
+) -> optax.GradientTransformation:
+    r"""Sign descent: f <- f - rate (sign(m_t) + weight_decay f), entry by entry.
+
+        m_t = momentum m_{t-1} + (1 - momentum) g
+
+    With momentum it is known as Signum. Where m_t is 0, nothing moves but by the decay. It is
+    steepest descent in the largest entry, Adam without memory, and the explicit Euler method for
+    `gradflow.dynamics.SignFlow`.
+
+    Args:
+      learning_rate: the rate, above 0: the length of every step of every entry.
+      momentum: what is kept of the mean of the gradient, in [0, 1).
+      weight_decay: at least 0.
+
+    Returns:
+      The transformation; its update needs the parameters where there is a decay.
+
+    Raises:
+      ValueError: if a number is out of its range.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> rule, g = sign_descent(0.1), jnp.array([4.0, 0.0, -1e-9])
+      >>> rule.update(g, rule.init(g))[0].tolist()
+      [-0.1, 0.0, 0.1]
+
+    References:
+      Bernstein, Wang, Azizzadenesheli and Anandkumar 2018, Algorithms 1 and 2.
+    """
+    (momentum,) = in_range(1, momentum=momentum)
+    kept = [optax.ema(momentum, debias=False)] if momentum else []
+    signs = optax.stateless(lambda updates, params: jax.tree.map(jnp.sign, updates))
+    return descend(learning_rate, *kept, signs, *decaying(weight_decay))
 
 
 def group_rmsprop(

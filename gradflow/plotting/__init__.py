@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gradflow.plotting.animation import animate
     from gradflow.plotting.explorer import OBSERVE, Explorer, explore, save_html
     from gradflow.plotting.playground import playground_page, save_playground
+    from gradflow.plotting.quantiles import plot_quantiles
     from gradflow.plotting.static import (
         plot_alignment,
         plot_effective_rank,
@@ -35,6 +36,7 @@ __all__ = [
     "plot_loss",
     "plot_matrix",
     "plot_observable",
+    "plot_quantiles",
     "plot_spectrum",
     "plot_unobserved_entry",
     "save_figure",
@@ -47,6 +49,7 @@ _NAMES = {
     "animation": "animate",
     "explorer": "OBSERVE Explorer explore save_html",
     "playground": "playground_page save_playground",
+    "quantiles": "plot_quantiles",
     "static": "plot_alignment plot_effective_rank plot_loss "
     "plot_matrix plot_observable plot_spectrum plot_unobserved_entry",
 }

@@ -66,8 +66,10 @@ def arrange(runs: Any) -> tuple[list[tuple[Trajectory, np.ndarray, dict[str, Any
         rate, dash = 1.0, "-"
         if run.config.get("kind") == "descent":
             rate, dash = run.config.get("learning_rate"), "--"
-            if rate is None or run.config.get("optimizer") != "sgd":
-                raise ValueError(f"Draw {label!r} apart: it is not optax.sgd with learning_rate=.")
+            if not isinstance(rate, int | float) or run.config.get("optimizer") != "sgd":
+                raise ValueError(
+                    f"Draw {label!r} apart: it is not optax.sgd with a number as learning_rate=."
+                )
         drawn.append((run, run.times * rate, {"label": label, "linestyle": dash}))
     return drawn, r"time $t$ (descent: learning rate $\times$ iteration)"
 

@@ -141,6 +141,19 @@ class AbstractQuadraticProblem(AbstractProblem):
         """A^T applied to a residual: an array of the shape of W."""
 
     @property
+    def label_shape(self) -> tuple[int, ...]:
+        """The shape of y, whose first axis is what minibatches are drawn from."""
+        return (self.observations,)
+
+    def in_place(self, numbers: Float[AnyArray, "n *k"]) -> Array:
+        """Numbers that belong to observations, where `residual` has these; 0 elsewhere.
+
+        Args:
+          numbers: of `label_shape`, or one for each place along its first axis.
+        """
+        return jnp.asarray(numbers)
+
+    @property
     def weight(self) -> float:
         """The factor c of the loss convention."""
         return _weight(self.convention, self.observations)

@@ -141,6 +141,11 @@ class AbstractCompletion(AbstractProblem):
         """The number n of observed values."""
         return self.indices.shape[-2]
 
+    def in_place(self, numbers: Float[AnyArray, " n"]) -> Array:
+        """Numbers that belong to observed entries, at these; 0 elsewhere."""
+        zero = jnp.zeros(self.shape, numbers.dtype)
+        return zero.at[tuple(self.indices.T)].set(numbers)
+
     def _observe(
         self,
         shape: Checked[Sequence[int]],

@@ -72,6 +72,13 @@ class LeastSquares(AbstractQuadraticProblem):
     def observations(self) -> int:
         return int(np.prod(self.targets.shape))
 
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return self.targets.shape
+
+    def in_place(self, numbers: Float[AnyArray, "n *k"]) -> Array:
+        return jnp.reshape(numbers, (*numbers.shape, *[1] * (self.targets.ndim - numbers.ndim)))
+
     def residual(self, w: AnyArray) -> Array:
         return self.inputs @ w - self.targets
 

@@ -193,7 +193,7 @@ def test_what_the_gallery_shows_can_be_pasted(tmp_path):
 def test_a_gallery_entry_is_the_docstrings_example(tmp_path):
     gallery = script("make_gallery")
     plt.figure()  # somebody else's, which is no picture of the example
-    assert len(gallery.pictures()) == 8
+    assert len(gallery.pictures()) == 9
     name = "gradflow.plotting.plot_loss"
     code, files = gallery.run(name, gf.plotting.plot_loss, tmp_path)
     assert files == ["plot_loss.png"] and (tmp_path / files[0]).stat().st_size > 5_000

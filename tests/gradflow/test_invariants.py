@@ -209,7 +209,8 @@ def test_scaled_data_and_a_scaled_start_give_the_same_flow_at_another_pace(
 
 BLOWUP = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
 # What these coordinates know of a matrix, without a truth.
-EVERY = {*gf.observables._BY_NAME} - {"test_error", "mean_squared_error", "log_component_norms"}
+ELSEWHERE = {"test_error", "mean_squared_error", "log_component_norms", "learning_rate"}
+EVERY = {*gf.observables._BY_NAME} - ELSEWHERE
 KNOWN = {"factors": sorted(EVERY)} | dict.fromkeys(
     ("product", "logdet", "ldu"), sorted(EVERY - {"factors"})
 )

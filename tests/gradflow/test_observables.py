@@ -82,7 +82,8 @@ def test_components_of_a_tensor():
 
 
 def test_every_named_observable_is_tested_here():
-    assert set(observables._BY_NAME) == {*WANTED, "factors", "log_component_norms"}
+    elsewhere = {"learning_rate"}  # of descents: tests/gradflow/descent/test_schedules.py
+    assert set(observables._BY_NAME) == {*WANTED, "factors", "log_component_norms", *elsewhere}
 
 
 def test_without_a_penalty_it_is_zero_and_the_value_is_the_loss():

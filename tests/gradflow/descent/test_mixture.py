@@ -14,8 +14,8 @@ import pytest
 
 import gradflow as gf
 from gradflow import optimizers
+from gradflow.descent import Sampling, loop
 from gradflow.descent import batch as batches
-from gradflow.descent import loop
 from gradflow.descent.gathering import gather_objectives
 from gradflow.descent.mixture import Mixture, mixture
 from gradflow.descent.stopping import StopRule
@@ -160,6 +160,45 @@ def test_a_mixed_batch_goes_on_from_its_checkpoint(wanted, tmp_path, monkeypatch
     same(gf.run_descents(OBJECTIVE, STARTS, RULES, **asked), wanted, exactly=False)
 
 
+COSINE = optax.cosine_decay_schedule(0.08, 60)
+MIXED = [optax.adam, optimizers.gd, optax.adam]
+DRAWN = {
+    "learning_rate": [COSINE, 0.05, optax.linear_schedule(0.08, 0.01, 60)],
+    "key": list(jax.random.split(jax.random.key(5), 3)),
+    "stop_loss": [1e-3, 1e-4, 6.5],
+}
+NOISY = {"sampling": Sampling(batch=5, label_noise=0.05)} | ASKED | {"observe": ["loss"]}
+
+
+@pytest.fixture(scope="module")
+def wanted_drawn():
+    return [
+        gf.run_descent(
+            OBJECTIVE, STARTS[k], rule, **NOISY, **{name: own[k] for name, own in DRAWN.items()}
+        )
+        for k, rule in enumerate(MIXED)
+    ]
+
+
+@pytest.mark.parametrize("mode", ["map", "vmap"])
+def test_each_has_its_own_schedule_key_and_stopping_loss(mode, wanted_drawn, monkeypatch):
+    """Runs are sorted by their optimisers, and what belongs to them with them."""
+    in_mode(monkeypatch, mode)
+    assert wanted_drawn[2].outcome is gf.Outcome.REACHED_LOSS
+    found = gf.run_descents(OBJECTIVE, STARTS[:3], MIXED, **NOISY, **DRAWN)
+    same(found, wanted_drawn, mode == "map", states=mode == "map")
+
+
+def test_mixed_schedules_and_draws_go_on_to_the_same_bits(wanted_drawn):
+    own = {name: values[:2] for name, values in DRAWN.items()}
+    short = NOISY | {"max_steps": 30, "record": [1]}
+    half = gf.run_descents(OBJECTIVE, STARTS[:2], MIXED[:2], **short, **own)
+    rest = gf.run_descents(OBJECTIVE, half, MIXED[:2], **NOISY, **own)
+    for one, other in zip(rest, wanted_drawn, strict=False):
+        for name, factor in one.final.items():
+            np.testing.assert_array_equal(factor, other.final[name])
+
+
 def test_every_device_has_as_many_runs_of_every_optimiser():
     mixed = step([optimizers.adam, optimizers.gd, optax.sgd], [5, 0, 2]).optimizer
     assert isinstance(mixed, Mixture)
@@ -200,7 +239,17 @@ class OwnGradient(gf.NuclearNorm):
 
 
 UNSHARED = gf.Objective(PROBLEM, MODEL, OwnGradient(jnp.asarray(0.1)))
+
+
+def kept(rate):
+    return optax.inject_hyperparams(optax.sgd)(learning_rate=rate)
+
+
 REFUSALS = [
+    (lambda: gf.run_descents(OBJECTIVE, STARTS[:2], [optax.sgd(0.1), optax.polyak_sgd()],
+                             **NOISY, key=jax.random.key(0)), "value", "leave sampling away"),
+    (lambda: gf.run_descents(OBJECTIVE, STARTS[:2], [optax.sgd, kept],
+                             learning_rate=[0.1, COSINE], **ASKED), "kept keeps", "made with the"),
     (lambda: gf.run_descents(OBJECTIVE, STARTS, RULES[:2], learning_rate=RATES, **ASKED),
      "5 starts", "2 optimizers"),
     (lambda: gf.run_descents(OBJECTIVE, STARTS, RULES[0], learning_rate=RATES, **ASKED,

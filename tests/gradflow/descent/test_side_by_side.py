@@ -42,7 +42,7 @@ def program(function, batch_step):
 
 def vmapped(batch_step, runs, chunk):
     """The control: every run's own loop, side by side by `jax.vmap`."""
-    return jax.vmap(lambda run: loop._one(batch_step.of((None, run[0])), run[1], chunk))(
+    return jax.vmap(lambda run: loop._one(batch_step.of((None, run[0], None)), run[1], chunk))(
         (batch_step.rates, runs)
     )
 

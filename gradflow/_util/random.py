@@ -1,0 +1,49 @@
+"""Random keys as numbers, which can be stacked, repeated and stored."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+
+class Keys(eqx.Module):
+    """Random keys as numbers.
+
+    Attributes:
+      numbers: with several along the first axis; or of a single one.
+      kind: the generator's name.
+    """
+
+    numbers: Array
+    kind: str = eqx.field(static=True)
+
+    def key(self) -> PRNGKeyArray:
+        """The single one, as JAX takes it."""
+        return jax.random.wrap_key_data(self.numbers, impl=self.kind)
+
+
+def as_keys(key: Any, what: str) -> Keys:
+    """A key, or several along the first axis.
+
+    Args:
+      key: made by `jax.random.key` or `split`, or of the older kind `jax.random.PRNGKey`.
+      what: it is called, for the message.
+
+    Raises:
+      ValueError: if it is none.
+    """
+    if isinstance(key, list | tuple) and key:
+        parts = [as_keys(one, what) for one in key]
+        return Keys(jnp.stack([part.numbers for part in parts]), parts[0].kind)
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        if key.ndim <= 1 and key.size:
+            return Keys(jax.random.key_data(key), str(jax.random.key_impl(key)))
+    elif isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32:
+        return as_keys(jax.random.wrap_key_data(jnp.asarray(key)), what)
+    raise ValueError(
+        f"{what} must be a random key, such as jax.random.key(0), or several along one axis, such "
+        f"as jax.random.split(jax.random.key(0), 8), but it is {key!r}."
+    )

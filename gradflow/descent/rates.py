@@ -1,0 +1,182 @@
+"""Learning rates: numbers, or functions of the iteration, such as optax's schedules."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array
+
+from gradflow._util.annotations import Checked
+from gradflow._util.provenance import describe_function
+from gradflow._util.validate import positive
+from gradflow.descent.mixture import Optimizer
+
+Rate = float | Callable[[Any], Any]
+_LOOKS = 64
+"""Iterations at which a schedule is looked at before the run."""
+
+
+class _Constant(eqx.Module):
+    """A number beside schedules."""
+
+    value: Array
+
+    def __call__(self, count: Any) -> Array:
+        del count
+        return self.value
+
+
+def check_optimizers(
+    optimizers: Sequence[Checked[Optimizer]], rates: Sequence[Checked[Rate | None]]
+) -> None:
+    """See that there are rates if and only if the optimisers are made from one.
+
+    Args:
+      optimizers: each once, as for `gradflow.run_descents`.
+      rates: one a run.
+
+    Raises:
+      ValueError: if not, if an optimiser is none, or a rate is no number above 0.
+    """
+    made = [isinstance(one, optax.GradientTransformation) for one in optimizers]
+    for one, ready in zip(optimizers, made, strict=True):
+        if not ready and not callable(one):
+            raise ValueError(
+                f"optimizer must be an optax transformation or a function of a rate, "
+                f"but it is {one!r}."
+            )
+    if any((rate is None) != (rates[0] is None) for rate in rates):
+        raise ValueError("Give a learning rate for every run, or for none.")
+    if any(made) and not all(made):
+        raise ValueError(
+            "Some optimizers have their learning rates and others are functions of one; give "
+            "functions of a rate, such as optax.sgd, for all runs, or transformations."
+        )
+    if made[0] and rates[0] is not None:
+        raise ValueError(
+            "The optimizer already has its learning rate; pass the function that makes it, such as "
+            "optax.sgd, together with learning_rate, or leave learning_rate away."
+        )
+    if not made[0] and rates[0] is None:
+        raise ValueError("Give learning_rate, since optimizer is a function of one.")
+    for rate in rates:
+        if rate is not None and not callable(rate):
+            positive("learning_rate", rate)
+
+
+def gather_rates(
+    rates: Sequence[Rate | None], dtype: Any, begin: int, steps: int
+) -> tuple[Array | None, tuple[Callable[[Any], Any], ...]]:
+    """What every run has of its own, and the schedules of all.
+
+    Args:
+      rates: one a run, checked by `check_optimizers`.
+      dtype: of the parameters.
+      begin: the iteration to begin with.
+      steps: the last one.
+
+    Returns:
+      The rates and no schedule; or, if one is a function, which of the schedules each run has.
+
+    Raises:
+      ValueError: if a schedule is none.
+    """
+    if rates[0] is None:
+        return None, ()
+    if not any(callable(rate) for rate in rates):
+        return jnp.asarray(np.asarray(rates, float), dtype), ()
+    places: dict[Any, int] = {}
+    schedules = []
+    for rate in rates:
+        key = rate if isinstance(rate, float | int) else id(rate)
+        if key not in places:
+            places[key] = len(schedules)
+            schedules.append(_as_schedule(rate, dtype, begin, steps))
+    which = [places[rate if isinstance(rate, float | int) else id(rate)] for rate in rates]
+    return jnp.asarray(which, jnp.int32), tuple(schedules)
+
+
+def check_memory(
+    optimizers: Sequence[Any], rates: Sequence[Rate | None], parameters: Sequence[Any]
+) -> None:
+    """See that no optimiser keeps its first rate in its state, deaf to a schedule.
+
+    Args:
+      optimizers: one a run, functions of a rate where there are rates.
+      rates: one a run; nothing is to be seen where they are numbers.
+      parameters: of all runs, along the first axis.
+
+    Raises:
+      ValueError: if one does.
+    """
+    both = zip(optimizers, rates, strict=True)
+    for optimizer in {id(one): one for one, rate in both if callable(rate)}.values():
+        start = tuple(jnp.asarray(array[0]) for array in parameters)
+        one, other = (jax.tree.leaves(optimizer(rate).init(start)) for rate in (0.25, 0.5))
+        if any(not np.array_equal(a, b, equal_nan=True) for a, b in map(_plain_pair, one, other)):
+            raise ValueError(
+                f"{describe_function(optimizer)} keeps its learning rate in its state, so that a "
+                "schedule has no effect on it; give the optimizer made with the schedule, and "
+                "leave learning_rate away."
+            )
+
+
+def told(rate: Checked[Rate | None]) -> Any:
+    """A rate as a stored run says it: a number, or a schedule's description."""
+    return describe_function(rate) if callable(rate) else rate
+
+
+def _plain_pair(*leaves: Any) -> list[np.ndarray]:
+    return [
+        np.asarray(
+            jax.random.key_data(leaf)
+            if jnp.issubdtype(jnp.asarray(leaf).dtype, jax.dtypes.prng_key)
+            else leaf
+        )
+        for leaf in leaves
+    ]
+
+
+def _as_schedule(rate: Any, dtype: Any, begin: int, steps: int) -> Callable[[Any], Any]:
+    """A checked schedule; of a number one that stays there."""
+    if not callable(rate):
+        return _Constant(jnp.asarray(float(rate), dtype))
+    _check_schedule(rate, begin, steps)
+    return rate
+
+
+def _check_schedule(schedule: Any, begin: int, steps: int) -> None:
+    """See that a schedule can be traced, and gives numbers of at least 0.
+
+    Raises:
+      ValueError: if not; it names the iteration.
+    """
+    name = describe_function(schedule)
+    last = max(steps - 1, begin)
+    counts = np.unique(np.geomspace(1, last - begin + 1, _LOOKS).round().astype(np.int64)) - 1
+    counts += begin
+    try:
+        found = np.asarray(jax.jit(lambda at: jax.lax.map(schedule, at))(counts))
+        good = found.shape == counts.shape and found.dtype.kind in "fiu"
+    except Exception as error:  # what a function raises that cannot be traced
+        raise ValueError(
+            f"learning_rate is a function, {name}, but JAX cannot trace it at an iteration "
+            f"({type(error).__name__}: {str(error).splitlines()[0]}); give an optax schedule, or a "
+            "function of jax.numpy, with jnp.where for its cases."
+        ) from None
+    if not good:
+        raise ValueError(
+            f"learning_rate must be a number or a function from iterations to numbers, but {name} "
+            f"gives an array of shape {found.shape[1:]} and dtype {found.dtype}; give an optax "
+            "schedule."
+        )
+    bad = np.flatnonzero(~(np.isfinite(found) & (found >= 0)))
+    if bad.size:
+        raise ValueError(
+            f"learning_rate must stay finite and at least 0, but {name} gives {found[bad[0]]} at "
+            f"iteration {counts[bad[0]]}; mend it there, or lower max_steps."
+        )
