@@ -96,8 +96,8 @@ def runs(seed: int, count: int) -> list[Run]:
     where="the theorem on the limit, and its algorithm",
     statement=r"t = \ln(1/\alpha)\,\tau,\ \alpha \to 0:\quad \frac{ds}{d\tau} = -\nabla L(\beta),\ "
     r"|s_i| \le 1,\quad \beta = \mathrm{argmin}\{L : \beta_i \ge 0 \text{ where } s_i = 1,\ "
-    r"\le 0 \text{ where } s_i = -1,\ \text{else } 0\},\quad \text{jumps where another } |s_i| \text{ comes to }"
-    r" 1",
+    r"\le 0 \text{ where } s_i = -1,\ \text{else } 0\},\quad "
+    r"\text{jumps where another } |s_i| \text{ comes to } 1",
     control={"level": 1.1},
     control_text="|s_i| = 1.1",
     resolution=2e-2,
