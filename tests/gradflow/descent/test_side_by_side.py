@@ -10,7 +10,7 @@ import pytest
 
 import gradflow as gf
 from gradflow.descent import batch as batches
-from gradflow.descent import loop, run, side_by_side
+from gradflow.descent import loop, run, side_by_side, telling
 from gradflow.descent.pace import Pace
 from gradflow.descent.stopping import StopRule
 from tests.helpers import in_mode, watch_lanes
@@ -135,7 +135,7 @@ def test_the_host_does_as_much_for_many_runs_as_for_few(mode, monkeypatch):
 
     in_mode(monkeypatch, mode)
     monkeypatch.setattr(batches, "_grow", lambda *_: 1000)
-    for place, name in [(jax, "device_get"), (run, "describe"), (run, "provenance"),
+    for place, name in [(jax, "device_get"), (telling, "describe"), (telling, "provenance"),
                         (run, "describe_function")]:  # fmt: skip
         counted(place, name)
     found = []
