@@ -170,14 +170,18 @@ DRAWN = {
 NOISY = {"sampling": Sampling(batch=5, label_noise=0.05)} | ASKED | {"observe": ["loss"]}
 
 
-@pytest.fixture(scope="module")
-def wanted_drawn():
+def drawn_alone():
     return [
         gf.run_descent(
             OBJECTIVE, STARTS[k], rule, **NOISY, **{name: own[k] for name, own in DRAWN.items()}
         )
         for k, rule in enumerate(MIXED)
     ]
+
+
+@pytest.fixture(scope="module")
+def wanted_drawn():
+    return drawn_alone()
 
 
 @pytest.mark.parametrize("mode", ["map", "vmap"])
@@ -212,12 +216,14 @@ def test_every_device_has_as_many_runs_of_every_optimiser():
 def see_devices(count):
     """In a process with so many devices: what they do together is what each run does alone."""
     assert jax.device_count() == count
-    wanted = alone([OBJECTIVE] * len(STARTS))
+    wanted, drawn = alone([OBJECTIVE] * len(STARTS)), drawn_alone()
     for mode in ("map", "vmap"):
         with pytest.MonkeyPatch.context() as patch:
             in_mode(patch, mode)
             found = gf.run_descents(OBJECTIVE, STARTS, RULES, learning_rate=RATES, **ASKED)
             same(found, wanted, mode == "map")
+            found = gf.run_descents(OBJECTIVE, STARTS[:3], MIXED, **NOISY, **DRAWN)
+            same(found, drawn, mode == "map", states=mode == "map")
 
 
 @pytest.mark.slow
