@@ -7,6 +7,7 @@ Of a symmetric 4x4 matrix (1, 3) = 1 and (1, 4) = (2, 3) = R > 1 are seen. The l
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
+from typing import Any
 
 import numpy as np
 import sympy
@@ -32,7 +33,7 @@ def end(r: float, log_alpha: float) -> np.ndarray:
     return last.gram(last.length)
 
 
-def matrices(r: sympy.Expr) -> tuple[sympy.Matrix, sympy.Matrix, sympy.Matrix]:
+def matrices(r: sympy.Expr) -> tuple[Any, Any, Any]:
     """The matrix v v^T; that of norm 4 R; and the matrix of the certificate."""
     v = sympy.Matrix([1, r, 1, r])
     least = sympy.Matrix([[r, 1, 1, r], [1, r, r, 1], [1, r, r, 1], [r, 1, 1, r]])
