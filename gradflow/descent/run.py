@@ -243,7 +243,9 @@ def _stop_rule(options: DescentOptions, losses: list[float | None], dtype: Any) 
         jnp.asarray(options.stop_looks[1]),
     )
     target = jnp.asarray(targets[0] if common else targets, dtype)
-    return StopRule(target, least, looks, wanted=any(loss is not None for loss in losses))
+    # Only draws make a program of its own without a loss to stop at.
+    wanted = options.sampling is None or any(loss is not None for loss in losses)
+    return StopRule(target, least, looks, wanted=wanted)
 
 
 def _spread_over(mesh: Any, objectives: list[Objective]) -> Objective:
