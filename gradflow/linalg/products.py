@@ -37,7 +37,9 @@ def product(a: Float[AnyArray, "m k"], b: Float[AnyArray, "k n"]) -> Float[Array
     return total
 
 
-def transposed_product(a: Float[AnyArray, "k m"], b: Float[AnyArray, "k n"]) -> Float[Array, "m n"]:
+def transposed_product(
+    a: Float[AnyArray, "k m"], b: Float[AnyArray, "k *n"]
+) -> Float[Array, "m *n"]:
     """The product a^T b.
 
     XLA's products on a CPU take up to twice as long in float64 where the left side is transposed:
@@ -46,7 +48,7 @@ def transposed_product(a: Float[AnyArray, "k m"], b: Float[AnyArray, "k n"]) -> 
 
     Args:
       a: a matrix.
-      b: another one.
+      b: another one, or a vector.
 
     Example:
       >>> import jax.numpy as jnp
@@ -54,6 +56,8 @@ def transposed_product(a: Float[AnyArray, "k m"], b: Float[AnyArray, "k n"]) -> 
       [[11.0]]
     """
     a, b = jnp.asarray(a), jnp.asarray(b)
+    if b.ndim == 1:
+        return a.T @ b
     large = min(*a.shape, *b.shape) >= TURNED and b.dtype == jnp.float64
     if large and jax.default_backend() == "cpu":
         return jax.lax.optimization_barrier(a.T) @ b

@@ -48,3 +48,8 @@ def test_transposes_stand_by_themselves_where_a_cpu_is_faster_so(size, dtype):
     assert ("optimization_barrier" in text) == (size == 64 and dtype == "float64")
     slope = jax.grad(lambda a: jnp.sum(products.transposed_product(a, b)))(a)
     np.testing.assert_allclose(slope, np.tile(np.sum(b, axis=1)[:, None], size + 1), rtol=1e-4)
+
+
+def test_a_vector_is_multiplied_on_an_accelerator_too(as_on_an_accelerator):
+    a, b = np.random.default_rng(0).normal(size=(4, 3)), np.arange(4.0)
+    np.testing.assert_allclose(products.transposed_product(a, b), a.T @ b, rtol=1e-14)
