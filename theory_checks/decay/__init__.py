@@ -6,7 +6,7 @@ from . import balance
 
 PAPER = Paper(
     "decay",
-    authors="folklore",
+    authors="Folklore (weight decay)",
     title="Weight decay balances layers",
     claims=(balance.balance,),
 )

@@ -6,7 +6,7 @@ from . import pairing, rank, thresholds
 
 PAPER = Paper(
     "limit",
-    authors="ours",
+    authors="Ours (vanishing starts)",
     title="The vanishing start as a dynamics",
     claims=(pairing.pairs, rank.rank, thresholds.dual, thresholds.thresholds),
 )

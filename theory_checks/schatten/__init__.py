@@ -6,7 +6,7 @@ from . import identity
 
 PAPER = Paper(
     "schatten",
-    authors="folklore",
+    authors="Folklore (norms of factors)",
     title="The least norm of factors is a Schatten quasi-norm of the product",
     claims=(identity.identity,),
 )
