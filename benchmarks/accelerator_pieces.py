@@ -203,20 +203,26 @@ def tiny(small: bool) -> Rows:
 
 
 def spectra(small: bool) -> Rows:
-    """Singular values of 128 matrices: one after the other, and by eigenvalues of all at once."""
+    """Singular values and vectors of a batch by SVDs, one after the other, and as gradflow does."""
     import jax
     import jax.numpy as jnp
 
-    size = 6 if small else 100
+    from gradflow.linalg.thin_svd import thin_svd, values
+
+    size, counts = (6, (2,)) if small else (100, (1, 20, 33, 128))
+    ways = {
+        "SVD, values": lambda w: jnp.linalg.svd(w, compute_uv=False),
+        "values": values,
+        "SVD": lambda w: jnp.linalg.svd(w, full_matrices=False),
+        "values and vectors": thin_svd,
+    }
     for dtype in ("float32", "float64"):
-        w = jax.random.normal(jax.random.key(0), (128, size, size), dtype)
-        by_svd = jax.jit(lambda w: jnp.linalg.svd(w, compute_uv=False))
-        by_gram = jax.jit(lambda w: jnp.linalg.eigvalsh(jnp.swapaxes(w, 1, 2) @ w))
-        calls = {"svd": by_svd, "eigvalsh of W^T W": by_gram}
-        waited = {k: lambda f=f, w=w: jax.block_until_ready(f(w)) for k, f in calls.items()}
-        found = seconds(waited)
-        for name, value in found.items():
-            yield {"dtype": dtype, "by": name, "ms": 1e3 * value}
+        for count in counts:
+            w = jax.random.normal(jax.random.key(0), (count, size, size), dtype)
+            calls = {name: jax.jit(jax.vmap(way)) for name, way in ways.items()}
+            waited = {k: lambda f=f, w=w: jax.block_until_ready(f(w)) for k, f in calls.items()}
+            for name, value in seconds(waited).items():
+                yield {"dtype": dtype, "matrices": count, "by": name, "ms": 1e3 * value}
 
 
 def tables(small: bool) -> Rows:

@@ -211,8 +211,9 @@ def _initialise(batch_step: BatchStep, parameters: Any, begin: Array) -> RunStat
         single = batch_step.of(own)
         return single.transformation(begin).init(values), single.evaluate(values, begin)
 
-    every = _one_by_one if batch_step.mode == "map" else _side_by_side
-    state, (loss, gradient) = every(one, (batch_step.own(), parameters))
+    given = (batch_step.own(), parameters)
+    begun = _one_by_one(one, given) if batch_step.mode == "map" else jax.vmap(one)(given)
+    state, (loss, gradient) = begun
     count = loss.shape[0]
     return RunStates(
         parameters=parameters,
@@ -310,10 +311,6 @@ def _one_by_one(function: Callable[[Any], Any], batch: Any) -> Any:
         single = jax.tree.map(lambda leaf: leaf[0], batch)
         return jax.tree.map(lambda leaf: leaf[None], function(single))
     return jax.lax.map(function, batch)
-
-
-def _side_by_side(function: Callable[[Any], Any], batch: Any) -> Any:
-    return jax.vmap(function)(batch)
 
 
 def _one(batch_step: BatchStep, run: RunStates, chunk: Array) -> tuple[RunStates, Any]:

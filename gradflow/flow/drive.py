@@ -226,12 +226,8 @@ def _observe_all(
         coordinates = eqx.combine(leg, rest).coordinates
         return observe(pairs, coordinates, leg.rtol, at, which, in_turn)
 
-    every = jax.lax.map if in_turn else _side_by_side
-    return every(one, (arrays, points, valid))
-
-
-def _side_by_side(function: Callable[[Any], Any], arguments: tuple) -> Any:
-    return jax.vmap(function)(arguments)
+    given = (arrays, points, valid)
+    return jax.lax.map(one, given) if in_turn else jax.vmap(one)(given)
 
 
 def _in_turn() -> bool:
