@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradflow.coordinates.base import AbstractCoordinates
-from gradflow.flow.error_control import UNPAID
+from gradflow.flow.error_control import UNPAID, growth_from
 from gradflow.flow.setup import PreparedFlow
 from gradflow.flow.stopping import Status
 from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
@@ -60,8 +60,8 @@ def _margin(margin: float | None, coordinates: AbstractCoordinates) -> str | Non
 
 def _unpaid(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> float:
     """How many times errors have grown since the start, as a multiple of what steps paid for."""
-    last = coordinates.with_tolerance(jnp.asarray(flow.options.rtol))
-    return flow.before.rise / max(float(last.growth(y)), 1.0)
+    growth, _ = growth_from(coordinates, y, jnp.asarray(flow.options.rtol))
+    return flow.before.rise / max(float(growth), 1.0)
 
 
 def times_are_lost(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> bool:

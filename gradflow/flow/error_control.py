@@ -140,6 +140,23 @@ def paid(coordinates: AbstractCoordinates, y: Any, rtol: Any) -> Float[Array, ""
     return jnp.where(growth > UNPAID * payable, 1.0, jnp.minimum(growth, payable))
 
 
+@eqx.filter_jit
+def growth_from(
+    coordinates: AbstractCoordinates, y: Any, rtol: Float[Array, ""]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """How many times relative errors made at y will grow, and what of it steps there pay for.
+
+    One program: operation by operation it would take longer than a small flow.
+
+    Args:
+      coordinates: those of the flow.
+      y: where it is.
+      rtol: relative tolerance of its steps.
+    """
+    there = coordinates.with_tolerance(rtol)
+    return there.growth(y), paid(there, y, rtol)
+
+
 def across_kink(
     field: FlowField, times: tuple[Array, Array], ends: tuple[Any, Any], rtol: Any
 ) -> Bool[Array, ""]:

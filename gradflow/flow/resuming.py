@@ -13,7 +13,7 @@ from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.coordinates.product import ProductCoordinates
 from gradflow.dynamics.base import AbstractDynamics
-from gradflow.flow.error_control import paid
+from gradflow.flow.error_control import growth_from
 from gradflow.flow.options import FlowOptions
 from gradflow.objective import Objective
 from gradflow.resuming import check_goes_on
@@ -60,11 +60,10 @@ class Before(NamedTuple):
 
     def rising(self, coordinates: AbstractCoordinates, y: Any, rtol: float) -> "Before":
         """The same, with the rise from this start if it is the larger one."""
-        first = coordinates.with_tolerance(jnp.asarray(rtol))
-        growth = float(first.growth(y))
+        growth, paid = map(float, growth_from(coordinates, y, jnp.asarray(rtol)))
         if not math.isfinite(growth):
             return self  # a product that is zero tells nothing
-        return self._replace(rise=max(growth / float(paid(first, y, rtol)), self.rise))
+        return self._replace(rise=max(growth / paid, self.rise))
 
     def watched(self, coordinates: AbstractCoordinates) -> AbstractCoordinates:
         """The coordinates, in which the determinant's sign is watched as it was before.
