@@ -44,6 +44,11 @@ def takes_options(
     """
     fields = [field for field in dataclasses.fields(kind) if field.init]
     known = [field.name for field in fields]
+    needed = [
+        field.name
+        for field in fields
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
     old = dict(renamed or {})
 
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
@@ -65,6 +70,8 @@ def takes_options(
                     near = difflib.get_close_matches(word, known, n=1)
                     hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}."
                     raise TypeError(f"{name}() has no option {word!r}; {hint}")
+            if missing := [word for word in needed if word not in words]:
+                raise TypeError(f"{name}() needs {', '.join(f'{word}=...' for word in missing)}")
             return function(*arguments, options=kind(**words), **own)
 
         given = inspect.signature(function)

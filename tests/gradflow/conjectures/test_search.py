@@ -103,7 +103,7 @@ def test_time_ends_a_search_and_progress_is_told():
         progress=lambda count, margin: told.append((count, margin)),
     )
     assert told[-1] == (result.looked_at, 1.0)
-    assert 0.2 <= result.seconds < 5
+    assert result.seconds >= 0.2
 
 
 def test_a_family_that_is_used_up_ends_a_search():
