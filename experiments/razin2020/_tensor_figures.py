@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter
 
 import gradflow as gf
 from gradflow.sweeps import Finding
@@ -79,6 +80,9 @@ def picture(results: Results) -> Figure:
             row[0].set(yscale="log", ylabel=r"error $\|W - W^*\|_F$")
             row[1].axhline(truth, color="black", ls=":", lw=1.2, label="ground truth")
             row[1].set(yscale="log", ylabel="CP rank at mean squared error $10^{-6}$")
+            ranks = row[1].yaxis
+            for put in (ranks.set_major_formatter, ranks.set_minor_formatter):
+                put(LogFormatter(minor_thresholds=(2, 0.4)))  # 2 and 10, no powers
         handles, labels = axes[0, 1].get_legend_handles_labels()
         handles.append(Line2D([], [], color="gray", ls=":", lw=1))
         labels.append("floor of idle components")

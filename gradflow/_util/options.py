@@ -5,7 +5,7 @@ import difflib
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 R = TypeVar("R")
@@ -43,7 +43,6 @@ def takes_options(
       '(start, *, steps: int = 3)'
     """
     fields = [field for field in dataclasses.fields(kind) if field.init]
-    known = [field.name for field in fields]
     old = dict(renamed or {})
 
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
@@ -60,11 +59,7 @@ def takes_options(
                     f"{name}(..., {word}=...) is now {new}=...", DeprecationWarning, stacklevel=2
                 )
                 words[new] = words.pop(word)
-            for word in words:
-                if word not in known:
-                    near = difflib.get_close_matches(word, known, n=1)
-                    hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}."
-                    raise TypeError(f"{name}() has no option {word!r}; {hint}")
+            _see_words(name, words, fields)
             return function(*arguments, options=kind(**words), **own)
 
         given = inspect.signature(function)
@@ -86,6 +81,23 @@ def takes_options(
         return taking
 
     return decorate
+
+
+def _see_words(name: str, words: Mapping[str, Any], fields: Sequence[Any]) -> None:
+    """See that there are no other words than fields, and all that have no default.
+
+    Raises:
+      TypeError: with the function's name, and what may have been meant.
+    """
+    known, none = [field.name for field in fields], dataclasses.MISSING
+    for word in words:
+        if word not in known:
+            near = difflib.get_close_matches(word, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}."
+            raise TypeError(f"{name}() has no option {word!r}; {hint}")
+    needed = [field.name for field in fields if field.default is field.default_factory is none]
+    if missing := [word for word in needed if word not in words]:
+        raise TypeError(f"{name}() needs {', '.join(f'{word}=...' for word in missing)}")
 
 
 def _described(kind: type) -> str:

@@ -1,9 +1,9 @@
 """What other methods find: least norms, SoftImpute, OptSpace; CP by ALS, and the CP rank."""
 
+from gradflow.baselines._cp_als import CPDecomposition, cp_als
+from gradflow.baselines._cp_rank import CPRank, cp_rank
 from gradflow.baselines._optspace import optspace
 from gradflow.baselines.convex import minimum_nuclear_norm, soft_impute, soft_impute_path
-from gradflow.baselines.cp_als import CPDecomposition, cp_als
-from gradflow.baselines.cp_rank import CPRank, cp_rank
 from gradflow.baselines.semidefinite import minimum_trace
 
 __all__ = [

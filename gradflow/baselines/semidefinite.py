@@ -13,14 +13,14 @@ import numpy as np
 from jaxtyping import Float
 
 from gradflow._util.annotations import Checked
-from gradflow._util.validate import positive
-from gradflow.baselines._result import Baseline, BaselineOutcome, refusal
+from gradflow.baselines._result import Baseline, BaselineOutcome, misfit, refusal, tolerance_of
 from gradflow.problems.completion import MatrixCompletion
 from gradflow.problems.sensing import MatrixSensing
 
 _SHORT = 0.95
 """How much of the way to the cone's boundary a step may go."""
 _MOST = 200
+"""Iterations allowed; ten to forty are usual."""
 _NONE = 1e9
 """Data that are fitted only by matrices this many times the data count as fitted by none."""
 _FITTED = 1e-7
@@ -70,17 +70,18 @@ def minimum_trace(
             f"A semidefinite matrix is square, but W has shape {problem.shape}; use "
             "gradflow.baselines.minimum_nuclear_norm."
         )
-    tolerance = positive("rtol", rtol)
+    tolerance = float(tolerance_of(rtol, np.dtype(float)))
     a, y = _measurements(problem)
     size = float(np.linalg.norm(y))
     if size == 0:
         return Baseline(jnp.zeros(problem.shape), 0.0, 0.0, 0, BaselineOutcome.CONVERGED)
-    return _solve(a, y / size, tolerance, size)
+    found = _solve(a, y / size, tolerance)
+    w = jnp.asarray(found.product * size)
+    off = float(misfit(problem, w))  # of the measurements as they were given
+    return Baseline(w, found.optimality, off, found.iterations, found.outcome)
 
 
-def _solve(
-    a: Float[np.ndarray, "m n n"], y: Float[np.ndarray, " m"], rtol: float, scale: float
-) -> Baseline:
+def _solve(a: Float[np.ndarray, "m n n"], y: Float[np.ndarray, " m"], rtol: float) -> Baseline:
     """The interior-point method, for orthonormal measurements and data of size 1."""
     eye, nu = np.eye(a.shape[1]), np.zeros(len(y))
     x, s, best, count = 10 * eye, eye, None, 0
@@ -90,7 +91,7 @@ def _solve(
         if bound > _NONE:
             raise ValueError(
                 "No positive semidefinite matrix fits the data (none whose trace is below "
-                f"{bound * scale:.1g}); leave measurements out."
+                f"{bound:.1g} times the data's size); leave measurements out."
             )
         if np.linalg.eigvalsh(product)[0] < -1e-14 * np.trace(product):
             product = x  # no fit is known to be inside: what x misses is told
@@ -106,11 +107,13 @@ def _solve(
         x, s, nu = x + step[0], s + step[1], nu + step[2]
     if best is None or best[2] > 10 * _FITTED:
         raise ValueError(
-            "No positive semidefinite matrix fits the data, to rounding; leave measurements out."
+            "No positive semidefinite matrix was found that fits the data; leave measurements out."
         )
-    converged = best[1] <= rtol and best[2] <= min(rtol, _FITTED)
-    outcome = BaselineOutcome.CONVERGED if converged else BaselineOutcome.STALLED
-    return Baseline(jnp.asarray(best[0] * scale), best[1], best[2], count, outcome)
+    if best[1] <= rtol and best[2] <= min(rtol, _FITTED):
+        outcome = BaselineOutcome.CONVERGED
+    else:
+        outcome = BaselineOutcome.STALLED if count < _MOST else BaselineOutcome.OUT_OF_ITERATIONS
+    return Baseline(jnp.asarray(best[0]), best[1], best[2], count, outcome)
 
 
 def _step(

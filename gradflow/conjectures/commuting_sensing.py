@@ -8,7 +8,7 @@ import numpy as np
 
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import shape_of, whole
-from gradflow.conjectures.family import AbstractFamily, Integers, Trial, closer_to_zero
+from gradflow.conjectures.family import AbstractFamily, Integers, Trial, closer_parts
 from gradflow.factorizations.symmetric_product import SymmetricProduct
 from gradflow.objective import Objective
 from gradflow.problems.sensing import MatrixSensing
@@ -81,13 +81,7 @@ class CommutingSensing(AbstractFamily):
             yield tuple(kept), rows, truth
         for k in range(len(rows)):
             yield triangle, rows[:k] + rows[k + 1 :], truth
-        parts: tuple[Integers, ...] = (triangle, *rows, truth)
-        for k, part in enumerate(parts):
-            for i, number in enumerate(part):
-                for other in closer_to_zero(number):
-                    new = (*part[:i], other, *part[i + 1 :])
-                    first, *between, last = (*parts[:k], new, *parts[k + 1 :])
-                    yield first, tuple(between), last
+        yield from closer_parts(integers)
 
 
 def _size(triangle: Integers) -> int:

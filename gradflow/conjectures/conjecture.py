@@ -6,7 +6,7 @@ import equinox as eqx
 import numpy as np
 
 from gradflow._util.annotations import Checked
-from gradflow._util.validate import positive
+from gradflow._util.validate import positive, real
 from gradflow.conjectures.family import AbstractFamily, Trial
 from gradflow.conjectures.limits import AbstractLimit, Reached
 from gradflow.conjectures.margins import Margin, MarginFunction
@@ -75,12 +75,13 @@ class Conjecture(eqx.Module):
             margin = self.margin(reached)
             if margin is None:
                 return None
-            margins.append(margin if isinstance(margin, Margin) else Margin(float(margin)))
-        if any(np.isnan(margin.value) for margin in margins):
-            raise ValueError(
-                f"The margin is not a number at {approximations[-1].trial.text}; return None where "
-                "the conjecture does not speak of a limit."
-            )
+            margins.append(margin if isinstance(margin, Margin) else Margin(real(margin)))
+            if np.isnan(margins[-1].value):
+                raise ValueError(
+                    f"The margin is not a number but {margin!r} at {reached.trial.text}; return "
+                    "one that is below 0 where the conjecture is violated, or None where it does "
+                    "not speak of a limit."
+                )
         change = max(abs(margins[-1].value - other.value) for other in margins)
         error = self.tolerance + margins[-1].error + change
         return Judged(approximations[-1], margins[-1].value, error, margins[-1].witness)

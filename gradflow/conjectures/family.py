@@ -102,6 +102,19 @@ def simpler_parts(integers: Integers) -> Iterator[Integers]:
             yield (*integers[:k], other, *integers[k + 1 :])
 
 
+def closer_parts(integers: Integers) -> Iterator[Integers]:
+    """Tuples with one number, however deep, that is closer to 0.
+
+    Example:
+      >>> list(closer_parts(((2, 1),)))
+      [((0, 1),), ((1, 1),), ((2, 0),)]
+    """
+    for k, part in enumerate(integers):
+        inner = closer_parts(part) if isinstance(part, tuple) else closer_to_zero(part)
+        for other in inner:
+            yield (*integers[:k], other, *integers[k + 1 :])
+
+
 def closer_to_zero(number: int) -> Iterator[int]:
     """Whole numbers that are simpler than this one; at the same size, a positive one.
 

@@ -85,7 +85,9 @@ def least_l1_norm(reached: Reached) -> Margin | None:
 
 def determinant_sign_kept(reached: Reached) -> Margin:
     """The determinant of a square W has the sign that it had at the start."""
-    w = reached.product
+    w = _matrix(reached)
+    if w.shape[0] != w.shape[1]:
+        raise ValueError(f"A determinant is of a square W, not of one of shape {w.shape}.")
     start = np.asarray(reached.trial.objective.product(reached.trial.start))
     before, after = float(np.linalg.det(start)), float(np.linalg.det(w))
     size = float(np.linalg.norm(w)) ** len(w)
@@ -104,7 +106,7 @@ def rank_at_most(rank: Checked[int]) -> MarginFunction:
     def margin(reached: Reached) -> Margin | None:
         if not reached.fits:
             return None
-        values = np.linalg.svd(reached.product, compute_uv=False)
+        values = np.linalg.svd(_matrix(reached), compute_uv=False)
         beyond = float(values[most] / values[0]) if len(values) > most else 0.0
         return Margin(-beyond, 1e-12, f"singular values {_shown(values)}")
 
@@ -124,6 +126,20 @@ def _problem(reached: Reached, *kinds: type) -> Any:
             f"{type(problem).__name__}; write one of your own."
         )
     return problem
+
+
+def _matrix(reached: Reached) -> np.ndarray:
+    """W, refused where it is none.
+
+    Raises:
+      ValueError: if it is a vector or a tensor.
+    """
+    if reached.product.ndim != 2:
+        raise ValueError(
+            f"This margin is of a matrix, not of a W of shape {reached.product.shape}; write one "
+            "of your own."
+        )
+    return reached.product
 
 
 def _shown(x: np.ndarray) -> str:

@@ -7,7 +7,14 @@ import numpy as np
 
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import whole
-from gradflow.conjectures.family import AbstractFamily, Integers, Trial, closer_to_zero
+from gradflow.conjectures.family import (
+    AbstractFamily,
+    Integers,
+    Trial,
+    closer_parts,
+    closer_to_zero,
+    total,
+)
 from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.objective import Objective
 from gradflow.problems.completion import MatrixCompletion
@@ -83,14 +90,8 @@ class ProductCompletions(AbstractFamily):
             yield entries[:k] + entries[k + 1 :], starts
             for other in closer_to_zero(value):
                 yield (*entries[:k], (i, j, other), *entries[k + 1 :]), starts
-        for m, rows in enumerate(starts):
-            for i, row in enumerate(rows):
-                for j, number in enumerate(row):
-                    for other in closer_to_zero(number):
-                        new = (*rows[:i], (*row[:j], other, *row[j + 1 :]), *rows[i + 1 :])
-                        yield entries, (*starts[:m], new, *starts[m + 1 :])
+        yield from ((entries, other) for other in closer_parts(starts))
 
     def cost(self, integers: Integers) -> int:
         entries, starts = integers
-        seen = sum(1 + abs(value) for *_, value in entries)
-        return seen + sum(1 + abs(x) for rows in starts for row in rows for x in row)
+        return sum(1 + abs(value) for *_, value in entries) + total(starts)

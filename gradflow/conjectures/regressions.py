@@ -12,7 +12,7 @@ from gradflow.conjectures.family import (
     AbstractFamily,
     Integers,
     Trial,
-    closer_to_zero,
+    closer_parts,
     tuples_of_sum,
     with_signs,
 )
@@ -90,7 +90,9 @@ class Regressions(AbstractFamily):
     def simplest_first(self) -> Iterator[Integers]:
         most = self.largest_start if self.largest_start > 1 else 0
         lengths = {(n, d): n * (d + 1) for n, d in self.sizes}
-        last = max(2 * length * self.largest + d * (1 + most) for (_, d), length in lengths.items())
+        last = max(
+            length * (1 + self.largest) + d * (1 + most) for (_, d), length in lengths.items()
+        )
         for cost in range(1, last + 1):
             for (_, size), length in lengths.items():
                 for beyond in range(size * most + 1):
@@ -111,18 +113,10 @@ class Regressions(AbstractFamily):
         for k in range(len(data[0]) - 1):
             kept = start[:k] + start[k + 1 :]
             yield tuple(row[:k] + row[k + 1 :] for row in data), kept
-        for i, row in enumerate(data):
-            for j, number in enumerate(row):
-                for other in closer_to_zero(number):
-                    new = (*row[:j], other, *row[j + 1 :])
-                    yield (*data[:i], new, *data[i + 1 :]), start
+        yield from ((other, start) for other in closer_parts(data))
         for k, number in enumerate(start):
             for other in range(1, number):
                 yield data, (*start[:k], other, *start[k + 1 :])
-
-    def cost(self, integers: Integers) -> int:
-        data, start = integers
-        return sum(1 + abs(x) for row in data for x in row) + sum(1 + x for x in start)
 
 
 def _signed(numbers: Integers, size: int) -> Iterator[Integers]:

@@ -44,7 +44,7 @@ class SearchResult(NamedTuple):
       looked_at: how many problems were.
       enumerated: how many of them by rising size, one of each that are alike.
       cost: up to which all were, as the family counts.
-      exhausted: whether the family has no others.
+      exhausted: whether the family enumerates no others.
       spoken_of: of how many the conjecture speaks.
       left_out: why not of the others -> how many.
       unconfirmed: texts of violations that were not confirmed.
@@ -76,7 +76,7 @@ class SearchResult(NamedTuple):
             lines.append("no counterexample was found")
         else:
             lines.append(f"fails at {self.counterexample}")
-        every = "all there are" if self.exhausted else f"all up to a cost of {self.cost}"
+        every = "all that are enumerated" if self.exhausted else f"all up to a cost of {self.cost}"
         parts = [f"{self.enumerated} by size ({every})"] if self.enumerated else []
         if self.looked_at > self.enumerated:
             parts.append(f"{self.looked_at - self.enumerated} random (seed {self.seed})")

@@ -14,7 +14,9 @@ from gradflow.conjectures.family import (
     AbstractFamily,
     Integers,
     Trial,
+    closer_parts,
     closer_to_zero,
+    total,
     tuples_of_sum,
     with_signs,
 )
@@ -124,16 +126,12 @@ class SymmetricCompletions(AbstractFamily):
                 yield entries[:k] + entries[k + 1 :], start
             for other in closer_to_zero(value):
                 yield (*entries[:k], (i, j, other), *entries[k + 1 :]), start
-        for i, row in enumerate(start):
-            for j, number in enumerate(row):
-                for other in closer_to_zero(number):
-                    new = (*row[:j], other, *row[j + 1 :])
-                    yield entries, (*start[:i], new, *start[i + 1 :])
+        yield from ((entries, other) for other in closer_parts(start))
 
     def cost(self, integers: Integers) -> int:
         entries, start = integers
         seen = sum(1 + abs(value) for _, _, value in entries)
-        return 2 * _size(entries) + seen + sum(1 + abs(x) for row in start for x in row)
+        return 2 * _size(entries) + seen + total(start)
 
 
 def _size(entries: _Entries) -> int:

@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -52,6 +53,15 @@ def test_every_public_name_is_on_a_reference_page(name):
 @pytest.mark.parametrize("name", sorted(REFERENCE))
 def test_reference_pages_name_modules(name):
     assert importlib.util.find_spec(name) is not None
+
+
+@pytest.mark.parametrize("name", sorted(REFERENCE))
+def test_no_module_has_the_name_of_what_its_package_gives_out(name):
+    """The reference would have the module in its place, and the links to it lead nowhere."""
+    module = importlib.import_module(name)
+    inside = {part.name for part in pkgutil.iter_modules(getattr(module, "__path__", []))}
+    hidden = inside & set(getattr(module, "__all__", []))
+    assert not {one for one in hidden if not inspect.ismodule(getattr(module, one))}
 
 
 def nav_pages(entry):

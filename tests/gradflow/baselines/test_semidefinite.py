@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import linprog
 
 import gradflow as gf
-from gradflow.baselines import minimum_trace
+from gradflow.baselines import minimum_trace, semidefinite
 
 
 def completion(size, entries):
@@ -77,6 +77,16 @@ def test_what_is_given_back_fits_however_large_a_gap_is_allowed(rtol):
         assert least.optimality <= rtol and least.misfit < 1e-6
 
 
+def test_what_is_given_back_says_how_it_ended_and_how_it_fits(monkeypatch):
+    a = np.array([np.diag([1.0, 2.0, 0.0]), np.diag([1.0, 2.0, 1e-6])])
+    problem = gf.MatrixSensing(a, [3.0, 3.0 + 1e-6])  # labels of I
+    least = minimum_trace(problem)
+    own = np.linalg.norm(problem.residual(least.product)) / np.linalg.norm(problem.labels)
+    assert least.misfit == pytest.approx(own, rel=1e-6, abs=1e-18)
+    monkeypatch.setattr(semidefinite, "_MOST", 3)
+    assert minimum_trace(problem).outcome.name == "OUT_OF_ITERATIONS"
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -90,3 +100,9 @@ def test_what_is_given_back_fits_however_large_a_gap_is_allowed(rtol):
 def test_refusals(make, said):
     with pytest.raises(ValueError, match=said):
         minimum_trace(make())
+
+
+@pytest.mark.parametrize("rtol", [2.0, 1e-18, -1.0])
+def test_tolerances_are_within_what_float64_resolves(rtol):
+    with pytest.raises(ValueError, match="rtol"):
+        minimum_trace(completion(2, {(0, 0): 1}), rtol=rtol)

@@ -60,6 +60,9 @@ def test_other_problems_are_refused():
             margin(reached(trial, [0.0, 0.5]))
     with pytest.raises(ValueError, match="not of a MatrixCompletion"):
         least_l1_norm(reached(SMALLEST, np.eye(3)))
+    for margin in (determinant_sign_kept, rank_at_most(1)):
+        with pytest.raises(ValueError, match="of a matrix"):
+            margin(reached(trial, [0.0, 0.5]))
 
 
 def test_signs_and_ranks():

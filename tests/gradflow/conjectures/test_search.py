@@ -84,6 +84,7 @@ def test_what_was_looked_at_is_counted():
     assert sum(result.left_out.values()) + result.spoken_of == 40
     assert result.left_out["not spoken of"] >= 6
     assert result.least_margin == 30
+    assert "6 by size (all that are enumerated), 34 random" in str(result)
     again = searched(lambda reached: below_20(reached) and 30.0, few=6, trials=40, seed=3)
     assert str(again) == str(result)
 
@@ -102,7 +103,7 @@ def test_time_ends_a_search_and_progress_is_told():
         progress=lambda count, margin: told.append((count, margin)),
     )
     assert told[-1] == (result.looked_at, 1.0)
-    assert 0.2 <= result.seconds < 5
+    assert result.seconds >= 0.2
 
 
 def test_a_family_that_is_used_up_ends_a_search():
@@ -192,5 +193,6 @@ def test_refusals_of_conjectures():
         Conjecture("guess", Numbers(), Numbers(), below_20)
     with pytest.raises(ValueError, match="margin"):
         Conjecture("guess", Numbers(), Written(), 1.0)
-    with pytest.raises(ValueError, match="not a number"):
-        searched(lambda reached: float("nan"), trials=1)
+    for wrong in (float("nan"), "x", True, np.ones(3)):
+        with pytest.raises(ValueError, match="not a number"):
+            searched(lambda reached, wrong=wrong: wrong, trials=1)

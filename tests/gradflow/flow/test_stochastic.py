@@ -254,3 +254,8 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_misuse_is_refused_by_value_and_remedy(case):
     refuses(*REFUSED[case])
+
+
+def test_an_option_that_is_needed_is_named():
+    with pytest.raises(TypeError, match=r"solve_sdes\(\) needs step="):
+        solve(Langevin(1.0), KEYS[0], horizon=1.0)

@@ -11,9 +11,7 @@ from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive, whole
-from gradflow.baselines._flattenings import Flattening, koszul_flattenings, unfoldings
-from gradflow.baselines._gauss_newton import refine
-from gradflow.baselines.cp_als import (
+from gradflow.baselines._cp_als import (
     Arrays,
     as_tensor,
     dense_product,
@@ -24,6 +22,8 @@ from gradflow.baselines.cp_als import (
     rescaled,
     scaled,
 )
+from gradflow.baselines._flattenings import Flattening, koszul_flattenings, unfoldings
+from gradflow.baselines._gauss_newton import refine
 from gradflow.factorizations.base import Factors, FactorsLike
 from gradflow.factorizations.collinear import merge_collinear
 from gradflow.factorizations.cp_tensor import CPTensor
