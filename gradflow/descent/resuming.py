@@ -128,7 +128,7 @@ def with_states(
     others = (bare, np.arange(len(states)))
     state, runs = each_kind(batch_step, fresh.optimizer_state, others, filled)
     # Where observations are drawn, a run without a loss to stop at has carried that of a batch.
-    loss = fresh.loss if anew or batch_step.sampling is not None else runs.loss
+    loss = fresh.loss if anew or batch_step.draws is not None else runs.loss
     gradient = fresh.gradient if anew else runs.gradient
     return dataclasses.replace(runs, optimizer_state=state, loss=loss, gradient=gradient)
 
