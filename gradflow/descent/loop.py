@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int
 from gradflow.descent import side_by_side
 from gradflow.descent.drawing import Draws
 from gradflow.descent.mixture import Mixture, Optimizer, dealt, each_kind
+from gradflow.descent.rates import Rates
 from gradflow.descent.stopping import DIVERGED, RUNNING, StopRule
 from gradflow.objective import Objective
 from gradflow.observables import Observable
@@ -64,7 +65,7 @@ class Own(NamedTuple):
     """
 
     objective: Objective | None = None
-    rate: Array | None = None
+    rate: Rates | None = None
     draws: Draws | None = None
     loss: Array | None = None
 
@@ -76,19 +77,18 @@ class BatchStep(eqx.Module):
       objective: of all runs, or, if `many`, one a run along the first axis of its arrays.
       many: which of the two.
       optimizer: see `gradflow.run_descent`; or those of a batch with several.
-      rates: learning rates, if the optimiser is made from one; or the places of the runs' own among
-        the schedules, if there are any.
+      rates: learning rates, if the optimiser is made from one.
       pairs: names and functions of what is recorded.
       stop: when a run stops.
       mode: runs one after the other ("map") or side by side ("vmap").
-      schedules: learning rates as functions of the iteration.
+      schedules: those of the rates that are functions of the iteration.
       draws: what of the observations an iteration sees; None for all of them.
     """
 
     objective: Objective
     many: bool = eqx.field(static=True)
     optimizer: Optimizer | Mixture
-    rates: Array | None
+    rates: Rates | None
     pairs: Pairs = eqx.field(static=True)
     stop: StopRule
     mode: Mode = eqx.field(static=True)
@@ -154,11 +154,7 @@ class BatchStep(eqx.Module):
 
     def rate(self, count: Array) -> Array | None:
         """A single run's rate at an iteration, in the precision of its parameters."""
-        if not self.schedules or self.rates is None:
-            return self.rates
-        dtype = self.stop.loss.dtype
-        branches = [lambda at, of=of: jnp.asarray(of(at), dtype) for of in self.schedules]
-        return jax.lax.switch(self.rates, branches, count)
+        return None if self.rates is None else self.rates.at(count, self.schedules)
 
     def transformation(self, count: Array) -> optax.GradientTransformation:
         """The optimiser itself, made from a single run's rate if it is made from one."""

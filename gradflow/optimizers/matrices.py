@@ -11,8 +11,9 @@ from jaxtyping import Array, Float
 
 from gradflow._util.annotations import Checked
 from gradflow.linalg.polar_iteration import polar_by_iteration
-from gradflow.linalg.spectral_map import divided_difference_of_powers
-from gradflow.optimizers._rate import Rate, checked, decaying, descend, in_range
+from gradflow.linalg.symmetric_power import symmetric_power
+from gradflow.optimizers._rate import Rate, checked, decaying, descend
+from gradflow.optimizers._rules import averaged
 
 Polar = Literal["newton_schulz", "exact"]
 _NEWTON_SCHULZ = (3.4445, -4.775, 2.0315)
@@ -56,7 +57,8 @@ def muon(
       polar: "newton_schulz", or "exact".
 
     Returns:
-      The transformation, for matrices only; its update needs the parameters.
+      The transformation, for matrices only; its update needs the parameters where there is a
+      decay.
 
     Raises:
       ValueError: if a number is out of its range, or a parameter is no matrix.
@@ -65,18 +67,17 @@ def muon(
       >>> import jax.numpy as jnp
       >>> rule = muon(0.1, weight_decay=0.0, polar="exact")
       >>> g = (jnp.array([[3.0, 0.0], [0.0, -0.1]]),)
-      >>> rule.update(g, rule.init(g), g)[0][0].round(3).tolist()
+      >>> rule.update(g, rule.init(g))[0][0].round(3).tolist()
       [[-0.1, 0.0], [0.0, 0.1]]
 
     References:
       Jordan et al. 2024; Bernstein and Newhouse 2024, Old Optimizer, New Norm.
     """
     eps, momentum = checked(eps, momentum=momentum)
-    (weight_decay,) = in_range(math.inf, weight_decay=weight_decay)
     if polar not in ("newton_schulz", "exact"):
         raise ValueError(f"polar must be 'newton_schulz' or 'exact', but it is {polar!r}.")
     rule = _scale_by_muon(momentum, bool(nesterov), eps, polar)
-    return descend(learning_rate, rule, optax.add_decayed_weights(weight_decay))
+    return descend(learning_rate, rule, *decaying(weight_decay))
 
 
 def shampoo(
@@ -131,12 +132,8 @@ def _scale_by_muon(
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, _MuonState]:
         del params
-
-        def mixed(mean: Array, gradient: Array) -> Array:
-            return momentum * mean + (1 - momentum) * gradient
-
-        mean = jax.tree.map(mixed, state.mean, updates)
-        ahead = jax.tree.map(mixed, mean, updates) if nesterov else mean
+        mean = averaged(momentum, state.mean, updates)
+        ahead = averaged(momentum, mean, updates) if nesterov else mean
         make = polar_by_iteration if polar == "exact" else functools.partial(_orthogonal, eps=eps)
         moved = jax.tree.map(lambda u: math.sqrt(max(1, u.shape[0] / u.shape[1])) * make(u), ahead)
         return moved, _MuonState(mean)
@@ -189,30 +186,3 @@ def _covariance(gradient: Array, axis: int) -> Float[Array, "n n"]:
     """Of the slices along an axis."""
     rows = jnp.moveaxis(gradient, axis, 0).reshape(gradient.shape[axis], -1)
     return rows @ rows.T
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def symmetric_power(matrix: Float[Array, "n n"], exponent: float) -> Float[Array, "n n"]:
-    """A power of a symmetric positive definite matrix, with a derivative at equal eigenvalues too.
-
-    Args:
-      matrix: the matrix; eigenvalues below rounding next to the largest count as rounding.
-      exponent: of its eigenvalues.
-    """
-    values, vectors = _eigen(matrix)
-    return (vectors * values**exponent) @ vectors.T
-
-
-@symmetric_power.defjvp
-def _derivative(exponent: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    """By divided differences, as of any function of a symmetric matrix (Daleckii and Krein)."""
-    values, vectors = _eigen(primals[0])
-    high, low = jnp.maximum(values[:, None], values), jnp.minimum(values[:, None], values)
-    slopes = divided_difference_of_powers(high, low, exponent)
-    moved = vectors @ (slopes * (vectors.T @ tangents[0] @ vectors)) @ vectors.T
-    return (vectors * values**exponent) @ vectors.T, moved
-
-
-def _eigen(matrix: Array) -> tuple[Array, Array]:
-    values, vectors = jnp.linalg.eigh(matrix)
-    return jnp.maximum(values, jnp.finfo(values.dtype).eps * jnp.max(values)), vectors

@@ -18,6 +18,7 @@ from gradflow.descent import Sampling, loop
 from gradflow.descent import batch as batches
 from gradflow.descent.gathering import gather_objectives
 from gradflow.descent.mixture import dealt, mixture
+from gradflow.descent.rates import Rates
 from gradflow.descent.stopping import StopRule
 from tests.helpers import in_mode, refuses, watch_lanes
 
@@ -94,7 +95,7 @@ def step(kinds, sizes, objectives=None):
     objective, many = (OBJECTIVE, False) if objectives is None else objectives
     mixed = mixture(kinds, sizes, True, jax.eval_shape(lambda: STARTS[0]))
     rule = StopRule(jnp.asarray(0.0), None, None)
-    rates = jnp.full(sum(sizes), 0.1)
+    rates = Rates(jnp.full(sum(sizes), 0.1))
     return loop.BatchStep(objective, many, mixed, rates, (), rule, "vmap")
 
 

@@ -219,6 +219,12 @@ BATCH = Sampling(batch=3)
 REFUSED = {
     "no key": ({"sampling": BATCH}, "it is None", "jax.random.key(0)"),
     "a number as key": ({"sampling": BATCH, "key": 0}, "it is 0", "jax.random.key(0)"),
+    "several generators": (
+        {"sampling": BATCH, "key": [jax.random.key(0, impl=one) for one in ("rbg", "unsafe_rbg")]},
+        "key<urbg>", "of one generator"),
+    "keys of keys": ({"sampling": BATCH, "key": [jax.random.split(KEY)]}, "[Array", "one axis"),
+    "no numbers of a key": (
+        {"sampling": BATCH, "key": np.zeros(3, np.uint32)}, "array([0, 0, 0]", "random.key(0)"),
     "a key alone": ({"key": KEY}, "nothing is drawn", "Sampling(batch=32)"),
     "keys": ({"sampling": BATCH, "key": jax.random.split(KEY)}, "2 keys", "or one for all"),
     "a number": ({"sampling": 3, "key": KEY}, "but it is 3", "Sampling(batch=...)"),

@@ -10,7 +10,6 @@ import pytest
 
 import gradflow as gf
 from gradflow import optimizers
-from gradflow.optimizers.matrices import symmetric_power
 from tests.gradflow.optimizers.test_optimizers import OBJECTIVE, START, gradients, paths
 from tests.helpers import central_gradient, refuses
 
@@ -167,17 +166,6 @@ def test_shampoo_takes_any_number_of_axes(shape):
         root = vectors @ np.diag(values ** (-0.5 / len(shape))) @ vectors.T
         wanted = np.moveaxis(np.tensordot(root, wanted, (1, k)), 0, k)
     np.testing.assert_allclose(step[0], -wanted, atol=1e-13)
-
-
-def test_a_power_has_a_derivative_where_eigenvalues_meet():
-    turned = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))[0]
-    at = turned @ np.diag([2.0, 2.0, 0.5]) @ turned.T
-
-    def value(a):
-        return jnp.sum(symmetric_power((a + a.T) / 2, -0.25) ** 3)
-
-    wanted = central_gradient(jax.jit(value), at)
-    np.testing.assert_allclose(jax.jit(jax.grad(value))(jnp.asarray(at)), wanted, atol=1e-9)
 
 
 def test_steps_have_derivatives():
