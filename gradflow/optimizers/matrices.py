@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Float
 
 from gradflow._util.annotations import Checked
-from gradflow.linalg.polar_iteration import polar_by_iteration
+from gradflow.linalg.spectral_map import spectral_map
 from gradflow.linalg.symmetric_power import symmetric_power
 from gradflow.optimizers._rate import Rate, checked, decaying, descend
 from gradflow.optimizers._rules import averaged
@@ -45,14 +45,16 @@ def muon(
     Jordan's coefficients leave them between 0.68 and 1.2, where they were above 1/400 of
     max(||u||_F, eps); smaller ones come out smaller. PyTorch does these in bfloat16, and here they
     have the precision of f. optax corrects b_t for its start, and takes a factor's transpose for
-    the matrix. `polar="exact"` is the polar factor itself, by `gradflow.linalg.polar_by_iteration`:
-    steepest descent in the spectral norm, whose flow is `gradflow.dynamics.SpectralFlow`.
+    the matrix. `polar="exact"` is the polar factor itself, by an SVD, where singular values up to
+    max(m, n) eps of the largest are rounding and count as 0: steepest descent in the spectral norm,
+    whose flow is `gradflow.dynamics.SpectralFlow`.
 
     Args:
       learning_rate: the rate, above 0.
       momentum: what is kept of the mean of the gradient, in [0, 1).
       nesterov: whether to look ahead.
-      weight_decay: at least 0; that of PyTorch, which moves where W ends: 0 leaves it away.
+      weight_decay: at least 0; by default PyTorch's 0.1, which moves where W ends: 0 leaves it
+        away.
       eps: the least norm that u is divided by, above 0.
       polar: "newton_schulz", or "exact".
 
@@ -134,11 +136,17 @@ def _scale_by_muon(
         del params
         mean = averaged(momentum, state.mean, updates)
         ahead = averaged(momentum, mean, updates) if nesterov else mean
-        make = polar_by_iteration if polar == "exact" else functools.partial(_orthogonal, eps=eps)
+        make = _polar_factor if polar == "exact" else functools.partial(_orthogonal, eps=eps)
         moved = jax.tree.map(lambda u: math.sqrt(max(1, u.shape[0] / u.shape[1])) * make(u), ahead)
         return moved, _MuonState(mean)
 
     return optax.GradientTransformation(init, update)
+
+
+def _polar_factor(u: Float[Array, "m n"]) -> Float[Array, "m n"]:
+    """U V^T over the singular values that are not rounding."""
+    null = max(u.shape) * float(jnp.finfo(u.dtype).eps)
+    return spectral_map(lambda s: ((1.0, 0.0),), u, 0, null)
 
 
 def _orthogonal(u: Float[Array, "m n"], eps: float) -> Float[Array, "m n"]:
