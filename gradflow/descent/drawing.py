@@ -26,7 +26,7 @@ class Draws(eqx.Module):
     """What of the observations iterations see.
 
     Attributes:
-      sampling: how they are drawn.
+      sampling: how they are drawn, its numbers along the runs.
       keys: by which keys, one a run; or that of a single one.
       whole_loss: whether losses are those of all observations, as one to stop at is.
     """
@@ -48,7 +48,10 @@ class Draws(eqx.Module):
 
 
 def gather_draws(
-    options: DescentOptions, objectives: Sequence[Objective], order: Sequence[int]
+    options: DescentOptions,
+    objectives: Sequence[Objective],
+    order: Sequence[int],
+    losses: Sequence[float | None],
 ) -> Draws | None:
     """What runs draw, by one key each, if they draw anything.
 
@@ -56,6 +59,7 @@ def gather_draws(
       options: checked.
       objectives: one a run.
       order: the runs' numbers as they were given, and their keys with them.
+      losses: to stop at, one a run.
 
     Raises:
       ValueError: if there is no key, or their number differs, or nothing can be drawn.
@@ -64,27 +68,28 @@ def gather_draws(
         return None
     for objective in {id(one): one for one in objectives}.values():
         options.sampling.check(objective)
-    losses: Any = options.stop_loss
-    whole_loss = any(loss is not None for loss in losses) if np.ndim(losses) else losses is not None
+    whole_loss = any(loss is not None for loss in losses)
     found = as_keys(options.key, "key")
     runs = len(order)
+    sampling, numbers = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf, (runs, *leaf.shape)), (options.sampling, found.numbers)
+    )
     if found.numbers.ndim == 1:
-        numbers = jnp.broadcast_to(found.numbers, (runs, *found.numbers.shape))
-        return Draws(options.sampling, Keys(numbers, found.kind), whole_loss)
+        return Draws(sampling, Keys(numbers, found.kind), whole_loss)
     if len(found.numbers) != runs:
         raise ValueError(
             f"There are {runs} starts but {len(found.numbers)} keys; give one for each, as by "
             f"jax.random.split(key, {runs}), or one for all."
         )
     keys = Keys(found.numbers[np.asarray(order)], found.kind)
-    return Draws(options.sampling, keys, whole_loss)
+    return Draws(sampling, keys, whole_loss)
 
 
-def told_draws(draws: Draws | None, runs: int) -> list[dict[str, Any]]:
+def told_draws(options: DescentOptions, draws: Draws | None, runs: int) -> list[dict[str, Any]]:
     """What is drawn, and by which key, as stored runs say it."""
     if draws is None:
         return [{}] * runs
-    sampling = plain(draws.sampling)
+    sampling = plain(options.sampling)
     return [{"sampling": sampling, "key": one.tolist()} for one in np.asarray(draws.keys.numbers)]
 
 

@@ -219,7 +219,7 @@ def _initialise(batch_step: BatchStep, parameters: Any, begin: Array) -> RunStat
         own, values = run
         return batch_step.of(own).evaluate(values, begin)
 
-    every = _one_by_one if batch_step.mode == "map" else _side_by_side
+    every = _one_by_one if batch_step.mode == "map" else lambda f, batch: jax.vmap(f)(batch)
     state, _ = each_kind(batch_step, None, parameters, begun)
     loss, gradient = every(evaluated, (batch_step.own(), parameters))
     count = loss.shape[0]
@@ -288,10 +288,6 @@ def _one_by_one(function: Callable[[Any], Any], batch: Any) -> Any:
         single = jax.tree.map(lambda leaf: leaf[0], batch)
         return jax.tree.map(lambda leaf: leaf[None], function(single))
     return jax.lax.map(function, batch)
-
-
-def _side_by_side(function: Callable[[Any], Any], batch: Any) -> Any:
-    return jax.vmap(function)(batch)
 
 
 def _one(batch_step: BatchStep, run: RunStates, chunk: Array) -> tuple[RunStates, Any]:

@@ -198,12 +198,12 @@ def _run(
     check_memory(rules, rates, parameters)
     sizes = [sum(one is rule for one in rules) for rule in kinds]
     optimizer = kinds[0] if len(kinds) == 1 else mixture(kinds, sizes, speeds is not None, first)
-    draws = gather_draws(options, objectives, order)
     losses = _losses(options.stop_loss, len(rules))
+    draws = gather_draws(options, objectives, order, losses)
     resumed_at = None if found.states is None else found.begin
     common = told_of_all(options, str(dtype), [name for name, _ in pairs], resumed_at)
     configs = told_of_each(common, objectives, [names[id(rule)] for rule in rules], rates, losses)
-    drawn = told_draws(draws, len(starts))
+    drawn = told_draws(options, draws, len(starts))
     configs = [config | more for config, more in zip(configs, drawn, strict=True)]
     stop = _stop_rule(options, losses, dtype)
     mode: Mode = "map" if jax.default_backend() == "cpu" else "vmap"

@@ -215,6 +215,16 @@ def test_thin_products_that_are_never_formed_see_the_same():
     assert run["loss"][-1] < run["loss"][0]
 
 
+def test_another_noise_is_data_and_compiles_nothing_again():
+    for kind in (Sampling, partial(gf.dynamics.MinibatchNoise, 0.1)):
+        one, other, none, larger = (
+            jax.tree.structure(kind(batch, label_noise=noise))
+            for batch, noise in ((3, 0.1), (3, 0.2), (3, 0.0), (4, 0.1))
+        )
+        assert one == other
+        assert one not in (none, larger)  # without labels, with larger batches
+
+
 BATCH = Sampling(batch=3)
 REFUSED = {
     "no key": ({"sampling": BATCH}, "it is None", "jax.random.key(0)"),
