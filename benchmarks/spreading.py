@@ -112,6 +112,7 @@ def _step(size: int, depth: int, dtype: str, mesh: Any) -> Any:
     import gradflow as gf
     from gradflow._util.spread import blocks_on
     from gradflow.descent.loop import BatchStep
+    from gradflow.descent.rates import Rates
     from gradflow.descent.stopping import StopRule
     from gradflow.factorizations.spread_product import over
 
@@ -121,7 +122,8 @@ def _step(size: int, depth: int, dtype: str, mesh: Any) -> Any:
     model = over(blocks_on(mesh), gf.MatrixProduct((size,) * (depth + 1)))
     objective = gf.Objective(problem, model)
     stop = StopRule(jnp.asarray(-jnp.inf, dtype), None, None)
-    return BatchStep(objective, False, optax.sgd, jnp.asarray([0.01], dtype), (), stop, "map")
+    rates = Rates(jnp.asarray([0.01], dtype))
+    return BatchStep(objective, False, optax.sgd, rates, (), stop, "map")
 
 
 if __name__ == "__main__":

@@ -14,22 +14,18 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from gradflow._util.random import without_key
+
 
 def fingerprint(tree: Any) -> str:
     """SHA-256 of all arrays of a tree: shapes, precisions and values."""
     digest = hashlib.sha256()
-    for leaf in map(_without_key, jax.tree.leaves(tree)):
+    for leaf in map(without_key, jax.tree.leaves(tree)):
         if eqx.is_array_like(leaf):
             array = np.ascontiguousarray(leaf)
             digest.update(f"{array.dtype}{array.shape}".encode())
             digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def _without_key(leaf: Any) -> Any:
-    """A JAX random key as its numbers; anything else as it is."""
-    key = isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-    return jax.random.key_data(leaf) if key else leaf
 
 
 def describe_function(function: Any) -> str:
@@ -116,7 +112,7 @@ def plain(value: Any) -> Any:
         return {"kind": type(value).__name__} | {k: plain(v) for k, v in vars(value).items()}
     if isinstance(value, tuple | list):
         return [plain(part) for part in value]
-    value = _without_key(value)
+    value = without_key(value)
     if eqx.is_array_like(value):
         return float(value) if np.ndim(value) == 0 else fingerprint(value)
     if callable(value):

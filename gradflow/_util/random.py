@@ -25,6 +25,24 @@ class Keys(eqx.Module):
         return jax.random.wrap_key_data(self.numbers, impl=self.kind)
 
 
+def is_key(value: Any) -> bool:
+    """Whether it is an array of JAX's random keys.
+
+    Args:
+      value: anything.
+    """
+    return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
+
+
+def without_key(value: Any) -> Any:
+    """Random keys as their numbers; anything else as it is.
+
+    Args:
+      value: anything.
+    """
+    return jax.random.key_data(value) if is_key(value) else value
+
+
 def as_keys(key: Any, what: str) -> Keys:
     """A key, or several along the first axis.
 
@@ -33,17 +51,20 @@ def as_keys(key: Any, what: str) -> Keys:
       what: it is called, for the message.
 
     Raises:
-      ValueError: if it is none.
+      ValueError: if it is none, or there are keys of several generators.
     """
     if isinstance(key, list | tuple) and key:
         parts = [as_keys(one, what) for one in key]
-        return Keys(jnp.stack([part.numbers for part in parts]), parts[0].kind)
-    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        if all(part.kind == parts[0].kind and part.numbers.ndim == 1 for part in parts):
+            return Keys(jnp.stack([part.numbers for part in parts]), parts[0].kind)
+    elif isinstance(key, jax.Array) and is_key(key):
         if key.ndim <= 1 and key.size:
             return Keys(jax.random.key_data(key), str(jax.random.key_impl(key)))
     elif isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32:
-        return as_keys(jax.random.wrap_key_data(jnp.asarray(key)), what)
+        usual = jax.random.key_data(jax.random.key(0)).shape
+        if key.shape[-1:] == usual:
+            return as_keys(jax.random.wrap_key_data(jnp.asarray(key)), what)
     raise ValueError(
         f"{what} must be a random key, such as jax.random.key(0), or several along one axis, such "
-        f"as jax.random.split(jax.random.key(0), 8), but it is {key!r}."
+        f"as jax.random.split(jax.random.key(0), 8), all of one generator, but it is {key!r}."
     )

@@ -7,7 +7,7 @@ what is computed: loss and gradient are carried along, never evaluated again.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -17,11 +17,11 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from gradflow._util.random import Keys
 from gradflow.descent import side_by_side
-from gradflow.descent.mixture import Mixture, Optimizer, each_kind
+from gradflow.descent.drawing import Draws
+from gradflow.descent.mixture import Mixture, Optimizer, dealt, each_kind
+from gradflow.descent.rates import Rates
 from gradflow.descent.stopping import DIVERGED, RUNNING, StopRule
-from gradflow.dynamics.sampling import Sampling, sampled
 from gradflow.objective import Objective
 from gradflow.observables import Observable
 from gradflow.state import FactorsView, State
@@ -54,6 +54,22 @@ class RunStates(eqx.Module):
     hits: Int[Array, "*b"] | None = None
 
 
+class Own(NamedTuple):
+    """What every run has for itself, along the first axis, or a single one; None if all share it.
+
+    Attributes:
+      objective: its data.
+      rate: see `BatchStep`.
+      draws: by a key of its own.
+      loss: to stop at.
+    """
+
+    objective: Objective | None = None
+    rate: Rates | None = None
+    draws: Draws | None = None
+    loss: Array | None = None
+
+
 class BatchStep(eqx.Module):
     """The iterations of one optimiser, or of several, on a batch of runs.
 
@@ -61,26 +77,23 @@ class BatchStep(eqx.Module):
       objective: of all runs, or, if `many`, one a run along the first axis of its arrays.
       many: which of the two.
       optimizer: see `gradflow.run_descent`; or those of a batch with several.
-      rates: learning rates, if the optimiser is made from one; or the places of the runs' own among
-        the schedules, if there are any.
+      rates: learning rates, if the optimiser is made from one.
       pairs: names and functions of what is recorded.
       stop: when a run stops.
       mode: runs one after the other ("map") or side by side ("vmap").
-      schedules: learning rates as functions of the iteration.
-      sampling: what of the observations an iteration sees; None for all of them.
-      keys: of what is drawn, one a run.
+      schedules: those of the rates that are functions of the iteration.
+      draws: what of the observations an iteration sees; None for all of them.
     """
 
     objective: Objective
     many: bool = eqx.field(static=True)
     optimizer: Optimizer | Mixture
-    rates: Array | None
+    rates: Rates | None
     pairs: Pairs = eqx.field(static=True)
     stop: StopRule
     mode: Mode = eqx.field(static=True)
     schedules: tuple[Callable[[Any], Any], ...] = ()
-    sampling: Sampling | None = None
-    keys: Keys | None = None
+    draws: Draws | None = None
 
     def initialise(self, parameters: Any, begin: int = 0) -> RunStates:
         """The runs at the iteration to begin with.
@@ -89,15 +102,14 @@ class BatchStep(eqx.Module):
           parameters: the starts, along the first axis.
           begin: the number of that iteration.
         """
-        if isinstance(self.optimizer, Mixture):
-            return _initialise_mixture(self, parameters, _iteration(begin))
-        return _initialise(self, parameters, _iteration(begin))
+        number = jnp.asarray(begin, jax.dtypes.canonicalize_dtype(jnp.int64))
+        return _initialise(self, parameters, number)
 
     def advance(self, runs: RunStates, chunk: Int[Array, "2 k"]) -> tuple[RunStates, Any]:
         """Take all runs through the stops of one chunk.
 
-        With several devices the runs are spread over them, as evenly as their number allows, and
-        each device goes on until its own runs are done.
+        With several devices the runs are spread over them, those of each optimiser as evenly as
+        their number allows, and each device goes on until its own runs are done.
 
         Returns:
           The runs, and the records: valid or not, iteration, observables; runs first, then stops.
@@ -105,17 +117,16 @@ class BatchStep(eqx.Module):
         count, devices = runs.count.shape[0], jax.device_count()
         if devices == 1 or count == 1:
             return _advance(self, runs, chunk)
-        if isinstance(self.optimizer, Mixture):
-            return _advance_mixture(self, self.optimizer, runs, chunk)
-        spread = -(-count // devices) * devices
-        padded, own = jax.tree.map(
-            lambda leaf: jnp.concatenate([leaf, jnp.repeat(leaf[:1], spread - count, axis=0)]),
-            (runs, self.own()),
-        )
-        status = jnp.where(jnp.arange(spread) < count, padded.status, DIVERGED)
-        padded = eqx.tree_at(lambda tree: tree.status, padded, status)
-        moved = _advance_spread(self.of(own), padded, chunk)
-        return jax.tree.map(lambda leaf: leaf[:count], moved)
+        mixed = self.optimizer if isinstance(self.optimizer, Mixture) else None
+        sizes, numbers, places = dealt((count,) if mixed is None else mixed.sizes, devices)
+        spread, own = jax.tree.map(lambda leaf: leaf[numbers], (runs, self.own()))
+        first = np.isin(np.arange(len(numbers)), places)
+        spread = dataclasses.replace(spread, status=jnp.where(first, spread.status, DIVERGED))
+        step = self.of(own)
+        if mixed is not None:
+            step = dataclasses.replace(step, optimizer=dataclasses.replace(mixed, sizes=sizes))
+        moved = _advance_spread(step, spread, chunk)
+        return jax.tree.map(lambda leaf: leaf[places], moved)
 
     def program(self, runs: RunStates) -> str:
         """The text of what `advance` does on one device: optimisers and observables are in it."""
@@ -128,25 +139,22 @@ class BatchStep(eqx.Module):
             return restricted
         return dataclasses.replace(restricted, optimizer=self.optimizer.restrict(left))
 
-    def own(self) -> tuple[Any, ...]:
-        """What every run has for itself, along the first axis: data, rate, key, loss to stop at."""
-        own = (self.objective if self.many else None, self.rates, self.keys)
-        return (*own, self.stop.loss) if self.stop.loss.ndim else own
+    def own(self) -> Own:
+        """What every run has for itself."""
+        data, loss = self.objective if self.many else None, self.stop.loss
+        return Own(data, self.rates, self.draws, loss if loss.ndim else None)
 
-    def of(self, own: tuple[Any, ...]) -> "BatchStep":
+    def of(self, own: Own) -> "BatchStep":
         """For other runs, or a single one: those to whom this belongs."""
-        data, rates, keys, *losses = own
-        objective = data if self.many else self.objective
-        stop = dataclasses.replace(self.stop, loss=losses[0]) if losses else self.stop
-        return dataclasses.replace(self, objective=objective, rates=rates, keys=keys, stop=stop)
+        objective: Any = own.objective if self.many else self.objective
+        stop = self.stop if own.loss is None else dataclasses.replace(self.stop, loss=own.loss)
+        return dataclasses.replace(
+            self, objective=objective, rates=own.rate, draws=own.draws, stop=stop
+        )
 
     def rate(self, count: Array) -> Array | None:
         """A single run's rate at an iteration, in the precision of its parameters."""
-        if not self.schedules or self.rates is None:
-            return self.rates
-        dtype = self.stop.loss.dtype
-        branches = [lambda at, of=of: jnp.asarray(of(at), dtype) for of in self.schedules]
-        return jax.lax.switch(self.rates, branches, count)
+        return None if self.rates is None else self.rates.at(count, self.schedules)
 
     def transformation(self, count: Array) -> optax.GradientTransformation:
         """The optimiser itself, made from a single run's rate if it is made from one."""
@@ -156,15 +164,10 @@ class BatchStep(eqx.Module):
         return self.optimizer(self.rate(count))
 
     def evaluate(self, parameters: Any, count: Array) -> tuple[Array, Any]:
-        """A single run's loss and gradient, as the iteration with this number sees them.
-
-        A loss to stop at is that of all observations.
-        """
-        if self.sampling is None or self.keys is None:
+        """A single run's loss and gradient, as the iteration with this number sees them."""
+        if self.draws is None:
             return self.objective.loss_and_gradient(parameters)
-        dtype = self.stop.loss.dtype
-        drawn = self.sampling.drawn(self.objective, self.keys.key(), count, dtype)
-        return sampled(self.objective, parameters, drawn, whole_loss=self.stop.wanted)
+        return self.draws.evaluate(self.objective, parameters, count)
 
     def change(
         self, count: Array, parameters: Any, state: Any, loss: Array, gradient: Any
@@ -175,7 +178,7 @@ class BatchStep(eqx.Module):
         none does, the compiler leaves the penalty's value out.
         """
         update = optax.with_extra_args_support(self.transformation(count)).update
-        if self.sampling is not None:  # an iteration's loss is not that of the next one's batch
+        if self.draws is not None:  # an iteration's loss is not that of the next one's batch
             return update(gradient, state, parameters)
         value = loss + self.objective.penalty_at(parameters)
         return update(
@@ -206,14 +209,20 @@ def next_chunk(marks: np.ndarray, position: int, now: int, budget: int) -> tuple
 
 @eqx.filter_jit
 def _initialise(batch_step: BatchStep, parameters: Any, begin: Array) -> RunStates:
-    def one(run: tuple[Any, Any]) -> tuple[Any, Any]:
+    def begun(part: BatchStep, _: None, values: Any) -> tuple[Any, tuple]:
+        def one(own: Own, values: Any) -> Any:
+            return part.of(own).transformation(begin).init(values)
+
+        return jax.vmap(one)(part.own(), values), ()
+
+    def evaluated(run: tuple[Own, Any]) -> tuple[Any, Any]:
         own, values = run
-        single = batch_step.of(own)
-        return single.transformation(begin).init(values), single.evaluate(values, begin)
+        return batch_step.of(own).evaluate(values, begin)
 
     given = (batch_step.own(), parameters)
-    begun = _one_by_one(one, given) if batch_step.mode == "map" else jax.vmap(one)(given)
-    state, (loss, gradient) = begun
+    state, _ = each_kind(batch_step, None, parameters, begun)
+    singly = batch_step.mode == "map"
+    loss, gradient = _one_by_one(evaluated, given) if singly else jax.vmap(evaluated)(given)
     count = loss.shape[0]
     return RunStates(
         parameters=parameters,
@@ -226,41 +235,10 @@ def _initialise(batch_step: BatchStep, parameters: Any, begin: Array) -> RunStat
     )
 
 
-def _iteration(number: int) -> Int[Array, ""]:
-    """A number of iterations done."""
-    return jnp.asarray(number, jax.dtypes.canonicalize_dtype(jnp.int64))
-
-
-@eqx.filter_jit
-def _initialise_mixture(batch_step: BatchStep, parameters: Any, begin: Array) -> RunStates:
-    def begun(part: BatchStep, _: None, values: Any) -> tuple[Any, tuple]:
-        def one(rate: Any, values: Any) -> Any:
-            return dataclasses.replace(part, rates=rate).transformation(begin).init(values)
-
-        return jax.vmap(one)(part.rates, values), ()
-
-    states, _ = each_kind(batch_step, None, parameters, begun)
-    still = dataclasses.replace(batch_step, optimizer=optax.identity())
-    return dataclasses.replace(_initialise(still, parameters, begin), optimizer_state=states)
-
-
-def _advance_mixture(
-    batch_step: BatchStep, mixed: Mixture, runs: RunStates, chunk: Array
-) -> tuple[RunStates, Any]:
-    """With several devices: each has as many runs of every optimiser as any other."""
-    share, numbers, places = mixed.spread(jax.device_count())
-    spread, own = jax.tree.map(lambda leaf: leaf[numbers], (runs, batch_step.own()))
-    first = np.isin(np.arange(len(numbers)), places)
-    spread = dataclasses.replace(spread, status=jnp.where(first, spread.status, DIVERGED))
-    step = dataclasses.replace(batch_step.of(own), optimizer=share)
-    moved = _advance_spread(step, spread, chunk)
-    return jax.tree.map(lambda leaf: leaf[places], moved)
-
-
 @eqx.filter_jit
 def _advance_spread(batch_step: BatchStep, runs: RunStates, chunk: Array) -> tuple[RunStates, Any]:
     spread, all_alike = PartitionSpec("runs"), PartitionSpec()
-    shared = batch_step.of(tuple(None for _ in batch_step.own()))
+    shared = batch_step.of(Own())
     arrays, rest = eqx.partition(shared, eqx.is_array)
 
     def part(own: Any, shared: Any, some: RunStates, stops: Array) -> Any:

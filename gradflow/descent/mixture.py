@@ -51,27 +51,6 @@ class Mixture(eqx.Module):
         ends = np.searchsorted(left, np.cumsum(self.sizes))
         return dataclasses.replace(self, sizes=tuple(np.diff(ends, prepend=0).tolist()))
 
-    def spread(self, devices: int) -> tuple["Mixture", np.ndarray, np.ndarray]:
-        """What every device has if each optimiser's runs are dealt out as evenly as they can be.
-
-        Returns:
-          The mixture of one device; the runs' numbers, one device after the other, some twice; and
-          where each run is among them.
-        """
-        shares = [-(-size // devices) for size in self.sizes]
-        dealt = [
-            np.minimum(np.arange(share * devices), size - 1).reshape(devices, share) + first
-            for share, size, first in zip(
-                shares, self.sizes, np.cumsum((0, *self.sizes[:-1])), strict=True
-            )
-        ]
-        numbers = np.concatenate(dealt, axis=1).ravel()
-        return (
-            dataclasses.replace(self, sizes=tuple(shares)),
-            numbers,
-            np.unique(numbers, return_index=True)[1],
-        )
-
     def pack(self, k: int, state: Any) -> tuple[Array, ...]:
         """The k-th optimiser's arrays in the places that all have, zeros where it has none."""
         own = dict(zip(_numbered(self.templates[k][1]), jax.tree.leaves(state), strict=True))
@@ -90,6 +69,27 @@ class Mixture(eqx.Module):
     def _places(self) -> list[_Place]:
         """Every kind of array that a run may need, as often as the optimiser that needs most."""
         return list(dict.fromkeys(p for _, kinds in self.templates for p in _numbered(kinds)))
+
+
+def dealt(sizes: tuple[int, ...], devices: int) -> tuple[tuple[int, ...], np.ndarray, np.ndarray]:
+    """What every device has if each optimiser's runs are dealt out as evenly as they can be.
+
+    Args:
+      sizes: how many runs each has.
+      devices: how many there are.
+
+    Returns:
+      The sizes on one device; the runs' numbers, one device after the other, some twice; and where
+      each run is among them.
+    """
+    shares = tuple(-(-size // devices) for size in sizes)
+    firsts = np.cumsum((0, *sizes[:-1]))
+    each = [
+        np.minimum(np.arange(share * devices), size - 1).reshape(devices, share) + first
+        for share, size, first in zip(shares, sizes, firsts, strict=True)
+    ]
+    numbers = np.concatenate(each, axis=1).ravel()
+    return shares, numbers, np.unique(numbers, return_index=True)[1]
 
 
 def mixture(optimizers: list[Optimizer], sizes: list[int], rated: bool, start: Any) -> Mixture:

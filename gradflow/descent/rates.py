@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 from gradflow._util.annotations import Checked
 from gradflow._util.provenance import describe_function
+from gradflow._util.random import without_key
 from gradflow._util.validate import positive
 from gradflow.descent.mixture import Optimizer
 
@@ -20,14 +21,28 @@ _LOOKS = 64
 """Iterations at which a schedule is looked at before the run."""
 
 
-class _Constant(eqx.Module):
-    """A number beside schedules."""
+class Rates(eqx.Module):
+    """The rates of runs, along the first axis; or of a single one.
 
-    value: Array
+    Attributes:
+      numbers: in the precision of the parameters.
+      places: 0 for the number itself, k for the k-th of the schedules; None if none has one.
+    """
 
-    def __call__(self, count: Any) -> Array:
-        del count
-        return self.value
+    numbers: Array
+    places: Array | None = None
+
+    def at(self, count: Array, schedules: Sequence[Callable[[Any], Any]]) -> Array:
+        """A single run's rate at an iteration.
+
+        Args:
+          count: iterations done before.
+          schedules: of all runs.
+        """
+        if self.places is None:
+            return self.numbers
+        branches = [lambda at, of=of: jnp.asarray(of(at), self.numbers.dtype) for of in schedules]
+        return jax.lax.switch(self.places, [lambda _: self.numbers, *branches], count)
 
 
 def check_optimizers(
@@ -70,7 +85,7 @@ def check_optimizers(
 
 def gather_rates(
     rates: Sequence[Rate | None], dtype: Any, begin: int, steps: int
-) -> tuple[Array | None, tuple[Callable[[Any], Any], ...]]:
+) -> tuple[Rates | None, tuple[Callable[[Any], Any], ...]]:
     """What every run has of its own, and the schedules of all.
 
     Args:
@@ -80,24 +95,23 @@ def gather_rates(
       steps: the last one.
 
     Returns:
-      The rates and no schedule; or, if one is a function, which of the schedules each run has.
+      The rates, and each function among them once; None if there are no rates.
 
     Raises:
       ValueError: if a schedule is none.
     """
     if rates[0] is None:
         return None, ()
-    if not any(callable(rate) for rate in rates):
-        return jnp.asarray(np.asarray(rates, float), dtype), ()
-    places: dict[Any, int] = {}
-    schedules = []
-    for rate in rates:
-        key = rate if isinstance(rate, float | int) else id(rate)
-        if key not in places:
-            places[key] = len(schedules)
-            schedules.append(_as_schedule(rate, dtype, begin, steps))
-    which = [places[rate if isinstance(rate, float | int) else id(rate)] for rate in rates]
-    return jnp.asarray(which, jnp.int32), tuple(schedules)
+    found: list[Any] = [0.0 if callable(rate) else rate for rate in rates]
+    numbers = jnp.asarray(np.asarray(found, float), dtype)
+    schedules = {id(rate): rate for rate in rates if callable(rate)}
+    if not schedules:
+        return Rates(numbers), ()
+    for schedule in schedules.values():
+        _check_schedule(schedule, begin, steps)
+    order = {key: k for k, key in enumerate(schedules, start=1)}
+    places = jnp.asarray([order.get(id(rate), 0) for rate in rates], jnp.int32)
+    return Rates(numbers, places), tuple(schedules.values())
 
 
 def check_memory(
@@ -116,8 +130,10 @@ def check_memory(
     both = zip(optimizers, rates, strict=True)
     for optimizer in {id(one): one for one, rate in both if callable(rate)}.values():
         start = tuple(jnp.asarray(array[0]) for array in parameters)
-        one, other = (jax.tree.leaves(optimizer(rate).init(start)) for rate in (0.25, 0.5))
-        if any(not np.array_equal(a, b, equal_nan=True) for a, b in map(_plain_pair, one, other)):
+        one, other = (
+            map(without_key, jax.tree.leaves(optimizer(rate).init(start))) for rate in (0.25, 0.5)
+        )
+        if any(not np.array_equal(a, b, equal_nan=True) for a, b in zip(one, other, strict=True)):
             raise ValueError(
                 f"{describe_function(optimizer)} keeps its learning rate in its state, so that a "
                 "schedule has no effect on it; give the optimizer made with the schedule, and "
@@ -128,25 +144,6 @@ def check_memory(
 def told(rate: Checked[Rate | None]) -> Any:
     """A rate as a stored run says it: a number, or a schedule's description."""
     return describe_function(rate) if callable(rate) else rate
-
-
-def _plain_pair(*leaves: Any) -> list[np.ndarray]:
-    return [
-        np.asarray(
-            jax.random.key_data(leaf)
-            if jnp.issubdtype(jnp.asarray(leaf).dtype, jax.dtypes.prng_key)
-            else leaf
-        )
-        for leaf in leaves
-    ]
-
-
-def _as_schedule(rate: Any, dtype: Any, begin: int, steps: int) -> Callable[[Any], Any]:
-    """A checked schedule; of a number one that stays there."""
-    if not callable(rate):
-        return _Constant(jnp.asarray(float(rate), dtype))
-    _check_schedule(rate, begin, steps)
-    return rate
 
 
 def _check_schedule(schedule: Any, begin: int, steps: int) -> None:

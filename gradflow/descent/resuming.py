@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradflow._util.random import is_key, without_key
 from gradflow.descent.loop import BatchStep, RunStates
 from gradflow.descent.mixture import Mixture, each_kind
 from gradflow.objective import Objective
@@ -128,7 +129,7 @@ def with_states(
     others = (bare, np.arange(len(states)))
     state, runs = each_kind(batch_step, fresh.optimizer_state, others, filled)
     # Where observations are drawn, a run without a loss to stop at has carried that of a batch.
-    loss = fresh.loss if anew or batch_step.sampling is not None else runs.loss
+    loss = fresh.loss if anew or batch_step.draws is not None else runs.loss
     gradient = fresh.gradient if anew else runs.gradient
     return dataclasses.replace(runs, optimizer_state=state, loss=loss, gradient=gradient)
 
@@ -154,7 +155,7 @@ def _filled(fresh: RunStates, found: TakenUp) -> RunStates:
 def going_of(runs: RunStates) -> Going:
     """What runs go on with, as arrays that can be stored."""
     going = (runs.optimizer_state, runs.loss, runs.gradient, runs.hits)
-    return jax.tree.map(_plain, going)
+    return jax.tree.map(without_key, going)
 
 
 def named_states(going: Going) -> dict[str, np.ndarray]:
@@ -206,14 +207,6 @@ def _field(path: Any) -> str:
     return f"_{named[-1]}" if named else ""
 
 
-def _is_key(dtype: Any) -> bool:
-    return jnp.issubdtype(dtype, jax.dtypes.prng_key)
-
-
-def _plain(leaf: Any) -> Any:
-    return jax.random.key_data(leaf) if _is_key(leaf.dtype) else leaf
-
-
 def _storable(array: np.ndarray) -> np.ndarray:
     """Numbers that NumPy itself does not have, such as bfloat16, by their bits."""
     return array.view(f"u{array.dtype.itemsize}") if array.dtype.kind == "V" else array
@@ -224,8 +217,7 @@ def _restored(name: str, leaf: Any, arrays: list[np.ndarray | None]) -> Any:
     if any(array is None for array in arrays):
         raise _other("nothing", f"{name} of shape {leaf.shape[1:]}")
     stacked = np.stack([array for array in arrays if array is not None])
-    key = _is_key(leaf.dtype)
-    wanted = _plain(leaf)
+    wanted = without_key(leaf)
     kind = np.dtype(wanted.dtype)
     if kind.kind == "V" and stacked.dtype == np.dtype(f"u{kind.itemsize}"):
         stacked = stacked.view(kind)
@@ -235,7 +227,9 @@ def _restored(name: str, leaf: Any, arrays: list[np.ndarray | None]) -> Any:
             f"shape {wanted.shape[1:]} and dtype {kind}",
         )
     array = jnp.asarray(stacked)
-    return jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf)) if key else array
+    return (
+        jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf)) if is_key(leaf) else array
+    )
 
 
 def _other(found: str, wanted: str) -> ValueError:

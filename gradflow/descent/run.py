@@ -24,7 +24,7 @@ from gradflow._util.spread import see_alike
 from gradflow._util.validate import same_float_dtype
 from gradflow.descent.batch import Batch
 from gradflow.descent.checkpoint import Keeper
-from gradflow.descent.drawing import drawn_anew, gather_keys, see_no_loss_asked, told_keys
+from gradflow.descent.drawing import drawn_anew, gather_draws, see_no_loss_asked, told_draws
 from gradflow.descent.gathering import gather_objectives, gather_starts, stack_starts
 from gradflow.descent.loop import BatchStep, Mode
 from gradflow.descent.mixture import Optimizer, mixture
@@ -198,21 +198,19 @@ def _run(
     check_memory(rules, rates, parameters)
     sizes = [sum(one is rule for one in rules) for rule in kinds]
     optimizer = kinds[0] if len(kinds) == 1 else mixture(kinds, sizes, speeds is not None, first)
-    keys = gather_keys(options, objectives, order)
     losses = _losses(options.stop_loss, len(rules))
+    draws = gather_draws(options, objectives, order, losses)
     resumed_at = None if found.states is None else found.begin
     common = told_of_all(options, str(dtype), [name for name, _ in pairs], resumed_at)
     configs = told_of_each(common, objectives, [names[id(rule)] for rule in rules], rates, losses)
-    draws = told_keys(options, keys, len(starts))
-    configs = [config | drawn for config, drawn in zip(configs, draws, strict=True)]
+    drawn = told_draws(options, draws, len(starts))
+    configs = [config | more for config, more in zip(configs, drawn, strict=True)]
     stop = _stop_rule(options, losses, dtype)
     mode: Mode = "map" if jax.default_backend() == "cpu" else "vmap"
-    batch_step = BatchStep(
-        objective, many, optimizer, speeds, pairs, stop, mode, schedules, options.sampling, keys
-    )
+    batch_step = BatchStep(objective, many, optimizer, speeds, pairs, stop, mode, schedules, draws)
     if mesh is None:
         there = jax.tree.map(jnp.asarray, parameters)
-        runs = with_states(batch_step, there, found, drawn_anew(starts, draws))
+        runs = with_states(batch_step, there, found, drawn_anew(starts, drawn))
         see_no_loss_asked(batch_step, runs)
     else:
         _see_alike(mesh, options, configs, (parameters, speeds, marks))
@@ -220,7 +218,7 @@ def _run(
         runs = batch_step.initialise(there)
     key = None
     if options.checkpoint is not None:
-        numbers = fingerprint((parameters, speeds, stop.loss, stop.gradient, found.states, keys))
+        numbers = fingerprint((parameters, speeds, stop.loss, stop.gradient, found.states, draws))
         key = [configs, marks.tolist(), numbers, batch_step.program(runs), "with states"]
     batch = Batch(batch_step, runs)
     with DescentProgress(options.progress, steps) as bar:
@@ -243,9 +241,7 @@ def _stop_rule(options: DescentOptions, losses: list[float | None], dtype: Any) 
         jnp.asarray(options.stop_looks[1]),
     )
     target = jnp.asarray(targets[0] if common else targets, dtype)
-    # Only draws make a program of its own without a loss to stop at.
-    wanted = options.sampling is None or any(loss is not None for loss in losses)
-    return StopRule(target, least, looks, wanted=wanted)
+    return StopRule(target, least, looks)
 
 
 def _spread_over(mesh: Any, objectives: list[Objective]) -> Objective:

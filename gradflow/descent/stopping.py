@@ -17,13 +17,11 @@ class StopRule(eqx.Module):
       gradient: and at the first norm of the gradient that is at most this, if given.
       looks: look at the loss every so many iterations only, and stop at so many looks in a row that
         find it there; None for the first iteration that is there.
-      wanted: whether there is a loss to stop at.
     """
 
     loss: Float[Array, "*b"]
     gradient: Float[Array, ""] | None
     looks: tuple[Int[Array, ""], Int[Array, ""]] | None
-    wanted: bool = eqx.field(static=True, default=True)
 
     def no_hits(self, runs: int) -> Int[Array, " b"] | None:
         """Looks in a row that found the loss low enough, before the first; None if not counted."""

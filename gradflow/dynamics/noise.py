@@ -150,7 +150,7 @@ class MinibatchNoise(AbstractNoise):
     rate: Float[Array, ""]
     batch: int | None = eqx.field(static=True)
     draw: Literal["subset", "independent"] = eqx.field(static=True)
-    label_noise: float = eqx.field(static=True)
+    label_noise: Float[Array, ""] | None
     name: ClassVar[str] = "minibatches"
 
     def __init__(
@@ -169,7 +169,7 @@ class MinibatchNoise(AbstractNoise):
                 "epochs have no diffusion of their own at this order."
             )
         self.draw = draw
-        if self.batch is None and draw == "subset" and not self.label_noise:
+        if self.batch is None and draw == "subset" and self.label_noise is None:
             raise ValueError(
                 "There is no noise in the gradient of all observations; give a batch, or "
                 "label_noise, or solve gradient flow."
@@ -181,7 +181,7 @@ class MinibatchNoise(AbstractNoise):
     def motions(self, objective: Objective, factors: Factors) -> Any:
         shape, dtype = quadratic(objective).label_shape, factors[0].dtype
         found = {"draws": jax.ShapeDtypeStruct(shape[:1], dtype)}
-        if self.label_noise:
+        if self.label_noise is not None:
             found["labels"] = jax.ShapeDtypeStruct(shape, dtype)
         return found
 
@@ -196,7 +196,8 @@ class MinibatchNoise(AbstractNoise):
 
         def apply(moved: dict[str, Array]) -> Factors:
             draws = moved["draws"]
-            pushes = of_labels * self.label_noise * moved["labels"] if self.label_noise else None
+            noise = self.label_noise
+            pushes = None if noise is None else of_labels * noise * moved["labels"]
             drawn = Drawn(jnp.arange(n), of_draws * (draws - jnp.mean(draws)), pushes)
             return sampled(bare, factors, drawn)[1]
 

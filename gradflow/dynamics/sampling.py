@@ -78,7 +78,7 @@ class Sampling(eqx.Module):
 
     batch: int | None = eqx.field(static=True)
     draw: Draw = eqx.field(static=True)
-    label_noise: float = eqx.field(static=True)
+    label_noise: Float[Array, ""] | None
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Sampling(eqx.Module):
         if draw not in DRAWS:
             raise ValueError(f"draw must be one of {', '.join(DRAWS)}, but it is {draw!r}.")
         self.draw = draw
-        if self.batch is None and not self.label_noise:
+        if self.batch is None and self.label_noise is None:
             raise ValueError(
                 "Sampling() is the whole gradient; give a batch, or label_noise, or leave sampling "
                 "away."
@@ -137,23 +137,24 @@ class Sampling(eqx.Module):
             there = at < n
             places = order[jnp.where(there, at, 0)]
             weights = jnp.where(there, n / jnp.sum(there), 0.0).astype(dtype)
-        if not self.label_noise:
+        if self.label_noise is None:
             return Drawn(places, weights, None)
         noise = jax.random.normal(
             jax.random.fold_in(of_labels, count), (size, *shape[1:]), dtype=dtype
         )
-        return Drawn(places, weights, self.label_noise * _along(weights, noise) * noise)
+        deviation = self.label_noise.astype(dtype)
+        return Drawn(places, weights, deviation * _along(weights, noise) * noise)
 
 
-def noise_of(label_noise: Checked[float]) -> float:
-    """A standard deviation.
+def noise_of(label_noise: Checked[float]) -> Float[Array, ""] | None:
+    """A standard deviation, as data, so that another one compiles nothing again; None for 0.
 
     Raises:
       ValueError: if it is below 0.
     """
     if real(label_noise) == 0:
-        return 0.0
-    return positive("label_noise", label_noise)
+        return None
+    return jnp.asarray(positive("label_noise", label_noise))
 
 
 def quadratic(objective: Objective) -> AbstractQuadraticProblem:

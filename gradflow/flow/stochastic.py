@@ -149,7 +149,8 @@ def solve_sdes(
     found = as_keys(keys, "keys")
     numbers = found.numbers if found.numbers.ndim > 1 else found.numbers[None]
     found = Keys(numbers, found.kind)
-    pairs = resolve(options.observe or default_observables(objective.problem))
+    observe = options.observe
+    pairs = resolve(default_observables(objective.problem) if observe is None else observe)
     check_entries(pairs, State(FactorsView(objective), factors))
     target = None if options.stop_loss is None else jnp.asarray(options.stop_loss)
     equation = _Equation(

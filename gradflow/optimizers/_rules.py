@@ -136,7 +136,7 @@ def scale_by_spread(decay: float, eps: float) -> optax.GradientTransformation:
         return _SpreadState(_zeros(params), _zeros(params))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, _SpreadState]:
-        mean = jax.tree.map(lambda m, g: decay * m + (1 - decay) * g, state.mean, updates)
+        mean = averaged(decay, state.mean, updates)
         square = jax.tree.map(lambda s, g: decay * s + (1 - decay) * g * g, state.square, updates)
 
         def direction(g: Array, m: Array, s: Array) -> Array:
@@ -180,6 +180,11 @@ def scale_by_group_rms(decay: float, eps: float) -> optax.GradientTransformation
     return optax.GradientTransformation(init, update)
 
 
+def averaged(kept: float, means: Any, new: Any) -> Any:
+    """Means that run on: a share of them is kept, and the rest is new."""
+    return jax.tree.map(lambda m, g: kept * m + (1 - kept) * g, means, new)
+
+
 def _zeros(tree: Any) -> Any:
     return jax.tree.map(jnp.zeros_like, tree)
 
@@ -199,7 +204,7 @@ def _moments_at_start(params: Any) -> _Moments:
 def _next_moments(state: _Moments, gradient: Any, b1: float, b2: float) -> _Moments:
     return _Moments(
         optax.safe_increment(state.count),
-        jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.first, gradient),
+        averaged(b1, state.first, gradient),
         jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state.second, gradient),
     )
 

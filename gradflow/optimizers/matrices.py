@@ -10,9 +10,10 @@ import optax
 from jaxtyping import Array, Float
 
 from gradflow._util.annotations import Checked
-from gradflow.linalg.polar_iteration import polar_by_iteration
-from gradflow.linalg.spectral_map import divided_difference_of_powers
-from gradflow.optimizers._rate import Rate, checked, decaying, descend, in_range
+from gradflow.linalg.spectral_map import spectral_map
+from gradflow.linalg.symmetric_power import symmetric_power
+from gradflow.optimizers._rate import Rate, checked, decaying, descend
+from gradflow.optimizers._rules import averaged
 
 Polar = Literal["newton_schulz", "exact"]
 _NEWTON_SCHULZ = (3.4445, -4.775, 2.0315)
@@ -44,19 +45,22 @@ def muon(
     Jordan's coefficients leave them between 0.68 and 1.2, where they were above 1/400 of
     max(||u||_F, eps); smaller ones come out smaller. PyTorch does these in bfloat16, and here they
     have the precision of f. optax corrects b_t for its start, and takes a factor's transpose for
-    the matrix. `polar="exact"` is the polar factor itself, by `gradflow.linalg.polar_by_iteration`:
-    steepest descent in the spectral norm, whose flow is `gradflow.dynamics.SpectralFlow`.
+    the matrix. `polar="exact"` is the polar factor itself, by an SVD, where singular values up to
+    max(m, n) eps of the largest are rounding and count as 0: steepest descent in the spectral norm,
+    whose flow is `gradflow.dynamics.SpectralFlow`.
 
     Args:
       learning_rate: the rate, above 0.
       momentum: what is kept of the mean of the gradient, in [0, 1).
       nesterov: whether to look ahead.
-      weight_decay: at least 0; that of PyTorch, which moves where W ends: 0 leaves it away.
+      weight_decay: at least 0; by default PyTorch's 0.1, which moves where W ends: 0 leaves it
+        away.
       eps: the least norm that u is divided by, above 0.
       polar: "newton_schulz", or "exact".
 
     Returns:
-      The transformation, for matrices only; its update needs the parameters.
+      The transformation, for matrices only; its update needs the parameters where there is a
+      decay.
 
     Raises:
       ValueError: if a number is out of its range, or a parameter is no matrix.
@@ -65,18 +69,17 @@ def muon(
       >>> import jax.numpy as jnp
       >>> rule = muon(0.1, weight_decay=0.0, polar="exact")
       >>> g = (jnp.array([[3.0, 0.0], [0.0, -0.1]]),)
-      >>> rule.update(g, rule.init(g), g)[0][0].round(3).tolist()
+      >>> rule.update(g, rule.init(g))[0][0].round(3).tolist()
       [[-0.1, 0.0], [0.0, 0.1]]
 
     References:
       Jordan et al. 2024; Bernstein and Newhouse 2024, Old Optimizer, New Norm.
     """
     eps, momentum = checked(eps, momentum=momentum)
-    (weight_decay,) = in_range(math.inf, weight_decay=weight_decay)
     if polar not in ("newton_schulz", "exact"):
         raise ValueError(f"polar must be 'newton_schulz' or 'exact', but it is {polar!r}.")
     rule = _scale_by_muon(momentum, bool(nesterov), eps, polar)
-    return descend(learning_rate, rule, optax.add_decayed_weights(weight_decay))
+    return descend(learning_rate, rule, *decaying(weight_decay))
 
 
 def shampoo(
@@ -131,17 +134,19 @@ def _scale_by_muon(
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, _MuonState]:
         del params
-
-        def mixed(mean: Array, gradient: Array) -> Array:
-            return momentum * mean + (1 - momentum) * gradient
-
-        mean = jax.tree.map(mixed, state.mean, updates)
-        ahead = jax.tree.map(mixed, mean, updates) if nesterov else mean
-        make = polar_by_iteration if polar == "exact" else functools.partial(_orthogonal, eps=eps)
+        mean = averaged(momentum, state.mean, updates)
+        ahead = averaged(momentum, mean, updates) if nesterov else mean
+        make = _polar_factor if polar == "exact" else functools.partial(_orthogonal, eps=eps)
         moved = jax.tree.map(lambda u: math.sqrt(max(1, u.shape[0] / u.shape[1])) * make(u), ahead)
         return moved, _MuonState(mean)
 
     return optax.GradientTransformation(init, update)
+
+
+def _polar_factor(u: Float[Array, "m n"]) -> Float[Array, "m n"]:
+    """U V^T over the singular values that are not rounding."""
+    null = max(u.shape) * float(jnp.finfo(u.dtype).eps)
+    return spectral_map(lambda s: ((1.0, 0.0),), u, 0, null)
 
 
 def _orthogonal(u: Float[Array, "m n"], eps: float) -> Float[Array, "m n"]:
@@ -189,30 +194,3 @@ def _covariance(gradient: Array, axis: int) -> Float[Array, "n n"]:
     """Of the slices along an axis."""
     rows = jnp.moveaxis(gradient, axis, 0).reshape(gradient.shape[axis], -1)
     return rows @ rows.T
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def symmetric_power(matrix: Float[Array, "n n"], exponent: float) -> Float[Array, "n n"]:
-    """A power of a symmetric positive definite matrix, with a derivative at equal eigenvalues too.
-
-    Args:
-      matrix: the matrix; eigenvalues below rounding next to the largest count as rounding.
-      exponent: of its eigenvalues.
-    """
-    values, vectors = _eigen(matrix)
-    return (vectors * values**exponent) @ vectors.T
-
-
-@symmetric_power.defjvp
-def _derivative(exponent: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    """By divided differences, as of any function of a symmetric matrix (Daleckii and Krein)."""
-    values, vectors = _eigen(primals[0])
-    high, low = jnp.maximum(values[:, None], values), jnp.minimum(values[:, None], values)
-    slopes = divided_difference_of_powers(high, low, exponent)
-    moved = vectors @ (slopes * (vectors.T @ tangents[0] @ vectors)) @ vectors.T
-    return (vectors * values**exponent) @ vectors.T, moved
-
-
-def _eigen(matrix: Array) -> tuple[Array, Array]:
-    values, vectors = jnp.linalg.eigh(matrix)
-    return jnp.maximum(values, jnp.finfo(values.dtype).eps * jnp.max(values)), vectors

@@ -17,7 +17,8 @@ from gradflow import optimizers
 from gradflow.descent import Sampling, loop
 from gradflow.descent import batch as batches
 from gradflow.descent.gathering import gather_objectives
-from gradflow.descent.mixture import Mixture, mixture
+from gradflow.descent.mixture import dealt, mixture
+from gradflow.descent.rates import Rates
 from gradflow.descent.stopping import StopRule
 from tests.helpers import in_mode, refuses, watch_lanes
 
@@ -94,7 +95,7 @@ def step(kinds, sizes, objectives=None):
     objective, many = (OBJECTIVE, False) if objectives is None else objectives
     mixed = mixture(kinds, sizes, True, jax.eval_shape(lambda: STARTS[0]))
     rule = StopRule(jnp.asarray(0.0), None, None)
-    rates = jnp.full(sum(sizes), 0.1)
+    rates = Rates(jnp.full(sum(sizes), 0.1))
     return loop.BatchStep(objective, many, mixed, rates, (), rule, "vmap")
 
 
@@ -204,10 +205,8 @@ def test_mixed_schedules_and_draws_go_on_to_the_same_bits(wanted_drawn):
 
 
 def test_every_device_has_as_many_runs_of_every_optimiser():
-    mixed = step([optimizers.adam, optimizers.gd, optax.sgd], [5, 0, 2]).optimizer
-    assert isinstance(mixed, Mixture)
-    share, numbers, places = mixed.spread(3)
-    assert share.sizes == (2, 0, 1) and numbers.shape == (9,)
+    sizes, numbers, places = dealt((5, 0, 2), 3)
+    assert sizes == (2, 0, 1) and numbers.shape == (9,)
     np.testing.assert_array_equal(numbers[places], np.arange(7))
     kinds = np.repeat([0, 2], [5, 2])[numbers].reshape(3, 3)
     np.testing.assert_array_equal(kinds, [[0, 0, 2]] * 3)

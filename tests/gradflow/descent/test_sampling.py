@@ -215,10 +215,26 @@ def test_thin_products_that_are_never_formed_see_the_same():
     assert run["loss"][-1] < run["loss"][0]
 
 
+def test_another_noise_is_data_and_compiles_nothing_again():
+    for kind in (Sampling, partial(gf.dynamics.MinibatchNoise, 0.1)):
+        one, other, none, larger = (
+            jax.tree.structure(kind(batch, label_noise=noise))
+            for batch, noise in ((3, 0.1), (3, 0.2), (3, 0.0), (4, 0.1))
+        )
+        assert one == other
+        assert one not in (none, larger)  # without labels, with larger batches
+
+
 BATCH = Sampling(batch=3)
 REFUSED = {
     "no key": ({"sampling": BATCH}, "it is None", "jax.random.key(0)"),
     "a number as key": ({"sampling": BATCH, "key": 0}, "it is 0", "jax.random.key(0)"),
+    "several generators": (
+        {"sampling": BATCH, "key": [jax.random.key(0, impl=one) for one in ("rbg", "unsafe_rbg")]},
+        "key<urbg>", "of one generator"),
+    "keys of keys": ({"sampling": BATCH, "key": [jax.random.split(KEY)]}, "[Array", "one axis"),
+    "no numbers of a key": (
+        {"sampling": BATCH, "key": np.zeros(3, np.uint32)}, "array([0, 0, 0]", "random.key(0)"),
     "a key alone": ({"key": KEY}, "nothing is drawn", "Sampling(batch=32)"),
     "keys": ({"sampling": BATCH, "key": jax.random.split(KEY)}, "2 keys", "or one for all"),
     "a number": ({"sampling": 3, "key": KEY}, "but it is 3", "Sampling(batch=...)"),

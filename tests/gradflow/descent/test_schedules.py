@@ -2,12 +2,14 @@
 
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 import gradflow as gf
+from gradflow.descent.rates import gather_rates
 from gradflow.state import FactorsView, State
 from gradflow.trajectory import Trajectory
 from tests.gradflow.descent.problems import (
@@ -149,3 +151,13 @@ def test_misuse_is_refused_by_value_and_remedy(case):
 def test_a_flow_has_no_rate():
     state = State(FactorsView(OBJECTIVE), START)
     refuses(lambda: gf.observables.learning_rate(state), "flows have none", "run_descent")
+
+
+def test_numbers_beside_a_schedule_make_no_further_programs():
+    """One branch is theirs, however many they are; runs' own numbers are data."""
+    rates, schedules = gather_rates([0.1, WARM, 0.2, 0.3, WARM], np.dtype(float), 0, STEPS)
+    assert schedules == (WARM,)
+    assert rates.places.tolist() == [0, 1, 0, 0, 1]
+    at = jax.vmap(lambda own: own.at(jnp.asarray(10), schedules))
+    np.testing.assert_allclose(at(rates), [0.1, WARM(10), 0.2, 0.3, WARM(10)], rtol=1e-15)
+    assert str(jax.make_jaxpr(at)(rates)).count("cos") == 1

@@ -12,6 +12,7 @@ import gradflow as gf
 from gradflow.descent import batch as batches
 from gradflow.descent import loop, run, side_by_side, telling
 from gradflow.descent.pace import Pace
+from gradflow.descent.rates import Rates
 from gradflow.descent.stopping import StopRule
 from tests.helpers import in_mode, watch_lanes
 
@@ -25,7 +26,7 @@ PAIRS = gf.observables.resolve(["loss", "singular_values"])
 
 def step(optimizer=optax.adam, pairs=PAIRS):
     rule = StopRule(jnp.asarray(1e-3), None, None)
-    rates = jnp.linspace(0.01, 0.02, RUNS)
+    rates = Rates(jnp.linspace(0.01, 0.02, RUNS))
     return loop.BatchStep(OBJECTIVE, False, optimizer, rates, pairs, rule, "vmap")
 
 
@@ -42,7 +43,7 @@ def program(function, batch_step):
 
 def vmapped(batch_step, runs, chunk):
     """The control: every run's own loop, side by side by `jax.vmap`."""
-    return jax.vmap(lambda run: loop._one(batch_step.of((None, run[0], None)), run[1], chunk))(
+    return jax.vmap(lambda run: loop._one(batch_step.of(loop.Own(rate=run[0])), run[1], chunk))(
         (batch_step.rates, runs)
     )
 
