@@ -38,7 +38,8 @@ def bias(share: float) -> Case:
                        a**2 + norm**2 + (a**2 - norm**2), 2 * a**2),
         prove_identity("S^2 = delta^2 + 4 ||beta||^2", (a**2 + norm**2) ** 2,
                        (a**2 - norm**2) ** 2 + 4 * (a * norm) ** 2),
-        prove_identity(f"psi = {share:g} sqrt(2) ||w_0||", number(share) * two * norm, two * norm),
+        prove_identity(f"psi^2 = {share:g}^2 (S - delta) at the start, 2 ||w_0||^2",
+                       number(share) ** 2 * ((a**2 + norm**2) - (a**2 - norm**2)), 2 * norm**2),
         cites=(
             "w' = -a X^T r, so that w - w_0 stays in the range of X^T",
             "a keeps its sign, as ||beta|| > 0",

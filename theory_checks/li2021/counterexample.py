@@ -106,7 +106,7 @@ def counterexample(settings: Settings, share: float = 0.0) -> Iterator[Case]:
             residual=float(np.linalg.norm(end(r, LOGS[-1]) - shown)) / (2 * size),
             floor=gaps[1] / 3,
             hypotheses={
-                "R > 1": Measured(r, above=1.0),
+                "R > 1": ByConstruction("2 and more"),
                 "the loss falls to 0": Measured(
                     completion(r).loss(end(r, LOGS[-1])), below=1e-20
                 ),

@@ -122,7 +122,7 @@ def thresholds(settings: Settings, more: float = 0.0) -> Iterator[Case]:
         )
         errors = np.abs(run.slopes / taus - 1)
         hypotheses = {
-            "N >= 3": Measured(float(net.depth), above=2.5),
+            "N >= 3": ByConstruction("depths 3 and more"),
             "all parameters above 0": Measured(
                 float(min(net.plus.min(), net.minus.min())), above=0.0
             ),

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Measured, Settings, claim, roundings
+from gradflow.claims import ByConstruction, Case, Measured, Settings, claim, roundings
 from gradflow.saddles.diagonal import diagonal_walk
 from gradflow.saddles.diagonal_path import regression_of
 
@@ -53,13 +53,13 @@ def network(x: np.ndarray, y: np.ndarray) -> Network:
     return Network(x, y, 2, half, half)
 
 
-def saddles(x: np.ndarray, y: np.ndarray, level: float = 1.0, leaving: bool = True) -> list[Node]:
-    """The algorithm, with times in its units; jumps at |s_i| = `level`.
+def saddles(x: np.ndarray, y: np.ndarray, leaving: bool = True) -> list[Node]:
+    """The algorithm, with times in its units.
 
     ln(1/alpha) is half ln(1/alpha^2), and 1/4 the threshold of eta' there: t = 2 t' / n.
     """
     nodes = _diagonal.path(network(x, y), leaving=leaving)
-    unit = 4 * len(y) * level
+    unit = 4 * len(y)
     return [node._replace(tau=unit * node.tau) for node in nodes]
 
 
@@ -179,7 +179,7 @@ def least_l1(settings: Settings, leaving: bool = True) -> Iterator[Case]:
             name=f"{len(excess)} regressions of {n} data, {size} entries",
             residual=np.abs(excess),
             floor=np.array(floors),
-            hypotheses={"more entries than data": size > n},
+            hypotheses={"more entries than data": ByConstruction("their numbers")},
             size=float(n * size),
             notes=f"entries at the end: {min(rising)} to {max(rising)}",
         )

@@ -11,7 +11,7 @@ from functools import cache, reduce
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Measured, Settings, claim, roundings
+from gradflow.claims import ByConstruction, Case, Settings, claim, roundings
 from gradflow.claims.hypotheses import Met
 
 from ._networks import Run, aligned_start, data, follow, velocity
@@ -121,7 +121,7 @@ def _times(found: tuple[Run, ...], n: int, shift: float) -> Case:
         floor=floor,
         hypotheses={
             **equal(found[-1]),
-            "a_0 is small": Measured(scales[-1] / float(s[-1]), below=1e-3),
+            "a_0 is small": ByConstruction(f"{SCALES[-1]:g}, and s above 0.8"),
         },
         size=float(n),
         notes="T, of the stronger mode, over what is printed: "
