@@ -15,6 +15,7 @@ import numpy as np
 import sympy
 
 from gradflow.claims import FIFTY_DIGITS, ByConstruction, Case, Measured, Settings, claim
+from gradflow.claims.oracles import layers
 from gradflow.claims.oracles.high_precision import DIGITS
 from gradflow.claims.proofs import Proof, prove_identity
 
@@ -40,26 +41,18 @@ def gaps(depth: int, steps: int, factor: Fraction, values: list[int]) -> list[Fr
     """Descent of matrices less the recursion of eigenvalues, in fractions; T = Q diag Q^T."""
     q, eta, start = rational_frame(), Fraction(1, 8), Fraction(1, 2)
     target = q @ np.diag(np.array([Fraction(v) for v in values])) @ q.T
-    layers = [np.array([[start * (i == j) for j in range(3)] for i in range(3)])] * depth
+    factors = [np.array([[start * (i == j) for j in range(3)] for i in range(3)])] * depth
     d, found = [start] * 3, []
     for _ in range(steps):
-        gap = _product(layers) - target
-        slopes = [_product(layers[j + 1 :]).T @ gap @ _product(layers[:j]).T for j in range(depth)]
-        layers = [w - eta * g for w, g in zip(layers, slopes, strict=True)]
+        slopes = layers.slopes(factors, lambda w: w - target)
+        factors = [w - eta * g for w, g in zip(factors, slopes, strict=True)]
         d = [
             x - factor * eta * x ** (depth - 1) * (x**depth - v)
             for x, v in zip(d, values, strict=True)
         ]
         own = q @ np.diag(np.array(d)) @ q.T
-        found += [v for w in layers for v in (w - own).ravel().tolist()]
+        found += [v for w in factors for v in (w - own).ravel().tolist()]
     return found
-
-
-def _product(layers: list[np.ndarray]) -> np.ndarray:
-    total = np.array([[Fraction(int(i == j)) for j in range(3)] for i in range(3)])
-    for layer in layers:
-        total = layer @ total
-    return total
 
 
 @claim(
