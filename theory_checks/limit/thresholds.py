@@ -11,17 +11,14 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 import sympy
 
-import gradflow as gf
-from gradflow.claims import ByConstruction, Case, Measured, Settings, claim, roundings
+from gradflow.claims import ByConstruction, Case, Measured, Settings, claim
 from gradflow.claims.proofs import Proof, chain, prove_identity
-from gradflow.saddles.diagonal import diagonal_walk
-from gradflow.saddles.diagonal_path import regression_of
 
 from ._diagonal import Network, Node, apart, drawn, flow, path
+from ._library import FLOOR, library_taus
 
 LOGS = {3: (-14.0, -18.0, -22.0), 4: (-12.0, -16.0, -20.0), 5: (-12.0, -15.0, -18.0)}
 """Logarithms of alpha, by depth."""
@@ -141,15 +138,11 @@ def thresholds(settings: Settings, more: float = 0.0) -> Iterator[Case]:
             notes=f"t alpha^(1-2/N): measured {', '.join(f'{x:.7g}' for x in run.slopes[-1])}; by "
             f"the rule {', '.join(f'{x:.7g}' for x in taus)}",
         )  # fmt: skip
-        objective = gf.Objective(
-            gf.LeastSquares(net.x, net.y), gf.DiagonalNetwork(net.x.shape[1], net.depth)
-        )
-        regression = regression_of(objective, (jnp.asarray(net.plus), jnp.asarray(net.minus)))
-        found = diagonal_walk(regression, most=JUMPS, tie=1e-9, constants=False)
+        found = library_taus(net, JUMPS)
         yield Case(
             name=f"{net.name}: the library's path",
-            residual=np.abs(np.array([jump.tau for jump in found.jumps]) / shown - 1),
-            floor=roundings(1e-10, "active sets by nonnegative least squares"),
-            hypotheses=hypotheses,
+            residual=np.abs(found / shown - 1),
+            floor=FLOOR,
+            hypotheses=hypotheses | {"all jumps": Measured(float(len(found)), above=JUMPS - 0.5)},
             size=float(net.x.size) + 1,
         )

@@ -10,16 +10,14 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import ByConstruction, Case, Measured, Settings, claim, roundings
-from gradflow.saddles.diagonal import diagonal_walk
-from gradflow.saddles.diagonal_path import regression_of
+from gradflow.claims import ByConstruction, Case, Measured, Settings, claim
 
 from ..limit import _diagonal
 from ..limit._diagonal import Network, Node, apart, flow
+from ..limit._library import FLOOR, library_taus
 
 LOGS = (-150.0, -250.0, -350.0)
 """Logarithms of alpha^2, the scale of beta at the start."""
@@ -138,16 +136,12 @@ def path(settings: Settings, level: float = 1.0) -> Iterator[Case]:
 
 def _library(run: Run, name: str, taus: np.ndarray, level: float) -> Case:
     """The library's path of the same network; its loss and its units are its own."""
-    size = run.x.shape[1]
-    objective = gf.Objective(gf.LeastSquares(run.x, run.y), gf.DiagonalNetwork(size, 2))
-    regression = regression_of(objective, (jnp.full(size, 2**-0.5),) * 2)
-    walk = diagonal_walk(regression, most=JUMPS, tie=1e-9, constants=False)
-    found = np.array([jump.tau for jump in walk.jumps]) * 4 * len(run.y)
+    found = library_taus(network(run.x, run.y), JUMPS) * 4 * len(run.y)
     return Case(
         name=f"{name}: the library's path",
         residual=np.abs(found / (level * taus) - 1),
-        floor=roundings(1e-10, "active sets by nonnegative least squares"),
-        hypotheses={"all jumps": Measured(float(len(walk.jumps)), above=JUMPS - 0.5)},
+        floor=FLOOR,
+        hypotheses={"all jumps": Measured(float(len(found)), above=JUMPS - 0.5)},
         size=float(run.x.size) + 1,
     )
 
@@ -173,7 +167,7 @@ def least_l1(settings: Settings, leaving: bool = True) -> Iterator[Case]:
             end = nodes[-1].beta
             misfit = float(np.linalg.norm(x @ end - y) / np.linalg.norm(y))
             excess.append(float(np.sum(np.abs(end))) / least.value - 1)
-            floors.append(least.gap + 10 * (misfit if leaving else 0.0) + 1e-12)
+            floors.append(least.gap + 10 * misfit + 1e-12)
             rising.append(np.count_nonzero(end))
         yield Case(
             name=f"{len(excess)} regressions of {n} data, {size} entries",

@@ -23,7 +23,6 @@ def test_slopes_are_those_of_automatic_differentiation():
             return jnp.sum((reduce(lambda below, w: w @ below, ws) - target) ** 2) / 2
 
         found = layers.slopes(ws, lambda w, target=target: w - target)
-        assert np.array_equal(layers.multiplied(ws), reduce(lambda below, w: w @ below, ws))
         for one, other in zip(found, jax.grad(loss)(ws), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-12)
 
@@ -32,6 +31,7 @@ def test_fractions_stay_fractions():
     half = np.array([[Fraction(1, 2)]])
     found = layers.slopes([half, half], lambda w: w - 1)
     assert [w[0, 0] for w in found] == [Fraction(-3, 8)] * 2
+    assert layers.multiplied([half, 3 * half])[0, 0] == Fraction(3, 4)
     assert layers.imbalances([half, 2 * half])[0][0, 0] == Fraction(3, 4)
 
 
