@@ -11,7 +11,6 @@ iteration: so an end that fits minimises the potential that belongs to alpha_inf
 """
 
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Any
 
 import mpmath
@@ -21,7 +20,7 @@ import sympy
 
 import gradflow as gf
 from gradflow.claims import FIFTY_DIGITS, ByConstruction, Case, Measured, Settings, claim
-from gradflow.claims.oracles.high_precision import DIGITS
+from gradflow.claims.oracles.high_precision import DIGITS, decimal
 from gradflow.claims.proofs import Proof, chain, prove_identity
 
 ANY = {"g_k in the range of X^T": ByConstruction("X^T times residuals")}
@@ -34,7 +33,7 @@ def proof(factor: float) -> Proof:
     squares of them stand in beta, alpha_+-^2 and beta_0.
     """
     u, v, x, a, e, p, m = sympy.symbols("u v x a E P M", positive=True)
-    inf = sympy.Rational(Fraction(factor).limit_denominator(1000)) * a * p * m
+    inf = decimal(factor) * a * p * m
     beta, start = a * (p**2 - m**2) / 2, a * (p**2 / e - m**2 * e) / 2
     ratio = p / (m * e)
     return chain(

@@ -14,6 +14,7 @@ from typing import no_type_check
 import numpy as np
 
 from gradflow.claims import ByConstruction, Case, Measured, Settings, claim
+from gradflow.claims.oracles.high_precision import decimal
 
 from ..saxe2014._networks import Data, Matrices, aligned_start, data, velocity
 from ..saxe2014.modes import logistic
@@ -63,7 +64,7 @@ def _long(given: Data) -> Data:
 def recursion(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """Descents of all weights: exactly for four steps, and in float64 beside long doubles."""
     yield _proofs.recursion(factor)
-    yield _exact(Fraction(str(factor)))
+    yield _exact(decimal(factor))
     cases = (((3, 3), 3, 0.1), ((4, 5), 4, 0.02)) + (((8, 6), 8, 0.05),) * settings.full
     for index, ((m, n), hidden, eta) in enumerate(cases):
         rng = np.random.default_rng([settings.seed, 2019, index])

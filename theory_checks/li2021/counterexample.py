@@ -5,7 +5,6 @@ Of a symmetric 4x4 matrix (1, 3) = 1 and (1, 4) = (2, 3) = R > 1 are seen. The l
 """
 
 from collections.abc import Iterator
-from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import sympy
 
 from gradflow.claims import ByConstruction, Case, Measured, Settings, claim
+from gradflow.claims.oracles.high_precision import decimal
 from gradflow.claims.proofs import Proof, chain, prove_identity
 
 from ._columns import pieces
@@ -49,13 +49,12 @@ def norms(share: float = 1.0) -> Proof:
     for i, j, value in ((0, 2, 1), (0, 3, r), (1, 2, r)):
         x[i, j] = x[j, i] = value
     one, other = sympy.Matrix([1, 1, 1, 1]), sympy.Matrix([1, -1, -1, 1])
-    part = sympy.Rational(Fraction(share).limit_denominator(1000))
     return chain(
         "v v^T fits with the norm 2 R^2 + 2; the least is 4 R < 2 R^2 + 2 for R > 1",
         prove_identity("the norm of v v^T", end.trace(), 2 * r**2 + 2),
         prove_identity("v v^T fits", sympy.Matrix([end[0, 2] - 1, end[0, 3] - r, end[1, 2] - r]),
                        sympy.zeros(3, 1)),
-        prove_identity("<Z, X> of any X that fits", (flip * x).trace(), part * 4 * r),
+        prove_identity("<Z, X> of any X that fits", (flip * x).trace(), decimal(share) * 4 * r),
         prove_identity("Z Z^T = I", flip * flip.T, sympy.eye(4)),
         prove_identity("the other matrix is positive semidefinite", least,
                        (r + 1) / 2 * one * one.T + (r - 1) / 2 * other * other.T),

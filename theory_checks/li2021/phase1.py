@@ -149,6 +149,7 @@ def rate(settings: Settings, more: float = 0.0) -> Iterator[Case]:
         yield Case(
             name=phase.posed.name,
             residual=abs(slopes[-1] - phase.posed.power - more),
+            # The flow's tolerance beside the smallest distance is a millionth.
             floor=abs(float(slopes[-1] - slopes[-2])) + 1e-5,
             hypotheses={
                 "lambda_1 > lambda_2": Measured(float(1 - rates[1] / rates[0]), above=0.1),
