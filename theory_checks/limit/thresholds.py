@@ -9,10 +9,11 @@ Depth 2 has ln(1/alpha) and 1/4 instead: pesme2023. So from depth 3 on the start
 
 from collections.abc import Iterator
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 import sympy
+from scipy.integrate import solve_ivp
 
 from gradflow.claims import ByConstruction, Case, Measured, Settings, claim
 from gradflow.claims.proofs import Proof, chain, prove_identity
@@ -83,12 +84,48 @@ def conserved(more: int) -> Proof:
     control_text="a tenth more",
 )
 def dual(settings: Settings, more: int = 0) -> Iterator[Case]:
-    """By algebra, for every depth."""
-    del settings
+    """By algebra, for every depth; and along flows of the parameters, by SciPy."""
     yield Case(
         "every depth", proof=conserved(more), size=1,
         hypotheses={"N >= 3": ByConstruction("a symbol n = N - 2 above 0")},
     )  # fmt: skip
+    for depth in (3, 4, 5) if settings.full else (3, 4):
+        net = drawn(np.random.default_rng([settings.seed, depth, 1]), depth, (2, 3))
+        fine, coarse = (parameters(net, rtol) for rtol in (1e-12, 1e-10))
+        sides, rough = (_kept(rows, depth, 1 + more / 10) for rows in (fine, coarse))
+        yield Case(
+            name=f"depth {depth}, {net.x.shape[0]} data, {net.x.shape[1]} entries",
+            residual=((sides - sides[0]) / sides[0]).ravel(),
+            floor=float(np.max(np.abs(sides - rough) / sides[0])) + 1e-14,
+            hypotheses={
+                "N >= 3": ByConstruction("depths 3 and more"),
+                "the dual moves": Measured(float(np.abs(fine[-1][2]).max()), above=1e-2),
+            },
+            size=float(net.x.size),
+        )
+
+
+def parameters(net: Network, rtol: float) -> np.ndarray:
+    """(records, 3, entries): w_+, w_- and eta of a flow from sizes `net.plus` and `net.minus`."""
+    depth, size = net.depth, net.x.shape[1]
+
+    @no_type_check
+    def field(_: float, state: np.ndarray) -> np.ndarray:
+        a, b = state[:size], state[size : 2 * size]
+        g = net.x.T @ (net.x @ (a**depth - b**depth) - net.y)
+        return np.concatenate([-depth * a ** (depth - 1) * g, depth * b ** (depth - 1) * g, -g])
+
+    start, times = np.concatenate([net.plus, net.minus, np.zeros(size)]), np.linspace(0, 0.5, 6)
+    found = solve_ivp(
+        field, (0, times[-1]), start, "DOP853", t_eval=times, rtol=rtol, atol=1e-3 * rtol
+    ).y.T
+    return found.reshape(len(times), 3, size)
+
+
+def _kept(rows: np.ndarray, depth: int, share: float) -> np.ndarray:
+    """What is to stay of w_+ and of w_-, with `share` of the first term."""
+    room = share * rows[:, :2] ** -(depth - 2.0) / (depth * (depth - 2))
+    return room + np.array([1.0, -1.0])[:, None] * rows[:, 2:]
 
 
 @claim(
