@@ -32,7 +32,7 @@ def proof(factor: float) -> Proof:
     exp(-sum q_+) = P^2 / E and exp(-sum q_-) = M^2 E. A sign of P or M changes neither side: only
     squares of them stand in beta, alpha_+-^2 and beta_0.
     """
-    u, v, x, a, e, p, m = sympy.symbols("u v x a E P M", positive=True)
+    u, v, x, a, e, p, m, s = sympy.symbols("u v x a E P M s", positive=True)
     inf = decimal(factor) * a * p * m
     beta, start = a * (p**2 - m**2) / 2, a * (p**2 / e - m**2 * e) / 2
     ratio = p / (m * e)
@@ -40,11 +40,12 @@ def proof(factor: float) -> Proof:
         "arcsinh(beta / alpha_inf^2) = arcsinh(beta_0 / alpha_inf^2) + 2 eta",
         prove_identity("u + v after a step", u - x * v + v - x * u, (1 - x) * (u + v)),
         prove_identity("u - v after a step", u - x * v - v + x * u, (1 + x) * (u - v)),
-        prove_identity("u v", ((u + v) ** 2 - (u - v) ** 2) / 4, u * v),
+        prove_identity("u v, where u + v = s P, u - v = s M, s = sqrt(2) alpha",
+                       (s * p + s * m) / 2 * (s * p - s * m) / 2, beta.subs(a, s**2 / 2)),
         prove_identity("beta_0 / alpha_inf^2 is sinh(ln r)", start / inf, (ratio - 1 / ratio) / 2),
         prove_identity("beta / alpha_inf^2 is sinh(ln r + 2 eta)", beta / inf,
                        (ratio * e - 1 / (ratio * e)) / 2),
-        cites=("u + v and u - v begin at sqrt(2) alpha", "sinh is one to one"),
+        cites=("u + v and u - v begin at sqrt(2) alpha, a = alpha^2", "sinh is one to one"),
     )  # fmt: skip
 
 

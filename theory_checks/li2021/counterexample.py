@@ -33,7 +33,7 @@ def end(r: float, log_alpha: float) -> np.ndarray:
     return last.gram(last.length)
 
 
-def matrices(r: sympy.Expr) -> tuple[Any, Any, Any]:
+def matrices(r: Any) -> tuple[Any, Any, Any]:
     """The matrix v v^T; that of norm 4 R; and the matrix of the certificate."""
     v = sympy.Matrix([1, r, 1, r])
     least = sympy.Matrix([[r, 1, 1, r], [1, r, r, 1], [1, r, r, 1], [r, 1, 1, r]])
@@ -98,9 +98,8 @@ def counterexample(settings: Settings, share: float = 0.0) -> Iterator[Case]:
     """
     drawn = np.random.default_rng(settings.seed).uniform(2.0, 3.0, 3 if settings.full else 1)
     for r in (2.0, 3.0, *drawn.round(3).tolist()):
-        v, size = np.array([1.0, r, 1.0, r]), 1 + r**2
-        least = np.array([[r, 1, 1, r], [1, r, r, 1], [1, r, r, 1], [r, 1, 1, r]])
-        goal = np.outer(v, v)
+        size = 1 + r**2
+        goal, least, _ = (np.array(m.tolist(), float) for m in matrices(r))
         gaps = [float(np.linalg.norm(end(r, log) - goal)) / (2 * size) for log in LOGS]
         shown = (1 - share) * goal + share * least
         yield Case(
