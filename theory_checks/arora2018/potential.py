@@ -19,7 +19,7 @@ import mpmath
 import numpy as np
 import sympy
 
-from gradflow.claims import ByConstruction, Case, Measured, Settings, claim
+from gradflow.claims import FIFTY_DIGITS, ByConstruction, Case, Measured, Settings, claim
 from gradflow.claims.oracles.high_precision import DIGITS, product_velocity
 from gradflow.claims.proofs import Proof, chain, prove_identity
 from gradflow.factorizations import end_to_end
@@ -146,7 +146,7 @@ def no_potential(settings: Settings, factor: Fraction = Fraction(1)) -> Iterator
     control_text="1.1 ||w|| g",
 )
 def two_layers(settings: Settings, factor: Fraction = Fraction(1)) -> Iterator[Case]:
-    """By algebra, in an entry w of a vector of length n, whose derivative is w / n."""
+    """By algebra, in an entry w of a vector of length n, whose derivative is w / n; at points."""
     n, w, g, rest = sympy.symbols("n w g s", positive=True)  # s: the other terms of <g, w>
     inner = g * w + rest
     slope = w / n * inner + n * inner.diff(w)
@@ -158,6 +158,15 @@ def two_layers(settings: Settings, factor: Fraction = Fraction(1)) -> Iterator[C
     with mpmath.workdps(DIGITS):
         radii = (mpmath.mpf(1) / 2, mpmath.mpf(1))
         fine, coarse = (work(by_layers, 2, radii, rule(k)) for k in (16, 12))
+        rng = np.random.default_rng([settings.seed, 2018])
+        gaps = [_from_printed(point.tolist(), factor) for point in rng.normal(size=(8, 2))]
+    yield Case(
+        name="the field through the layers, and the potential's gradient",
+        residual=[float(x) for found in gaps for x in found],
+        floor=FIFTY_DIGITS,
+        hypotheses=hypotheses,
+        size=2,
+    )
     yield Case(
         name="the work around half a ring, through the layers",
         residual=float(abs(fine)),
@@ -166,4 +175,17 @@ def two_layers(settings: Settings, factor: Fraction = Fraction(1)) -> Iterator[C
             float(abs(fine - coarse)), below=1e-12)},
         size=2,
     )  # fmt: skip
-    del settings
+
+
+def _from_printed(point: list[float], factor: Fraction) -> list[Any]:
+    """How far the field of two layers and the potential's gradient are from the printed field."""
+    x, y = (mpmath.mpf(value) for value in point)
+    norm = mpmath.sqrt(x**2 + y**2)
+    share = mpmath.mpf(factor.numerator) / factor.denominator
+    printed = (share * norm + x * x / norm, x * y / norm)
+    layers = by_layers((x, y), 2)
+    slopes = [
+        mpmath.diff(lambda a, b: mpmath.sqrt(a**2 + b**2) * a, (x, y), order)
+        for order in ((1, 0), (0, 1))
+    ]
+    return [abs(a - b) for side in (layers, slopes) for a, b in zip(side, printed, strict=True)]

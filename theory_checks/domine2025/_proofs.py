@@ -5,9 +5,8 @@ from fractions import Fraction
 import sympy
 
 from gradflow.claims import ByConstruction, Case
+from gradflow.claims.oracles.high_precision import decimal
 from gradflow.claims.proofs import Proof, Words, chain, prove_identity
-
-from ..saxe2014._proofs import number
 
 
 def equation() -> Proof:
@@ -64,7 +63,7 @@ def riccati(half: float) -> Case:
     w1, w2, s = sympy.symbols("w_1 w_2 s", positive=True)
     lam, gap = w2**2 - w1**2, s - w1 * w2
     q = sympy.Matrix([w1, w2])
-    f = sympy.Matrix([[-number(half) * lam, s], [s, number(half) * lam]])
+    f = sympy.Matrix([[-decimal(half) * lam, s], [s, decimal(half) * lam]])
     square = q * q.T
     moved = sympy.Matrix([w2 * gap, w1 * gap])
     proof = chain(

@@ -50,15 +50,19 @@ def runs(seed: int, full: bool) -> tuple[tuple[Run, float], ...]:
     return tuple(found)
 
 
+def generator(given: Data, balance: float, half: float = 0.5) -> np.ndarray:
+    """F."""
+    sigma = given.y @ given.x.T
+    m, n = sigma.shape
+    return np.block([[-half * balance * np.eye(n), sigma.T], [sigma, half * balance * np.eye(m)]])
+
+
 def closed_form(start: Matrices, given: Data, balance: float, half: float) -> np.ndarray:
     """The printed QQ^T at `TIMES`, by F's eigenvectors; rows and columns of W_1^T, then W_2.
 
     With I + Q_0^T (e^(Ft) F^-1 e^(Ft) - F^-1) Q_0 / 2 as it stands: times are short.
     """
-    sigma = given.y @ given.x.T
-    m, n = sigma.shape
-    f = np.block([[-half * balance * np.eye(n), sigma.T], [sigma, half * balance * np.eye(m)]])
-    values, vectors = np.linalg.eigh(f)
+    values, vectors = np.linalg.eigh(generator(given, balance, half))
     q = vectors.T @ np.concatenate([start[0].T, start[1]])
     found = []
     for t in TIMES:
@@ -75,12 +79,6 @@ def followed(run: Run, coarse: bool = False) -> np.ndarray:
         np.concatenate([one.T, two]) for one, two in (run.factors(float(t), coarse) for t in TIMES)
     ]
     return np.array([q @ q.T for q in stacks])
-
-
-def _smallest(given: Data, balance: float) -> float:
-    """The smallest |mu| of F: its eigenvalues are +-(lambda^2/4 + s^2)^(1/2), and +-lambda/2."""
-    spare = abs(balance) / 2 if len(set(map(len, (given.x, given.y)))) > 1 else np.inf
-    return float(min(spare, np.hypot(balance / 2, given.s).min()))
 
 
 def library(run: Run) -> np.ndarray:
@@ -115,11 +113,12 @@ def riccati(settings: Settings, half: float = 0.5) -> Iterator[Case]:
         gap = two.T @ two - one @ one.T - balance * np.eye(len(one))
         inner = run.given.u.T @ (two @ one) @ run.given.v
         off = np.abs(inner - np.diag(np.diag(inner))).max() / np.abs(inner).max()
+        smallest = np.min(np.abs(np.linalg.eigvalsh(generator(run.given, balance))))
         hypotheses = {
             "loss 1/2 ||Y - W X||^2, whitened inputs": run.given.whitened,
             "W_2^T W_2 - W_1 W_1^T = lambda I": Measured(float(np.abs(gap).max()), below=1e-12),
             "not aligned with Sigma": Measured(float(off), above=1e-2),
-            "F is invertible": Measured(_smallest(run.given, balance), above=1e-3),
+            "F is invertible": Measured(float(smallest), above=1e-3),
         }
         n = run.given.x.shape[0]
         sides = {

@@ -12,6 +12,7 @@ from functools import cache
 import numpy as np
 
 from gradflow.claims import ByConstruction, Case, Settings, claim
+from gradflow.claims.oracles import layers
 from gradflow.claims.proofs import Proof, Words, prove_identity
 
 ANY = {"neighbouring layers of a product": ByConstruction("of any sizes, in any loss")}
@@ -45,26 +46,11 @@ def descents(seed: int, depth: int, steps: int) -> list[tuple[list[np.ndarray], 
 
     factors = [whole(sizes[k + 1], sizes[k]) for k in range(depth)]
     target, found = whole(sizes[-1], sizes[0]), []
-    for _ in range(steps):
-        slopes = _slopes(factors, target)
+    for _ in range(steps + 1):
+        slopes = layers.slopes(factors, lambda w: w - target)
         found.append((factors, slopes))
         factors = [w - Fraction(1, 10) * g for w, g in zip(factors, slopes, strict=True)]
-    return [*found, (factors, _slopes(factors, target))]
-
-
-def _slopes(factors: list[np.ndarray], target: np.ndarray) -> list[np.ndarray]:
-    def product(parts: list[np.ndarray], size: int) -> np.ndarray:
-        total = np.array([Fraction(int(i == j)) for i in range(size) for j in range(size)])
-        total = total.reshape(size, size)
-        for part in parts:
-            total = part @ total
-        return total
-
-    gap = product(factors, factors[0].shape[1]) - target
-    return [
-        product(factors[j + 1 :], w.shape[0]).T @ gap @ product(factors[:j], factors[0].shape[1]).T
-        for j, w in enumerate(factors)
-    ]
+    return found
 
 
 @claim(
@@ -84,11 +70,9 @@ def discrete(settings: Settings, weight: Fraction = Fraction(1)) -> Iterator[Cas
         rows = descents(settings.seed, depth, steps)
         gaps: list[Fraction] = []
         for (now, slopes), (after, _) in zip(rows, rows[1:], strict=False):
-            for j in range(depth - 1):
-                change = after[j + 1].T @ after[j + 1] - after[j] @ after[j].T
-                change = change - (now[j + 1].T @ now[j + 1] - now[j] @ now[j].T)
-                second = slopes[j + 1].T @ slopes[j + 1] - slopes[j] @ slopes[j].T
-                gaps += (change - weight * Fraction(1, 100) * second).ravel().tolist()
+            parts = (layers.imbalances(ws) for ws in (after, now, slopes))
+            for new, old, second in zip(*parts, strict=True):
+                gaps += (new - old - weight * Fraction(1, 100) * second).ravel().tolist()
         yield Case(
             name=f"depth {depth}, {steps} steps of 1/10, in fractions",
             residual=gaps,

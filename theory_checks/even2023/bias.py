@@ -11,7 +11,6 @@ iteration: so an end that fits minimises the potential that belongs to alpha_inf
 """
 
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Any
 
 import mpmath
@@ -21,7 +20,7 @@ import sympy
 
 import gradflow as gf
 from gradflow.claims import FIFTY_DIGITS, ByConstruction, Case, Measured, Settings, claim
-from gradflow.claims.oracles.high_precision import DIGITS
+from gradflow.claims.oracles.high_precision import DIGITS, decimal
 from gradflow.claims.proofs import Proof, chain, prove_identity
 
 ANY = {"g_k in the range of X^T": ByConstruction("X^T times residuals")}
@@ -33,19 +32,20 @@ def proof(factor: float) -> Proof:
     exp(-sum q_+) = P^2 / E and exp(-sum q_-) = M^2 E. A sign of P or M changes neither side: only
     squares of them stand in beta, alpha_+-^2 and beta_0.
     """
-    u, v, x, a, e, p, m = sympy.symbols("u v x a E P M", positive=True)
-    inf = sympy.Rational(Fraction(factor).limit_denominator(1000)) * a * p * m
+    u, v, x, a, e, p, m, s = sympy.symbols("u v x a E P M s", positive=True)
+    inf = decimal(factor) * a * p * m
     beta, start = a * (p**2 - m**2) / 2, a * (p**2 / e - m**2 * e) / 2
     ratio = p / (m * e)
     return chain(
         "arcsinh(beta / alpha_inf^2) = arcsinh(beta_0 / alpha_inf^2) + 2 eta",
         prove_identity("u + v after a step", u - x * v + v - x * u, (1 - x) * (u + v)),
         prove_identity("u - v after a step", u - x * v - v + x * u, (1 + x) * (u - v)),
-        prove_identity("u v", ((u + v) ** 2 - (u - v) ** 2) / 4, u * v),
+        prove_identity("u v, where u + v = s P, u - v = s M, s = sqrt(2) alpha",
+                       (s * p + s * m) / 2 * (s * p - s * m) / 2, beta.subs(a, s**2 / 2)),
         prove_identity("beta_0 / alpha_inf^2 is sinh(ln r)", start / inf, (ratio - 1 / ratio) / 2),
         prove_identity("beta / alpha_inf^2 is sinh(ln r + 2 eta)", beta / inf,
                        (ratio * e - 1 / (ratio * e)) / 2),
-        cites=("u + v and u - v begin at sqrt(2) alpha", "sinh is one to one"),
+        cites=("u + v and u - v begin at sqrt(2) alpha, a = alpha^2", "sinh is one to one"),
     )  # fmt: skip
 
 

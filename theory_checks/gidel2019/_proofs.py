@@ -3,9 +3,10 @@
 import sympy
 
 from gradflow.claims import ByConstruction, Case
+from gradflow.claims.oracles.high_precision import decimal
 from gradflow.claims.proofs import chain, prove_identity
 
-from ..saxe2014._proofs import number, stay_aligned
+from ..saxe2014._proofs import stay_aligned
 
 
 def recursion(factor: float) -> Case:
@@ -13,7 +14,7 @@ def recursion(factor: float) -> Case:
     w, s, eta = sympy.symbols("w s eta", positive=True)
     first = second = w
     gap = s - second * first
-    claimed = w + number(factor) * eta * w * (s - w**2)
+    claimed = w + decimal(factor) * eta * w * (s - w**2)
     proof = chain(
         "w_(k+1) = w_k + eta w_k (s - w_k^2)",
         stay_aligned(),

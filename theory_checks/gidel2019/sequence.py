@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradflow.claims import Case, Measured, Settings, claim, roundings
+from gradflow.claims import ByConstruction, Case, Measured, Settings, claim, roundings
 from gradflow.claims.hypotheses import Met
 
 from ..saxe2014._networks import Data, aligned_start, data, follow
@@ -77,7 +77,7 @@ def learnt(seed: int, eta: float) -> Learnt:
             path = descend(given, start, eta, round(delta * tau[-1] / eta))
             at = [path[round(delta * t / eta)] for t in tau]
             tight = np.array([np.sum(given.u * (two @ (one @ given.v)), axis=0) for one, two in at])
-            coarse = tight * (1 + 1e-13)
+            coarse = tight * (1 + 1e-13)  # some thousand steps, each of a few roundings
             hypotheses = {**SIMULTANEOUS, "whitened inputs": given.whitened}
         found.append(tight)
         rough.append(coarse)
@@ -123,7 +123,7 @@ def sequence(settings: Settings, late: float = 1.0) -> Iterator[Case]:
             floor=np.abs(kept[1] - kept[0]) / 2 + lost.max(axis=0),
             hypotheses={
                 **found.hypotheses,
-                "delta is large": Measured(float(DELTAS[-1]), above=10.0),
+                "delta is large": ByConstruction(f"{', '.join(map(str, DELTAS))}"),
                 "no mode has s tau = 1": Measured(float(np.abs(grown - 1).min()), above=0.1),
             },
             size=float(found.given.y.shape[0] * found.given.x.shape[0]),

@@ -3,15 +3,14 @@
 import sympy
 
 from gradflow.claims import ByConstruction, Case
+from gradflow.claims.oracles.high_precision import decimal
 from gradflow.claims.proofs import chain, prove_identity
-
-from ..saxe2014._proofs import number
 
 
 def invariant(factor: float) -> Case:
     """With the gradient G in beta = a w: a' = -eta_a <w, G>, w' = -eta_w a G."""
     a, ea, ew, inner = sympy.symbols("a eta_a eta_w inner")
-    moved = 2 * ew * a * (-ea * inner) - number(factor) * ea * 2 * (-ew * a * inner)
+    moved = 2 * ew * a * (-ea * inner) - decimal(factor) * ea * 2 * (-ew * a * inner)
     proof = chain(
         "eta_w a^2 - eta_a ||w||^2 stays",
         prove_identity(f"(eta_w a^2 - {factor:g} eta_a ||w||^2)'", moved),
@@ -38,7 +37,8 @@ def bias(share: float) -> Case:
                        a**2 + norm**2 + (a**2 - norm**2), 2 * a**2),
         prove_identity("S^2 = delta^2 + 4 ||beta||^2", (a**2 + norm**2) ** 2,
                        (a**2 - norm**2) ** 2 + 4 * (a * norm) ** 2),
-        prove_identity(f"psi = {share:g} sqrt(2) ||w_0||", number(share) * two * norm, two * norm),
+        prove_identity(f"psi^2 = {share:g}^2 (S - delta) at the start, 2 ||w_0||^2",
+                       decimal(share) ** 2 * ((a**2 + norm**2) - (a**2 - norm**2)), 2 * norm**2),
         cites=(
             "w' = -a X^T r, so that w - w_0 stays in the range of X^T",
             "a keeps its sign, as ||beta|| > 0",

@@ -87,7 +87,8 @@ def passages(seed: int, count: int) -> list[Passage]:
 def glrl(settings: Settings, stale: bool = False) -> Iterator[Case]:
     """Flows from e^-45 and e^-70, column by column, against a flow whose rank grows.
 
-    Both by SciPy's DOP853. What is found at the larger alpha bounds it at the smaller.
+    Both by SciPy's DOP853. A ninth of the change is what is left where the smaller is ten times
+    nearer.
     """
     for passage in passages(settings.seed, 6 if settings.full else 2):
         posed, nodes = passage.posed, passage.nodes
@@ -100,16 +101,13 @@ def glrl(settings: Settings, stale: bool = False) -> Iterator[Case]:
         yield Case(
             name=f"{posed.name}, rank {', '.join(str(node.u.shape[1]) for node in nodes)}",
             residual=shown,
-            floor=gaps[0] / 10 + rest,
+            floor=np.abs(gaps[0] - gaps[1]) / 9 + rest,
             hypotheses={
                 "W_1 and W_2 are minima of their rank": Measured(
                     max(node.growth for node in nodes[1:]), below=1e-12
                 ),
                 "W_1 is no minimiser: a rate above 0": Measured(float(rates[0]), above=0.0),
                 "its largest rate is simple": Measured(float(1 - rates[1] / rates[0]), above=1e-2),
-                "the smaller alpha is ten times nearer": Measured(
-                    float(np.max(gaps[1] / (gaps[0] + 10 * rest))), below=0.1
-                ),
             },
             size=float(posed.start.size),
             witness=lambda at, passage=passage: {

@@ -17,6 +17,9 @@ from gradflow.claims.proofs import Proof, Words, chain, prove_identity
 
 from ..li2021._problems import Posed, drawn
 
+DEPENDENT = 1e-4
+"""Columns are dependent whose smallest singular value is less than that of the largest."""
+
 
 class Minimum(NamedTuple):
     """A local minimum with so many columns."""
@@ -64,7 +67,7 @@ def minima(seed: int, count: int, columns: int | None) -> list[Minimum]:
             max_nfev=4000,
         )  # fmt: skip
         made = Minimum(posed, at.x.reshape(shape))
-        if at.cost > 1e-3 and (columns or made.dependence < 1e-4):
+        if at.cost > 1e-3 and (columns or made.dependence < DEPENDENT):
             found.append(made)
     return found
 
@@ -109,12 +112,12 @@ def rank(settings: Settings, dependent: bool = True) -> Iterator[Case]:
         yield Case(
             name=f"problem {k}, {made.u.shape[0]}x{made.u.shape[1]}",
             slack=-made.share,
-            # Of a double root, f is flat to fourth order: so is what its search leaves.
-            floor=slope + made.dependence**2,
+            # Where columns are dependent f is flat to fourth order: so is what its search leaves.
+            floor=slope + (made.dependence**2 if made.dependence < DEPENDENT else 0.0),
             hypotheses={
                 "f is convex": ByConstruction("a sum of squares"),
                 "U is stationary": Measured(slope, below=1e-6),
-                "columns are dependent": Measured(made.dependence, below=1e-4)
+                "columns are dependent": Measured(made.dependence, below=DEPENDENT)
                 if dependent
                 else ByConstruction("broken on purpose"),
             },

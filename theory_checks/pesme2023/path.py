@@ -10,16 +10,14 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Measured, Settings, claim, roundings
-from gradflow.saddles.diagonal import diagonal_walk
-from gradflow.saddles.diagonal_path import regression_of
+from gradflow.claims import ByConstruction, Case, Measured, Settings, claim
 
 from ..limit import _diagonal
 from ..limit._diagonal import Network, Node, apart, flow
+from ..limit._library import FLOOR, library_taus
 
 LOGS = (-150.0, -250.0, -350.0)
 """Logarithms of alpha^2, the scale of beta at the start."""
@@ -53,13 +51,13 @@ def network(x: np.ndarray, y: np.ndarray) -> Network:
     return Network(x, y, 2, half, half)
 
 
-def saddles(x: np.ndarray, y: np.ndarray, level: float = 1.0, leaving: bool = True) -> list[Node]:
-    """The algorithm, with times in its units; jumps at |s_i| = `level`.
+def saddles(x: np.ndarray, y: np.ndarray, leaving: bool = True) -> list[Node]:
+    """The algorithm, with times in its units.
 
     ln(1/alpha) is half ln(1/alpha^2), and 1/4 the threshold of eta' there: t = 2 t' / n.
     """
     nodes = _diagonal.path(network(x, y), leaving=leaving)
-    unit = 4 * len(y) * level
+    unit = 4 * len(y)
     return [node._replace(tau=unit * node.tau) for node in nodes]
 
 
@@ -105,20 +103,13 @@ def runs(seed: int, count: int) -> list[Run]:
 def path(settings: Settings, level: float = 1.0) -> Iterator[Case]:
     """The first jumps from alpha = e^-75, e^-125 and e^-175, by SciPy in the dual.
 
-    Times at two alphas give the algorithm's numbers; the pair before bounds them. In the middle of
-    plateaus beta is at the saddle. The library's path is beside them.
+    Times at two alphas give the algorithm's numbers. In the middle of plateaus beta is at the
+    saddle. The change from the one before is what is left where each is twice as near. The
+    library's path is beside them.
     """
     for run in runs(settings.seed, 4 if settings.full else 2):
         taus = np.array([node.tau for node in run.nodes[1 : JUMPS + 1]])
-        errors = np.abs(run.slopes / taus - 1)
-        hypotheses = {
-            "the second pair is nearer": Measured(
-                float(np.max(errors[1] / (errors[0] + 1e-6))), below=0.7
-            ),
-            "plateaus grow flatter": Measured(
-                float(np.max(run.middles[-1] / (run.middles[-2] + 1e-9))), below=0.5
-            ),
-        }
+        changes, flatter = (np.abs(row[-1] - row[-2]) for row in (run.slopes, run.middles))
         name = f"{run.x.shape[0]} data, {run.x.shape[1]} entries"
         scale = max(float(np.max(np.abs(node.beta))) for node in run.nodes)
         yield Case(
@@ -126,8 +117,8 @@ def path(settings: Settings, level: float = 1.0) -> Iterator[Case]:
             residual=np.append(
                 np.abs(run.slopes[-1] / (level * taus) - 1), run.middles[-1] / scale
             ),
-            floor=np.append(errors[0] + 1e-6, run.middles[-2] / scale / 2 + 1e-9),
-            hypotheses=hypotheses,
+            floor=np.append(changes / taus + 1e-6, flatter / scale + 1e-9),
+            hypotheses={"u(0) = sqrt(2) alpha, v(0) = 0": ByConstruction("the dual's equations")},
             size=float(run.x.size),
             witness=lambda at, run=run: {"X": run.x.tolist(), "y": run.y.tolist()},
             notes=f"tau: measured {', '.join(f'{s:.6g}' for s in run.slopes[-1])}; by the "
@@ -138,16 +129,12 @@ def path(settings: Settings, level: float = 1.0) -> Iterator[Case]:
 
 def _library(run: Run, name: str, taus: np.ndarray, level: float) -> Case:
     """The library's path of the same network; its loss and its units are its own."""
-    size = run.x.shape[1]
-    objective = gf.Objective(gf.LeastSquares(run.x, run.y), gf.DiagonalNetwork(size, 2))
-    regression = regression_of(objective, (jnp.full(size, 2**-0.5),) * 2)
-    walk = diagonal_walk(regression, most=JUMPS, tie=1e-9, constants=False)
-    found = np.array([jump.tau for jump in walk.jumps]) * 4 * len(run.y)
+    found = library_taus(network(run.x, run.y), JUMPS) * 4 * len(run.y)
     return Case(
         name=f"{name}: the library's path",
         residual=np.abs(found / (level * taus) - 1),
-        floor=roundings(1e-10, "active sets by nonnegative least squares"),
-        hypotheses={"all jumps": Measured(float(len(walk.jumps)), above=JUMPS - 0.5)},
+        floor=FLOOR,
+        hypotheses={"all jumps": Measured(float(len(found)), above=JUMPS - 0.5)},
         size=float(run.x.size) + 1,
     )
 
@@ -173,13 +160,13 @@ def least_l1(settings: Settings, leaving: bool = True) -> Iterator[Case]:
             end = nodes[-1].beta
             misfit = float(np.linalg.norm(x @ end - y) / np.linalg.norm(y))
             excess.append(float(np.sum(np.abs(end))) / least.value - 1)
-            floors.append(least.gap + 10 * (misfit if leaving else 0.0) + 1e-12)
+            floors.append(least.gap + 10 * misfit + 1e-12)
             rising.append(np.count_nonzero(end))
         yield Case(
             name=f"{len(excess)} regressions of {n} data, {size} entries",
             residual=np.abs(excess),
             floor=np.array(floors),
-            hypotheses={"more entries than data": size > n},
+            hypotheses={"more entries than data": ByConstruction("their numbers")},
             size=float(n * size),
             notes=f"entries at the end: {min(rising)} to {max(rising)}",
         )

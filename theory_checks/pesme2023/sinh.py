@@ -5,7 +5,6 @@ eta(t) = -int_0^t grad L(beta(s)) ds. Then beta = alpha^2 sinh(2 eta).
 """
 
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import no_type_check
 
 import numpy as np
@@ -14,6 +13,7 @@ from scipy.integrate import solve_ivp
 
 import gradflow as gf
 from gradflow.claims import ByConstruction, Case, Measured, Settings, claim
+from gradflow.claims.oracles.high_precision import decimal
 from gradflow.claims.proofs import Proof, chain, prove_identity
 
 HYPOTHESES = {"u(0) = sqrt(2) alpha, v(0) = 0": ByConstruction("where the solution begins")}
@@ -24,7 +24,6 @@ def proof(factor: float) -> Proof:
     e, a, g = sympy.symbols("E a g", positive=True)  # a = alpha / sqrt(2)
     u, v = a * (e + 1 / e), a * (e - 1 / e)
     rate = -g * e
-    size = sympy.Rational(Fraction(factor).limit_denominator(1000))
     return chain(
         f"beta = {factor:g} alpha^2 sinh(2 eta)",
         prove_identity("u' = -v g", u.diff(e) * rate, -v * g),
@@ -32,7 +31,9 @@ def proof(factor: float) -> Proof:
         prove_identity(
             "the start, E = 1", sympy.Matrix([u, v]).subs(e, 1), sympy.Matrix([2 * a, 0])
         ),
-        prove_identity("u v = alpha^2 (E^2 - E^-2) / 2", u * v, size * a**2 * (e**2 - e**-2)),
+        prove_identity(
+            "u v = alpha^2 (E^2 - E^-2) / 2", u * v, decimal(factor) * a**2 * (e**2 - e**-2)
+        ),
         cites=("solutions are unique",),
     )
 

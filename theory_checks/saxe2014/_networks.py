@@ -13,6 +13,7 @@ from scipy.integrate import solve_ivp
 
 from gradflow.claims import ByConstruction, Measured
 from gradflow.claims.hypotheses import Met
+from gradflow.claims.oracles.layers import imbalances
 
 RTOL = 1e-12
 """Relative tolerance; a run at a hundredfold tells the floor."""
@@ -145,6 +146,13 @@ class Run(NamedTuple):
             "whitened inputs": self.given.whitened,
             "singular vectors of Sigma": Measured(worst / float(self.given.s[0]), below=1e-9),
         }
+
+    @property
+    def equal(self) -> dict[str, Met]:
+        """Aligned, and all neighbouring layers balanced at the start, relative to the first."""
+        gap = max(float(np.abs(d).max()) for d in imbalances(self.start))
+        share = gap / float(np.abs(self.start[0] @ self.start[0].T).max())
+        return {**self.aligned, "equal layers": Measured(share, below=1e-12)}
 
 
 def follow(

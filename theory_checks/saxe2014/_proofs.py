@@ -1,20 +1,13 @@
 """Saxe, McClelland and Ganguli 2014: proofs of the closed forms at depth 2."""
 
-from fractions import Fraction
-from typing import Any
-
 import sympy
 
 from gradflow.claims import ByConstruction, Case
+from gradflow.claims.oracles.high_precision import decimal
 from gradflow.claims.proofs import Proof, Words, chain, prove_identity
 
 ALIGNED = {"aligned, equal layers": ByConstruction("any frames, any strengths above 0")}
 UNEQUAL = {"aligned layers": ByConstruction("any frames, 0 < w_1 < w_2 in each mode")}
-
-
-def number(x: float) -> Any:
-    """A decimal as a fraction."""
-    return sympy.Rational(Fraction(str(x)))
 
 
 def stay_aligned() -> Proof:
@@ -43,7 +36,7 @@ def mode(rate: float) -> Case:
         "a(t) = s e^(2st) / (e^(2st) - 1 + s/a_0)",
         stay_aligned(),
         prove_identity(f"a' = {rate:g} a (s - a), a = d^2", 2 * d * d * (s - d**2),
-                       number(rate) * d**2 * (s - d**2)),
+                       decimal(rate) * d**2 * (s - d**2)),
         prove_identity("the formula's a'", found.diff(e) * 2 * s * e, 2 * found * (s - found)),
         prove_identity("a at E = 1", found.subs(e, 1), a0),
     )  # fmt: skip
@@ -54,7 +47,7 @@ def time(rate: float) -> Case:
     """The derivative of the time in a_f is 1/a', and at a_f = a_0 it is 0."""
     a, s, a0 = sympy.symbols("a_f s a_0", positive=True)
     inside = a * (s - a0) / (a0 * (s - a))
-    slope = inside.diff(a) / inside / (number(rate) * s)
+    slope = inside.diff(a) / inside / (decimal(rate) * s)
     proof = chain(
         f"t = 1/({rate:g} s) ln(a_f (s - a_0) / (a_0 (s - a_f)))",
         stay_aligned(),
@@ -79,6 +72,6 @@ def unequal(four: float) -> Case:
                        speed.subs({c: q**2 - p**2, x: p / q})),
         prove_identity("dt/dx", slope, 4 * s / (k**2 - (c + 2 * s * x) ** 2)),
         prove_identity(f"dt/dx x' = 1 with K^2 = c^2 + {four:g} s^2", 4 * s * speed,
-                       c**2 + number(four) * s**2 - (c + 2 * s * x) ** 2),
+                       c**2 + decimal(four) * s**2 - (c + 2 * s * x) ** 2),
     )  # fmt: skip
     return Case("proof", proof=proof, hypotheses=UNEQUAL, size=2)

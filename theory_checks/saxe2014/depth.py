@@ -11,8 +11,7 @@ from functools import cache, reduce
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Measured, Settings, claim, roundings
-from gradflow.claims.hypotheses import Met
+from gradflow.claims import ByConstruction, Case, Settings, claim, roundings
 
 from ._networks import Run, aligned_start, data, follow, velocity
 from .modes import passing
@@ -70,7 +69,7 @@ def _motion(run: Run, n: int, shift: float) -> Iterator[Case]:
         name=f"{run.name}: velocity",
         residual=((speeds - formula) / size).ravel(),
         floor=roundings(1e-12, "N matrices whose alignment has the flow's errors"),
-        hypotheses=equal(run),
+        hypotheses=run.equal,
         size=size_of,
     )  # fmt: skip
     library = gf.exact.singular_value_flow(times[:, None], a[0], s, depth=n)
@@ -78,7 +77,7 @@ def _motion(run: Run, n: int, shift: float) -> Iterator[Case]:
         name=f"{run.name}: singular_value_flow",
         residual=((a - library) / s).ravel(),
         floor=np.broadcast_to(run.error(times) / s, a.shape).ravel(),
-        hypotheses=equal(run),
+        hypotheses=run.equal,
         size=size_of,
     )
 
@@ -92,27 +91,23 @@ def _speed(run: Run, t: float) -> np.ndarray:
     return np.einsum("ir,ij,jr->r", run.given.u, total, run.given.v)
 
 
-def equal(run: Run) -> dict[str, Met]:
-    """Aligned, and all neighbouring layers balanced at the start."""
-    pairs = list(zip(run.start[1:], run.start[:-1], strict=True))
-    gap = max(float(np.abs(after.T @ after - w @ w.T).max()) for after, w in pairs)
-    share = gap / float(np.max(np.abs(run.start[0] @ run.start[0].T)))
-    return {**run.aligned, "equal layers": Measured(share, below=1e-12)}
+def _spent(n: int, shift: float) -> np.ndarray:
+    """Times from each of `SCALES` as printed, times s; `shift` in the exponent."""
+    p, scales = 1 - 2 / n + shift, np.array(SCALES)
+    return np.log(1 / scales) / n if p == 0 else scales**-p / (n * p)
 
 
 def _times(found: tuple[Run, ...], n: int, shift: float) -> Case:
     """Differences of the times to half of s from neighbouring scales, over what is printed."""
-    p = 1 - 2 / n + shift
     s = found[0].given.s
-    scales = np.array(SCALES)
-    spent = np.log(1 / scales) / n if p == 0 else scales**-p / (n * p)
+    printed, spent = _spent(n, 0.0), _spent(n, shift)
     tight, coarse = (
         np.array([passing(run, np.array([0.5]), way)[0] for run in found]) for way in (False, True)
     )
     right = np.diff(spent)[:, None] / s
     ratios, rough = np.diff(tight, axis=0) / right, np.diff(coarse, axis=0) / right
     # Each smaller scale changes the ratio at least three times less than the one before.
-    plain = np.abs(np.diff(np.diff(tight, axis=0) / (np.diff(_plain(n))[:, None] / s), axis=0))
+    plain = np.abs(np.diff(np.diff(tight, axis=0) / (np.diff(printed)[:, None] / s), axis=0))
     falls = bool(np.all(plain[1] < plain[0] / 3))
     floor = plain[1] / 3 + np.abs(ratios - rough).max() if falls else np.zeros(s.size)
     return Case(
@@ -120,19 +115,12 @@ def _times(found: tuple[Run, ...], n: int, shift: float) -> Case:
         residual=ratios[-1] - 1,
         floor=floor,
         hypotheses={
-            **equal(found[-1]),
-            "a_0 is small": Measured(scales[-1] / float(s[-1]), below=1e-3),
+            **found[-1].equal,
+            "a_0 is small": ByConstruction(f"{SCALES[-1]:g}, and s above 0.8"),
         },
         size=float(n),
         notes="T, of the stronger mode, over what is printed: "
         + ", ".join(
-            f"{x:.4f} at {a:g}"
-            for x, a in zip(tight[:, 0] / (_plain(n) / s[0]), SCALES, strict=True)
+            f"{x:.4f} at {a:g}" for x, a in zip(tight[:, 0] / (printed / s[0]), SCALES, strict=True)
         ),
     )
-
-
-def _plain(n: int) -> np.ndarray:
-    """Times from each of `SCALES` as printed, times s."""
-    scales = np.array(SCALES)
-    return np.log(1 / scales) / 2 if n == 2 else scales ** -(1 - 2 / n) / (n - 2)

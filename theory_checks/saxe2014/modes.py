@@ -13,7 +13,6 @@ from scipy.optimize import brentq
 
 import gradflow as gf
 from gradflow.claims import Case, Measured, Settings, claim
-from gradflow.claims.hypotheses import Met
 
 from . import _proofs
 from ._networks import Run, aligned_start, data, follow
@@ -37,14 +36,6 @@ def runs(seed: int, full: bool) -> tuple[Run, ...]:
         start = aligned_start(rng, given, hidden, [np.sqrt(first)] * 2)
         found.append(follow(f"{m}x{n}, {hidden} hidden", given, start, HORIZON))
     return tuple(found)
-
-
-def equal(run: Run) -> dict[str, Met]:
-    """Aligned, and W_2^T W_2 = W_1 W_1^T at the start."""
-    first, second = run.start
-    gap = np.abs(second.T @ second - first @ first.T).max()
-    share = float(gap / np.abs(first @ first.T).max())
-    return {**run.aligned, "equal layers": Measured(share, below=1e-12)}
 
 
 def logistic(t: np.ndarray, a0: np.ndarray, s: np.ndarray, rate: float = 2.0) -> np.ndarray:
@@ -75,7 +66,7 @@ def mode(settings: Settings, rate: float = 2.0) -> Iterator[Case]:
                 name=name,
                 residual=(gap / s).ravel(),
                 floor=np.broadcast_to(error / s, gap.shape).ravel(),
-                hypotheses=equal(run),
+                hypotheses=run.equal,
                 size=float(run.given.y.shape[0] * run.given.x.shape[0]),
                 witness=lambda at, a0=a0, s=s: {
                     "t": float(times[at // s.size]),
@@ -109,7 +100,7 @@ def time(settings: Settings, rate: float = 2.0) -> Iterator[Case]:
                 residual=((tight - right) / tight).ravel(),
                 floor=float(np.max(np.abs(tight - coarse) / tight)) + 1e-13,
                 hypotheses={
-                    **equal(run),
+                    **run.equal,
                     "a_0 < a_f < s": Measured(float(np.max(a0 / ends[0])), below=1.0),
                 },
                 size=float(run.given.y.shape[0] * run.given.x.shape[0]),

@@ -208,7 +208,8 @@ def small(seed: int, index: int, depth: int) -> Seen:
 def _case(name: str, seen: Seen, expected: float, size: int, more: dict[str, Met]) -> Case:
     """The order of what was seen."""
     orders = np.diff(np.log(seen.errors)) / np.diff(np.log(seen.scales))
-    lost = 10 * (seen.outside + 1e-16) / seen.errors[-1] if not more else 1e-6
+    # A distance is a difference of numbers of order 1; an entry has its own digits.
+    lost = 10 * (seen.outside + 1e-16) / (1.0 if more else seen.errors[-1])
     return Case(
         name=name,
         residual=float(orders[-1]) - expected,

@@ -29,6 +29,11 @@ def exact(w: Any) -> np.ndarray:
     return np.reshape(np.array([Fraction(x) for x in w.ravel().tolist()], object), w.shape)
 
 
+def decimal(x: float) -> Fraction:
+    """The fraction that a number is in decimals, as it is written: 11/10 for 1.1."""
+    return Fraction(str(x))
+
+
 def singular_values_2x2(w: Matrix) -> tuple[Real, Real]:
     """Both singular values, the second through the determinant, without cancellation."""
     square = sum(x**2 for x in w)
