@@ -5,7 +5,7 @@ from fractions import Fraction
 import sympy
 
 from gradflow.claims import ByConstruction, Case
-from gradflow.claims.proofs import Proof, Words, chain, counterexample, prove_identity
+from gradflow.claims.proofs import Proof, Words, chain, counterexample, prove_identity, settle
 from gradflow.claims.proofs.interval import entropy, interval, iv
 
 from ..arora2019._proofs import powers_of_partial_products
@@ -33,10 +33,12 @@ def lem8(shift: float) -> Case:
     """By W W^T = (W_L W_L^T)^L, and the same non-zero values in all factors."""
     claimed = iv.exp(interval(2 + Fraction(shift)) * iv.log(iv.mpf(2)))
     broken = counterexample("Lemma 8", abs(4 - claimed), {"1x1": "W_1 = W_2 = 2"})
-    if broken is not None or shift != 0:
-        return proof_case(broken or Proof("Lemma 8", "open"), SIZES)
+    s, n = sympy.symbols("sigma L", positive=True)
+    claimed = s ** (n + sympy.Rational(shift))
+    power = prove_identity("the root of ((sigma_l)^2)^L", sympy.sqrt((s**2) ** n), claimed)
     cites = ("X^T X and X X^T have the same eigenvalues but for zeros",)
-    return proof_case(chain("Lemma 8", powers_of_partial_products(), cites=cites), SIZES)
+    proof = chain("Lemma 8", powers_of_partial_products(), power, cites=cites)
+    return proof_case(settle(proof, broken), SIZES)
 
 
 def _root_times(factor: Fraction) -> Proof:
