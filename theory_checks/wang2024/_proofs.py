@@ -48,16 +48,15 @@ def lem6(share: float) -> Case:
     statement = f"s_2^2 <= {share:g} (b^2 + d^2)"
     hypotheses = {"a 2x2 matrix": ByConstruction("symbols")}
     broken = counterexample(statement, 1 - Fraction(share), {"A": "I"})
-    if broken is not None:
-        return proof_case(broken, hypotheses)
     a, b, c, d = sympy.symbols("a b c d")
     gram = sympy.Matrix([[a, b], [c, d]]).T * sympy.Matrix([[a, b], [c, d]])
     parts = (
         prove_identity("tr A^T A", gram.trace(), a**2 + b**2 + c**2 + d**2),
         prove_identity("e_1^T A^T A e_1", gram[0, 0], a**2 + c**2),
+        not_negative("the share less 1, that of the difference", Fraction(share) - 1),
     )
     cites = ("s_1^2 + s_2^2 = tr A^T A", "s_1^2 is the largest x^T A^T A x of unit vectors x")
-    return proof_case(chain(statement, *parts, cites=cites), hypotheses)
+    return proof_case(settle(chain(statement, *parts, cites=cites), broken), hypotheses)
 
 
 def irank_example(factor: float) -> Case:
