@@ -2,6 +2,7 @@ r"""Razin and Cohen 2020: proofs about flows (Propositions 4, 5, Lemmas 1, 2, 16
 
 from fractions import Fraction
 from functools import cache
+from typing import Any
 
 import sympy
 
@@ -182,7 +183,7 @@ def lem2(rate: float) -> Case:
     beta, t = sympy.symbols("beta t", positive=True)
     g = sympy.Function("g")(t)
     decay = sympy.exp(-2 * sympy.Rational(rate) * beta * t)
-    damped = (g * decay).diff(t).subs(g.diff(t), 2 * beta * g)  # at the largest g'
+    damped: Any = (g * decay).diff(t).subs(g.diff(t), 2 * beta * g)  # at the largest g'
     return proof_case(
         settle(chain(
             statement,
