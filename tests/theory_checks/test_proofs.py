@@ -9,7 +9,9 @@ from gradflow.claims import Settings, select
 from gradflow.claims.registry import load_papers
 from tests.theory_checks.verdicts import VERDICTS
 from theory_checks.arora2019 import _proofs_nuclear, _proofs_vectors
-from theory_checks.razin2020 import _proofs_flows, _proofs_solutions
+from theory_checks.razin2020 import _printed_lemmas, _proofs_flows, _proofs_solutions
+from theory_checks.wang2024 import _proofs as wang2024
+from theory_checks.zhao2022 import _proofs_adam
 
 load_papers()
 
@@ -110,6 +112,16 @@ def test_a_proof_that_rests_on_citations_is_a_part_and_its_control_refuted(id):
         lambda: _proofs_nuclear.least_norm(True, TINY),
         lambda: _proofs_nuclear.least_norm(False, TINY),
         lambda: _proofs_nuclear.prop1(1e-9),
+        lambda: _printed_lemmas.lem8(1e-9),
+        lambda: _printed_lemmas.lem11(1 + 1e-9),
+        lambda: _printed_lemmas.lem12(1 - 1e-9),
+        lambda: _printed_lemmas.entropy_step(1 - 1e-9),
+        lambda: _proofs_adam.moments(True, 1 + TINY),
+        lambda: _proofs_adam.eq27(True, 1 - TINY),
+        lambda: wang2024.lem5(1 + 1e-9),
+        lambda: wang2024.lem6(1 - 1e-9),
+        lambda: wang2024.irank_example(1 - 1e-9),
+        lambda: wang2024.irank_proof(1 - 1e-9),
     ],
 )
 def test_what_is_off_by_a_billionth_is_never_called_proved(almost):
