@@ -86,7 +86,9 @@ def prop1(shift: float) -> Case:
     """(24): the trace is 2 + d w with w = W_33 = ... = W_dd, least at 0; and 1 + e, 1 - e."""
     low, high = Fraction(shift), 1 + Fraction(shift)
     tried = high - Fraction(1, 1000)
-    statement = f"diag(1, 1, 0, ...) has neighbours of smaller S_p for {low} < p < {high}"
+    statement = (
+        f"diag(1, 1, 0, ...) has neighbours of smaller S_p for {shift:g} < p < {1 + shift:g}"
+    )
     hypotheses = {"d >= 3": ByConstruction("a symbol"), "the limit exists": ByConstruction(
         "it is assumed in Theorem 2, which defines it")}  # fmt: skip
     log = iv.log(interval(Fraction(3, 2))), iv.log(interval(Fraction(1, 2)))
