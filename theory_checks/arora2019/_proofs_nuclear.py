@@ -12,7 +12,7 @@ from fractions import Fraction
 import sympy
 
 from gradflow.claims import ByConstruction, Case
-from gradflow.claims.proofs import Proof, chain, counterexample, prove_identity
+from gradflow.claims.proofs import Proof, chain, counterexample, prove_identity, settle
 from gradflow.claims.proofs.interval import interval, iv
 
 from . import _proofs
@@ -42,8 +42,6 @@ def least_norm(depth_two: bool, tilt: Fraction) -> Case:
     """Theorem 1 (depth 2) or 2; `tilt` is added once more to the weight of each later entry."""
     statement = "the limit has the least nuclear norm of all W >= 0 that fit"
     broken = _tilted(tilt)
-    if broken is not None or tilt != 0:
-        return Case("proof", proof=broken or Proof(statement, "open"), hypotheses=COMMUTING)
     n, log_a, log_x, log_w, small, r, a, w = sympy.symbols("N log_alpha log_x log_W L r a W")
     flow = _proofs.product_flow().proof
     assert flow is not None
@@ -70,38 +68,41 @@ def least_norm(depth_two: bool, tilt: Fraction) -> Case:
         ]  # fmt: skip
         limits = "x_k > 0, and it tends to 0 where W_kk does not, for alpha^(N-2) does"
     u, v, p, q = sympy.symbols("nu_i A_ikk W_kk y_i")
+    weight = 1 + sympy.Rational(tilt)  # of W_kk in what is least; 1 in the trace
     return Case(
         "proof",
-        proof=chain(
+        proof=settle(chain(
             statement, flow, *parts,
             prove_identity("tr W - nu.y less the sum of x_k W_kk, 0 where W fits",
-                           (p - u * q) - (1 - u * v) * p, -u * (q - v * p)),
+                           (weight * p - u * q) - (1 - u * v) * p, -u * (q - v * p)),
             cites=(FRAME, "in it W stays diagonal, for solutions are unique", limits, DUAL,
                    "tr W is the nuclear norm of W >= 0"),
-        ),
+        ), broken),
         hypotheses=COMMUTING,
     )  # fmt: skip
 
 
 def prop1(shift: float) -> Case:
     """(24): the trace is 2 + d w with w = W_33 = ... = W_dd, least at 0; and 1 + e, 1 - e."""
-    low, high = interval(Fraction(shift)), Fraction(999, 1000) + Fraction(shift)
-    statement = f"neighbours of diag(1, 1, 0, ...) have a smaller S_p for {shift:g} < p < {high}"
+    low, high = Fraction(shift), 1 + Fraction(shift)
+    tried = high - Fraction(1, 1000)
+    statement = (
+        f"diag(1, 1, 0, ...) has neighbours of smaller S_p for {shift:g} < p < {1 + shift:g}"
+    )
     hypotheses = {"d >= 3": ByConstruction("a symbol"), "the limit exists": ByConstruction(
         "it is assumed in Theorem 2, which defines it")}  # fmt: skip
     log = iv.log(interval(Fraction(3, 2))), iv.log(interval(Fraction(1, 2)))
-    excess = sum(iv.exp(interval(high) * x) for x in log) - 2
-    broken = counterexample(statement, excess, {"e": "1/2", "p": str(high)})
-    if broken is not None or shift != 0 or not low >= 0:
-        return Case("proof", proof=broken or Proof(statement, "open"), hypotheses=hypotheses)
+    excess = sum(iv.exp(interval(tried) * x) for x in log) - 2
+    broken = counterexample(statement, excess, {"e": "1/2", "p": str(tried)})
     e, p, w, d, y = sympy.symbols("e p w d y", positive=True)
     norm = (1 + e) ** p + (1 - e) ** p
+    slopes = p * (p - 1)  # of y^p twice, over y^(p-2)
     least = least_norm(False, Fraction(0)).proof
     assert least is not None
     pair = sympy.Matrix([[1, e], [e, 1]])
     return Case(
         "proof",
-        proof=chain(
+        proof=settle(chain(
             statement,
             least,
             prove_identity("the trace under (24)", 2 * (1 + w) + (d - 2) * w, 2 + d * w),
@@ -109,12 +110,14 @@ def prop1(shift: float) -> Case:
                            (1 + e) * sympy.Matrix([1, 1])),
             prove_identity("(1, -1) belongs to 1 - e", pair * sympy.Matrix([1, -1]),
                            (1 - e) * sympy.Matrix([1, -1])),
-            prove_identity("(y^p)'', below 0 for 0 < p < 1, at y = 1 + e and y = 1 - e",
-                           (y**p).diff(y, 2), p * (p - 1) * y ** (p - 2)),
+            prove_identity("(y^p)'', at y = 1 + e and y = 1 - e", (y**p).diff(y, 2),
+                           slopes * y ** (p - 2)),
+            *(prove_identity("p (p - 1) is 0 at the ends, so below 0 between",
+                             slopes.subs(p, sympy.Rational(end)), 0) for end in (low, high)),
             prove_identity("at e = 0 the sum is 2", norm.subs(e, 0), 2),
             prove_identity("and its slope 0", norm.diff(e).subs(e, 0), 0),
             cites=("(24) fixes all W_kk, k >= 3, at W_11 - 1 >= 0",
                    "W >= 0 with diagonal (1, 1, 0, ...) that is diagonal"),
-        ),
+        ), broken),
         hypotheses=hypotheses,
     )  # fmt: skip

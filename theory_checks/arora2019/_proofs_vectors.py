@@ -11,7 +11,7 @@ from functools import cache
 import sympy
 
 from gradflow.claims import ByConstruction, Case
-from gradflow.claims.proofs import Proof, Words, chain, counterexample, prove_identity
+from gradflow.claims.proofs import Proof, Words, chain, counterexample, prove_identity, settle
 
 from . import _proofs
 
@@ -26,6 +26,8 @@ STATIONARY = {
 def lem1(ordered: bool) -> Case:
     """U = W V S^-1, where V diagonalises W^T W analytically (Rellich) and S^2 = V^T W^T W V.
 
+    This is a part: that the roots and U are analytic, too, is taken from elsewhere.
+
     A value that is not always 0 has isolated zeros, of even order in its square, so that its root
     is analytic if it may change its sign; W v has the same order there, so that W v / sigma is.
     """
@@ -36,8 +38,6 @@ def lem1(ordered: bool) -> Case:
     left, right = (sign * Fraction(-1) for sign in signs)
     witness = {"1x1, depth 1": "W = 2 e^-t - 1", "slopes of sigma at W = 0": f"{left}, {right}"}
     broken = counterexample(statement, abs(left - right), witness)
-    if broken is not None:
-        return Case("proof", proof=broken, hypotheses=ANALYTIC, size=1)
     w, v, s, i = Words.named("W", "V", "S", "S^-1")
     one, u = Words.identity(), w @ v @ i
     rules = [
@@ -56,7 +56,10 @@ def lem1(ordered: bool) -> Case:
             "analytic orthonormal columns are completed by such (Kato), for values always 0",
         ),
     )
-    return Case("proof", proof=proof, hypotheses=ANALYTIC, size=1)
+    return Case(
+        "part of a proof", proof=settle(proof, broken, covered=not ordered), whole=False,
+        hypotheses=ANALYTIC, size=1,
+    )  # fmt: skip
 
 
 @cache
@@ -81,6 +84,7 @@ def core() -> Proof:
     rules = [(u.T @ u, one), (v.T @ v, one), (dv.T @ v, -(v.T @ dv))]
     moved = u.T @ (u @ s @ v.T).derivative({"U": du, "S": ds, "V": dv}) @ v
     n, j = sympy.symbols("N j")
+    powers = sympy.Matrix([[(j - 1) / n, (n - j) / n]])  # of sigma_r^2 and sigma_s^2
     flow = _proofs.product_flow().proof
     assert flow is not None
     return chain(
@@ -88,7 +92,8 @@ def core() -> Proof:
         prove_identity("U^T W' V = K S + S' - S L", moved,
                        u.T @ du @ s + ds - s @ v.T @ dv, rules=rules),
         flow,
-        prove_identity("G is symmetric: terms j and N+1-j", (n + 1 - j) - 1, n - j),
+        prove_identity("G is symmetric: the powers of term N+1-j are those of term j, exchanged",
+                       powers.subs(j, n + 1 - j), powers[:, ::-1]),
         cites=("V'^T V = -V^T V'; S' is diagonal",
                "(W W^T)^a = U (S^2)^a U^T and (W^T W)^a = V (S^2)^a V^T for a > 0"),
     )  # fmt: skip
@@ -106,8 +111,7 @@ def across() -> Proof:
     terms = g @ v @ c @ v.T + u @ a @ u.T @ g @ v @ b @ v.T + u @ a @ u.T @ g
     return chain(
         "across the columns of U",
-        prove_identity("(I - U U^T) (U S V^T)' V", off @ moved @ v - off @ u @ s @ dv.T @ v,
-                       off @ du @ s, rules=rules),
+        prove_identity("(I - U U^T) (U S V^T)' V", off @ moved @ v, off @ du @ s, rules=rules),
         prove_identity("of the terms of Lemma 3 the first is left", off @ terms @ v,
                        off @ g @ v @ c, rules=rules),
     )  # fmt: skip
@@ -152,12 +156,10 @@ def cor1(both: bool) -> Case:
     """
     statement = "U^T grad V is diagonal, and U, V hold singular vectors of the gradient"
     broken = _left_alone(both)
-    if broken is not None or not both:
-        return Case("proof", proof=broken or Proof(statement, "open"), hypotheses=STATIONARY)
-    u, s, v, ds, g = Words.named("U", "S", "V", "dS", "g")
+    u, s, v, ds, dv = Words.named("U", "S", "V", "dS", "dV")
     one = Words.identity()
     rules = [(u.T @ u, one), (v.T @ v, one)]
-    moved = (u @ s @ v.T).derivative({"S": ds})
+    moved = (u @ s @ v.T).derivative({"S": ds} if both else {"S": ds, "V": dv})
     value = _proofs.value_flow(signs=True).proof
     assert value is not None
     proof = chain(
@@ -167,12 +169,10 @@ def cor1(both: bool) -> Case:
         core(),
         across(),
         value,
-        prove_identity("grad V less its part across is U (U^T grad V)",
-                       g @ v - (one - u @ u.T) @ g @ v, u @ (u.T @ g @ v)),
         cites=(
             "G_rs is a sum of powers of positive numbers, so above 0",
             "no value reaches 0 for N >= 2, so that (S^2)^(1 - 1/N) is invertible",
-            "the same of W^T gives grad^T U = V (V^T grad^T U)",
+            "(I - U U^T) grad V = 0 says that grad V = U (U^T grad V); the same of W^T",
         ),
     )  # fmt: skip
-    return Case("proof", proof=proof, hypotheses=STATIONARY)
+    return Case("proof", proof=settle(proof, broken), hypotheses=STATIONARY)

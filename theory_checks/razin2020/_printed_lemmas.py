@@ -5,7 +5,15 @@ from fractions import Fraction
 import sympy
 
 from gradflow.claims import ByConstruction, Case
-from gradflow.claims.proofs import Proof, Words, chain, counterexample, prove_identity
+from gradflow.claims.proofs import (
+    Proof,
+    Words,
+    chain,
+    counterexample,
+    not_negative,
+    prove_identity,
+    settle,
+)
 from gradflow.claims.proofs.interval import entropy, interval, iv
 
 from ..arora2019._proofs import powers_of_partial_products
@@ -33,17 +41,18 @@ def lem8(shift: float) -> Case:
     """By W W^T = (W_L W_L^T)^L, and the same non-zero values in all factors."""
     claimed = iv.exp(interval(2 + Fraction(shift)) * iv.log(iv.mpf(2)))
     broken = counterexample("Lemma 8", abs(4 - claimed), {"1x1": "W_1 = W_2 = 2"})
-    if broken is not None or shift != 0:
-        return proof_case(broken or Proof("Lemma 8", "open"), SIZES)
+    s, n = sympy.symbols("sigma L", positive=True)
+    claimed = s ** (n + sympy.Rational(shift))
+    power = prove_identity("the root of ((sigma_l)^2)^L", sympy.sqrt((s**2) ** n), claimed)
     cites = ("X^T X and X X^T have the same eigenvalues but for zeros",)
-    return proof_case(chain("Lemma 8", powers_of_partial_products(), cites=cites), SIZES)
+    proof = chain("Lemma 8", powers_of_partial_products(), power, cites=cites)
+    return proof_case(settle(proof, broken), SIZES)
 
 
 def _root_times(factor: Fraction) -> Proof:
     """sqrt(p) (1 - ln p) <= factor on (0, 1]: its maximum is 2/sqrt(e), at p = 1/e."""
     spare = interval(factor) - 2 / iv.sqrt(iv.e)
-    outcome = "proved" if spare >= 0 else "open"
-    return Proof("sqrt(p) (1 - ln p) is at most 2/sqrt(e)", outcome, (f"spare {spare.a}",))
+    return not_negative(f"{factor} less the largest sqrt(p) (1 - ln p), 2/sqrt(e)", spare)
 
 
 def lem9(factor: float) -> Case:
@@ -52,10 +61,9 @@ def lem9(factor: float) -> Case:
     hypotheses = {"0 <= p <= 1": ByConstruction("all of them; h(0) = 0")}
     excess = entropy(interval(QUARTER)) - interval(factor) / 2
     broken = counterexample(statement, excess, {"p": "1/4"})
-    if broken is not None:
-        return proof_case(broken, hypotheses)
     cites = (ENTROPY, "sqrt(p) (1 - ln p) has one maximum, at p = 1/e")
-    return proof_case(chain(statement, _root_times(Fraction(factor)), cites=cites), hypotheses)
+    proof = chain(statement, _root_times(Fraction(factor)), cites=cites)
+    return proof_case(settle(proof, broken), hypotheses)
 
 
 def entropy_step(factor: float) -> Case:
@@ -65,9 +73,9 @@ def entropy_step(factor: float) -> Case:
     at = interval(QUARTER)
     excess = entropy(at) - interval(factor) * at * (1 - iv.log(at))
     broken = counterexample(statement, excess, {"e": "1/4"})
-    if broken is not None:
-        return proof_case(broken, hypotheses)
-    return proof_case(chain(statement, _root_times(Fraction(2)), cites=(ENTROPY,)), hypotheses)
+    enough = not_negative("the factor less 1, for the first bound", Fraction(factor) - 1)
+    rest = _root_times(2 / Fraction(factor))
+    return proof_case(settle(chain(statement, enough, rest, cites=(ENTROPY,)), broken), hypotheses)
 
 
 def lem12(factor: float) -> Case:
@@ -77,11 +85,11 @@ def lem12(factor: float) -> Case:
     errors = abs(a1 - b1) * abs(a2) + abs(b1) * abs(a2 - b2)
     excess = abs(a1 * a2 - b1 * b2) - Fraction(factor) * errors
     broken = counterexample(statement, excess, {"A": "(1, 1)", "B": "(1, 0)"})
-    if broken is not None:
-        return proof_case(broken, SIZES)
     a, b, x, y = Words.named("A", "B", "X", "Y")
     step = prove_identity("A X - B Y", a @ x - b @ y, (a - b) @ x + b @ (x - y))
-    return proof_case(chain(statement, step, cites=("|A B|_F <= |A|_F |B|_F",)), SIZES)
+    enough = not_negative("the factor less 1, which each term has", Fraction(factor) - 1)
+    proof = chain(statement, step, enough, cites=("|A B|_F <= |A|_F |B|_F",))
+    return proof_case(settle(proof, broken), SIZES)
 
 
 def lem17(direction: float) -> Case:
@@ -134,12 +142,11 @@ def lem11(factor: float) -> Case:
     """B = v v^T + R R^T with |v|^2 its largest eigenvalue."""
     statement = f"Tr(A^T B A) >= {factor:g} lambda_1(B) s_d(A)^2"
     broken = counterexample(statement, Fraction(factor) - 1, {"A, B": "1, 1 (1x1)"})
-    if broken is not None:
-        return proof_case(broken, SIZES)
     a, v, r = Words.named("A", "v", "R")
     form = a.T @ (v @ v.T + r @ r.T) @ a
     split = prove_identity(
         "A^T B A", form, (a.T @ v) @ (a.T @ v).T + (a.T @ r) @ (a.T @ r).T,
         cites=("|A^T v| >= s_d(A) |v|", "traces of Gram matrices are not negative"),
     )  # fmt: skip
-    return proof_case(chain(statement, split), SIZES)
+    enough = not_negative("1, which the first term has, less the factor", 1 - Fraction(factor))
+    return proof_case(settle(chain(statement, split, enough), broken), SIZES)

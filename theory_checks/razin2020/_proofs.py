@@ -18,8 +18,10 @@ from gradflow.claims.proofs import (
     Words,
     chain,
     counterexample,
+    not_negative,
     prove_identity,
     prove_inequality,
+    settle,
 )
 from gradflow.claims.proofs.interval import ends, entropy, interval, iv
 
@@ -217,11 +219,15 @@ def distance_bound(constant: Fraction = Fraction(1)) -> Proof:
     found = refuted_at(
         statement, [Point(FAR)], lambda at: (interval(constant) * at.s, at.second)
     )  # fmt: skip
-    if found is not None or constant < 1:
-        return found or Proof(statement, "open")
     x = sympy.symbols("w_11")
     solution = sympy.Matrix([[x, 1], [1, 0]]).det()
-    return chain(statement, prove_identity("det P = -1", solution, -1), cites=(SEGMENT, ECKART))
+    proof = chain(
+        statement,
+        prove_identity("det P = -1", solution, -1),
+        not_negative("the bound over |W - P| = s, less 1", constant - 1),
+        cites=(SEGMENT, ECKART),
+    )
+    return settle(proof, found)
 
 
 def norm_bound(b: Any = None) -> Proof:
@@ -232,19 +238,20 @@ def norm_bound(b: Any = None) -> Proof:
     found = refuted_at(
         statement, [Point(NEAR_ZERO)], lambda at: (at.norm, 1 / at.s - interval(b))
     )  # fmt: skip
-    if found is not None or b < least:
-        return found or Proof(statement, "open")
     w11, w12, w21, w22 = sympy.symbols("w_11 w_12 w_21 w_22")
     d12, d21, d22 = 1 - w12, 1 - w21, -w22
     right = -(w11 * w22 - w12 * w21) - w11 * d22 + w12 * d21 + w21 * d12 + d12 * d21
-    return chain(
+    last = sympy.sqrt(2)  # for larger s the bound is not above 0: 1/s <= 1/sqrt(2) <= b
+    proof = chain(
         statement,
         prove_identity("1 = -det W + <W, .> + D_12 D_21, D = P - W", sympy.Integer(1), right),
+        not_negative("b less s/2, up to s = sqrt(2)", b - last / 2),
         cites=(
             CAUCHY + ": 1 <= |W| s + s^2/2",
-            "1/s - s/2 >= 1/s - 1/sqrt(2) for s <= sqrt(2); for larger s the bound is negative",
+            "1/s - s/2 >= 1/s - b where b >= s/2; for s > sqrt(2) the bound is negative",
         ),
     )
+    return settle(proof, found)
 
 
 def entry_bound(factor: Fraction = Fraction(1)) -> Proof:
@@ -254,15 +261,17 @@ def entry_bound(factor: Fraction = Fraction(1)) -> Proof:
         statement, [Point(STEEP)],
         lambda at: (at.entry, interval(factor) * (1 - at.s) ** 2 / at.s),
     )  # fmt: skip
-    if found is not None or factor > 1:
-        return found or Proof(statement, "open")
     s, x, y = sympy.symbols("s x y")
-    return chain(
+    claimed = sympy.Rational(factor) * (1 - s) ** 2 / s
+    proof = chain(
         statement,
         prove_identity(
             "w_12 w_21 - (1-s)^2 with w_12 = 1-s+x, w_21 = 1-s+y; x, y not negative",
             (1 - s + x) * (1 - s + y) - (1 - s) ** 2, (1 - s) * (x + y) + x * y,
         ),
         prove_identity("the printed equality", (1 - s) ** 2 / s, 1 / s - 2 + s),
+        not_negative("1 less the claimed bound over (1-s)^2/s",
+                     1 - sympy.cancel(claimed * s / (1 - s) ** 2)),
         cites=("w_11 w_22 = det W + w_12 w_21 and |w_22| <= s",),
     )  # fmt: skip
+    return settle(proof, found)

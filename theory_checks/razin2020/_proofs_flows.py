@@ -7,7 +7,15 @@ from typing import Any
 import sympy
 
 from gradflow.claims import ByConstruction, Case
-from gradflow.claims.proofs import Proof, Words, chain, counterexample, prove_identity
+from gradflow.claims.proofs import (
+    Proof,
+    Words,
+    chain,
+    counterexample,
+    not_negative,
+    prove_identity,
+    settle,
+)
 from gradflow.claims.proofs.interval import interval, iv
 
 from ..arora2019._proofs import powers_of_partial_products, product_flow
@@ -16,6 +24,7 @@ from ._printed import proof_case
 
 SMALL = {"W(0) = alpha I, alpha in (0, 1], depth 2": ByConstruction("a symbol; 0 < w_22 <= 1")}
 W11, W12, W22 = sympy.symbols("w_11 w_12 w_22")
+_K, _E, _Z = sympy.symbols("K e z", positive=True)
 WEYL = "singular values move by at most the Frobenius norm of what is added (Weyl)"
 
 
@@ -63,13 +72,10 @@ def eq39(factor: float) -> Case:
     start = -2 * 1 + interval(Fraction(factor))  # w_22' at W = I, where 2 w_12 (1 - w_12) = 0
     witness = {"W": "I, the start for alpha = 1", "w_22'": "-2"}
     broken = counterexample(f"w_22' with {factor:g} w_22^2", abs(start), witness)
-    if broken is not None:
-        return proof_case(broken, SMALL)
     flow = _proof(product_flow())
     cites = ("(W W^T)^(1/2) = W for W > 0, which stays symmetric (Lemma 20)",)
-    return proof_case(
-        chain("(39) and Lemma 21", equations(factor), ranges(), flow, cites=cites), SMALL
-    )
+    proof = chain("(39) and Lemma 21", equations(factor), ranges(), flow, cites=cites)
+    return proof_case(settle(proof, broken), SMALL)
 
 
 def prop4(limit: float) -> Case:
@@ -82,25 +88,29 @@ def prop4(limit: float) -> Case:
     statement = f"the loss tends to {limit:g}"
     k, e = interval(Fraction(9, 4)), interval(Fraction(1, 10**4))  # alpha = 1, T = e^-4
     bound = iv.sqrt(k) * e**2 + iv.sqrt(iv.sqrt(k)) * e / 2 + e**4 / 4
-    parts = _steps_to_zero()
+    parts, last = _steps_to_zero(), _rate().subs(_E, 0)
     witness = {"alpha": "1", "T": "10^16", "loss(T)": f"at most {float(bound.b):.3g}"}
     broken = counterexample(statement, interval(Fraction(limit)) - bound, witness)
-    if parts.proved and (broken is not None or limit != 0):
-        return proof_case(broken or Proof(statement, "open"), SMALL)
-    return proof_case(chain(statement, parts), SMALL)
+    end = prove_identity("the bound as T grows, e = 0", last, sympy.Rational(limit))
+    proof = chain(statement, parts, end, cites=("the loss is not negative",))
+    return proof_case(settle(proof, broken if parts.proved else None), SMALL)
+
+
+def _rate() -> sympy.Expr:
+    """The bound at T = e^-4."""
+    return sympy.sqrt(_K) * _E**2 + _K ** sympy.Rational(1, 4) * _E / 2 + _E**4 / 4
 
 
 @cache
 def _steps_to_zero() -> Proof:
-    t, k, e = sympy.symbols("T K e", positive=True)
+    t = sympy.symbols("T", positive=True)
     w = sympy.Matrix([[W11, W12], [W12, W22]])
     g = sympy.Matrix([[0, W12 - 1], [W12 - 1, W22]])
     moved = -(w * g + g * w)
     loss = (W22**2 + 2 * (W12 - 1) ** 2) / 2
     slope = loss.diff(W12) * moved[0, 1] + loss.diff(W22) * moved[1, 1]
     quarter, half = sympy.Rational(1, 4), sympy.Rational(1, 2)
-    whole = sympy.sqrt(k * t) + (t ** (3 * quarter) * k**quarter + half) / 2
-    rate = sympy.sqrt(k) * e**2 + k**quarter * e / 2 + e**4 / 4
+    whole = sympy.sqrt(_K * t) + (t ** (3 * quarter) * _K**quarter + half) / 2
     return chain(
         "loss(T) <= K^(1/2) T^(-1/2) + K^(1/4) T^(-1/4) / 2 + 1/(4T)",
         equations(),
@@ -113,9 +123,8 @@ def _steps_to_zero() -> Proof:
                        2 * W12 * (1 - W12)),
         prove_identity(
             "the integral of m^2 + w_22^2/2 over T, T = e^-4, w_22(0) <= 1",
-            whole.subs(t, e**-4) * e**4, rate,
+            whole.subs(t, _E**-4) * _E**4, _rate(),
         ),
-        prove_identity("the bound as T grows, e = 0", rate.subs(e, 0), 0),
         cites=(
             "lambda_1(W) >= w_11 >= alpha; s_2(G) = |det G| / s_1(G) >= m^2 / |G|",
             "Hoelder's inequality", "the loss never rises (Lemma 17)",
@@ -132,16 +141,16 @@ def lem1(factor: float) -> Case:
     hypotheses = {"square matrices": ByConstruction("of any size and number, as words")}
     # W_1 = 0, W_2 = 1: |W'_1| <= 0, so that W'_2 = 0 if it is balanced; epsilon = 1.
     broken = counterexample(statement, 1 - Fraction(factor), {"W_1, W_2": "0, 1 (1x1)"})
-    if broken is not None or factor < 1:
-        return proof_case(broken or Proof(statement, "open"), hypotheses)
     q, p, h, x = Words.named("Q", "P", "H", "X'")
     one = Words.identity()
     rules = [(q.T @ q, one), (h.T, h), (p.T, p), (h @ h, x @ x.T)]
     after = q @ h
     root = q @ h @ q.T
-    grown = sympy.symbols("l", positive=True)
+    layer = sympy.symbols("l", positive=True)
+    claimed = sympy.Rational(Fraction(factor)) * (layer - 1)
+    grown = sympy.expand(claimed.subs(layer, layer + 1) - claimed - 1)
     return proof_case(
-        chain(
+        settle(chain(
             statement,
             prove_identity("W'_(l+1) is balanced with W'_l = X'", after.T @ after, x @ x.T,
                            rules=rules),
@@ -150,13 +159,13 @@ def lem1(factor: float) -> Case:
             prove_identity("W_(l+1) - W'_(l+1) = Q (P - H)", q @ p - after, q @ (p - h)),
             prove_identity("= (Q P Q^T - Q H Q^T) Q, the difference of roots",
                            q @ p - after, (q @ p @ q.T - root) @ q, rules=rules[:1]),
-            prove_identity("the steps add up", (grown - 1) + 1, grown),
+            not_negative("from l to l + 1 the bound, 0 at l = 1, grows by sqrt(epsilon)", grown),
             cites=(
                 "every square matrix is orthogonal times the root of W^T W (polar form)",
                 "|P - root of W_l W_l^T|_F <= sqrt(epsilon) (Powers and Stormer)",
                 "orthogonal factors keep the Frobenius norm",
             ),
-        ),
+        ), broken),
         hypotheses,
     )  # fmt: skip
 
@@ -168,22 +177,21 @@ def lem2(rate: float) -> Case:
     # f = -x^2/2, beta = 1: theta(t) = e^t theta(0); at t = 1, from 1 and 0.
     excess = iv.exp(iv.mpf(1)) - iv.exp(interval(Fraction(rate)))
     broken = counterexample(statement, excess, {"f": "-x^2/2", "starts": "1, 0", "t": "1"})
-    if broken is not None or rate < 1:
-        return proof_case(broken or Proof(statement, "open"), hypotheses)
     x, y, p, q = Words.named("theta", "theta'", "p", "q")
     gap, push = x - y, p - q
     moved = (gap.T @ gap).derivative({"theta": -p, "theta'": -q})
     beta, t = sympy.symbols("beta t", positive=True)
     g = sympy.Function("g")(t)
-    damped = (g * sympy.exp(-2 * beta * t)).diff(t)
+    decay = sympy.exp(-2 * sympy.Rational(rate) * beta * t)
+    damped: Any = (g * decay).diff(t).subs(g.diff(t), 2 * beta * g)  # at the largest g'
     return proof_case(
-        chain(
+        settle(chain(
             statement,
             prove_identity("g'", moved, -(gap.T @ push) - push.T @ gap),
-            prove_identity("(g e^(-2 beta t))'", damped,
-                           (g.diff(t) - 2 * beta * g) * sympy.exp(-2 * beta * t)),
+            not_negative("g e^(-2 rate beta t) falls, at -beta g e^(-2 rate beta t) times",
+                         sympy.cancel(-damped / (beta * g * decay))),
             cites=(_proofs.CAUCHY + " and smoothness: |g'| <= 2 beta g",),
-        ),
+        ), broken),
         hypotheses,
     )  # fmt: skip
 
@@ -197,27 +205,26 @@ def prop5(rate: float) -> Case:
     statement = f"two flows part at most like exp({rate:g} L R^(L-2) (2 R^L + B) t)"
     hypotheses = {"a completion task": ByConstruction("any sizes, depth, observations; R, B > 0")}
     broken = _logistic(statement, rate)
-    if broken is not None or rate < 1:
-        return proof_case(broken or Proof(statement, "open"), hypotheses)
     depth, r, b = sympy.symbols("L R B", positive=True)
-    lipschitz = r ** (depth - 2) * (r**depth + b) + r ** (depth - 1) * r ** (depth - 1)
+    own = r ** (depth - 2) * (r**depth + b)  # what other layers do to a layer's gradient
+    lipschitz = sympy.sqrt(depth) ** 2 * (own + r ** (depth - 1) * r ** (depth - 1))
+    claimed = sympy.Rational(rate) * depth * r ** (depth - 2) * (2 * r**depth + b)
+    spare = sympy.simplify(claimed / sympy.powsimp(lipschitz)) - 1
     return proof_case(
-        chain(
+        settle(chain(
             statement,
             _proof(_printed_lemmas.lem12(1.0)),
             _proof(lem2(1.0)),
-            prove_identity(
-                "layers, and the loss's gradient: R^(L-2) (R^L + B) + R^(2L-2)",
-                lipschitz, r ** (depth - 2) * (2 * r**depth + b),
+            not_negative(
+                "the claimed rate over sqrt(L)^2 (R^(L-2) (R^L + B) + R^(2L-2)), less 1", spare
             ),
-            prove_identity("L such layers, and the sum over layers again",
-                           sympy.sqrt(depth) * sympy.sqrt(depth), depth),
             cites=(
                 "|A B|_F <= |A|_F |B|_F; one layer is no larger than all of them",
-                _proofs.CAUCHY + ": a sum over layers is at most sqrt(L) times its squares' root",
+                _proofs.CAUCHY + ": a sum over layers is at most sqrt(L) times its squares' root, "
+                "and L equal bounds have sqrt(L) times one for their squares' root",
                 "observing entries and leaving others out does not lengthen a matrix",
             ),
-        ),
+        ), broken),
         hypotheses,
     )  # fmt: skip
 
@@ -245,27 +252,31 @@ def lem16(rate: float) -> Case:
     excess = 2 * iv.exp(interval(-Fraction(rate) * half)) - 2 * iv.exp(interval(-half))
     witness = {"a, b, gamma, g(t_0)": "1", "g(t)": "2 e^(t_0 - t) - 1", "T - t_0": "1/2"}
     broken = counterexample(statement, excess, witness)
-    if broken is not None or rate < 1:
-        return proof_case(broken or Proof(statement, "open"), hypotheses)
-    a, b, t, gamma, y, root = sympy.symbols("a b t gamma y b_1", positive=True)
-    g = sympy.Function("g")(t)
-    lifted = ((a + b * g) * sympy.exp(b * t)).diff(t)
+    a, b, t, gamma, y, a1, b1 = sympy.symbols("a b t gamma y a_1 b_1", positive=True)
+    g, share = sympy.Function("g")(t), sympy.Rational(rate)
+    growth = sympy.exp(share * b * t)
+    lifted = ((a + b * g) * growth).diff(t).subs(g.diff(t), -(a + b * g))  # the fastest fall
+    powered = (y ** (1 - gamma)).diff(y) * b1 * -(y**gamma)
+    bracket = b1 * (gamma - 1) * share * t + y ** (1 - gamma)
+    one = (a + b * y) / b / growth - a / b
     return proof_case(
-        chain(
+        settle(chain(
             statement,
-            prove_identity("gamma = 1: ((a + b g) e^(bt))'", lifted,
-                           b * (g.diff(t) + a + b * g) * sympy.exp(b * t)),
-            prove_identity(
-                "gamma > 1, b_1 = b^(1/gamma): (y^(1-gamma))' at g' = -y^gamma, its largest",
-                (y ** (1 - gamma)).diff(y) * root * -(y**gamma), root * (gamma - 1),
+            not_negative("gamma = 1: (a + b g) e^(rate b t) rises, at b (a + b g) e^(rate b t) "
+                         "times", sympy.cancel(lifted / (b * (a + b * g) * growth))),
+            prove_identity("so that g is at least the bound", (a + b * one) * growth, a + b * y),
+            not_negative(
+                "gamma > 1, a_1 and b_1 the roots: the bracket rises faster than y^(1-gamma) "
+                "at g' = -y^gamma, by b_1 (gamma - 1) times",
+                sympy.simplify((bracket.diff(t) - powered) / (b1 * (gamma - 1))),
             ),
-            prove_identity("back: the power -1/(gamma - 1) undoes 1 - gamma",
-                           (1 - gamma) * (-1 / (gamma - 1)), 1),
+            prove_identity("so that g is at least the bound, z the bracket's power -1/(gamma-1)",
+                           a1 + b1 * (_Z / b1 - a1 / b1), _Z),
             cites=(
                 "a + b g^gamma <= y^gamma, for gamma-norms are at most sums",
-                "y^(1-gamma) falls with y for gamma > 1",
+                "y^(1-gamma) falls with y for gamma > 1, and its inverse is the power 1/(1-gamma)",
             ),
-        ),
+        ), broken),
         hypotheses,
     )  # fmt: skip
 
@@ -280,39 +291,33 @@ def app_e(factor: float) -> Case:
         "det W > 0, s < 1": ByConstruction("every such matrix, d >= 2"),
         "W(0) = [A 0]": ByConstruction("words; d' >= d"),
     }
-    small = _proofs.entry_bound(Fraction(factor))
-    if not small.proved:
-        return proof_case(small, hypotheses)
-    det, minor, corner, x = sympy.symbols("det M w_11 x")
-    whole = prove_identity("det W = w_11 det M + det W_0 (3x3)", *_expanded())
-    block = sympy.Matrix([[x, 1, 0], [1, 0, 0], [0, 0, 1]])
-    n = sympy.symbols("d")
+    small = _proofs.entry_bound(Fraction(factor))  # d = 2, and what refutes a larger factor
+    x, d = sympy.symbols("w_11 d")
+    s = sympy.symbols("s", positive=True)
+    block = sympy.Matrix([[x, 1], [1, 0]])
+    # Singular values of W_0 are at least 1 - s; one of M is at most s, d - 2 are at most 1 + s.
+    least = (1 - s) ** d / (s ** (d - 1 - (d - 2)) * (1 + s) ** (d - 2))
+    claimed = sympy.Rational(factor) * (1 - s) ** d / (s * (1 + s) ** (d - 2))
     return proof_case(
         chain(
             statement,
             small,
-            whole,
-            prove_identity("det of the solutions (3x3)", block.det(), -1),
-            prove_identity("w_11 = (det W - det W_0) / det M",
-                           (det - (det - corner * minor)) / minor, corner),
-            prove_identity("exponents: d - 1 values of M, d - 2 of them at most 1 + s", 1 + (n - 2),
-                           n - 1),
+            prove_identity("det of the solutions' block, the other is the identity", block.det(),
+                           -1),
+            not_negative("(1-s)^d over s (1+s)^(d-2) is the claimed bound: 1 less their ratio",
+                         1 - sympy.simplify(claimed / least)),
             _rectangular(),
             _proofs.sign_of_determinant(),
             cites=(
                 "block diagonal matrices: the other d - 2 singular values are 1",
-                "a determinant is linear in its first row, at every size",
+                "det W = w_11 det M + det W_0 (Laplace's expansion), so that |w_11 det M| exceeds "
+                "|det W_0| where det W > 0 > det W_0",
                 WEYL + ": |det M| <= s (1+s)^(d-2), |det W_0| >= (1-s)^d",
-                _proofs.SEGMENT + ": det W_0 < 0", _proofs.ECKART,
+                _proofs.SEGMENT + ": det W_0 < 0, as det of the solutions is", _proofs.ECKART,
             ),
         ),
         hypotheses,
     )  # fmt: skip
-
-
-def _expanded() -> tuple[sympy.Expr, sympy.Expr]:
-    w: Any = sympy.Matrix(3, 3, lambda i, j: sympy.Symbol(f"w_{i + 1}{j + 1}"))
-    return w.det(), w[0, 0] * w[1:, 1:].det() + w.subs(w[0, 0], 0).det()
 
 
 @cache

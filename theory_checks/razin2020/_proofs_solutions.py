@@ -11,7 +11,7 @@ from typing import Any
 import sympy
 
 from gradflow.claims import ByConstruction, Case
-from gradflow.claims.proofs import Proof, chain, counterexample, prove_identity
+from gradflow.claims.proofs import Proof, chain, counterexample, prove_identity, settle
 
 from ._printed import proof_case
 from ._proofs import ECKART, Point
@@ -50,12 +50,10 @@ def prop1(centre: float) -> Case:
     statement = f"bounded w_11; Schatten quasi-norms are least at w_11 = {centre:g} alone"
     away, zero, witness = _solutions(centre)
     broken = counterexample(f"{statement} (p = 2)", away.norm - zero.norm, witness)
-    if broken is not None or centre != 0:
-        return proof_case(broken or Proof(statement, "open"), SOLUTIONS)
     c, unit, rest, least, eps, more, q = sympy.symbols("c e r m epsilon d q", positive=True)
     outside = c * (least + eps + rest) / unit + more
     return proof_case(
-        chain(
+        settle(chain(
             statement,
             prove_identity(
                 "(28) exceeds inf + epsilon by d e / c where |w_11| exceeds its limit by d",
@@ -68,7 +66,7 @@ def prop1(centre: float) -> Case:
                 "the weak triangle inequality: |w_11| ||e_1 e_1^T|| <= c (||W|| + ||rest||)",
                 "p = infinity: the larger of r and 1/r is at least 1, and 1 at r = 1 alone",
             ),
-        ),
+        ), broken),
         SOLUTIONS,
     )  # fmt: skip
 
@@ -78,15 +76,16 @@ def prop2(centre: float) -> Case:
     statement = f"erank falls from 2 to 1, D from 1 to 0, both largest at w_11 = {centre:g}"
     away, zero, witness = _solutions(centre)
     broken = counterexample(f"{statement}: D", zero.second - away.second, witness)
-    if broken is not None or centre != 0:
-        return proof_case(broken or Proof(statement, "open"), SOLUTIONS)
     p, x = sympy.symbols("p x", positive=True)
     entropy = -p * sympy.log(p) - (1 - p) * sympy.log(1 - p)
     share = 1 / (1 + R**2)
     return proof_case(
-        chain(
+        settle(chain(
             statement,
             values_of_solutions(),
+            prove_identity("w_11 at r = 1, whence both fall", (R - 1 / R).subs(R, 1),
+                           sympy.Rational(centre)),
+            prove_identity("D at r = 1", (1 / R).subs(R, 1), 1),
             prove_identity("s_2 / (s_1 + s_2)", (1 / R) / (R + 1 / R), share),
             prove_identity("it falls with r", share.diff(R), -2 * R / (1 + R**2) ** 2),
             prove_identity("h'(p)", entropy.diff(p), sympy.log(1 - p) - sympy.log(p)),
@@ -102,7 +101,7 @@ def prop2(centre: float) -> Case:
                 ECKART, "-x and x give the same singular values (r and 1/r change places)",
                 "a continuous function takes all values between",
             ),
-        ),
+        ), broken),
         SOLUTIONS,
     )  # fmt: skip
 
@@ -110,20 +109,19 @@ def prop2(centre: float) -> Case:
 def prop3(shift: Fraction) -> Case:
     """Turning the first row keeps the law and turns the determinant; `shift` is added to entries.
 
-    1x1 and uniform on [shift - 1, shift + 1], the determinant is positive with the probability
-    (1 + shift)/2.
+    This is a part: what is seen to here are 3x3 matrices and the factors' signs. All other sizes,
+    and that determinants are 0 with probability 0, are taken from elsewhere. 1x1 and uniform on
+    [shift - 1, shift + 1], the determinant is positive with the probability (1 + shift)/2.
     """
     statement = f"Pr(det > 0) = Pr(det < 0) = 1/2, entries symmetric about {shift}"
     above = (1 + shift) / 2
     witness = {"W": f"1x1, uniform on [{shift - 1}, {shift + 1}]", "Pr(det > 0)": str(above)}
     broken = counterexample(statement, abs(above - Fraction(1, 2)), witness)
-    if broken is not None or shift != 0:
-        return proof_case(broken or Proof(statement, "open"), LAWS)
     w: Any = sympy.Matrix(3, 3, lambda i, j: sympy.Symbol(f"w_{i + 1}{j + 1}"))
-    turned: Any = sympy.diag(-1, 1, 1) * w
-    share = sympy.Symbol("p")
-    half = sympy.Rational(1, 2)
-    return proof_case(
+    turned: Any = w.copy()
+    turned[0, :] = (2 * sympy.Rational(shift) * sympy.ones(1, 3)) - w[0, :]
+    share, one = sympy.Symbol("p"), sympy.Rational(above)
+    proof = settle(
         chain(
             statement,
             prove_identity("det with the first row turned (3x3)", turned.det(), -w.det()),
@@ -132,8 +130,8 @@ def prop3(shift: Fraction) -> Case:
                 w.det(), w[0, 0] * w[1:, 1:].det() + w.subs(w[0, 0], 0).det(),
             ),
             prove_identity(
-                "total probability, Pr(det of the others > 0) = p",
-                half * share + half * (1 - share), half,
+                "Pr(det of the product > 0), with Pr(det of the others > 0) = p: no p is left",
+                one * share + (1 - one) * (1 - share), sympy.Rational(1, 2),
             ),
             cites=(
                 "both hold at every size: a determinant is linear in its first row",
@@ -142,5 +140,6 @@ def prop3(shift: Fraction) -> Case:
                 "det of a product is the product of the determinants",
             ),
         ),
-        LAWS,
+        broken,
     )  # fmt: skip
+    return Case("part of a proof", proof=proof, whole=False, hypotheses=LAWS, size=4)

@@ -13,7 +13,14 @@ from typing import Any
 
 import sympy
 
-from gradflow.claims.proofs import Proof, chain, prove_identity, prove_inequality
+from gradflow.claims.proofs import (
+    Proof,
+    chain,
+    not_negative,
+    prove_identity,
+    prove_inequality,
+    settle,
+)
 from gradflow.claims.proofs.interval import interval, iv
 
 from ._proofs import (
@@ -98,11 +105,12 @@ def rank_bound(constant: Any) -> Proof:
         return 1 + interval(constant) * (eps + at.s) / least, at.rank
 
     found = refuted_at(statement, POINTS, sides)
-    if found is not None or constant < 1 / sympy.sqrt(2):
-        return found or Proof(statement, "open")
-    return chain(
-        statement, general_pairing(), entropy_below_log(), cites=(SIGNS, TRIANGLE)
+    # What is sqrt(loss) in Theorem 1 is here s / (sqrt(2) min(|z|, |z'|)), at epsilon = 0.
+    spare = not_negative("the constant less 1/sqrt(2)", constant - 1 / sympy.sqrt(2))
+    proof = chain(
+        statement, general_pairing(), entropy_below_log(), spare, cites=(SIGNS, TRIANGLE)
     )  # fmt: skip
+    return settle(proof, found)
 
 
 def distance_bound(right: Callable[[Any, Any, Any, Any], Any], text: str) -> Proof:
@@ -114,17 +122,16 @@ def distance_bound(right: Callable[[Any, Any, Any, Any], Any], text: str) -> Pro
         return right(z, z2, eps, at.s), at.second
 
     found = refuted_at(statement, POINTS, sides)
-    if found is not None:
-        return found
     z, z2, eps, s, x = sympy.symbols("z z' epsilon s w_11", positive=True)
     spare = sympy.expand(right(z, z2, eps, s) - eps - s)
     positive = all(term.is_nonnegative for term in spare.as_ordered_terms())
-    return chain(
+    proof = chain(
         statement,
         prove_identity("det P_0 = -z z'", sympy.Matrix([[x, z], [z2, 0]]).det(), -z * z2),
         Proof("it is at least |epsilon| + s", "proved" if positive else "open", (f"{spare} >= 0",)),
         cites=(SIGNS, TRIANGLE, SEGMENT, ECKART),
     )
+    return settle(proof, found)
 
 
 def entry_bound(factor: Fraction = Fraction(1)) -> Proof:
@@ -136,10 +143,10 @@ def entry_bound(factor: Fraction = Fraction(1)) -> Proof:
         return at.entry, interval(factor) * (z - at.s) * (z2 - at.s) / (eps + at.s)
 
     found = refuted_at(statement, [Point(STEEP)], sides)
-    if found is not None or factor > 1:
-        return found or Proof(statement, "open")
     z, z2, eps, s, x, y = sympy.symbols("z z' epsilon s x y", positive=True)
-    return chain(
+    derived = (z - s) * (z2 - s) / (eps + s)
+    claimed = sympy.Rational(factor) * derived
+    proof = chain(
         statement,
         prove_identity(
             "w_12 w_21 - (z-s)(z'-s) with w_12 = z-s+x, w_21 = z'-s+y; x, y not negative",
@@ -147,11 +154,13 @@ def entry_bound(factor: Fraction = Fraction(1)) -> Proof:
         ),
         prove_identity(
             "the second inequality: the difference is not negative",
-            (z - s) * (z2 - s) / (eps + s) - z * z2 / (eps + s) + z + z2,
-            (s**2 + eps * (z + z2)) / (eps + s),
+            derived - z * z2 / (eps + s) + z + z2, (s**2 + eps * (z + z2)) / (eps + s),
         ),
+        not_negative("1 less the claimed bound over the derived",
+                     1 - sympy.cancel(claimed / derived)),
         cites=(SIGNS, "w_11 w_22 = det W + w_12 w_21 and |w_22| <= |epsilon| + s"),
     )  # fmt: skip
+    return settle(proof, found)
 
 
 def norm_bound(power: float, general: bool) -> Proof:
@@ -168,18 +177,17 @@ def norm_bound(power: float, general: bool) -> Proof:
         return at.norm, iv.exp(interval(-power / printed) * iv.log(at.s)) - interval(8)
 
     found = refuted_at(statement, [Point(STEEP)], sides)
-    if found is not None or power != printed:
-        return found or Proof(statement, "open")
     others = 3 if general else 2  # the observed entries over T, without their errors
     root = sympy.sqrt(3)
     room = prove_inequality(
         f"({others} + sqrt(3)) c^2 M T + 2 T M / c <= 8 c^2 M T",
         lambda x: 8 - (others + iv.sqrt(x) + 2), [(3, 3)],
     )  # fmt: skip
-    return chain(
+    proof = chain(
         statement, entry_bound(), room,
         cites=(
             SIGNS, f"the errors of three entries add up to at most {root} s, s < T",
             "||e_i e_j^T|| <= M and 1/c <= c^2",
         ),
     )  # fmt: skip
+    return settle(proof, found, covered=power == printed)

@@ -11,8 +11,10 @@ from gradflow.claims.proofs import (
     chain,
     counterexample,
     enclose_flow,
+    not_negative,
     prove_identity,
     prove_inequality,
+    settle,
 )
 from gradflow.claims.proofs.interval import Interval, ends, interval, iv, precision
 
@@ -46,16 +48,15 @@ def lem6(share: float) -> Case:
     statement = f"s_2^2 <= {share:g} (b^2 + d^2)"
     hypotheses = {"a 2x2 matrix": ByConstruction("symbols")}
     broken = counterexample(statement, 1 - Fraction(share), {"A": "I"})
-    if broken is not None:
-        return proof_case(broken, hypotheses)
     a, b, c, d = sympy.symbols("a b c d")
     gram = sympy.Matrix([[a, b], [c, d]]).T * sympy.Matrix([[a, b], [c, d]])
     parts = (
         prove_identity("tr A^T A", gram.trace(), a**2 + b**2 + c**2 + d**2),
         prove_identity("e_1^T A^T A e_1", gram[0, 0], a**2 + c**2),
+        not_negative("the share less 1, that of the difference", Fraction(share) - 1),
     )
     cites = ("s_1^2 + s_2^2 = tr A^T A", "s_1^2 is the largest x^T A^T A x of unit vectors x")
-    return proof_case(chain(statement, *parts, cites=cites), hypotheses)
+    return proof_case(settle(chain(statement, *parts, cites=cites), broken), hypotheses)
 
 
 def irank_example(factor: float) -> Case:
@@ -64,13 +65,12 @@ def irank_example(factor: float) -> Case:
     hypotheses = {"a > 0": ByConstruction("a = r^2")}
     at = razin2020.Point(((10, 1), (1, 0)))  # a D tends to 1
     broken = counterexample(statement, 10 * at.second - interval(factor), {"a": "10"})
-    if broken is not None or factor < 1:
-        return proof_case(broken or Proof(statement, "open"), hypotheses)
     r = sympy.symbols("r", positive=True)
     u = sympy.Matrix([r, 1 / r])
     left = sympy.Matrix([[r**2, 1], [1, 0]])
     parts = prove_identity("W", left, u * u.T - sympy.Matrix([[0, 0], [0, r**-2]]))
-    return proof_case(chain(statement, parts, cites=("factor 1 or more",)), hypotheses)
+    enough = not_negative("the factor less a times |E_22 / a|", Fraction(factor) - 1)
+    return proof_case(settle(chain(statement, parts, enough), broken), hypotheses)
 
 
 def irank_proof(factor: float) -> Case:
@@ -82,8 +82,6 @@ def irank_proof(factor: float) -> Case:
     excess = iv.sqrt((b - 1) ** 2 + (c - 1) ** 2 + (d - 1 / a) ** 2) - interval(factor) * at.s
     witness = {"W": str([[str(x) for x in row] for row in TALL])}
     broken = counterexample(statement, excess, witness)
-    if broken is not None or factor < 1:
-        return proof_case(broken or Proof(statement, "open"), hypotheses)
     side = iv.sqrt(interval(Fraction(1, 12)))
     near = prove_inequality(
         "W_12 W_21 >= 1/2 where the errors are at most sqrt(1/12)",
@@ -94,8 +92,10 @@ def irank_proof(factor: float) -> Case:
         "one error above 1/4 leaves less than 1/5 for the other",
         lambda x: (1 - side) * (1 - x) - interval(Fraction(1, 2)), [(0, Fraction(1, 5))],
     )  # fmt: skip
+    enough = not_negative("the factor less 1, for |W_22 - 1/W_11| <= W_22", Fraction(factor) - 1)
     cites = ("W_11 W_22 > W_12 W_21", "1/16 + 1/25 > 1/12")
-    return proof_case(chain(statement, near, far, cites=cites), hypotheses)
+    proof = chain(statement, near, far, enough, cites=cites)
+    return proof_case(settle(proof, broken), hypotheses)
 
 
 UNBALANCED = (4, 0, 0, 4, Fraction(1, 4), 0, 0, Fraction(1, 4))
@@ -193,8 +193,11 @@ def lem5(stretch: float) -> Case:
     hypotheses = {"balanced, L >= 2": ByConstruction("any such start and loss")}
     claimed = iv.exp(interval(stretch) * iv.log(iv.mpf(2)))  # 1x1, L = 2, sigma = 2: alpha = 1
     broken = counterexample(statement, abs(2 - claimed), {"1x1, L = 2, sigma": "2"})
-    if broken is not None or stretch != 1:
-        return proof_case(broken or Proof(statement, "open"), hypotheses)
     flow = value_flow().proof
     assert flow is not None
-    return proof_case(chain(statement, razin2020.sign_of_determinant(), flow), hypotheses)
+    n = sympy.symbols("L")
+    power = prove_identity(
+        "alpha = 2 - 2/L", 2 * (1 - 1 / n), sympy.Rational(stretch) * (2 - 2 / n)
+    )
+    proof = chain(statement, razin2020.sign_of_determinant(), flow, power)
+    return proof_case(settle(proof, broken), hypotheses)

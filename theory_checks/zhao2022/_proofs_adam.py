@@ -10,7 +10,7 @@ from fractions import Fraction
 import sympy
 
 from gradflow.claims import ByConstruction, Case
-from gradflow.claims.proofs import Proof, chain, counterexample, prove_identity
+from gradflow.claims.proofs import Proof, chain, counterexample, prove_identity, settle
 
 from ..arora2019 import _proofs as arora2019
 from . import _proofs
@@ -31,8 +31,6 @@ def moments(corrected: bool, factor: Fraction) -> Case:
     at = Fraction(4, 5)  # one step, g = 1: Adam's mean is 1
     first = factor * (1 - at if corrected else at) / (1 - at)
     broken = counterexample("m_1 of g = 1", abs(first - 1), {"beta": str(at), "m_1": str(first)})
-    if broken is not None:
-        return Case("proof", proof=broken, hypotheses=hypotheses, size=1e6)
     proof = chain(
         "bias-corrected moments are means with the weights of Adam",
         prove_identity("m_t", sympy.Rational(factor) * (keep * m + take * g),
@@ -41,21 +39,22 @@ def moments(corrected: bool, factor: Fraction) -> Case:
                        keep * (1 - power) + take, 1 - beta * power),
         cites=("m_0 = 0",),
     )  # fmt: skip
-    return Case("proof", proof=proof, hypotheses=hypotheses, size=1e6)
+    return Case("proof", proof=settle(proof, broken), hypotheses=hypotheses, size=1e6)
 
 
 def eq27(corrected: bool, share: Fraction) -> Case:
-    """Entry by entry: the exponents of both Kronecker factors are 0 at j = N = 1."""
+    """Entry by entry: the powers of both Kronecker factors are 0 at j = N = 1."""
     s, g, u, v, x, w = sympy.symbols("s g u_j v_k X_jk X_kj", positive=True)
     own, part = (s if corrected else sympy.Integer(1)), sympy.Rational(share)
-    n, j = sympy.symbols("N j")
+    n, j, left, right = sympy.symbols("N j p q", positive=True)
+    term = left ** ((j - 1) / n) * s * right ** ((n - j) / n)  # p, q: values of W W^T and W^T W
+    alone = term.subs({n: 1, j: 1})
     proof = chain(
         "(26), (27) and P_(W,G) at depth 1",
-        prove_identity("P_(W,G) is diagonal, with s", s, part * own),
-        prove_identity("(27)", -g * s, -part * (s * g)),
+        _product(),
+        prove_identity("the term of P_(W,G) at j = N = 1", alone, part * own),
+        prove_identity("(27)", -alone * g, -part * (s * g)),
         prove_identity("(26)", u * x * v, part * u * v * (x if corrected else w), cites=(SUM,)),
-        prove_identity("the exponents at j = N = 1", ((j - 1) / n + (n - j) / n).subs({n: 1, j: 1}),
-                       0),
         cites=("S_j > 0", arora2019.PATH),
     )  # fmt: skip
     return Case("proof", proof=proof, hypotheses=MODEL, size=1e6)
@@ -112,10 +111,12 @@ def product(sides: Sides, penalty: bool = False) -> Case:
     return _under_the_model(chain("the formula for W, from (15)", *parts), sides)
 
 
-def values(sides: Sides, penalty: bool = False) -> Case:
-    """Theorems 1 and 3 for the singular values: u^T (dW/dt) v under vec."""
-    u, v, x = sympy.symbols("u_j v_k X_jk")
-    turned = prove_identity("u^T X v = vec(u v^T)^T vec(X)", u * x * v, u * v * x, cites=(SUM,))
+def values(sides: Sides, exchanged: bool, penalty: bool = False) -> Case:
+    """Theorems 1 and 3 for the singular values: u^T (dW/dt) v under vec, by u v^T or by v u^T."""
+    u, v, x, w = sympy.symbols("u_j v_k X_jk X_kj")
+    name = "vec(v u^T)" if exchanged else "vec(u v^T)"
+    own = w if exchanged else x
+    turned = prove_identity(f"u^T X v = {name}^T vec(X)", u * x * v, u * v * own, cites=(SUM,))
     parts = (_product(), turned, *([_proofs.ratio()] if penalty else []))
     proof = chain("the formula for singular values, from (15)", *parts, cites=(arora2019.PATH,))
     return _under_the_model(proof, sides)

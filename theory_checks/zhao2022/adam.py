@@ -239,7 +239,7 @@ def thm1_sv(
     """All singular values together, in the frames of W at the middle of the window."""
     formula, exchanged = ("corrected", exchanged) if corrected else ("printed", True)
     if corrected:
-        yield _proofs_adam.values(first_value(exchanged))
+        yield _proofs_adam.values(first_value(exchanged), exchanged)
     else:
         yield small_case("W = [[0, 2], [1, 0]]", first_value(True), 4)
     yield from run_cases(
@@ -330,7 +330,7 @@ def thm3_sv(
     """In the smallest counterexample U = V, so that the order of u and v does not matter."""
     formula, exchanged = ("corrected", exchanged) if corrected else ("printed", True)
     if corrected:
-        yield _proofs_adam.values(first_value(exchanged), penalty=True)
+        yield _proofs_adam.values(first_value(exchanged), exchanged, penalty=True)
     else:
         yield small_case("W = diag(4, 3)", with_penalty(True, True), 4)
     yield from run_cases(

@@ -3,7 +3,13 @@
 from gradflow.claims.proofs.enclosure import enclose_flow
 from gradflow.claims.proofs.identity import prove_identity
 from gradflow.claims.proofs.inequality import prove_inequality
-from gradflow.claims.proofs.proof import Proof, chain, counterexample
+from gradflow.claims.proofs.proof import (
+    Proof,
+    chain,
+    counterexample,
+    not_negative,
+    settle,
+)
 from gradflow.claims.proofs.words import Words
 
 __all__ = [
@@ -12,6 +18,8 @@ __all__ = [
     "chain",
     "counterexample",
     "enclose_flow",
+    "not_negative",
     "prove_identity",
     "prove_inequality",
+    "settle",
 ]

@@ -53,6 +53,51 @@ def counterexample(statement: str, excess: Any, witness: Mapping[str, Any]) -> P
     return Proof(statement, "refuted", witness={**witness, "left - right": str(excess)})
 
 
+def not_negative(statement: str, spare: Any) -> Proof:
+    """A step that one number decides: proved if it is certainly not negative, else open.
+
+    Args:
+      statement: what follows if it is not negative, for the reader.
+      spare: a whole number, fraction, interval or number of sympy's.
+
+    Example:
+      >>> not_negative("2 is at least 1", 2 - 1).outcome
+      'proved'
+      >>> not_negative("2 is at least 3", 2 - 3).outcome
+      'open'
+    """
+    if spare >= 0:
+        return Proof(statement, "proved", (f"{spare} is not negative",))
+    return Proof(statement, "open", (f"{spare} is not seen to be",))
+
+
+def settle(proof: Proof, broken: Proof | None, *, covered: bool = True) -> Proof:
+    """What became of a statement with a parameter: a refutation goes before everything else.
+
+    Args:
+      proof: of the statement. It should take the parameter itself, so that it fails with a wrong
+        one.
+      broken: a counterexample, if one was found.
+      covered: whether the parameter is one that the proof is about, where it cannot see that.
+
+    Raises:
+      ValueError: if there is a counterexample to what is proved.
+
+    Example:
+      >>> larger = not_negative("2 is at least 1", 2 - 1)
+      >>> settle(larger, None).outcome, settle(larger, None, covered=False).outcome
+      ('proved', 'open')
+    """
+    if broken is None:
+        return proof if covered or not proof.proved else Proof(proof.statement, "open")
+    if covered and proof.proved:
+        raise ValueError(
+            f"{proof.statement!r} is proved, and refuted by {dict(broken.witness)}; "
+            "let a step of the proof take the parameter."
+        )
+    return broken
+
+
 def chain(statement: str, *parts: Proof, cites: tuple[str, ...] = ()) -> Proof:
     """One proof of several: proved if all parts are, refuted if one is.
 

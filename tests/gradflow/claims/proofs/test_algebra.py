@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sympy
 
-from gradflow.claims.proofs import Words, counterexample, prove_identity
+from gradflow.claims.proofs import Words, counterexample, not_negative, prove_identity, settle
 from gradflow.claims.proofs.interval import interval
 
 A, B, X, Y, G = Words.named(*"ABXYG")
@@ -74,3 +74,23 @@ def test_one_point_refutes_only_what_is_certainly_exceeded_there():
     assert counterexample("x <= 1", 1 - 1, {"x": "1"}) is None
     found = counterexample("x <= 1", interval(2) - 1, {"x": "2"})
     assert found.outcome == "refuted" and found.witness["x"] == "2"
+
+
+def test_one_number_decides_a_step_only_if_it_is_certain():
+    assert not_negative("a step", Fraction(0)).proved
+    for spare in (Fraction(-1, 10**9), interval(-1, 1), sympy.Rational(-1, 3)):
+        assert not_negative("a step", spare).outcome == "open"
+
+
+def test_a_refutation_goes_first_and_a_proof_stays_within_what_it_covers():
+    proved, opened = not_negative("a bound", 1), not_negative("a bound", -1)
+    broken = counterexample("a bound", 1, {"x": "2"})
+    assert settle(proved, None) is proved and settle(opened, None) is opened
+    assert settle(proved, None, covered=False).outcome == "open"
+    assert settle(opened, broken) is broken and settle(proved, broken, covered=False) is broken
+
+
+def test_what_is_proved_and_refuted_at_once_is_an_error():
+    broken = counterexample("a bound", 1, {"x": "2"})
+    with pytest.raises(ValueError, match="is proved, and refuted by"):
+        settle(not_negative("a bound", 1), broken)
