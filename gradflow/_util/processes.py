@@ -10,9 +10,14 @@ from typing import Any
 _QUICK_FLAGS = (
     "--xla_backend_optimization_level=0",
     "--xla_llvm_disable_expensive_passes=true",
-    "--xla_cpu_use_fusion_emitters=false",
     "--xla_cpu_parallel_codegen_split_count=1",
 )
+_KNOWN_BY = {
+    "0.10": (*_QUICK_FLAGS, "--xla_cpu_use_fusion_emitters=false"),
+    "0.11": _QUICK_FLAGS,
+    "0.12": _QUICK_FLAGS,
+}
+"""jaxlib's version -> those of its flags; one that it does not know would end the process."""
 
 
 def cores() -> int:
@@ -33,13 +38,13 @@ def memory() -> int | None:
 def compile_quickly() -> None:
     """Have programs compiled in half the time and run a tenth slower; before JAX computes.
 
-    For sessions that run many small programs once each. The flags are those of jaxlib 0.10; under
-    another version, which may not know them and would end the process, nothing is done.
+    For sessions that run many small programs once each. Under a version of jaxlib whose flags are
+    not known here nothing is done.
     """
-    if version("jaxlib").startswith("0.10."):
-        given = os.environ.get("XLA_FLAGS", "")
-        new = [flag for flag in _QUICK_FLAGS if flag.partition("=")[0] not in given]
-        os.environ["XLA_FLAGS"] = " ".join([*given.split(), *new])
+    given = os.environ.get("XLA_FLAGS", "")
+    known = _KNOWN_BY.get(".".join(version("jaxlib").split(".")[:2]), ())
+    new = [flag for flag in known if flag.partition("=")[0] not in given]
+    os.environ["XLA_FLAGS"] = " ".join([*given.split(), *new])
 
 
 def take_core(number: int, of: int) -> None:

@@ -55,7 +55,10 @@ def test_quick_flags_keep_what_was_given(monkeypatch):
 
 
 def test_quick_flags_are_for_a_version_that_knows_them(monkeypatch):
-    monkeypatch.setattr(machine, "version", lambda name: "0.11.0")
-    monkeypatch.setenv("XLA_FLAGS", "--other=1")
-    compile_quickly()
-    assert os.environ["XLA_FLAGS"] == "--other=1"
+    for version, count in {"0.9.2": 0, "0.11.2": 3, "0.12.0.1": 3, "1.0.0": 0}.items():
+        monkeypatch.setattr(machine, "version", lambda name, version=version: version)
+        monkeypatch.setenv("XLA_FLAGS", "--other=1")
+        compile_quickly()
+        flags = os.environ["XLA_FLAGS"].split()
+        assert flags[0] == "--other=1" and len(flags) == 1 + count
+        assert "--xla_cpu_use_fusion_emitters=false" not in flags
