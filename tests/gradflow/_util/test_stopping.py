@@ -10,6 +10,15 @@ import pytest
 from gradflow._util.stopping import Stopped, last_words, stoppable
 
 
+@pytest.fixture
+def heard():
+    """Have Ctrl-C heard: a shell starts what it puts into the background with that ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_is_an_exception_with_an_exit_code(number, code):
     before = signal.getsignal(number)
