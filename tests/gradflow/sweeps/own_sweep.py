@@ -1,4 +1,4 @@
-"""An experiment of one's own: descent from a small start completes a 3x3 matrix of rank one.
+"""An experiment of one's own: descent from a small start completes a 2x2 matrix of rank one.
 
 gradflow run own.sweep --module tests/gradflow/sweeps/own_sweep.py --quick --rates 0.1 0.05
 """
@@ -23,7 +23,7 @@ from gradflow.sweeps.registry import register
 from gradflow.sweeps.results import Results
 from gradflow.trajectory import Trajectory
 
-DEPTH, SIZE = 2, 3
+DEPTH, SIZE = 2, 2
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Grid:
 @cache
 def objective(dtype: str) -> Objective:
     """The first row and the first column are observed, which leaves one matrix of rank one."""
-    truth = np.outer([1.0, 0.5, -0.5], [1.0, -0.5, 2.0])
-    seen = [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0)]
+    truth = np.outer([1.0, 0.5], [1.0, -0.5])
+    seen = [(0, 0), (0, 1), (1, 0)]
     problem = gf.MatrixCompletion(truth.shape, seen, [truth[at] for at in seen], truth=truth)
     return gf.astype(gf.Objective(problem, gf.MatrixProduct.of(truth.shape, DEPTH)), dtype)
 
@@ -81,7 +81,7 @@ class Sweep(Experiment):
     """The error of what is completed, by rate and seed."""
 
     id = "own.sweep"
-    title = "completion of a 3x3 matrix of rank one, by rate and seed"
+    title = "completion of a 2x2 matrix of rank one, by rate and seed"
     varies = ("seed", "rate")
 
     def grid(self, scale: Scale, protocol: Protocol) -> Grid:
