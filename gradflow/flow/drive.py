@@ -177,11 +177,15 @@ def _check_alike(arrays: list[Any], rest: tuple[Leg, ...]) -> None:
     shapes = [jax.tree.map(jnp.shape, a) for a in arrays]
     for k, (shape, other) in enumerate(zip(shapes, rest, strict=True)):
         if shape != shapes[0] or not eqx.tree_equal(other, rest[0]):
-            raise ValueError(
-                f"Flow {k} of the batch is not like the first: problems, factorisations, shapes, "
-                "numbers of observations, coordinates and solvers must agree; "
-                "run it by gradflow.solve_flow."
-            )
+            raise unlike(k)
+
+
+def unlike(k: int) -> ValueError:
+    """What to raise where the k-th flow of a batch cannot go with the first."""
+    return ValueError(
+        f"Flow {k} of the batch is not like the first: problems, factorisations, shapes, numbers "
+        "of observations, coordinates and solvers must agree; run it by gradflow.solve_flow."
+    )
 
 
 def _through(

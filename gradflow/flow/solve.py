@@ -16,7 +16,7 @@ from gradflow._util.provenance import describe, provenance
 from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.coordinates.product import ProductCoordinates
 from gradflow.flow.doubts import doubts, times_are_lost
-from gradflow.flow.drive import run, run_together
+from gradflow.flow.drive import run, run_together, unlike
 from gradflow.flow.options import FlowOptions
 from gradflow.flow.resuming import described
 from gradflow.flow.setup import PreparedFlow, prepare_flow
@@ -131,11 +131,23 @@ def solve_flows(
     many = [objectives] * len(starts) if isinstance(objectives, Objective) else list(objectives)
     if len(many) != len(starts):
         raise ValueError(f"There are {len(starts)} starts but {len(many)} objectives.")
+    _check_kinds(many)
     asked = options.one_each(len(starts))
     flows = [prepare_flow(*each) for each in zip(many, starts, asked, strict=True)]
     return [
         _trajectory(flow, result) for flow, result in zip(flows, run_together(flows), strict=True)
     ]
+
+
+def _check_kinds(objectives: list[Objective]) -> None:
+    """See that the batch is one, as far as can be seen before flows are prepared."""
+    kinds = [
+        (type(one.problem), type(one.factorization), one.factorization.factor_shapes)
+        for one in objectives
+    ]
+    for k, kind in enumerate(kinds):
+        if kind != kinds[0]:
+            raise unlike(k)
 
 
 def _trajectory(flow: PreparedFlow, result: dict[str, Any]) -> Trajectory:
