@@ -24,6 +24,8 @@ from ._library import FLOOR, library_taus
 LOGS = {3: (-14.0, -18.0, -22.0), 4: (-12.0, -16.0, -20.0), 5: (-12.0, -15.0, -18.0)}
 """Logarithms of alpha, by depth."""
 JUMPS = 3
+MOVES = 1e-2
+"""How far a dual has to go for its flow to say something."""
 
 
 class Run(NamedTuple):
@@ -90,8 +92,11 @@ def dual(settings: Settings, more: int = 0) -> Iterator[Case]:
         hypotheses={"N >= 3": ByConstruction("a symbol n = N - 2 above 0")},
     )  # fmt: skip
     for depth in (3, 4, 5) if settings.full else (3, 4):
-        net = drawn(np.random.default_rng([settings.seed, depth, 1]), depth, (2, 3))
-        fine, coarse = (parameters(net, rtol) for rtol in (1e-12, 1e-10))
+        rng, fine = np.random.default_rng([settings.seed, depth, 1]), np.zeros((1, 3, 1))
+        while np.abs(fine[-1][2]).max() < MOVES:
+            net = drawn(rng, depth, (2, 3))
+            fine = parameters(net, 1e-12)
+        coarse = parameters(net, 1e-10)
         sides, rough = (_kept(rows, depth, 1 + more / 10) for rows in (fine, coarse))
         yield Case(
             name=f"depth {depth}, {net.x.shape[0]} data, {net.x.shape[1]} entries",
@@ -99,7 +104,7 @@ def dual(settings: Settings, more: int = 0) -> Iterator[Case]:
             floor=float(np.max(np.abs(sides - rough) / sides[0])) + 1e-14,
             hypotheses={
                 "N >= 3": ByConstruction("depths 3 and more"),
-                "the dual moves": Measured(float(np.abs(fine[-1][2]).max()), above=1e-2),
+                "the dual moves": Measured(float(np.abs(fine[-1][2]).max()), above=MOVES),
             },
             size=float(net.x.size),
         )
