@@ -11,6 +11,7 @@ import sys
 import threading
 from typing import NoReturn
 
+from gradflow._util.logs import listen
 from gradflow._util.misuse import Misuse, in_words
 from gradflow._util.places import cache
 from gradflow._util.stopping import Stopped, stoppable
@@ -46,6 +47,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def _code_of(words: list[str], taken: threading.Event) -> tuple[int, str]:
     """Run a command: the exit code, and what to say of a mistake or a signal."""
     try:
+        listen()
         code = _run(words)
         sys.stdout.flush()
     except Misuse as error:

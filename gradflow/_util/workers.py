@@ -56,8 +56,10 @@ class _Pool(ProcessPoolExecutor):
 def _begin(
     counter: Any, of: int, prepare: Callable[..., None] | None, arguments: tuple[Any, ...]
 ) -> None:
+    from gradflow._util.logs import listen
     from gradflow._util.processes import next_number, take_core
 
+    listen()
     take_core(next_number(counter), of)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Known from the moment of the start on, unlike the id that getppid() gives.

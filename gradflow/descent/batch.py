@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradflow._util.device import out_of_memory
+from gradflow._util.logs import LOGGER
 from gradflow._util.spread import agreed, fetched
 from gradflow.descent.checkpoint import Keeper
 from gradflow.descent.loop import BatchStep, RunStates, next_chunk
@@ -50,6 +51,7 @@ class Batch:
             used = last - now
             budget = _grow(budget, used, pace.of_iterations(used, position - before, spent))
             budget = agreed(budget, self.runs)
+            LOGGER.debug("descent: to iteration %d in %.3g s", last, spent)
             now = last
             bar(int(np.max(count)), float(np.max(loss)))
             self._take_out(status == RUNNING)

@@ -17,6 +17,7 @@ import optax
 from jax.sharding import Mesh
 
 from gradflow._util.annotations import Checked
+from gradflow._util.logs import LOGGER
 from gradflow._util.options import takes_options
 from gradflow._util.progress import DescentProgress
 from gradflow._util.provenance import describe_function, fingerprint
@@ -220,6 +221,8 @@ def _run(
     if options.checkpoint is not None:
         numbers = fingerprint((parameters, speeds, stop.loss, stop.gradient, found.states, draws))
         key = [configs, marks.tolist(), numbers, batch_step.program(runs), "with states"]
+    how = "one after the other" if mode == "map" else "side by side"
+    LOGGER.info("descent: %d runs %s in %s, at most %d iterations", len(rules), how, dtype, steps)
     batch = Batch(batch_step, runs)
     with DescentProgress(options.progress, steps) as bar:
         batch.run(marks, Keeper(options.checkpoint, key), bar)

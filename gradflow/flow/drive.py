@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradflow._util.logs import LOGGER
 from gradflow._util.progress import FlowProgress
 from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.coordinates.handover import handed_over
@@ -63,8 +64,10 @@ def run(flow: PreparedFlow, begun: Part | None = None) -> dict[str, Any]:
             if status is Status.NEAR_SINGULARITY:
                 coordinates, y = handed_over(coordinates, y)
                 charts += 1
+                LOGGER.debug("at t = %.6g on in other %r coordinates", t, coordinates.name)
             elif status is Status.CLOCK:
                 base, scale = t, time_scale(coordinates, y)
+                LOGGER.debug("at t = %.6g on with a clock that begins anew", t)
             leg = _leg(flow, coordinates, scale, base, accepted + rejected)
             part, begun = begun or _alone(flow, leg, (y, t), done, bar.handle), None
             count = min(done.size, part.reached.size)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from gradflow._util.logs import LOGGER
 from gradflow._util.validate import same_float_dtype
 from gradflow.coordinates.base import AbstractCoordinates, root_mean_square
 from gradflow.coordinates.factors import FactorCoordinates
@@ -132,6 +133,8 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
             else (float(root_mean_square(y)) or 1.0) * (1e-3 if coordinates.normwise else 1)
         )
         atol = options.rtol * relative
+    name = type(solver).__name__
+    LOGGER.info("flow: coordinates %s (%s), solver %s (%s)", coordinates.name, why, name, because)
     scale = time_scale(coordinates, y)
     interpolate = options.record is None if options.interpolate is None else options.interpolate
     return PreparedFlow(

@@ -11,6 +11,7 @@ from typing import Any
 import diffrax
 import jax.numpy as jnp
 
+from gradflow._util.logs import LOGGER
 from gradflow._util.options import takes_options
 from gradflow._util.provenance import describe, provenance
 from gradflow.coordinates.factors import FactorCoordinates
@@ -177,14 +178,16 @@ def _trajectory(flow: PreparedFlow, result: dict[str, Any]) -> Trajectory:
         **({} if options.mesh is None else {"mesh": dict(options.mesh.shape)}),
         **provenance(),
     }
+    outcome, steps = _outcome(flow, result), result["accepted"]
+    LOGGER.info("flow: %s at t = %.6g after %d steps", outcome.name, result["t"], steps)
     return Trajectory(
         times=result["times"],
         observables=named_observables(names, result["observables"]),
         final=coordinates.named(result["y"]),
         initial=flow.initial,
-        outcome=_outcome(flow, result),
+        outcome=outcome,
         stats={
-            "steps": result["accepted"],
+            "steps": steps,
             "rejected": result["rejected"],
             "end": result["t"],
             "seconds": result["seconds"],

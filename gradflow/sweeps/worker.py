@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradflow._util.device import Device, out_of_memory, set_up
+from gradflow._util.logs import LOGGER
 
 if TYPE_CHECKING:
     from gradflow.sweeps.experiment import Experiment, Item
@@ -101,6 +102,7 @@ def do(task: Task) -> Done:
                 failures[names[0]] = _told(error, task.device)
             else:  # one is bad, or there is no room for so many
                 half = len(group) // 2
+                LOGGER.warning("%d cells failed together (%s); by halves", len(group), error)
                 groups[:0] = [group[:half], group[half:]]
     return Done(failures)
 
