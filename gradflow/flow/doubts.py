@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.flow.error_control import UNPAID, growth_from
+from gradflow.flow.ranks import share_beyond
 from gradflow.flow.setup import PreparedFlow
 from gradflow.flow.stopping import Status
 from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
@@ -28,6 +29,7 @@ def doubts(flow: PreparedFlow, result: dict[str, Any], drift: float | None) -> l
     """
     found = [
         _margin(result["margin"], flow.coordinates),
+        _rank(flow, result["coordinates"], result["y"]),
         _times(flow, result["coordinates"], result["y"]),
         _rounding(result["coordinates"], result["y"], result["status"]),
         _jumps(flow),
@@ -56,6 +58,20 @@ def _margin(margin: float | None, coordinates: AbstractCoordinates) -> str | Non
             f"{coordinates.name!r} know it roughly at best: what hangs on it is uncertain; {remedy}"
         )
     return None
+
+
+def _rank(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> str | None:
+    """Singular values that start from zero, or so near that round-off is not far below."""
+    if (rank := flow.before.rank) is None:
+        return None
+    share = share_beyond(coordinates, y, rank)
+    if not share > flow.options.rtol:
+        return None
+    return (
+        f"the product starts with a rank of {rank}, up to round-off, and the exact flow keeps it; "
+        f"but the next singular value has grown to {share:.1e} of the largest: when it does, and "
+        "what follows, round-off decides; start from a product of full rank"
+    )
 
 
 def _unpaid(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> float:

@@ -34,6 +34,7 @@ class Before(NamedTuple):
       warnings: what speaks against the numbers so far.
       dynamics: what the parameters obeyed, as plain values; None where nothing did.
       sign: of the first start's determinant, where it was watched.
+      rank: up to which the flow keeps the product from its first start, where that is not full.
       resumed: whether anything came before.
     """
 
@@ -43,6 +44,7 @@ class Before(NamedTuple):
     warnings: tuple[str, ...] = ()
     dynamics: Mapping[str, Any] | None = None
     sign: float | None = None
+    rank: int | None = None
     resumed: bool = False
 
     def check(self, dynamics: AbstractDynamics) -> None:
@@ -64,6 +66,10 @@ class Before(NamedTuple):
         if not math.isfinite(growth):
             return self  # a product that is zero tells nothing
         return self._replace(rise=max(growth / paid, self.rise))
+
+    def keeping(self, rank: int | None) -> "Before":
+        """The same, with the rank that the flow keeps from here, if none was to be kept before."""
+        return self._replace(rank=rank if self.rank is None else self.rank)
 
     def watched(self, coordinates: AbstractCoordinates) -> AbstractCoordinates:
         """The coordinates, in which the determinant's sign is watched as it was before.
@@ -112,6 +118,7 @@ def taken_up(objective: Objective, start: Start, options: FlowOptions) -> tuple[
         tuple(said),
         dynamics,
         start.stats.get("sign"),
+        start.stats.get("rank"),
         resumed=True,
     )
     return dict(start.final), before

@@ -25,6 +25,7 @@ from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.cp_tensor import CPTensor
 from gradflow.flow.options import FlowOptions
+from gradflow.flow.ranks import rank_to_keep
 from gradflow.flow.recording import check_observables, recording_times
 from gradflow.flow.resuming import Before, taken_up
 from gradflow.objective import Objective
@@ -136,6 +137,7 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
     name = type(solver).__name__
     LOGGER.info("flow: coordinates %s (%s), solver %s (%s)", coordinates.name, why, name, because)
     scale = time_scale(coordinates, y)
+    rank = None if options.mesh else rank_to_keep(objective, dynamics, coordinates, y)
     interpolate = options.record is None if options.interpolate is None else options.interpolate
     return PreparedFlow(
         objective=objective,
@@ -151,7 +153,7 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
         interpolate=interpolate,
         reasons=(why, because),
         options=options,
-        before=before.rising(coordinates, y, options.rtol),
+        before=before.rising(coordinates, y, options.rtol).keeping(rank),
     )
 
 

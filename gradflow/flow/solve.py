@@ -62,7 +62,8 @@ def solve_flow(objective: Objective, start: Start, options: FlowOptions) -> Traj
       time), seconds (of the whole batch), coordinates and solver with their reasons, charts (how
       many coordinates were gone through: a small pivot in "logdet" coordinates gives way to
       another); rise (how many times errors of the start may grow, beyond what steps are more
-      accurate for); sign (of the start's determinant, where it is watched); where the solver counts
+      accurate for); sign (of the start's determinant, where it is watched); rank (of the start's
+      product, where it is not full and the flow keeps it); where the solver counts
       them, gradients, hessian_products and spectral_radius (the largest seen); and invariant_drift,
       the largest change of W_{j+1}^T W_{j+1} - W_j W_j^T (of the factorisation's invariants)
       against the largest squared norm of a factor, where the flow conserves it. What
@@ -198,6 +199,7 @@ def _trajectory(flow: PreparedFlow, result: dict[str, Any]) -> Trajectory:
             "solver_reason": flow.reasons[1],
             "rise": flow.before.rise,
             **_watched(flow),
+            **({} if flow.before.rank is None else {"rank": flow.before.rank}),
             **_spent(flow, result),
             **drift,
             **({"warnings": warned} if warned else {}),
