@@ -282,8 +282,7 @@ def _refute(
             None,
         )
     grade = grade_of_refutation(confirmation, kind)
-    how = "by one exact point" if grade == "proved" else f"in {grade} arithmetic"
-    how = "in 50 digits" if grade == "50 digits" else how
+    how = {"proved": "by one exact point", "exact": "in exact arithmetic"}.get(grade, f"in {grade}")
     reason = f"{case.name}: violated, {times(excess[at])} its floor, confirmed {how}"
     return Verdict.FAILS, reason, found, grade
 

@@ -80,7 +80,7 @@ def lem6(settings: Settings, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[Ca
 
 
 def witness_cases(depth: int) -> Iterator[Case]:
-    """Beyond float64: Taylor series in 66-digit arithmetic, and the chart against them."""
+    """Beyond float64: Taylor series in 66-digit arithmetic, and the coordinates against them."""
     w = np.array(runs.STARTS["generic"]) * 100
     problem = gf.synthetic.norm_blowup()
     loose, found = (taylor.follow(problem, w, depth, 0.006, tail) for tail in (100, 120))
@@ -114,12 +114,12 @@ def witness_cases(depth: int) -> Iterator[Case]:
         notes=notes,
     )
     yield Case(
-        name=f"{name}, the logdet chart against 66 digits",
+        name=f"{name}, the coordinates logdet against 66 digits",
         residual=[abs(tight / log_det - 1)],
         floor=[2 * abs(tight / coarse - 1) + 1e-13],
         hypotheses=hypotheses,
         size=4,
-        notes=f"chart: log det {tight:.12f}",
+        notes=f"logdet: log det {tight:.12f}",
     )
 
 

@@ -91,6 +91,20 @@ def test_high_precision_has_the_last_word(violated, expected):
     assert found.counterexample["confirmed"] is violated
 
 
+@pytest.mark.parametrize(
+    ("compared", "how"),
+    [
+        ((), "in 50 digits"),
+        ((1, 2), "by one exact point"),
+        ((1.0, 2.0), "in float64 with a measured floor"),
+    ],
+)
+def test_how_a_counterexample_is_confirmed_is_said_in_words(compared, how):
+    confirmation = Confirmation(True, "t", compared=compared)
+    case = Case("x", slack=[-1.0], floor=1e-9, hypotheses=MET, confirm=lambda k: confirmation)
+    assert verdict(case, kind="inequality").reason.endswith(f"confirmed {how}")
+
+
 def test_the_smallest_confirmable_counterexample_is_kept():
     def made(name, size, confirmable):
         confirm = (lambda k: Confirmation(True, name)) if confirmable else None
