@@ -72,6 +72,7 @@ def _draw_law(ax: Axes, results: Results, stds: list[float]) -> None:
     ax.set_xticks(shown, [f"{s:g}" for s in shown])
     ax.set_yticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
     ax.minorticks_off()
+    ax.set_ylim(top=ax.get_ylim()[1] * 8)  # room for the legend
     handles: list[Any] = [
         Line2D([], [], color=gf.plotting.COLOURS[k % len(gf.plotting.COLOURS)], marker="s", ls="",
                ms=4, label=f"std {std:g}") for k, std in enumerate(stds)
@@ -81,7 +82,7 @@ def _draw_law(ax: Axes, results: Results, stds: list[float]) -> None:
         Line2D([], [], color="gray", marker="x", ls="", ms=3, label="descent"),
         Line2D([], [], color="gray", ls=":", label=r"$\ln(s/a_0 - 1)/(2s)$"),
     ]
-    ax.legend(handles=handles, fontsize=6, labelspacing=0.3)
+    ax.legend(handles=handles, fontsize=6, labelspacing=0.3, loc="upper right")
 
 
 def _draw_delays(ax: Axes, results: Results, stds: list[float]) -> None:

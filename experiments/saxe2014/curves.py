@@ -152,7 +152,7 @@ class Curves(Experiment):
 
     id = "saxe2014.curves"
     title = "learning curves of a two-layer linear network: modes rise one after the other"
-    hours: ClassVar[dict[str, float]] = {"quick": 0.01, "paper": 0.02}
+    hours: ClassVar[dict[str, float]] = {"quick": 0.006, "paper": 0.007}
 
     def grid(self, scale: Scale, protocol: Protocol) -> Grid:
         del protocol
