@@ -163,7 +163,9 @@ def parafac_by_rank(page):
     factors = [factor.copy() for factor in page["first"]]
     for _ in range(1000):
         factors = sweep(tensor, factors)
-    close(page["found"].relative_residual, np.linalg.norm(outer(factors) - tensor) / norm, rtol=1e-6)
+    close(
+        page["found"].relative_residual, np.linalg.norm(outer(factors) - tensor) / norm, rtol=1e-6
+    )
     factors = [np.random.default_rng(0).normal(size=(n, 3)) for n in tensor.shape]
     for _ in range(1000):
         factors = sweep(tensor, factors)
@@ -247,9 +249,7 @@ def linear_layers(page):
 def adam_with_decay(page):
     gradient = of_completion(page["problem"])
     found = adam(page["start"], gradient, lambda t: 0.05 * 0.5 ** (t // 100), 400, decay=1e-3)
-    objective = gf.Objective(
-        page["problem"], page["objective"].factorization, gf.WeightDecay(1e-3)
-    )
+    objective = gf.Objective(page["problem"], page["objective"].factorization, gf.WeightDecay(1e-3))
     penalised = gf.run_descent(
         objective, page["start"], gf.optimizers.adam,
         learning_rate=optax.exponential_decay(0.05, 100, 0.5, staircase=True), max_steps=400,
