@@ -3,7 +3,7 @@ r"""saxe2014: learning curves of a two-layer linear network on items of a binary
 Inputs are whitened, which leaves 1/2 ||Sigma - W_2 W_1||_F^2. The right singular vectors of Sigma
 are the splits of the tree, broad ones first, the left ones directions of features; the strength of
 a mode is a_r = u_r^T W v_r. Exact flows and descents at a small rate from small random starts, and
-flows from decoupled ones, beside the paper's a(t) and its time of half rise ln(s / a_0 - 1) / (2 s).
+flows from decoupled ones, beside the paper's a(t) and its half-rise time ln(s / a_0 - 1) / (2 s).
 """
 
 import itertools

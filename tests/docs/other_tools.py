@@ -176,12 +176,17 @@ def ratings_one_by_one(page):
     """Stochastic descent in the order of the table: another order than the page's."""
     ratings, train, test = page["ratings"], page["train"], page["test"]
     q, p = page["start"][0].T.tolist(), page["start"][1].tolist()
-    rows = list(zip(*(x[train].tolist() for x in (ratings.users, ratings.items, ratings.ratings))))
+    rows = list(
+        zip(
+            *(x[train].tolist() for x in (ratings.users, ratings.items, ratings.ratings)),
+            strict=True,
+        )
+    )
     for user, item, rating in 40 * rows:
         own, its = p[user], q[item]
-        e = rating - sum(a * b for a, b in zip(own, its))
-        p[user] = [a + 0.02 * e * b for a, b in zip(own, its)]
-        q[item] = [b + 0.02 * e * a for a, b in zip(own, its)]
+        e = rating - sum(a * b for a, b in zip(own, its, strict=True))
+        p[user] = [a + 0.02 * e * b for a, b in zip(own, its, strict=True)]
+        q[item] = [b + 0.02 * e * a for a, b in zip(own, its, strict=True)]
     predicted = np.sum(np.array(p)[ratings.users[test]] * np.array(q)[ratings.items[test]], axis=1)
     rmse = np.sqrt(np.mean((predicted - ratings.ratings[test]) ** 2))
     close(np.sqrt(page["run"]["mean_squared_error"][-1]), rmse, atol=0.03)
@@ -225,6 +230,7 @@ def diffeqsolve(page):
             lambda t, y, args, **_: objective.loss(y) - 1e-3, optimistix.Newton(1e-10, 1e-10)
         ),
     )  # fmt: skip
+    assert found.ts is not None and found.ys is not None
     close(page["flow"].times[-1], found.ts[-1], rtol=1e-6)
     close(page["flow"].final["W_1"], found.ys[0][-1], atol=1e-6)
 
