@@ -82,10 +82,7 @@ def pieces_of(options: Options) -> list[Piece]:
     device, small = options.device, options.scale == "small"
     measured = ("-m", "benchmarks.accelerator_pieces")
     asked = ("--device", device, "--scale", options.scale, "--json", "{file}")
-    names = (
-        "device", "precision", "recovery", "batch", "tiny", "spectra", "decompositions", "tables",
-        "flows",
-    )  # fmt: skip
+    names = ("device", "precision", "recovery", "batch", "tiny", "spectra", "tables", "flows")
     found = [Piece(name, (*measured, name, *asked), rows_of) for name in names]
     for paper in ("razin2020.prop4",) if small else PAPERS:
         check = ("-m", "gradflow.cli", "check", paper, "--quick", "--json", "{file}", "--device")

@@ -38,8 +38,8 @@ def main(options: Options) -> int:
     """Measure, print, store; returns the exit status."""
     pieces: dict[str, Callable[[bool], Rows]] = {
         "device": device, "precision": precision, "recovery": recovery, "batch": batch,
-        "tiny": tiny, "spectra": spectra, "decompositions": decompositions, "tables": tables,
-        "flows": flows, "flow-batches": flow_batches,
+        "tiny": tiny, "spectra": spectra, "tables": tables, "flows": flows,
+        "flow-batches": flow_batches,
     }  # fmt: skip
     if options.name not in pieces:
         print(f"There is no piece {options.name!r}; there are {', '.join(pieces)}.")
@@ -222,26 +222,6 @@ def spectra(small: bool) -> Rows:
             calls = {name: jax.jit(jax.vmap(way)) for name, way in ways.items()}
             waited = {k: lambda f=f, w=w: jax.block_until_ready(f(w)) for k, f in calls.items()}
             for name, value in seconds(waited).items():
-                yield {"dtype": dtype, "matrices": count, "by": name, "ms": 1e3 * value}
-
-
-def decompositions(small: bool) -> Rows:
-    """Singular values and vectors as penalties have them, values alone, and by SVDs."""
-    import jax
-    import jax.numpy as jnp
-
-    from gradflow.linalg.thin_svd import thin_svd, values
-
-    size, counts = (6, (2,)) if small else (100, (1, 20, 33, 128))
-    ways = {"thin": jax.jit(jax.vmap(thin_svd)), "values": jax.jit(jax.vmap(values)),
-            "svd": jax.jit(lambda w: jnp.linalg.svd(w, full_matrices=False))}  # fmt: skip
-    for dtype in ("float32", "float64"):
-        for count in counts:
-            w = jax.random.normal(jax.random.key(0), (count, size, size), dtype)
-            found = seconds(
-                {k: lambda f=f, w=w: jax.block_until_ready(f(w)) for k, f in ways.items()}
-            )
-            for name, value in found.items():
                 yield {"dtype": dtype, "matrices": count, "by": name, "ms": 1e3 * value}
 
 

@@ -99,7 +99,7 @@ def draw(experiment: Experiment, results: Results, file: Path) -> None:
 def kept(id: str, page: str) -> str:
     """What an older page has of an experiment."""
     part = re.search(rf"<!-- {re.escape(id)} -->\n(.*?)<!-- /{re.escape(id)} -->", page, re.DOTALL)
-    return _marked(id, part[1].strip("\n")) if part else ""
+    return _marked(id, part[1]) if part else ""
 
 
 def not_run(experiments: list[Experiment]) -> str:
@@ -118,7 +118,7 @@ def not_run(experiments: list[Experiment]) -> str:
 
 
 def _marked(id: str, text: str) -> str:
-    return f"<!-- {id} -->\n{text}\n<!-- /{id} -->\n"
+    return f"<!-- {id} -->\n{text.strip()}\n<!-- /{id} -->\n"
 
 
 if __name__ == "__main__":

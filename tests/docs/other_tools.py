@@ -4,8 +4,6 @@ Each function takes the names that a script of the page leaves behind. Where the
 installed, its rule stands here in NumPy.
 """
 
-from functools import reduce
-
 import diffrax
 import jax
 import numpy as np
@@ -15,20 +13,10 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import minimize
 
 import gradflow as gf
+from gradflow.claims.oracles.layers import multiplied as product
+from gradflow.claims.oracles.layers import slopes
 
 close = np.testing.assert_allclose
-
-
-def product(factors):
-    return reduce(lambda w, factor: factor @ w, factors)
-
-
-def slopes(factors, slope):
-    """The gradient in each factor of a product, from that in the product."""
-    n = len(factors)
-    after = [product([*factors[j + 1 :], np.eye(len(slope))]) for j in range(n)]
-    before = [product([np.eye(slope.shape[1]), *factors[:j]]) for j in range(n)]
-    return [after[j].T @ slope @ before[j].T for j in range(n)]
 
 
 def misfit(problem, w):
@@ -37,7 +25,7 @@ def misfit(problem, w):
 
 def of_completion(problem):
     """The gradient of a completion's loss in the factors of a product."""
-    return lambda factors: slopes(factors, 2 * problem.weight * misfit(problem, product(factors)))
+    return lambda factors: slopes(factors, lambda w: 2 * problem.weight * misfit(problem, w))
 
 
 def loss_of(problem, w):
@@ -124,7 +112,7 @@ def matrix_factorization(page):
     mask[fitted] = 2 / len(page["fitted"])
     factors = adam(
         page["start"],
-        lambda factors: slopes(factors, mask * (product(factors) - page["y"])),
+        lambda factors: slopes(factors, lambda w: mask * (w - page["y"])),
         lambda t: 0.01,
         page["run"].times[page["best"]],
     )

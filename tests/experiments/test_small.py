@@ -1,8 +1,5 @@
 """razin2020 Figures 4 and 5 and wang2024 Figures 1 to 3 at quick scale, through the engine."""
 
-import jax
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -14,15 +11,6 @@ from experiments.wang2024.fig3 import excess_rank
 from gradflow import sweeps
 from gradflow.factorizations.matrix_product import MatrixProduct
 from tests.experiments.quick_runs import results_of
-
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def keep_precision():
-    yield
-    jax.config.update("jax_enable_x64", True)
-    plt.close("all")
 
 
 def findings_of(results):

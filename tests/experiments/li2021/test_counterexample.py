@@ -1,8 +1,5 @@
 """li2021's counterexample at small size, through the engine."""
 
-import jax
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -10,15 +7,6 @@ from experiments.li2021 import counterexample
 from experiments.li2021._completion import exponent, limit_of, problem
 from gradflow import sweeps
 from tests.experiments.quick_runs import results_of
-
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def keep_precision():
-    yield
-    jax.config.update("jax_enable_x64", True)
-    plt.close("all")
 
 
 def test_the_limit_is_of_rank_one_and_1e_2_is_not_small(tmp_path):

@@ -1,8 +1,6 @@
 """razin2020's figures of tensor completion at small size, through the engine."""
 
 import jax
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -13,15 +11,7 @@ from gradflow import sweeps
 from gradflow.sweeps.registry import find
 from tests.experiments.quick_runs import results_of
 
-matplotlib.use("Agg")
 SMALL = {"observations_3": (50, 150, 511), "seeds": (0, 1)}
-
-
-@pytest.fixture(autouse=True)
-def keep_precision():
-    yield
-    jax.config.update("jax_enable_x64", True)
-    plt.close("all")
 
 
 def findings_of(results):

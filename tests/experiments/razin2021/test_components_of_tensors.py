@@ -1,23 +1,12 @@
 """razin2021's experiments at small size, through the engine."""
 
 import jax
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from experiments.razin2021 import components, norm_blowup
 from gradflow.sweeps.registry import find
 from tests.experiments.quick_runs import results_of
-
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def keep_precision():
-    yield
-    jax.config.update("jax_enable_x64", True)
-    plt.close("all")
 
 
 def findings_of(results):

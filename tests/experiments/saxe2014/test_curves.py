@@ -2,9 +2,6 @@
 
 import dataclasses
 
-import jax
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -12,15 +9,7 @@ from experiments.saxe2014 import curves
 from gradflow import sweeps
 from tests.experiments.quick_runs import results_of
 
-matplotlib.use("Agg")
 SMALL = {"strengths": (3.0, 1.5), "outputs": 3, "hidden": 3, "seeds": (1,), "records": 40}
-
-
-@pytest.fixture(autouse=True)
-def keep_precision():
-    yield
-    jax.config.update("jax_enable_x64", True)
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

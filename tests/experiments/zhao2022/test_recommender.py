@@ -2,8 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -11,17 +9,7 @@ from experiments.zhao2022 import _recommender as recommender
 from experiments.zhao2022._recommender import Rows
 from gradflow.penalties.nuclear_frobenius import ratio_gradient
 
-matplotlib.use("Agg")
-
-
 USERS, ITEMS = 7, 9
-
-
-@pytest.fixture(autouse=True)
-def keep_precision():
-    yield
-    jax.config.update("jax_enable_x64", True)
-    plt.close("all")
 
 
 def by_differences(function, w, step=1e-6):

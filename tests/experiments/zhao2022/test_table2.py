@@ -3,9 +3,6 @@
 import dataclasses
 import importlib.util
 
-import jax
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -14,15 +11,6 @@ from experiments.zhao2022 import table2 as zhao2022_table2
 from experiments.zhao2022._ratings import Embedding, Matrix
 from experiments.zhao2022.table2 import METHODS, Table2
 from gradflow import sweeps
-
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def keep_precision():
-    yield
-    jax.config.update("jax_enable_x64", True)
-    plt.close("all")
 
 
 @pytest.fixture(scope="module", name="results")

@@ -1,9 +1,6 @@
 """Training of the models of zhao2022's Table 2, on drawn ratings."""
 
-import jax
 import jax.numpy as jnp
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -12,15 +9,6 @@ from experiments.zhao2022 import _recommender as recommender
 from experiments.zhao2022 import _training as recommender_training
 from experiments.zhao2022._ratings import Split
 from experiments.zhao2022._recommender import Parts, Rows
-
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def keep_precision():
-    yield
-    jax.config.update("jax_enable_x64", True)
-    plt.close("all")
 
 
 @pytest.fixture(name="known")

@@ -11,8 +11,8 @@ PROBLEM = gf.MatrixCompletion((2, 2), CELLS, [2.0, 0.5, 0.3, 1.0])
 OBJECTIVE = gf.Objective(PROBLEM, gf.MatrixProduct((2, 2, 2)))
 LEFT, RIGHT, HIDDEN = np.array([3.0, 4]) / 8, np.array([4.0, -3]) / 8, np.array([1.0, 3])
 START = (np.outer(HIDDEN, RIGHT), np.outer(LEFT, HIDDEN))
-SADDLE = 0.3723993559112897
-"""The loss of the best matrix of rank 1: half the square of the smaller singular value."""
+SADDLE = np.linalg.svd([[2.0, 0.5], [0.3, 1.0]], compute_uv=False)[1] ** 2 / 2
+"""The loss of the best matrix of rank 1 (Eckart and Young)."""
 
 
 def flow_from(start, horizon, objective=OBJECTIVE, **asked):
