@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from gradflow._util.annotations import Checked
-from gradflow._util.validate import positive, shape_of
+from gradflow._util.validate import positive, real, shape_of
 from gradflow.factorizations.cp_tensor import CPTensor
 from gradflow.problems.base import LossConvention
 from gradflow.problems.completion import MatrixCompletion, TensorCompletion
@@ -219,9 +219,9 @@ def least_squares(
 
 
 def norm_blowup(
-    z: float = 1.0,
-    z_prime: float = 1.0,
-    epsilon: float = 0.0,
+    z: Checked[float] = 1.0,
+    z_prime: Checked[float] = 1.0,
+    epsilon: Checked[float] = 0.0,
     unobserved: tuple[int, int] = (0, 0),
     shape: Checked[Sequence[int]] = (2, 2),
 ) -> MatrixCompletion:
@@ -240,7 +240,8 @@ def norm_blowup(
       shape: (d, d'), each at least 2.
 
     Raises:
-      ValueError: on z or z_prime equal to 0, a position outside the block, or a shape below 2x2.
+      ValueError: on an entry that is no finite number, z or z_prime equal to 0, a position outside
+        the block, or a shape below 2x2.
 
     Example:
       >>> norm_blowup().target.tolist()
@@ -254,6 +255,11 @@ def norm_blowup(
     rows, columns = shape_of("shape", shape, 2)
     if min(rows, columns) < 2:
         raise ValueError(f"shape must be at least (2, 2), but it is {tuple(shape)}.")
+    for name, value in {"z": z, "z_prime": z_prime, "epsilon": epsilon}.items():
+        if not np.isfinite(real(value)):
+            raise ValueError(
+                f"{name} must be a finite number, but it is {value!r}; a shape is given by shape=."
+            )
     if z == 0 or z_prime == 0:
         raise ValueError(f"z and z_prime must not be 0, but they are {z} and {z_prime}.")
     i, j = unobserved

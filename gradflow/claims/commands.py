@@ -201,7 +201,7 @@ def _check(
         compile_quickly()
     kept = _Kept(chosen, command.json)
     rows, drawn = _verdicts(command, chosen, settings, console, kept)
-    console.print(report.table(rows))
+    console.print(report.table(rows, console.width))
     report.details(rows, console)
     if command.json is not None:
         report.write_json(rows, command.json)

@@ -187,7 +187,8 @@ def unlike(k: int) -> ValueError:
     """What to raise where the k-th flow of a batch cannot go with the first."""
     return ValueError(
         f"Flow {k} of the batch is not like the first: problems, factorisations, shapes, numbers "
-        "of observations, coordinates and solvers must agree; run it by gradflow.solve_flow."
+        "of observations and of recording times up to the horizon, coordinates and solvers must "
+        "agree; run it by gradflow.solve_flow."
     )
 
 

@@ -179,6 +179,7 @@ REFUSED = {
         "above 0, but it is -1.0",
     ),
     "no measurement": (lambda: gf.synthetic.gaussian_measurements(KEY, 0, (2, 2)), "(0, 2, 2)"),
+    "shape for z": (lambda: gf.synthetic.norm_blowup((3, 3)), "(3, 3); a shape is given by shape="),
     "z": (lambda: gf.synthetic.norm_blowup(z=0.0), "must not be 0, but they are 0.0"),
     "z prime": (
         lambda: gf.synthetic.norm_blowup(z_prime=0),

@@ -28,35 +28,46 @@ COLOURS = {
 }
 
 
-def table(rows: Sequence[Row]) -> Table:
-    """One row a claim: verdict with its severity, evidence, control, time, margin."""
+def table(rows: Sequence[Row], width: int) -> Table:
+    """One row a claim: verdict with its severity, evidence, control, time, margin.
+
+    Args:
+      rows: the ledger's.
+      width: of the terminal. Nothing is cut: where margins have no room they are left out.
+    """
+    cells = [_cells(row) for row in rows]
+    names = ("claim", "verdict", "evidence", "control", "time", "margin")
+    columns = zip(names, *cells, strict=True)
+    widths = [max(len(str(cell)) for cell in column) + 1 for column in columns]
+    shown = len(names) if sum(widths) < width else len(names) - 1
+    what = "margin: relative residual against its numerical floor, or smallest relative slack; "
     result = Table(
         title="Verdicts",
-        caption="margin: relative residual against its numerical floor, or smallest relative "
-        "slack; float64*: with a floor by convention",
+        caption=what * (shown == len(names)) + "float64*: with a floor by convention",
         caption_justify="left",
         title_justify="left",
         box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=0,
     )
-    for name in ("claim", "verdict", "evidence", "control", "time", "margin"):
+    for name in names[:shown]:
         justify = "right" if name == "time" else "left"
-        # The margin gives way where the terminal is narrow.
-        result.add_column(name, justify=justify, no_wrap=name != "margin")
-    for row in rows:
-        severity = severity_of(row).removeprefix("missing ")
-        result.add_row(
-            row["id"],
-            Text(
-                row["verdict"] + (f", {severity}" if severity else ""),
-                style=COLOURS[row["verdict"]],
-            ),
-            _short(row.get("grade")),
-            Text(row["control"], style="default" if row["control"] == "fails" else "bold red"),
-            f"{row['seconds']:.0f} s",
-            Text(margin(row), no_wrap=True, overflow="ellipsis"),
-        )
+        result.add_column(name, justify=justify, no_wrap=name != "claim", overflow="fold")
+    for row in cells:
+        result.add_row(*row[:shown])
     return result
+
+
+def _cells(row: Row) -> list[str | Text]:
+    severity = severity_of(row).removeprefix("missing ")
+    verdict = row["verdict"] + (f", {severity}" if severity else "")
+    return [
+        row["id"],
+        Text(verdict, style=COLOURS[row["verdict"]]),
+        _short(row.get("grade")),
+        Text(row["control"], style="default" if row["control"] == "fails" else "bold red"),
+        f"{row['seconds']:.0f} s",
+        margin(row),
+    ]
 
 
 def _short(grade: str | None) -> str:
