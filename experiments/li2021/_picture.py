@@ -41,8 +41,8 @@ def _over_alpha(ax: Axes, results: Results) -> None:
         ax.set_xlim(alphas[-1] * 3, alphas[0] / 3)  # falling
         ax.axvline(SMALL, color="gray", ls="--", lw=0.9)
         ax.annotate(
-            r"$\alpha = 10^{-2}$", (SMALL, 1.0), xycoords=("data", "axes fraction"),
-            xytext=(4, -16), textcoords="offset points", color="gray", fontsize=7,
+            r"$\alpha = 10^{-2}$", (SMALL, 0.6), xycoords=("data", "axes fraction"),
+            xytext=(4, 0), textcoords="offset points", color="gray", fontsize=7,
         )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ STYLE = {"flow": "-", "descent": "--", "decoupled": ":"}
 NEAR = 0.1
 """How far, of its time, a half rise may be from the law's to count as near."""
 SPREAD = 1.3
-"""By how much 2 s t of half rises may differ within a run: the rest of a logarithm."""
+"""By what factor s t of half rises may differ within a run: the rest of a logarithm."""
 
 
 def picture(results: Results) -> Figure:
@@ -98,7 +98,8 @@ def _draw_delays(ax: Axes, results: Results, stds: list[float]) -> None:
             ax.plot(*np.array(points).T, mark, color=colour, ms=4, label=label)
     ax.set(xscale="log", yscale="log", xlabel="standard deviation of the weights")
     ax.set_ylabel("largest delay / the law's time")
-    ax.legend(fontsize=6)
+    ax.set_ylim(bottom=ax.get_ylim()[0] / 4)  # room for the legend
+    ax.legend(fontsize=6, loc="lower right")
 
 
 def delays(results: Results, law: str = "law") -> np.ndarray:
@@ -140,14 +141,16 @@ def _order(results: Results) -> Finding:
 
 
 def _inverse(results: Results) -> Finding:
-    statement = "The time to learn a mode goes like 1/s, up to a logarithm"
+    statement = (
+        f"From the smallest starts, s times a mode's half rise varies by a factor below {SPREAD:g}"
+    )
     flows = _runs(results, "flow")
     if not flows:
         return Finding.also(statement, None)
     strengths = np.array(results.items[0].cell.strengths)
     rows: dict[float, list[float]] = {}
     for (std, _), times in flows.items():
-        scaled = 2 * strengths * times
+        scaled = strengths * times
         rows.setdefault(std, []).append(float(scaled.max() / scaled.min()))
     worst = {std: max(row) for std, row in sorted(rows.items(), reverse=True)}
     least = min(worst)
@@ -174,7 +177,7 @@ def _formula(results: Results) -> Finding:
 
 def _random(results: Results) -> list[Finding]:
     """How near flows from small random starts are to the formula."""
-    stated = "From small random starts strengths are near the formula's"
+    stated = f"From the smallest random starts half rises are within {NEAR:.0%} of the law's times"
     smaller = "The smaller the start, the nearer"
     nearer = "What counts of a mode's start is what it does not share with stronger modes"
     stds = results.where(kind="flow").values("std")[::-1]
