@@ -66,17 +66,18 @@ def age(paper: str) -> tuple[int, str]:
     return int(year.group()) if year else 9999, paper
 
 
-def run_module(path: Path, name: str) -> None:
-    """Run a Python file as the module `name`; a second time does nothing.
+def run_module(path: Path | str, kind: str) -> None:
+    """Run a Python file as the module `<kind>_of_<its name>`; a second time does nothing.
 
     Args:
       path: the file.
-      name: under which it stays in `sys.modules`.
+      kind: begins the name under which it stays in `sys.modules`.
 
     Raises:
       ValueError: if it does not exist, is not a Python file or raises an error.
     """
     path = Path(path)
+    name = f"{kind}_of_{path.stem}"
     if name in sys.modules and sys.modules[name].__file__ == str(path.resolve()):
         return
     if not path.is_file():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         roundings,
     )
     from gradflow.claims.hypotheses import ByConstruction, Measured
-    from gradflow.claims.judging import Finding
+    from gradflow.claims.judging import Judgement
     from gradflow.claims.ledger import Entry, check
     from gradflow.claims.paper import Paper
     from gradflow.claims.registry import registered, select
@@ -35,7 +35,7 @@ __all__ = [
     "Convention",
     "Corrected",
     "Entry",
-    "Finding",
+    "Judgement",
     "Measured",
     "Paper",
     "Settings",
@@ -51,7 +51,7 @@ _NAMES = {
     "definition": "FIFTY_DIGITS Case Claim Confirmation Convention Corrected Settings Verdict "
     "claim roundings",
     "hypotheses": "ByConstruction Measured",
-    "judging": "Finding",
+    "judging": "Judgement",
     "ledger": "Entry check",
     "paper": "Paper",
     "registry": "registered select",

@@ -33,7 +33,7 @@ FAR_OFF = 3.0
 
 
 @dataclass(frozen=True)
-class Finding:
+class Judgement:
     """What judging the cases gave.
 
     Attributes:
@@ -78,7 +78,7 @@ def judge(
     *,
     must_confirm: bool,
     accuracy: float = 0.1,
-) -> Finding:
+) -> Judgement:
     """Apply the rules of the module's docstring.
 
     Args:
@@ -89,7 +89,7 @@ def judge(
       must_confirm: whether `fails` needs a confirmation outside floating point.
 
     Returns:
-      The finding.
+      The judgement.
 
     Raises:
       ValueError: if there is no case, or one does not meet its hypotheses: then the check is wrong.
@@ -133,7 +133,7 @@ def judge(
         )
     else:
         verdict, reason = Verdict.HOLDS, "within the floor everywhere"
-    return Finding(
+    return Judgement(
         verdict=verdict,
         residual=violation,
         floor=floor if violation > 0 else top_floor,
@@ -177,12 +177,12 @@ def _allowing(case: Case, accuracy: float) -> Case:
     return dataclasses.replace(case, floor=case.floors + accuracy)
 
 
-def _out_of_reach(cases: list[Case]) -> Finding:
-    """The finding where no case meets the hypotheses."""
+def _out_of_reach(cases: list[Case]) -> Judgement:
+    """The judgement where no case meets the hypotheses."""
     reasons = [f"{case.name}: {case.unreachable}" for case in cases if case.unreachable]
     if not reasons:
         raise ValueError("The check yielded no case that counts; a verdict needs at least one.")
-    return Finding(
+    return Judgement(
         verdict=Verdict.UNREACHABLE,
         residual=math.nan,
         floor=math.nan,

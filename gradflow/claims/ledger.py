@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from gradflow.claims.citation import citation
 from gradflow.claims.definition import Case, Claim, Settings, Verdict
-from gradflow.claims.judging import Finding, judge, spared
+from gradflow.claims.judging import Judgement, judge, spared
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Entry:
 
     Attributes:
       claim: the claim.
-      finding: None if the check crashed.
-      control: the finding of the negative control, None if it crashed or was not run.
+      judgement: None if the check crashed.
+      control: the judgement of the negative control, None if it crashed or was not run.
       error: the traceback of a crash.
       seconds: wall time of claim and control together.
       spared: for a statement that fails, on how many cases it is kept. The control is judged on
@@ -31,8 +31,8 @@ class Entry:
     """
 
     claim: Claim
-    finding: Finding | None
-    control: Finding | None
+    judgement: Judgement | None
+    control: Judgement | None
     error: str | None
     seconds: float
     spared: int | None = None
@@ -41,7 +41,7 @@ class Entry:
     @property
     def verdict(self) -> str:
         """The verdict, or "crashed"."""
-        return "crashed" if self.finding is None else str(self.finding.verdict)
+        return "crashed" if self.judgement is None else str(self.judgement.verdict)
 
     @property
     def control_verdict(self) -> str:
@@ -51,11 +51,11 @@ class Entry:
     @property
     def sound(self) -> bool:
         """Whether the check ran and its control failed, as it must."""
-        return self.finding is not None and self.control_verdict == Verdict.FAILS
+        return self.judgement is not None and self.control_verdict == Verdict.FAILS
 
     def as_json(self) -> dict[str, Any]:
         """The entry as plain values."""
-        found = self.finding
+        found = self.judgement
         return {
             "id": self.claim.id,
             "verdict": self.verdict,
@@ -151,32 +151,32 @@ def check(claim: Claim, settings: Settings | None = None) -> Entry:
     """
     settings = settings or Settings()
     began = time.perf_counter()
-    finding = control = error = kept = None
+    judgement = control = error = kept = None
     try:
         if jnp.zeros(()).dtype != jnp.float64:
-            finding = control = _float32()
+            judgement = control = _float32()
         else:
             cases = list(claim.cases(settings))
-            finding = _judge(claim, cases, broken=False)
+            judgement = _judge(claim, cases, broken=False)
             broken = list(claim.cases(settings, broken=True))
-            if finding.verdict is Verdict.FAILS:
+            if judgement.verdict is Verdict.FAILS:
                 kept = spared(cases, claim.kind, claim.accuracy)
                 broken = [case for case in broken if case.name in kept] or broken
             control = _judge(claim, broken, broken=True)
     except Exception:
         error = traceback.format_exc()
-    return Entry(claim, finding, control, error, time.perf_counter() - began,
+    return Entry(claim, judgement, control, error, time.perf_counter() - began,
                  None if kept is None else len(kept), settings)  # fmt: skip
 
 
-def _judge(claim: Claim, cases: list[Case], broken: bool) -> Finding:
+def _judge(claim: Claim, cases: list[Case], broken: bool) -> Judgement:
     return judge(
         cases, claim.kind, claim.resolution, must_confirm=not broken, accuracy=claim.accuracy
     )
 
 
-def _float32() -> Finding:
-    return Finding(
+def _float32() -> Judgement:
+    return Judgement(
         verdict=Verdict.INCONCLUSIVE,
         residual=float("nan"),
         floor=float("inf"),

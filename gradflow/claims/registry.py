@@ -29,13 +29,13 @@ def load_papers() -> dict[str, Paper]:
     return found
 
 
-def load_file(path: Path) -> None:
+def load_file(path: Path | str) -> None:
     """Run a Python file that registers claims; a second time does nothing.
 
     Raises:
       ValueError: if it does not exist or is not a Python file.
     """
-    run_module(path, f"claims_of_{path.stem}")
+    run_module(path, "claims")
 
 
 def registered() -> dict[str, Claim]:

@@ -21,7 +21,7 @@ def register(kind: type[Experiment]) -> type[Experiment]:
     return kind
 
 
-def known(module: Path | None = None) -> dict[str, Experiment]:
+def known(module: Path | str | None = None) -> dict[str, Experiment]:
     """All experiments by id, in the papers' order.
 
     Args:
@@ -43,7 +43,7 @@ def known(module: Path | None = None) -> dict[str, Experiment]:
     return {id: _KNOWN[id] for id in sorted(_KNOWN, key=place)}
 
 
-def find(id: str, module: Path | None = None) -> Experiment:
+def find(id: str, module: Path | str | None = None) -> Experiment:
     """One experiment.
 
     Raises:
@@ -56,10 +56,10 @@ def find(id: str, module: Path | None = None) -> Experiment:
     raise ValueError(f"there is no experiment {id!r}{hint} `gradflow list` shows all.")
 
 
-def load_file(path: Path) -> None:
+def load_file(path: Path | str) -> None:
     """Run a Python file that registers experiments; a second time does nothing.
 
     Raises:
       ValueError: if it does not exist or is no Python file.
     """
-    run_module(path, f"experiments_of_{path.stem}")
+    run_module(path, "experiments")

@@ -105,7 +105,7 @@ def load(
     grid: Any = None,
     precision: Precision | None = None,
     with_flow: bool = True,
-    module: Path | None = None,
+    module: Path | str | None = None,
     **fields: Any,
 ) -> Results:
     """Read the cells of an experiment that have been run.

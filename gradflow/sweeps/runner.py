@@ -52,7 +52,7 @@ def run(
     *,
     scale: Scale = "paper",
     protocol: Protocol = "paper",
-    out: Path | None = None,
+    out: Path | str | None = None,
     grid: Any = None,
     precision: Precision | None = None,
     with_flow: bool = False,
@@ -60,7 +60,7 @@ def run(
     jobs: int | None = None,
     batch: int = 1024,
     cluster: str | None = None,
-    module: Path | None = None,
+    module: Path | str | None = None,
     show: bool = True,
     **changes: Any,
 ) -> Report:
@@ -144,8 +144,8 @@ def _missing(experiment: Experiment, items: list[Item], store: Store, report: Re
 
 
 def _tasks(
-    experiment: Experiment, items: list[Item], store: Store, module: Path | None, device: Device,
-    batch: int,
+    experiment: Experiment, items: list[Item], store: Store, module: Path | str | None,
+    device: Device, batch: int,
 ) -> list[Task]:  # fmt: skip
     """On a CPU one item each, those of one program after another; else what goes side by side."""
     groups: dict[Any, list[Item]] = defaultdict(list)

@@ -192,8 +192,8 @@ def assert_verdict_and_control(id: str) -> None:
     (made,) = (one for one in select([id]) if one.id == id)
     entry = check(made, Settings(quick=True))
     assert entry.error is None, entry.error
-    assert entry.verdict == VERDICTS[id], entry.finding.reason
+    assert entry.verdict == VERDICTS[id], entry.judgement.reason
     assert entry.control_verdict == "fails", entry.control.reason
     if entry.verdict == "fails":
-        assert entry.finding.counterexample["confirmed"] is True
+        assert entry.judgement.counterexample["confirmed"] is True
         assert made.flaw and made.severity and made.survives and made.corrected in VERDICTS

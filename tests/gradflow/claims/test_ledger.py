@@ -45,8 +45,8 @@ def test_a_false_claim_fails_with_an_exact_counterexample():
 
     entry = check(made(cube))
     assert entry.verdict == "fails"
-    assert entry.finding.counterexample["x"] == -3.0
-    assert entry.finding.counterexample["confirmed"] is True
+    assert entry.judgement.counterexample["x"] == -3.0
+    assert entry.judgement.counterexample["confirmed"] is True
 
 
 def test_a_counterexample_that_is_not_finite_can_be_stored(tmp_path):
@@ -115,7 +115,7 @@ def test_nothing_is_judged_in_float32():
     with jax.enable_x64(False):
         entry = check(made(square))
     assert entry.verdict == "inconclusive"
-    assert "float32" in entry.finding.reason
+    assert "float32" in entry.judgement.reason
 
 
 def test_every_id_of_the_ledger_is_checked_and_every_correction_is_linked():

@@ -106,7 +106,7 @@ class Sweep(Experiment):
         if cell.fault == "exit":
             os._exit(1)
         start = gf.factorizations.random_balanced(
-            jax.random.key(cell.seed), (SIZE,) * (DEPTH + 1), std=1e-2
+            jax.random.key(cell.seed), (SIZE,) * (DEPTH + 1), std=1e-3
         )
         return Descent(
             objective=objective(precision),
