@@ -1,9 +1,26 @@
 """Processes that tests start: what of a session lives, and waiting for what they come to."""
 
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 300.0  # seconds, for a machine that does much else
+
+
+def begin(*words, **options):
+    """The command in a session of its own, which heeds Ctrl-C also where this process ignores it,
+    as what a shell runs in the background does."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "gradflow.cli", *map(str, words)],
+            cwd=ROOT, start_new_session=True, **options,
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def session(leader):

@@ -9,7 +9,7 @@ import gradflow
 
 
 def rooms() -> list[ModuleType]:
-    """The package and what users import from it: its packages, and modules that list their names."""
+    """The package, and what users import from it: packages, and modules that list names."""
     found = [gradflow]
     for one in pkgutil.iter_modules(gradflow.__path__, "gradflow."):
         if not one.name.rpartition(".")[2].startswith("_"):

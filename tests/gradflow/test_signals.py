@@ -4,17 +4,16 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests import processes
 from tests.gradflow.sweeps.own import OWN
 from tests.processes import PATIENCE, session, wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
 SWEEP = f"own.sweep --module {OWN} --quick --out"
 COMMANDS = {
     "check": "check razin2020.prop4 razin2020.lem1 --jobs 2 --json {0}/a.json --html {0}/a.html",
@@ -50,10 +49,7 @@ def folder(tmp_path_factory):
 
 
 def begin(words):
-    return subprocess.Popen(
-        [sys.executable, "-m", "gradflow.cli", *words.split()],
-        cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    return processes.begin(*words.split(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def finished(process):

@@ -3,16 +3,14 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import processes
 from tests.helpers import status
 from tests.processes import session, wait_until
 
-ROOT = Path(__file__).resolve().parents[3]
 # One claim ends at once, the next never does: in Python, or in compiled code, which no exception
 # interrupts.
 ENDLESS = """
@@ -48,11 +46,10 @@ def begin(tmp_path):
     def start(work, jobs, *ids):
         (tmp_path / "endless.py").write_text(ENDLESS.replace("WORK", WORK[work]))
         (tmp_path / "a.json").write_text("before")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gradflow.cli", "check", *ids, "own", "--jobs", str(jobs),
-             "--module", tmp_path / "endless.py", "--json", tmp_path / "a.json"],
-            cwd=ROOT, start_new_session=True, stdout=(tmp_path / "out").open("wb"),
-            stderr=(tmp_path / "err").open("wb"),
+        process = processes.begin(
+            "check", *ids, "own", "--jobs", jobs, "--module", tmp_path / "endless.py",
+            "--json", tmp_path / "a.json",
+            stdout=(tmp_path / "out").open("wb"), stderr=(tmp_path / "err").open("wb"),
         )  # fmt: skip
         begun.append(process)
         wait_until(lambda: "has begun" in (tmp_path / "out").read_text(), "a claim to begin")

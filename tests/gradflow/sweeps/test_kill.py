@@ -3,7 +3,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -14,10 +13,10 @@ import pytest
 from gradflow import sweeps
 from gradflow.sweeps.heartbeat import in_flight
 from gradflow.sweeps.store import Store
+from tests import processes
 from tests.gradflow.sweeps.test_store import contents
 from tests.processes import PATIENCE, session, wait_until
 
-ROOT = Path(__file__).resolve().parents[3]
 OWN = Path(__file__).with_name("own_sweep.py")
 # A cell takes a second or two, and keeps its state every 0.2 s instead of every 30.
 OFTEN = f"""
@@ -70,10 +69,9 @@ def begin(out, module, grid):
     for name, value in grid.items():
         values = value if isinstance(value, tuple) else (value,)
         words += [f"--{name.replace('_', '-')}", *map(str, values)]
-    return subprocess.Popen(
-        [sys.executable, "-m", "gradflow.cli", "run", "own.sweep", "--module", module,
-         "--out", out, "--jobs", "2", *words],
-        cwd=ROOT, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    return processes.begin(
+        "run", "own.sweep", "--module", module, "--out", out, "--jobs", 2, *words,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
 
