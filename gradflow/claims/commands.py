@@ -173,6 +173,8 @@ def cite(words: list[str]) -> int:
         lines = citation(made)
         if made.id in found:
             lines.append(verdict_in_words(found[made.id]))
+        elif command.ledger is not None:
+            lines.append(f"Verdict: none of this claim in {command.ledger}.")
         print("\n" * (k > 0) + "\n".join(lines))
     return 0
 

@@ -50,11 +50,12 @@ class SingularCoordinates(AbstractCoordinates):
         reason = refusal_of_signs(objective, dynamics, factors, cls.name)
         if reason is not None:
             return reason
-        s = np.linalg.svd(np.asarray(objective.product(factors)), compute_uv=False)
-        if s[-1] == 0 or clusters(s, 1e-10):
+        w = np.asarray(objective.product(factors))
+        s = np.linalg.svd(w, compute_uv=False)
+        if s[-1] <= max(w.shape) * np.finfo(w.dtype).eps * s[0] or clusters(s, 1e-10):
             return (
-                f"coordinates='singular' needs distinct singular values above 0, but the start has "
-                f"{s[:4].tolist()}...; use 'product', or 'logdet' at 2x2."
+                f"coordinates='singular' needs distinct singular values above round-off, but the "
+                f"start has {np.array2string(s, precision=3, threshold=6)}; use 'auto'."
             )
         return None
 

@@ -126,6 +126,8 @@ def test_cite_names_the_paper_the_check_and_with_a_ledger_the_verdict(tmp_path, 
     told = capsys.readouterr().out
     assert "Verdict: fails (misprint); evidence: proved; negative control: fails." in told
     assert "What stands: Lemma 26." in told
+    assert status("cite", "razin2020.prop4", "--ledger", tmp_path / "a.json") == 0
+    assert f"Verdict: none of this claim in {tmp_path / 'a.json'}." in capsys.readouterr().out
     assert status("cite") == 2 and status("cite", "nobody") == 2
 
 

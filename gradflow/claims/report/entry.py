@@ -9,20 +9,14 @@ from typing import Any
 from gradflow.claims.definition import Verdict
 from gradflow.claims.evidence import MEANINGS as GRADE_MEANINGS
 from gradflow.claims.report.charts import charts
+from gradflow.claims.report.counterexample import counterexample, heading
 from gradflow.claims.report.formula import compared, formula
-from gradflow.claims.report.numbers import Row, above, margin_in_words, number
+from gradflow.claims.report.numbers import Row, in_powers, margin_in_words
 from gradflow.claims.report.summary import authors, paper_of, title
 from gradflow.claims.severity import MEANINGS, severity_of
 
 Rows = Mapping[str, Row]
 """The ledger by id."""
-
-_SAYS = {
-    "case": "Case",
-    "confirmation": "By hand",
-    "violation": "Relative violation",
-    "floor": "Numerical floor",
-}
 
 
 def entry(
@@ -135,42 +129,15 @@ def _counterexample(row: Row) -> list[str]:
     """The smallest one that was found, in plain numbers, and a script that redoes one."""
     if not row["counterexample"]:
         return []
-    found = dict(row["counterexample"])
-    confirmed = found.pop("confirmed", None)
-    order = [key for key in _SAYS if key in found] + [key for key in found if key not in _SAYS]
-    says = _SAYS | ({"floor": "Allowed error"} if row["kind"] == "approximation" else {})
-    items = "".join(
-        f"<dt>{_e(says.get(key, key))}</dt><dd>{_e(_value(row, key, found))}</dd>" for key in order
-    )
-    said = {True: ", confirmed outside floating point", False: ", not confirmed"}
-    sure = said.get(confirmed, "") if isinstance(confirmed, bool) else ""
-    parts = [f"<h3>Counterexample{sure}</h3><dl>{items}</dl>"]
+    told = counterexample(row)
+    items = "".join(f"<dt>{_e(k)}</dt><dd>{_e(in_powers(v))}</dd>" for k, v in told.items())
+    parts = [f"<h3>{_e(heading(row))}</h3><dl>{items}</dl>"]
     if row.get("script"):
         parts.append(
             "<p>One as a script. It needs NumPy and the standard library alone:</p>"
             f'<pre class="copy script">{_e(row["script"].strip())}</pre>'
         )
     return parts
-
-
-def _value(row: Row, key: str, found: Mapping[str, Any]) -> str:
-    value = found[key]
-    if isinstance(value, float) and key in ("violation", "floor"):
-        floor = found.get("floor")
-        if key == "violation" and isinstance(floor, float) and row["kind"] != "approximation":
-            return f"{number(value)}, {above(value, floor)}"
-        return number(value)
-    return _listed(value)
-
-
-def _listed(value: Any) -> str:
-    """A value without the quotes that texts have within lists."""
-    if isinstance(value, list) and value:
-        try:
-            return f"[{', '.join(map(_listed, value))}]"
-        except RecursionError:
-            return str(value)
-    return str(value)
 
 
 def _found(row: Row) -> list[str]:
@@ -219,7 +186,7 @@ def _conditions(row: Row) -> list[str]:
         items = "".join(f"<li>{_e(text)}</li>" for text in row["conventions"])
         parts.append(f"<p>Floors by convention, not measured:</p><ul>{items}</ul>")
     if row["notes"]:
-        items = "".join(f"<li>{_e(note)}</li>" for note in row["notes"])
+        items = "".join(f"<li>{_e(in_powers(note))}</li>" for note in row["notes"])
         parts.append(
             f"<details><summary>{_e(row['cases'])} cases, {_e(row['points'])} numbers: notes"
             f"</summary><ul>{items}</ul></details>"

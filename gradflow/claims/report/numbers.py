@@ -1,6 +1,7 @@
 """Numbers of a ledger's row as a reader wants them: in powers of ten, and in words."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from gradflow.claims.judging import times
 Row = Mapping[str, Any]
 """A claim's entry, as `Entry.as_json` gives it."""
 
+_MACHINE = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)e([+-]?\d{1,4})(?![\w.]*\w)")
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -32,6 +34,16 @@ def number(value: float) -> str:
 def ten(power: int) -> str:
     """A power of ten."""
     return f"10{str(power).translate(_RAISED)}" if power else "1"
+
+
+def in_powers(text: str) -> str:
+    """A text with its numbers such as 1.5e+10 in powers of ten.
+
+    Example:
+      >>> in_powers("loss 2e-05 to 1.3e+10, at 1e2")
+      'loss 2 × 10⁻⁵ to 1.3 × 10¹⁰, at 1 × 10²'
+    """
+    return _MACHINE.sub(lambda at: f"{at[1]} × {ten(int(at[2]))}" if int(at[2]) else at[1], text)
 
 
 def above(violation: float, floor: float) -> str:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gradflow._util.files import whole_file
+from gradflow.claims.report.counterexample import counterexample, heading
 from gradflow.claims.report.numbers import Row, margin
 from gradflow.claims.severity import severity_of, unclassified
 
@@ -92,8 +93,8 @@ def details(rows: Sequence[Row], console: Console) -> None:
         if unclassified(row):
             console.print(Text(f"\n{id} fails: {UNCLASSIFIED_MEANS}", style="bold red"))
         if row["counterexample"]:
-            console.print(Text(f"\n{id}: counterexample", style="bold"))
-            for name, value in row["counterexample"].items():
+            console.print(Text(f"\n{id}: {heading(row).lower()}", style="bold"))
+            for name, value in counterexample(row).items():
                 console.print(Text(f"  {name}: {value}"))
         if row["verdict"] == "inconclusive":
             console.print(Text(f"\n{id} is inconclusive: {row['reason']}"))

@@ -113,6 +113,16 @@ def test_singular_chart_is_not_finite_where_values_coincide():
     assert not all(jnp.all(jnp.isfinite(v)) for v in SingularCoordinates(problem, 2).velocity(y))
 
 
+@pytest.mark.parametrize(("smallest", "held"), [(1e-13, True), (1e-17, False), (0.0, False)])
+def test_singular_coordinates_hold_no_value_that_is_round_off(smallest, held):
+    """The flow from rank one keeps the rank; a value of 1e-17 beside 0.5 may be that or not."""
+    w = with_singular_values(RNG, (3, 2), [0.5, smallest])
+    model = gf.MatrixProduct.of(w.shape, 3)
+    objective = gf.Objective(sensing(w.shape), model)
+    reason = SingularCoordinates.refusal(objective, gf.GradientFlow(), model.balanced(w))
+    assert reason is None if held else "above round-off" in reason
+
+
 def test_the_product_tells_the_flow_of_balanced_factors():
     model = gf.MatrixProduct((2, 3, 2))
     objective, start = gf.Objective(sensing((2, 2)), model), model.balanced(np.eye(2))

@@ -85,9 +85,9 @@ REFUSED = {
     "factors of a product": (
         refused(coordinates="product", observe=["factors"]), "'product'", "coordinates='factors'"),
     "singular, repeated": (
-        refused(coordinates="singular"), "the start has [0.5", "'product', or 'logdet'"),
+        refused(coordinates="singular"), "the start has [0.5", "use 'auto'"),
     "singular, zero": (
-        refused(np.diag([1.0, 0.0]), coordinates="singular"), "[1.0, 0.0]", "'product'"),
+        refused(np.diag([1.0, 0.0]), coordinates="singular"), "[1. 0.]", "use 'auto'"),
     "singular, depth 1": (
         refused(BALANCED, model=gf.MatrixProduct((2, 2)), coordinates="singular"),
         "depth 1", "coordinates='factors'"),
