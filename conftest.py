@@ -33,13 +33,13 @@ install_import_hook(
     "hint_overrides=beartype.FrozenDict({beartype.typing.Self: object})))",
 )
 
-from gradflow._util import processes  # noqa: E402
+from gradflow._util import programs  # noqa: E402
 from gradflow._util.processes import compile_quickly, take_core  # noqa: E402
 from gradflow.claims import definition  # noqa: E402
 
 compile_quickly()
 # Later than by default, since tests then compile them again; engines that tests call ask too.
-processes.MOST_MAPS = 40_000
+programs.MOST_MAPS = 40_000
 # A pytest plugin may have imported JAX before the variables were set: say it again.
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
@@ -61,7 +61,7 @@ def few_programs():
     """Now and then, drop compiled programs before there are too many for one process."""
     yield
     if next(_TESTS) % 10 == 0:
-        processes.forget_programs()
+        programs.forget_programs()
 
 
 _FIRST = {}

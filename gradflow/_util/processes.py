@@ -1,6 +1,5 @@
 """This process: its cores, its compiler, its memory; and the machine under it."""
 
-import gc
 import os
 import platform
 from importlib.metadata import version
@@ -82,28 +81,3 @@ def processor_name() -> str:
     if "cpu family" in known:
         name += f" (family {known['cpu family']}, model {known.get('model', '?')})"
     return name
-
-
-_MAPS = Path("/proc/self/maps")
-
-
-MOST_MAPS = 20_000
-
-
-def forget_programs(most: int | None = None) -> bool:
-    """Drop all compiled programs if they take more than so many memory maps; say whether.
-
-    Linux ends a process that has 65,530 of them. A flow's program takes some 800, so a session that
-    solves flows of a hundred shapes gets there. Where there is no such count, nothing is dropped.
-
-    Args:
-      most: memory maps to allow; `MOST_MAPS` by default.
-    """
-    most = MOST_MAPS if most is None else most
-    if not _MAPS.exists() or _MAPS.read_bytes().count(b"\n") <= most:
-        return False
-    import jax  # only here: a listing asks for the cores alone
-
-    jax.clear_caches()
-    gc.collect()
-    return True

@@ -6,7 +6,7 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gradflow._util.processes import forget_programs
+from gradflow._util.programs import forget_programs
 from gradflow._util.workers import worker_pool
 from gradflow.claims.definition import Claim, Settings
 from gradflow.claims.ledger import check

@@ -19,6 +19,7 @@ from jax.sharding import Mesh
 from gradflow._util.annotations import Checked
 from gradflow._util.logs import LOGGER
 from gradflow._util.options import takes_options
+from gradflow._util.programs import make_room
 from gradflow._util.progress import DescentProgress
 from gradflow._util.provenance import describe_function, fingerprint
 from gradflow._util.spread import see_alike
@@ -170,6 +171,7 @@ def _run(
 ) -> list[Trajectory]:
     """The runs, those of one optimiser after another; `order` has the numbers they were given."""
     options.check()
+    make_room()
     found = taken_up(objectives, starts, int(options.max_steps))
     if options.mesh is not None and found.states is not None:
         raise ValueError(

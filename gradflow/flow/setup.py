@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array
 
 from gradflow._util.logs import LOGGER
+from gradflow._util.programs import make_room
 from gradflow._util.validate import same_float_dtype
 from gradflow.coordinates.base import AbstractCoordinates, root_mean_square
 from gradflow.coordinates.factors import FactorCoordinates
@@ -103,6 +104,7 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
     """
     options = _of_today(options)
     options.check()
+    make_room()
     start, before = taken_up(objective, start, options)
     coordinates, y, dynamics, initial, why = _place(objective, start, options)
     before.check(dynamics)

@@ -64,7 +64,7 @@ def do(task: Task) -> Done:
     """
     set_up(task.device)
     from gradflow._util.plugins import unpickle
-    from gradflow._util.processes import forget_programs
+    from gradflow._util.programs import forget_programs
     from gradflow.sweeps.job import Descent
     from gradflow.sweeps.registry import find
     from gradflow.sweeps.store import NoSpace, Store, Unwritable, full
