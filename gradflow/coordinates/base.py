@@ -221,6 +221,19 @@ class AbstractCoordinates(AbstractView):
         del y
         return None
 
+    def units(self, y: Any) -> Float[Array, "2 d"] | None:
+        """Sizes of what only grows out of itself, as hidden units do; and shares of the largest.
+
+        What steps err by in all entries together is a larger share of these, and grows with them.
+        None where they are not watched.
+        """
+        del y
+        return None
+
+    def watched(self, y: Any) -> tuple[Float[Array, ""] | None, Float[Array, "2 d"] | None]:
+        """What a flow keeps the least of: `margin` and `units`."""
+        return self.margin(y), self.units(y)
+
     def amplification(self, y: Any) -> Float[Array, ""]:
         """How many times relative errors made at y are expected to grow along the flow."""
         del y

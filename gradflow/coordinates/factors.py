@@ -15,10 +15,18 @@ from gradflow.coordinates.base import AbstractCoordinates, expected_norm, growth
 from gradflow.coordinates.product import sign_to_keep, signed_share
 from gradflow.dynamics.base import AbstractDynamics, DynamicState
 from gradflow.dynamics.gradient import GradientFlow
+from gradflow.dynamics.momentum import MomentumFlow
 from gradflow.factorizations.base import Factors
+from gradflow.factorizations.diagonal_network import DiagonalNetwork
+from gradflow.factorizations.hidden_units import hidden_units
 from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.objective import Objective
 from gradflow.state import AbstractFactorsView
+
+_UNITS = 40
+"""Hidden units, and what they enter by, up to which their singular values are watched."""
+_PAIRS = 10_000
+"""Pairs of parameters of a diagonal network up to which they are."""
 
 
 class AbstractFactorCoordinates(AbstractFactorsView, AbstractCoordinates):
@@ -171,6 +179,19 @@ class FactorCoordinates(AbstractFactorCoordinates):
     def margin(self, y: DynamicState) -> Float[Array, ""] | None:
         return None if self.sign is None else self.sign * signed_share(self, y)
 
+    def units(self, y: DynamicState) -> Float[Array, "2 d"] | None:
+        """Singular values of hidden units; of a diagonal network, lengths of its pairs."""
+        model = self.objective.factorization
+        if not isinstance(self.dynamics, GradientFlow | MomentumFlow):
+            return None
+        if isinstance(model, DiagonalNetwork):
+            plus, minus = self.factors(y)
+            return _with_shares([jnp.hypot(plus, minus)]) if plus.size <= _PAIRS else None
+        units = hidden_units(model, [self.factors(y)])
+        if not units or max(max(layer.shape) for layer in units) > _UNITS:
+            return None
+        return _with_shares([jnp.linalg.svd(layer, compute_uv=False) for layer in units])
+
     def amplification(self, y: DynamicState) -> Float[Array, ""]:
         return self._growth(y)
 
@@ -201,6 +222,13 @@ class FactorCoordinates(AbstractFactorCoordinates):
             return super().loss_by_rounding(y)
         seen = self.entries(y, problem.indices)
         return problem.weight * jnp.sum((jnp.finfo(seen.dtype).eps * seen) ** 2)
+
+
+def _with_shares(layers: list[Float[Array, " k"]]) -> Float[Array, "2 d"]:
+    largest = [jnp.max(sizes) for sizes in layers]
+    pairs = zip(layers, largest, strict=True)
+    shares = [sizes / jnp.where(most > 0, most, 1.0) for sizes, most in pairs]
+    return jnp.stack([jnp.concatenate(layers), jnp.concatenate(shares)])
 
 
 def kink_width_for(objective: Objective, tolerance: Any) -> Any:

@@ -25,6 +25,9 @@ _WATCHED = 20
 """Singular values up to which the smallest is watched."""
 _SINGULAR = 1e-12
 """Smallest share of the largest singular value that a start of depth 3 or more may have."""
+_BALANCED = 1e-13
+"""Relative unbalancedness that is rounding: at most 5e-15 in what makes balanced factors, up to
+300 x 300. What is more decides, sooner or later, whether a small singular value vanishes."""
 
 
 class ProductCoordinates(AbstractCoordinates):
@@ -138,7 +141,7 @@ def refusal_of_product(
             f"{type(model).__name__} has no flow of the product alone; use coordinates='factors'."
         )
     found = 0.0 if factors is None else float(relative_unbalancedness(factors))
-    if found > 1e-10:
+    if found > _BALANCED:
         return (
             f"The factors are not balanced (relative unbalancedness {found:.3g}), so the product "
             "alone does not determine the flow; use coordinates='factors', or start from "

@@ -57,7 +57,7 @@ def run(flow: PreparedFlow, begun: Part | None = None) -> dict[str, Any]:
     coordinates, y, began = flow.coordinates, flow.y, time.perf_counter()
     records: list[Any] = []
     t, accepted, rejected, status, work, charts = flow.before.time, 0, 0, Status.RUNNING, None, 1
-    margins: list[float] = []
+    least: list[Any] = []
     base, scale, done = t, flow.scale, np.zeros(flow.grid.size, bool)
     with FlowProgress(flow.options.progress, flow.options.stop_loss) as bar:
         while not records or (status in _GO_ON and len(records) < _PARTS):
@@ -79,7 +79,7 @@ def run(flow: PreparedFlow, begun: Part | None = None) -> dict[str, Any]:
             accepted += int(part.end.accepted)
             rejected += int(part.end.rejected)
             work = getattr(part.end.solver_state, "work", None)
-            margins += [] if part.end.margin is None else [float(part.end.margin)]
+            least.append(jax.tree.map(np.asarray, part.end.least))
     times, observables = jax.tree.map(lambda *pieces: np.concatenate(pieces), *records)
     return {
         "times": times,
@@ -92,7 +92,7 @@ def run(flow: PreparedFlow, begun: Part | None = None) -> dict[str, Any]:
         "rejected": rejected,
         "charts": charts,
         "work": work,
-        "margin": min(margins, default=None),
+        "least": jax.tree.map(lambda *each: np.min(each, axis=0), *least),
         "seconds": time.perf_counter() - began,
     }
 

@@ -6,7 +6,6 @@ not, under gradient flow and under the heavy ball. At depth 2 such a start is le
 round-off in that direction grows exponentially.
 """
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,7 @@ from gradflow.coordinates.product import ProductCoordinates
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.dynamics.gradient import GradientFlow
 from gradflow.dynamics.momentum import MomentumFlow
-from gradflow.factorizations.matrix_product import MatrixProduct
-from gradflow.factorizations.symmetric_product import SymmetricProduct
+from gradflow.factorizations.hidden_units import hidden_units
 from gradflow.objective import Objective
 from gradflow.penalties.base import AbstractParameterPenalty
 from gradflow.penalties.weight_decay import WeightDecay
@@ -53,27 +51,16 @@ def rank_to_keep(
         hidden = [np.asarray(y)]
         least = _ROUNDED
     elif isinstance(coordinates, FactorCoordinates):
-        hidden, least = _hidden(model, [np.asarray(array) for array in y]), _ZERO
+        count = len(model.factor_shapes)
+        states = [tuple(y[k : k + count]) for k in range(0, len(y), count)]
+        hidden = [np.asarray(units) for units in hidden_units(model, states)]
+        least = _ZERO
     else:
         return None
     ranks = [_rank(units, least) for units in hidden]
     highest = min(min(shape) for shape in model.factor_shapes)
     kept = min(ranks, default=highest)
     return kept if 0 < kept < highest else None
-
-
-def _hidden(model: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """Of each layer of hidden units all that they enter by, a row for each."""
-    count = len(model.factor_shapes)
-    states = [arrays[k : k + count] for k in range(0, len(arrays), count)]
-    if isinstance(model, SymmetricProduct):
-        return [np.hstack([u.T for (u,) in states])]
-    if isinstance(model, MatrixProduct):
-        pairs = [
-            [np.hstack([low, high.T]) for low, high in pairwise(factors)] for factors in states
-        ]
-        return [np.hstack(units) for units in zip(*pairs, strict=True)]
-    return []
 
 
 def _rank(units: np.ndarray, least: float) -> int:

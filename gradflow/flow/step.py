@@ -37,7 +37,7 @@ class Carry(eqx.Module):
       y: the coordinates.
       loss: the loss.
       decay: its logarithmic rate over the last step; 0 before the first.
-      margin: the least one seen, if it is watched; see `AbstractCoordinates.margin`.
+      least: the least that was seen of what is watched; see `AbstractCoordinates.watched`.
       bracket: of the stopping loss.
       progress: what it had come to when it was last looked at.
       last: the last step's interpolant, of solvers that pass recording times.
@@ -54,7 +54,7 @@ class Carry(eqx.Module):
     y: Any
     loss: Float[Array, ""]
     decay: Float[Array, ""]
-    margin: Float[Array, ""] | None
+    least: Any
     bracket: Bracket
     progress: Progress
     last: CubicThrough | None
@@ -169,7 +169,7 @@ class FlowStepper(eqx.Module):
             y=y0,
             loss=loss,
             decay=jnp.zeros_like(clock),
-            margin=self.coordinates.margin(y0),
+            least=self.coordinates.watched(y0),
             bracket=Bracket.unknown(clock),
             progress=Progress(clock, loss, loss),
             last=standing(clock, y0) if self.stabilized else None,
@@ -262,7 +262,7 @@ class FlowStepper(eqx.Module):
             y=pick(attempt.y1, carry.y),
             loss=pick(attempt.loss, carry.loss),
             decay=pick(decay, carry.decay),
-            margin=self.least_margin(carry, attempt, taken),
+            least=self.least(carry, attempt, taken),
             bracket=self.narrow(carry, attempt, verdict.below),
             progress=carry.progress,
             last=last,
@@ -297,17 +297,14 @@ class FlowStepper(eqx.Module):
         """The time that the flow has come to."""
         return self.field.clock.time(carry.clock)
 
-    def least_margin(
-        self, carry: Carry, attempt: Attempt, taken: Bool[Array, ""]
-    ) -> Float[Array, ""] | None:
-        """The least margin so far; not computed where it is not watched or nothing moved."""
-        before = carry.margin
-        if before is None:
-            return None
+    def least(self, carry: Carry, attempt: Attempt, taken: Bool[Array, ""]) -> Any:
+        """The least so far of what is watched; not computed where nothing is, or nothing moved."""
+        before = carry.least
+        if not jax.tree.leaves(before):
+            return before
 
-        def now() -> Array:
-            margin = self.coordinates.margin(attempt.y1)
-            return before if margin is None else jnp.minimum(before, margin)
+        def now() -> Any:
+            return jax.tree.map(jnp.minimum, before, self.coordinates.watched(attempt.y1))
 
         return jax.lax.cond(taken, now, lambda: before)
 
