@@ -71,7 +71,7 @@ def _no_number(raw: np.ndarray) -> Any:
     for entry in entries:
         try:
             float(entry)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return entry
     return entries[0] if entries else None
 

@@ -151,15 +151,13 @@ class AbstractCoordinates(AbstractView):
 
         That is how long the product would take to change by its own size at its first speed.
         """
-        w, speed = (
-            jnp.linalg.norm(x.ravel()) for x in jax.jvp(self.product, (y,), (self.velocity(y),))
-        )
+        w, speed = (norm_of(x) for x in jax.jvp(self.product, (y,), (self.velocity(y),)))
         return jnp.where(speed > 0, w / jnp.where(speed > 0, speed, 1.0), 1.0)
 
     def relative_change(self, before: Any, after: Any) -> Float[Array, ""]:
         """How far the product went from one y to another, in units of its size."""
         w0, w1 = self.product(before), self.product(after)
-        return jnp.linalg.norm((w1 - w0).ravel()) / jnp.linalg.norm(w1.ravel())
+        return norm_of(w1 - w0) / norm_of(w1)
 
     def loss_by_rounding(self, y: Any) -> Float[Array, ""]:
         """What rounding the product's entries, some up and some down, makes of the loss."""
@@ -260,6 +258,13 @@ def root_mean_square(y: Any) -> Float[Array, ""]:
     return jnp.sqrt(total / sum(leaf.size for leaf in leaves))
 
 
+def norm_of(x: Float[Array, "*n"]) -> Float[Array, ""]:
+    """The Euclidean norm of all entries, also where their squares are no numbers."""
+    largest = jnp.max(jnp.abs(x))
+    unit = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1.0)
+    return unit * jnp.linalg.norm((x / unit).ravel())
+
+
 def expected_norm(problem: AbstractProblem) -> Float[Array, ""]:
     """About the norm of a product that fits: that of a steepest descent step from zero.
 
@@ -267,12 +272,13 @@ def expected_norm(problem: AbstractProblem) -> Float[Array, ""]:
       problem: what is fitted; 0 where its loss is not convex at zero along the gradient.
     """
     if isinstance(problem, SparseCompletion):  # the same, without the matrix
-        return jnp.linalg.norm(problem.values)
+        return norm_of(problem.values)
     zero = jnp.zeros(problem.shape, jnp.result_type(float))
     slope = problem.gradient(zero)
-    change = jax.jvp(problem.gradient, (zero,), (slope,))[1]
-    curvature = jnp.sum(slope * change)
-    norm = jnp.sum(slope**2) ** 1.5 / curvature
+    size = norm_of(slope)
+    direction = slope / jnp.where(size > 0, size, 1.0)
+    curvature = jnp.sum(direction * jax.jvp(problem.gradient, (zero,), (direction,))[1])
+    norm = size / curvature
     return jnp.where((curvature > 0) & jnp.isfinite(norm), norm, 0.0)
 
 

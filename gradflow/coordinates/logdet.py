@@ -1,8 +1,9 @@
 r"""Coordinates for 2x2 completion that carry log |det W|: exact however small the determinant is.
 
 With the sign of the determinant fixed, y = (log |w_p|, w_a - b_a, w_b - b_b, log |det W|): the
-logarithm of a pivot entry, its two neighbours as differences from their observed values, and the
-determinant; the entry opposite the pivot is (det + w_a w_b) / w_p (up to signs). Powers of W W^T
+logarithm of a pivot entry, its two neighbours as differences from their observed values (in units
+of about the largest of these, so that tolerances are shares of it), and the determinant; the entry
+opposite the pivot is (det + w_a w_b) / w_p (up to signs). Powers of W W^T
 come in closed form from the angle theta = log(s_1 / s_2), through sinh(p theta) / sinh(theta),
 which is smooth where the singular values coincide.
 """
@@ -59,6 +60,8 @@ class LogDetCoordinates(AbstractCoordinates):
     _mask: Float[Array, "2 2"]
     _offset: Float[Array, "2 2"]
     _turned_sign: Float[Array, ""]
+    # What differences are held in units of: about the largest observed value, a power of two.
+    _unit: Float[Array, ""]
     name: ClassVar[str] = "logdet"
     logarithmic_clock: ClassVar[bool] = True
     normwise: ClassVar[bool] = False
@@ -78,6 +81,9 @@ class LogDetCoordinates(AbstractCoordinates):
         self._mask = self._turn(completion.mask)
         self._offset = self._turn(completion.mask * completion.target)
         self._turned_sign = jnp.where(self.pivot[0] == self.pivot[1], sign, -sign)
+        largest = jnp.max(jnp.abs(self._offset))
+        exponent = jnp.frexp(jnp.where(largest > 0, largest, 1.0))[1] - 1
+        self._unit = jnp.ldexp(jnp.ones_like(largest), exponent)
 
     @property
     def problem(self) -> AbstractProblem:
@@ -125,11 +131,18 @@ class LogDetCoordinates(AbstractCoordinates):
         y = jnp.stack([jnp.asarray(finite_array(name, named[name])) for name in _NAMES])
         sign, pivot_sign = (jnp.asarray(named[name], float) for name in ("det_sign", "pivot_sign"))
         i, j = np.asarray(named["pivot"]).tolist()
-        return cls(problem, sign, pivot_sign, depth_of(objective, dynamics), (i, j)), y
+        made = cls(problem, sign, pivot_sign, depth_of(objective, dynamics), (i, j))
+        return made, y / made._units
 
     def named(self, y: Float[Array, " 4"]) -> dict[str, Array]:
         signs = {"det_sign": self.sign, "pivot_sign": self.pivot_sign, "pivot": self.pivot}
-        return dict(zip(_NAMES, y, strict=True)) | signs
+        return dict(zip(_NAMES, y * self._units, strict=True)) | signs
+
+    @property
+    def _units(self) -> Float[Array, " 4"]:
+        """Of the entries of y."""
+        one = jnp.ones_like(self._unit)
+        return jnp.stack([one, self._unit, self._unit, one])
 
     def _turn(self, w: Float[Array, "2 2"]) -> Float[Array, "2 2"]:
         """Bring the pivot to the first place, or back."""
@@ -142,8 +155,8 @@ class LogDetCoordinates(AbstractCoordinates):
         return jnp.stack(
             [
                 jnp.log(jnp.abs(moved[0, 0])),
-                moved[0, 1] - offset[0, 1],
-                moved[1, 0] - offset[1, 0],
+                (moved[0, 1] - offset[0, 1]) / self._unit,
+                (moved[1, 0] - offset[1, 0]) / self._unit,
                 log_abs_det,
             ]
         )
@@ -182,10 +195,11 @@ class LogDetCoordinates(AbstractCoordinates):
         """Turned W, and turned W minus the observed values with the neighbours' digits kept."""
         offset = self._offset
         pivot = self.pivot_sign * jnp.exp(y[0])
-        row, column = offset[0, 1] + y[1], offset[1, 0] + y[2]
+        right, below = self._unit * y[1], self._unit * y[2]
+        row, column = offset[0, 1] + right, offset[1, 0] + below
         opposite = (self._turned_sign * jnp.exp(y[3]) + row * column) / pivot
         w = jnp.stack([jnp.stack([pivot, row]), jnp.stack([column, opposite])])
-        difference = (w - offset).at[0, 1].set(y[1]).at[1, 0].set(y[2])
+        difference = (w - offset).at[0, 1].set(right).at[1, 0].set(below)
         return w, difference
 
     def product(self, y: Float[Array, " 4"]) -> Float[Array, "2 2"]:
@@ -229,7 +243,8 @@ class LogDetCoordinates(AbstractCoordinates):
 
     def velocity(self, y: Float[Array, " 4"]) -> Float[Array, " 4"]:
         w, _, d_w, d_log_det = self._velocities(y)
-        return jnp.stack([d_w[0, 0] / w[0, 0], d_w[0, 1], d_w[1, 0], d_log_det])
+        right, below = d_w[0, 1] / self._unit, d_w[1, 0] / self._unit
+        return jnp.stack([d_w[0, 0] / w[0, 0], right, below, d_log_det])
 
     def squared_gradient_norm(self, y: Float[Array, " 4"]) -> Float[Array, ""]:
         _, gradient, d_w, _ = self._velocities(y)

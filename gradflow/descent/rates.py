@@ -17,6 +17,8 @@ from gradflow._util.validate import positive
 from gradflow.descent.mixture import Optimizer
 
 Rate = float | Callable[[Any], Any]
+_SOME_RATE = 0.1
+"""One to see what is made of it."""
 _LOOKS = 64
 """Iterations at which a schedule is looked at before the run."""
 
@@ -81,6 +83,13 @@ def check_optimizers(
     for rate in rates:
         if rate is not None and not callable(rate):
             positive("learning_rate", rate)
+    for one in optimizers:
+        rule = one if isinstance(one, optax.GradientTransformation) else one(_SOME_RATE)
+        if not isinstance(rule, optax.GradientTransformation):
+            raise ValueError(
+                f"optimizer must make an optax transformation of a rate, as optax.sgd does, but "
+                f"{describe_function(one)} makes {rule!r} of {_SOME_RATE}."
+            )
 
 
 def gather_rates(

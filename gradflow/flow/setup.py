@@ -29,6 +29,7 @@ from gradflow.flow.options import FlowOptions
 from gradflow.flow.ranks import rank_to_keep
 from gradflow.flow.recording import check_observables, recording_times
 from gradflow.flow.resuming import Before, taken_up
+from gradflow.flow.sizes import check_log_scale, check_size
 from gradflow.objective import Objective
 from gradflow.observables import Observable, check_entries, default_observables, resolve
 from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
@@ -105,6 +106,7 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
     options = _of_today(options)
     options.check()
     make_room()
+    check_size(objective.problem)
     start, before = taken_up(objective, start, options)
     coordinates, y, dynamics, initial, why = _place(objective, start, options)
     before.check(dynamics)
@@ -246,6 +248,7 @@ def _of_any_scale(
             f"{options.coordinates!r}; leave them away, or start from factors."
         )
     require_float64(objective, start.w)
+    check_log_scale(start.log_scale)
     return kind.encode_scaled(objective, options.dynamics, start.w, start.log_scale)
 
 

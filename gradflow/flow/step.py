@@ -161,7 +161,9 @@ class FlowStepper(eqx.Module):
             terms, clock, self.horizon, y0, None, None, func, order
         )
         # Probes of a first step may go to where a logarithmic clock's time overflows.
-        dt = _FIRST if self.coordinates.logarithmic_clock else first - clock
+        # And where time is long they try steps that it does not resolve.
+        least = 2 * self.least_step(clock)
+        dt = _FIRST if self.coordinates.logarithmic_clock else jnp.maximum(first - clock, least)
         loss, none = self.coordinates.loss(y0), jnp.zeros((), jnp.int64)
         return Carry(
             clock=clock,
@@ -287,11 +289,14 @@ class FlowStepper(eqx.Module):
         if self.coordinates.logarithmic_clock:
             late = (status == Status.RUNNING) & self.sudden(before, landed)
             status = jnp.where(late, Status.CLOCK, status)
-        least = 4 * jnp.finfo(landed.clock.dtype).eps * jnp.maximum(landed.clock, self.earliest)
-        stuck = (status == Status.RUNNING) & ~(verdict.dt > least)
+        stuck = (status == Status.RUNNING) & ~(verdict.dt > self.least_step(landed.clock))
         stuck_as = jnp.where(verdict.across, Status.KINK, Status.TOO_SMALL)
         stuck_as = jnp.where(before.bracket.known & verdict.below, Status.LOSS, stuck_as)
         return jnp.where(stuck, stuck_as, status)
+
+    def least_step(self, clock: Array) -> Float[Array, ""]:
+        """What a clock that reads this does not tell from no step at all."""
+        return 4 * jnp.finfo(clock.dtype).eps * jnp.maximum(clock, self.earliest)
 
     def time(self, carry: Carry) -> Float[Array, ""]:
         """The time that the flow has come to."""

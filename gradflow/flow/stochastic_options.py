@@ -57,8 +57,11 @@ class StochasticOptions:
         if self.horizon is None and self.record is None:
             raise ValueError("Nothing ends the flow; give horizon, or record.")
         wanted = np.zeros(0) if self.record is None else finite_array("record", self.record, 1)
-        if np.any(wanted < 0) or np.any(np.diff(wanted) <= 0):
-            raise ValueError(f"record must rise from 0 on, but it begins {wanted[:5].tolist()}.")
+        none = self.record is not None and wanted.size == 0
+        if none or np.any(wanted < 0) or np.any(np.diff(wanted) <= 0):
+            raise ValueError(
+                f"record must hold times that rise from 0 on, but it begins {wanted[:5].tolist()}."
+            )
         end = positive("horizon", wanted[-1] if self.horizon is None else self.horizon)
         if self.record is None:
             decades = max(np.log10(end / step), 0.0)

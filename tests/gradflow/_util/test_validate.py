@@ -133,3 +133,8 @@ def test_masked_arrays_are_refused_where_each_number_is_wanted():
     with pytest.raises(ValueError, match="indices has 1 masked"):
         entry_indices(np.ma.array(ROWS, mask=[[0, 0], [0, 1]]), (3, 4), 2)
     assert finite_array("start", np.ma.array([1.0], mask=[False])).tolist() == [1.0]
+
+
+def test_a_whole_number_beyond_float_is_refused():
+    with pytest.raises(ValueError, match="values must hold real numbers, but it holds 1000"):
+        finite_array("values", [10**400, 1])

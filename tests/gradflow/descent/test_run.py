@@ -163,6 +163,7 @@ REFUSED = {
     "rate as text": (refused(learning_rate="fast"), "learning_rate", "'fast'"),
     "no rate": (refused(learning_rate=None), "Give learning_rate", "function of one"),
     "rate twice": (refused(optimizer=optax.sgd(0.1)), "already has", "leave learning_rate away"),
+    "no rule": (refused(optimizer=lambda rate: rate), "makes 0.1 of 0.1", "as optax.sgd does"),
     "no optimizer": (refused(optimizer="sgd"), "'sgd'", "optax transformation"),
     "record falling": (refused(record=[3, 2]), "[3, 2]", "rise from 0"),
     "record negative": (refused(record=[-1, 2]), "[-1, 2]", "rise from 0"),

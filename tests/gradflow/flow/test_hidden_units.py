@@ -101,3 +101,11 @@ def test_a_batch_tells_each_flow_its_own():
     starts = [model.gaussian(jax.random.key(3), std=scale) for scale in (1e-3, 1e-8)]
     first, second = gf.solve_flows(objective, starts, horizon=120.0, observe=["loss"])
     assert not first.warnings and "hidden unit" in second.warnings[0]
+
+
+def test_layers_of_unlike_widths_are_watched_side_by_side():
+    model = gf.MatrixProduct((3, 5, 4, 2))
+    problem = gf.MatrixCompletion((2, 3), [(0, 0), (1, 2)], [1.0, -1.0])
+    start = model.gaussian(jax.random.key(0), std=0.3)
+    flow = gf.solve_flow(gf.Objective(problem, model), start, horizon=0.1)
+    assert flow.outcome is gf.Outcome.REACHED_HORIZON and not flow.warnings

@@ -237,6 +237,8 @@ REFUSED = {
         "max_steps is 99", "give a longer step"),
     "falling": (
         lambda: solve(Langevin(1.0), KEYS[0], step=0.1, record=[2.0, 1.0]), "[2.0, 1.0]", "rise"),
+    "no times": (
+        lambda: solve(Langevin(1.0), KEYS[0], step=0.1, record=[]), "it begins []", "rise"),
     "another sense": (
         lambda: solve(MinibatchNoise(0.1, 2), KEYS[0], step=0.1, horizon=1.0,
                       solver=diffrax.Heun()), "Heun", "diffrax.Euler()"),
