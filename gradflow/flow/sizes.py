@@ -1,6 +1,7 @@
 """Sizes of data and of starts that float64 can follow."""
 
 import equinox as eqx
+from jax.core import Tracer
 
 from gradflow.coordinates.base import expected_norm
 from gradflow.problems.base import AbstractProblem
@@ -22,7 +23,10 @@ def check_size(problem: AbstractProblem) -> None:
     Raises:
       ValueError: if they are not.
     """
-    size = float(_expected_norm(problem))
+    size = _expected_norm(problem)
+    if isinstance(size, Tracer):  # a flow cannot be traced, as is said where its start is looked at
+        return
+    size = float(size)
     if size == 0 or 1 / _LARGEST <= size <= _LARGEST:
         return
     raise ValueError(
