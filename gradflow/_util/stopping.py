@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _GRACE = 3.0  # seconds for compiled code to let go
@@ -53,7 +53,8 @@ def stoppable() -> Iterator[threading.Event]:
 
     Compiled code is not interrupted by an exception. If it does not let go within a few seconds, a
     second thread ends the process; its workers see that and end, too. A second signal ends it at
-    once. What the process ignores (as under nohup), it goes on ignoring.
+    once, and so does one while a module is imported: extensions that are cut short there crash, or
+    turn the exception into another. What the process ignores (as under nohup), it goes on ignoring.
 
     Yields:
       An event to set once the exception was taken note of, for more time to end in order.
@@ -64,10 +65,12 @@ def stoppable() -> Iterator[threading.Event]:
         return
     asked: list[int] = []
 
-    def stop(number: int, frame: Any) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
         if asked:
             os._exit(128 + asked[0])
         asked.append(number)
+        if _imports(frame):
+            _end(number)
         raise Stopped(number)
 
     before = {n: signal.getsignal(n) for n in _SIGNALS if signal.getsignal(n) != signal.SIG_IGN}
@@ -96,6 +99,20 @@ def _watch(read: int, numbers: set[int], taken: threading.Event, over: threading
     while (byte := os.read(read, 1)) and byte[0] not in numbers:
         pass
     if byte and not over.wait(_GRACE) and not (taken.is_set() and over.wait(_ORDERLY)):
-        kept = _LAST_WORDS[-1]() if _LAST_WORDS else _KEPT
-        os.write(2, f"gradflow: stopped; {kept}\n".encode())
-        os._exit(128 + byte[0])
+        _end(byte[0])
+
+
+def _end(number: int) -> None:
+    """Keep what was finished, say so, and end the process whatever else it is at."""
+    kept = _LAST_WORDS[-1]() if _LAST_WORDS else _KEPT
+    os.write(2, f"gradflow: stopped; {kept}\n".encode())
+    os._exit(128 + number)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Whether a module is being imported in this frame or around it."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False

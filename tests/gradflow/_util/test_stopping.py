@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -68,3 +70,22 @@ def test_another_thread_than_the_main_one_gets_no_handlers():
     thread.start()
     thread.join()
     assert seen == [(False, before)]
+
+
+def test_a_signal_during_an_import_ends_the_process_at_once(tmp_path):
+    """What is cut short there may crash, or make another exception of it, as extensions do."""
+    (tmp_path / "swallows.py").write_text(
+        "import os, signal, time\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(20)\n"
+        "except BaseException as error:\n"
+        "    raise ImportError('an error while initialising') from error\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", "from gradflow._util.stopping import last_words, stoppable\n"
+         "with stoppable(), last_words(lambda: 'two are kept.'):\n    import swallows"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (told.returncode, told.stderr) == (143, "gradflow: stopped; two are kept.\n")
