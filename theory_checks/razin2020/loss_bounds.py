@@ -7,6 +7,7 @@ Below, s stands for sqrt(2 loss).
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from typing import Any
 
 import mpmath
@@ -16,8 +17,10 @@ from gradflow.claims import ByConstruction, Case, Confirmation, Measured, Settin
 from gradflow.claims.hypotheses import Met
 from gradflow.claims.oracles.high_precision import DIGITS, Real, singular_values_2x2
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
+from gradflow.claims.proofs.interval import Interval, ends, interval, iv
 
 from . import _printed
+from ._enclosed import along
 from .theorem1 import along_flows, exact_loss, exact_product, theorem1_hypotheses
 
 Bound = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
@@ -201,6 +204,12 @@ def _recorded(w: Any, det: Real) -> Situation:
     return at
 
 
+def _below_one(s: Interval) -> Interval:
+    """Nothing is said from a loss of 1/2 on, where the bound is taken to be 0."""
+    low, high = ends(s)
+    return iv.mpf([min(low, 1), min(high, 1)])
+
+
 @claim(
     "razin2020.lem18",
     kind="inequality",
@@ -213,6 +222,8 @@ def _recorded(w: Any, det: Real) -> Situation:
 def lem18(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """Matrices of positive determinant, searched, and the exact flows."""
     yield _printed.lem18(factor)
+    share = interval(Fraction(factor))
+    yield from along(lambda at: (at.entry, share * (1 - _below_one(at.s)) ** 2 / at.s))
 
     def bound(at: Situation, math: Any) -> tuple[Any, Any]:
         return abs(at.w11), factor * (1 - at.s) ** 2 / at.s
@@ -245,6 +256,10 @@ def lem18(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
 def lem19(settings: Settings, constant: float = 3.0, push: float = 1.0) -> Iterator[Case]:
     """The three bounds, searched over matrices, and the last two along the exact flows."""
     yield _printed.lem19(constant, push)
+    three, one = interval(Fraction(constant)), interval(Fraction(push))
+    yield from along(lambda at: (at.first, at.entry - at.s), label="sigma_1 and w_11")
+    yield from along(lambda at: (three * at.s, at.second), label="sigma_2")
+    yield from along(lambda at: (at.first, one / at.s - 2), label="sigma_1 and the loss")
 
     def first(at: Situation, math: Any) -> tuple[Any, Any]:
         return at.first, abs(at.w11) - at.s

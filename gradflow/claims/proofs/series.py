@@ -1,110 +1,148 @@
-"""Power series and polynomials in time, in whole numbers: what `enclose_flow` runs a field on."""
+"""Power series in whole numbers, with bounds of what they leave out: `enclose_flow` computes so.
 
-from collections.abc import Callable, Sequence
+The norm of a power series is sum_k |c_k| w^k. It bounds the series on [0, w] and its product with
+another by the product of both norms. All bounds are rounded up by more than float64 can be off.
+"""
+
+from collections.abc import Sequence
 from fractions import Fraction
+from operator import mul
 from typing import Any
+
+import numpy as np
 
 Number = int | Fraction
 
 
+def above(x: Any) -> Any:
+    """No less than a sum of a few hundred positive terms that float64 gave as x."""
+    return x * (1 + 2.0**-40) + 1e-300
+
+
 class Series:
-    """A power series whose coefficients, in fixed point, are found when they are asked for.
+    """A polynomial, or an expression in polynomials of which the first coefficients are found.
 
     Args:
-      bits: binary places.
-      rule: from k to the coefficient of t^k, given those before.
+      bits: binary places of the coefficients.
+      known: coefficients times 2^bits; all of them, unless a subclass finds more.
     """
 
-    def __init__(self, bits: int, rule: Callable[[int], int], known: Sequence[int] = ()):
-        self.bits, self.rule, self.known = bits, rule, list(known)
+    def __init__(self, bits: int, known: Sequence[int] = ()):
+        self.bits, self.known = bits, list(known)
+        self._measured: tuple[Any, Any] = (None, None)
 
     def __getitem__(self, k: int) -> int:
-        while len(self.known) <= k:
-            self.known.append(self.rule(len(self.known)))
-        return self.known[k]
+        """The coefficient of t^k, rounded."""
+        return self.known[k] if k < len(self.known) else self.up_to(k)[k]
 
-    def _as_series(self, other: Any) -> "Series":
+    def _next(self, k: int) -> int:
+        return 0
+
+    def up_to(self, k: int) -> list[int]:
+        """The coefficients from 0 to k, rounded."""
+        while len(self.known) <= k:
+            self.known.append(self._next(len(self.known)))
+        return self.known[: k + 1]
+
+    def norms(self, powers: np.ndarray) -> tuple[np.ndarray, float]:
+        """Norms of the terms that are known, and of all that they leave out.
+
+        Args:
+          powers: (n,) of the width, from 0 on.
+        """
+        if self._measured[0] is not powers:
+            sizes = np.abs(np.array(self.known, float)) * powers[: len(self.known)]
+            terms = above(sizes * 2.0**-self.bits)
+            self._measured = powers, (terms, float(above(self._missing(powers))))
+        return self._measured[1]
+
+    def _missing(self, powers: np.ndarray) -> float:
+        return 0.0
+
+    def as_series(self, other: Any) -> "Series":
+        """Itself, or a number as a series."""
         if isinstance(other, Series):
             return other
-        return Series(self.bits, lambda k: 0, [int(Fraction(other) * 2**self.bits)])
+        return _Constant(self.bits, Fraction(other))
 
     def __add__(self, other: Any) -> "Series":
-        other = self._as_series(other)
-        return Series(self.bits, lambda k: self[k] + other[k])
+        return _Sum(self, self.as_series(other))
 
     def __neg__(self) -> "Series":
-        return Series(self.bits, lambda k: -self[k])
+        return self * -1
 
     def __sub__(self, other: Any) -> "Series":
-        return self + -self._as_series(other)
+        return self + -self.as_series(other)
 
     def __rsub__(self, other: Any) -> "Series":
-        return self._as_series(other) - self
+        return self.as_series(other) - self
 
     def __mul__(self, other: Any) -> "Series":
-        other = self._as_series(other)
-        return Series(
-            self.bits, lambda k: sum(self[i] * other[k - i] for i in range(k + 1)) >> self.bits
-        )
+        if isinstance(other, Series):
+            return _Product(self, other)
+        return _Multiple(self, Fraction(other))
 
     __radd__, __rmul__ = __add__, __mul__
 
 
-class Polynomial:
-    """A polynomial with binary fractions for coefficients, whose arithmetic is exact.
+class _Constant(Series):
+    def __init__(self, bits: int, value: Fraction):
+        super().__init__(bits, [value.numerator * 2**bits // value.denominator])
+        self.value = value
 
-    Args:
-      terms: coefficients times 2^places.
-      places: how many binary places they have.
-    """
+    def _missing(self, powers: np.ndarray) -> float:
+        exact = Fraction(self.known[0], 2**self.bits) == self.value
+        return 0.0 if exact else 2.0**-self.bits
 
-    def __init__(self, terms: list[int], places: int):
-        self.terms, self.places = terms, places
 
-    def _as_polynomial(self, other: Any) -> "Polynomial":
-        if isinstance(other, Polynomial):
-            return other
-        number = Fraction(other)
-        places = number.denominator.bit_length() - 1
-        if number.denominator != 1 << places:
-            raise ValueError(f"{other} is no binary fraction; multiply the field by it afterwards.")
-        return Polynomial([number.numerator], places)
+class _Sum(Series):
+    def __init__(self, one: Series, other: Series):
+        super().__init__(one.bits)
+        self.parts = one, other
 
-    def __add__(self, other: Any) -> "Polynomial":
-        other = self._as_polynomial(other)
-        places = max(self.places, other.places)
-        a, b = ([x << places - p.places for x in p.terms] for p in (self, other))
-        size = max(len(a), len(b))
-        a, b = (x + [0] * (size - len(x)) for x in (a, b))
-        return Polynomial([x + y for x, y in zip(a, b, strict=True)], places)
+    def _next(self, k: int) -> int:
+        one, other = self.parts
+        return one[k] + other[k]
 
-    def __neg__(self) -> "Polynomial":
-        return Polynomial([-x for x in self.terms], self.places)
+    def _missing(self, powers: np.ndarray) -> float:
+        found = [part.norms(powers) for part in self.parts]
+        return sum(missing + float(np.sum(norms[len(self.known) :])) for norms, missing in found)
 
-    def __sub__(self, other: Any) -> "Polynomial":
-        return self + -self._as_polynomial(other)
 
-    def __rsub__(self, other: Any) -> "Polynomial":
-        return self._as_polynomial(other) - self
+class _Multiple(Series):
+    def __init__(self, one: Series, factor: Fraction):
+        super().__init__(one.bits)
+        self.part, self.factor = one, factor
 
-    def __mul__(self, other: Any) -> "Polynomial":
-        other = self._as_polynomial(other)
-        result = [0] * (len(self.terms) + len(other.terms) - 1)
-        for i, x in enumerate(self.terms):
-            if x:
-                for j, y in enumerate(other.terms, start=i):
-                    result[j] += x * y
-        return Polynomial(result, self.places + other.places)
+    def _next(self, k: int) -> int:
+        return self.part[k] * self.factor.numerator // self.factor.denominator
 
-    __radd__, __rmul__ = __add__, __mul__
+    def _missing(self, powers: np.ndarray) -> float:
+        norms, missing = self.part.norms(powers)
+        found = float(above(abs(self.factor))) * (missing + float(np.sum(norms[len(self.known) :])))
+        exact = self.factor.denominator == 1
+        return found if exact else found + _roundings(powers[: len(self.known)], self.bits)
 
-    def derivative(self) -> "Polynomial":
-        """In time."""
-        return Polynomial([k * x for k, x in enumerate(self.terms)][1:] or [0], self.places)
 
-    def size(self, numerator: int, shift: int) -> Fraction:
-        """An upper bound of its size for times from 0 to numerator / 2^shift."""
-        total = 0
-        for x in reversed(self.terms):
-            total = -(-total * numerator >> shift) + abs(x)  # rounded up
-        return Fraction(total, 1 << self.places)
+def _roundings(powers: np.ndarray, bits: int) -> float:
+    """The norm of one rounding in each term."""
+    return float(np.sum(powers)) * 2.0**-bits
+
+
+class _Product(Series):
+    def __init__(self, one: Series, other: Series):
+        super().__init__(one.bits)
+        self.parts = one, other
+
+    def _next(self, k: int) -> int:
+        one, other = (part.up_to(k) for part in self.parts)
+        return sum(map(mul, one, reversed(other))) >> self.bits
+
+    def _missing(self, powers: np.ndarray) -> float:
+        """Terms of higher powers, what the factors miss, and a rounding of each term."""
+        (a, less_a), (b, less_b) = (part.norms(powers) for part in self.parts)
+        kept = len(self.known)
+        rest = np.append(np.cumsum(b[::-1])[::-1], 0.0)  # norms of the terms from each one on
+        higher = float(np.sum(a * rest[np.clip(kept - np.arange(len(a)), 0, len(b))]))
+        both = float(np.sum(a)) * less_b + float(np.sum(b)) * less_a + less_a * less_b
+        return higher + both + _roundings(powers[:kept], self.bits)
