@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from gradflow.claims.proofs.growth import Field, log_norm
+from gradflow.claims.proofs.growth import log_norm
 from gradflow.claims.proofs.interval import Interval, ends, interval, iv, precision
-from gradflow.claims.proofs.series import Series, above
+from gradflow.claims.proofs.tape import Field, Tape, above
 
 _SHORTEST = -40
 """No unit of time below two to this, or above its inverse."""
@@ -98,18 +98,18 @@ def enclose_flow(
     centre = [round(x * 2**bits) for x in exact]
     off = any(Fraction(c, 2**bits) != x for c, x in zip(centre, exact, strict=True))
     rho = above(math.sqrt(len(centre)) * 2.0**-bits) if off else 0.0
-    unit = 0
+    tape, unit = Tape(field, len(centre)), 0
     for _ in range(max_steps):
         if last is not None and time >= last:
             return
-        p = _taylor(field, centre, bits, order, unit)
+        p = _taylor(tape, centre, bits, order, unit)
         while p.wanted < -3 and unit > _SHORTEST:
             unit = max(_SHORTEST, unit + math.floor(p.wanted))
-            p = _taylor(field, centre, bits, order, unit)
+            p = _taylor(tape, centre, bits, order, unit)
         share = Fraction(min(4096, math.floor(2 ** (p.wanted + 12)) or 1), 4096)
         if last is not None:
             share = min(share, (last - time) / Fraction(2) ** unit)
-        step, centre, rho = _step(field, p, time, share, rho)
+        step, centre, rho = _step(p, time, share, rho)
         yield step
         time += step.width
         if stop is not None and stop(step.end):
@@ -122,61 +122,61 @@ class _Approximate:
     """Polynomials near a solution, in units of time of their own.
 
     Attributes:
-      unknowns: the polynomials.
-      rates: the field on them.
+      tape: the field.
+      terms: of the polynomials and of all that the field makes of them.
+      bits: binary places.
       unit: of time, its logarithm to the base 2.
       wanted: how wide a step should be, in units, as a logarithm; no proof hangs on it.
     """
 
-    unknowns: list[Series]
-    rates: list[Series]
+    tape: Tape
+    terms: list[list[int]]
+    bits: int
     unit: int
     wanted: float
 
+    @property
+    def polynomials(self) -> list[list[int]]:
+        """Those of the unknowns."""
+        return self.terms[: self.tape.count]
+
     def defect(self, powers: np.ndarray) -> float:
         """The Euclidean norm of p' - f(p) per unit, at most, up to the width of the powers."""
+        norms, missing = self.tape.norms(self.terms, self.bits, powers)
+        count, up, down = len(powers) - 1, 2 ** max(self.unit, 0), 2 ** max(-self.unit, 0)
         found = []
-        for x, rate in zip(self.unknowns, self.rates, strict=True):
-            count, shift = len(x.known) - 1, 2 ** max(-self.unit, 0)
-            scale = 2.0 ** min(self.unit, 0) * 2.0**-x.bits
-            rates = [r * 2 ** max(self.unit, 0) for r in rate.up_to(count - 1)]
-            slopes = [(k + 1) * c * shift for k, c in enumerate(x.known[1:])]
-            off = [abs(a - b) for a, b in zip(slopes, rates, strict=True)]
-            norms, missing = rate.norms(powers)
-            missing += float(np.sum(norms[count:]))
-            of = float(np.sum(np.array(off, float) * powers[:count])) * scale
-            found.append(above(of + missing * 2.0**self.unit))
+        for x, place in zip(self.polynomials, self.tape.rates, strict=True):
+            rates = self.terms[place]
+            off = [abs((k + 1) * x[k + 1] * down - rates[k] * up) for k in range(count)]
+            known = float(np.sum(np.array(off, float) * powers[:count])) * 2.0**-self.bits / down
+            beyond = missing[place] + float(np.sum(norms[place][count:]))
+            found.append(above(known + beyond * 2.0**self.unit))
         return above(math.hypot(*found))
 
 
-def _taylor(field: Field, centre: list[int], bits: int, order: int, unit: int) -> _Approximate:
+def _taylor(tape: Tape, centre: list[int], bits: int, order: int, unit: int) -> _Approximate:
     """Taylor polynomials, in fixed point: whatever they are, their defect is bounded."""
-    unknowns = [Series(bits, [c]) for c in centre]
-    rates = [unknowns[0].as_series(rate) for rate in field(unknowns)]
-    up, down = max(unit, 0), max(-unit, 0)
-    for k in range(order):
-        for x, rate in zip(unknowns, rates, strict=True):
-            x.known.append((rate[k] << up >> down) // (k + 1))
+    terms = tape.expand([[c] for c in centre], bits, order, unit)
     logs = [
         (8 - math.log2(most)) / k
         for k in (order - 1, order)
-        if (most := max(abs(x.known[k]) for x in unknowns))
+        if (most := max(abs(x[k]) for x in terms[: tape.count]))
     ]
-    return _Approximate(unknowns, rates, unit, max(-60.0, min(logs, default=8.0)))
+    return _Approximate(tape, terms, bits, unit, max(-60.0, min(logs, default=8.0)))
 
 
 def _step(
-    field: Field, p: _Approximate, time: Fraction, share: Fraction, rho: float
+    p: _Approximate, time: Fraction, share: Fraction, rho: float
 ) -> tuple[Step, list[int], float]:
     """One step, halved until the tube holds."""
-    unit, bits = Fraction(2) ** p.unit, p.unknowns[0].bits
-    count = len(p.unknowns[0].known)
+    unit, bits, count = Fraction(2) ** p.unit, p.bits, len(p.terms[0])
+    whole = np.array(p.polynomials, float) * 2.0**-bits
     while True:
         powers = _powers(share, count)
         defect = p.defect(powers)
-        terms = np.array([[float(c) for c in x.known] for x in p.unknowns]) * powers * 2.0**-bits
+        terms = whole * powers
         tube = 4 * above(rho + defect * float(above(share))) + 2.0**-bits
-        after = _grown(field, terms, share, p.unit, tube, rho, defect)
+        after = _grown(p.tape, terms, share, p.unit, tube, rho, defect)
         if after is not None:
             break
         share /= 2
@@ -185,7 +185,7 @@ def _step(
                 f"No step from t = {float(time):g} on is proved to stay near its polynomial; give "
                 "more bits."
             )
-    centre = [_at(x.known, share) for x in p.unknowns]
+    centre = [_at(x, share) for x in p.polynomials]
     rho = above(after + math.sqrt(len(centre)) * count * 2.0**-bits)
     with precision(bits):
         around = iv.mpf([-1, 1]) * rho

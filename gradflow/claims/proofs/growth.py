@@ -4,14 +4,13 @@ Intervals are middle and radius in float64; each radius is rounded up by more th
 """
 
 import math
-from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-Field = Callable[[Sequence[Any]], Sequence[Any]]
-"""From unknowns to their velocities, by + - * and fractions alone."""
+from gradflow.claims.proofs.tape import Field
+
 _ROUNDED = 2.0**-48
 _SCALE = 2.0**40
 

@@ -10,7 +10,6 @@ import pytest
 from gradflow.claims.proofs import enclose_flow
 from gradflow.claims.proofs import enclosure as module
 from gradflow.claims.proofs.interval import ends, precision
-from gradflow.claims.proofs.series import Series
 
 END = Fraction(3, 4)
 taylor = module._taylor
@@ -62,12 +61,12 @@ def test_another_start_has_another_end():
     assert one < other or other < one
 
 
-def wrong(field, centre, bits, order, unit):
+def wrong(tape, centre, bits, order, unit):
     """A third coefficient that is off by 2^-40."""
-    p = taylor(field, centre, bits, order, unit)
-    (x,) = p.unknowns
-    x = Series(bits, [c + (k == 3) * 2 ** (bits - 40) for k, c in enumerate(x.known)])
-    return dataclasses.replace(p, unknowns=[x], rates=field([x]))
+    p = taylor(tape, centre, bits, order, unit)
+    (x,) = p.polynomials
+    x = [c + (k == 3) * 2 ** (bits - 40) for k, c in enumerate(x)]
+    return dataclasses.replace(p, terms=tape.expand([x], bits, order, unit))
 
 
 def test_a_wrong_polynomial_widens_and_keeps_the_solution(monkeypatch):
