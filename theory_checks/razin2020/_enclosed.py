@@ -69,12 +69,15 @@ FLOWS = (
     Flow("W(0) = diag(1, 1/16)", Mirrored(4, PLAIN), (1, 0, 0, HALF) * 2),
 )  # fmt: skip
 """Of Theorem 1: z = z' = 1, epsilon = 0."""
+FROM_IDENTITY = tuple(FLOWS[k] for k in (0, 1, 7, 9))
 SPARED = FLOWS[1:]
 """From I/1024 the best bound on the effective rank is met up to 1e-12, as good as touched."""
 PERTURBED_FLOWS = (
     Flow("W(0) = I/1024, epsilon = 1/128", Mirrored(2, PERTURBED), (SMALL, 0, 0, SMALL)),
     Flow("W(0) = ((256, 1), (1, 1 + 1/256)), epsilon = 1/128", Mirrored(2, PERTURBED),
          (16, Fraction(1, 16), 0, 1)),
+    Flow("W(0) = ((25, 1), (1, 1/25 + 1/4096)), epsilon = 1/128", Mirrored(2, PERTURBED),
+         (5, Fraction(1, 5), 0, Fraction(1, 64)), Fraction(5, 10**4)),
     Flow("W(0) = I/4, z = 2, z' = 1/2, epsilon = 1/8", Whole(2, OTHER), (HALF, 0, 0, HALF) * 2),
 )  # fmt: skip
 """Of Theorem 2."""
@@ -136,7 +139,7 @@ def enclosed_case(flow: Flow, sides: Sides, label: str = "") -> Case:
 def _at_ends(flow: Flow, slack: list[Interval], what: str) -> Case:
     """Numbers at the ends of all steps, or between neighbours of them."""
     return _case(
-        flow, slack, lambda k: {"end of step": k}, "at the ends of all steps", what,
+        flow, slack, lambda k: {"number": k}, "at the ends of all steps", what,
         f"{len(steps(flow))} steps",
     )  # fmt: skip
 
@@ -195,6 +198,14 @@ def signs(depths: Sequence[int]) -> Iterator[Case]:
     for flow in (*SHALLOW, *FLOWS):
         if flow.of.depth in depths:
             yield _at_ends(flow, [at.det for at in ends_of(flow)], "det W")
+
+
+def definite(depths: Sequence[int]) -> Iterator[Case]:
+    """Leading minors from alpha I; W stays symmetric, since its transpose obeys the same."""
+    for flow in (*SHALLOW, *FROM_IDENTITY):
+        if flow.of.depth in depths:
+            minors = [x for at in ends_of(flow) for x in (at.w[0][0], at.det)]
+            yield _at_ends(flow, minors, "leading minors")
 
 
 def losses(direction: int) -> Iterator[Case]:

@@ -48,8 +48,9 @@ class Point:
         self.w, self.observed = w, observed
         (a, b), (c, d) = ([interval(x) for x in row] for row in w)
         z, z2, eps = map(interval, observed)
-        self.epsilon, self.least = abs(eps), min(abs(z), abs(z2), key=lambda x: x.a)
-        self.ratio = iv.sqrt(abs(z * z2)) / self.least
+        self.z, self.z2, self.epsilon = abs(z), abs(z2), abs(eps)
+        self.least = min(self.z, self.z2, key=lambda x: x.a)
+        self.ratio = iv.sqrt(self.z * self.z2) / self.least
         self.entry, self.det = abs(a), a * d - b * c if det is None else det
         self.s = iv.sqrt((b - z) ** 2 + (c - z2) ** 2 + (d - eps) ** 2)
         square = a**2 + b**2 + c**2 + d**2

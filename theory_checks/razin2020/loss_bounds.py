@@ -7,7 +7,6 @@ Below, s stands for sqrt(2 loss).
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from fractions import Fraction
 from typing import Any
 
 import mpmath
@@ -20,7 +19,8 @@ from gradflow.claims.oracles.search import Draw, Inequality, searched_case
 from gradflow.claims.proofs.interval import Interval, ends, interval, iv
 
 from . import _printed
-from ._enclosed import along
+from ._enclosed import PERTURBED_FLOWS, along
+from ._proofs import Point
 from .theorem1 import along_flows, exact_loss, exact_product, theorem1_hypotheses
 
 Bound = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
@@ -204,10 +204,11 @@ def _recorded(w: Any, det: Real) -> Situation:
     return at
 
 
-def _below_one(s: Interval) -> Interval:
-    """Nothing is said from a loss of 1/2 on, where the bound is taken to be 0."""
-    low, high = ends(s)
-    return iv.mpf([min(low, 1), min(high, 1)])
+def _rest(at: Point, z: Interval) -> Interval:
+    """|z| - s, or |z| - min(|z|, |z'|) at losses of which nothing is said."""
+    low, high = ends(at.s)
+    least = ends(at.least)[0]
+    return z - iv.mpf([min(low, least), min(high, least)])
 
 
 @claim(
@@ -222,8 +223,7 @@ def _below_one(s: Interval) -> Interval:
 def lem18(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """Matrices of positive determinant, searched, and the exact flows."""
     yield _printed.lem18(factor)
-    share = interval(Fraction(factor))
-    yield from along(lambda at: (at.entry, share * (1 - _below_one(at.s)) ** 2 / at.s))
+    yield from along(lambda at: (at.entry, interval(factor) * _rest(at, at.z) ** 2 / at.s))
 
     def bound(at: Situation, math: Any) -> tuple[Any, Any]:
         return abs(at.w11), factor * (1 - at.s) ** 2 / at.s
@@ -256,10 +256,9 @@ def lem18(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
 def lem19(settings: Settings, constant: float = 3.0, push: float = 1.0) -> Iterator[Case]:
     """The three bounds, searched over matrices, and the last two along the exact flows."""
     yield _printed.lem19(constant, push)
-    three, one = interval(Fraction(constant)), interval(Fraction(push))
     yield from along(lambda at: (at.first, at.entry - at.s), label="sigma_1 and w_11")
-    yield from along(lambda at: (three * at.s, at.second), label="sigma_2")
-    yield from along(lambda at: (at.first, one / at.s - 2), label="sigma_1 and the loss")
+    yield from along(lambda at: (interval(constant) * at.s, at.second), label="sigma_2")
+    yield from along(lambda at: (at.first, interval(push) / at.s - 2), label="sigma_1 and the loss")
 
     def first(at: Situation, math: Any) -> tuple[Any, Any]:
         return at.first, abs(at.w11) - at.s
@@ -305,6 +304,12 @@ def lem25(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """Both inequalities, searched over matrices and observations."""
     yield _printed.lem25(factor)
 
+    def middle(at: Point) -> tuple[Interval, Interval]:
+        bound = _rest(at, at.z) * _rest(at, at.z2) / (at.epsilon + at.s)
+        return at.entry, interval(factor) * bound
+
+    yield from along(middle, PERTURBED_FLOWS)
+
     def first(at: Situation, math: Any) -> tuple[Any, Any]:
         middle = (abs(at.z) - at.s) * (abs(at.z2) - at.s) / (abs(at.eps) + at.s)
         return abs(at.w11), factor * middle
@@ -334,6 +339,12 @@ def lem25(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
 def lem26(settings: Settings, constant: float = 4.0, extra: float = 1.0) -> Iterator[Case]:
     """The three bounds, searched over matrices and observations."""
     yield _printed.lem26(constant, extra)
+    yield from along(
+        lambda at: (
+            interval(constant) * (at.epsilon + at.s) + interval(extra) * at.ratio * at.s, at.second
+        ),
+        PERTURBED_FLOWS, "sigma_2 at any loss",
+    )  # fmt: skip
 
     def first(at: Situation, math: Any) -> tuple[Any, Any]:
         return at.first, abs(at.w11) / math.sqrt(abs(at.z) * 0 + 2) - at.s

@@ -15,7 +15,7 @@ from theory_checks.razin2020 import _enclosed
 from theory_checks.razin2020._fields import Mirrored, Whole, det, factors, times, turned
 
 FLOWS = (*_enclosed.FLOWS, *_enclosed.PERTURBED_FLOWS)
-QUICK = [FLOWS[k] for k in (1, 4, 7, 9, 13)]  # each of the equations once
+QUICK = [FLOWS[k] for k in (1, 4, 7, 9, -1)]  # each of the equations once
 STEPS = 12
 titles = [flow.title for flow in FLOWS]
 quick = [flow.title for flow in QUICK]
@@ -124,7 +124,7 @@ def test_names_have_the_right_matrix(flow):
 
 def test_at_least_eight_flows_end_below_the_loss():
     ends = [_enclosed.last_loss(flow) for flow in FLOWS]
-    assert sum(loss <= 5e-3 for loss in ends) == len(FLOWS) == 14
+    assert sum(loss <= 5e-3 for loss in ends) == len(FLOWS) == 15
     assert {flow.of.depth for flow in FLOWS} == {2, 3, 4}
 
 
