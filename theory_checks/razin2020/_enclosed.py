@@ -2,12 +2,12 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from typing import Any
 
-from gradflow.claims import ByConstruction, Case, Confirmation
+from gradflow.claims import ByConstruction, Case, Confirmation, Measured
 from gradflow.claims.hypotheses import Met
 from gradflow.claims.proofs import enclose_flow
 from gradflow.claims.proofs.covering import Part, cover
@@ -124,16 +124,17 @@ def enclosed_case(flow: Flow, sides: Sides, label: str = "") -> Case:
             larger, smaller = sides(_at(flow, part))
             return larger - smaller
 
-    found = cover(len(steps(flow)), gap, HALVINGS)
-    parts, slack = list(found), list(found.values())
+    gaps = cover(len(steps(flow)), gap, HALVINGS)
+    parts, slack = list(gaps), list(gaps.values())
 
     def witness(k: int) -> Mapping[str, Any]:
-        return {"time": _time(flow, parts[k]), "W": _shown(_at(flow, parts[k]).w)}
+        return {"times": _times(flow, parts[k]), "W": _shown(_at(flow, parts[k]).w)}
 
-    return _case(
+    found = _case(
         flow, slack, witness, "at every time", label,
         f"{len(steps(flow))} steps, {len(slack)} pieces of time",
     )  # fmt: skip
+    return replace(found, along=("time", [_times(flow, part)[0] for part in parts]))
 
 
 def _at_ends(flow: Flow, slack: list[Interval], what: str) -> Case:
@@ -167,20 +168,21 @@ def _case(
 def _hypotheses(flow: Flow) -> dict[str, Met]:
     if flow.of.depth == 1:
         return {"square": ByConstruction("one factor, 2x2")}
+    z, z2, _ = flow.of.observed
     mirrored = "the last factors are the first, transposed, at time 0 and so always"
     return {
-        "depth at least 2": ByConstruction(f"depth {flow.of.depth}"),
-        "balanced, det W(0) z z' > 0": ByConstruction("exact numbers at time 0"),
+        "depth at least 2": Measured(flow.of.depth, above=1),
+        "balanced": ByConstruction("exactly, at time 0"),
+        "det W(0) z z' > 0": Measured(float(ends_of(flow)[0].det.a) * float(z * z2), above=0),
         "gradient flow": ByConstruction(
             mirrored if isinstance(flow.of, Mirrored) else "of all factors"
         ),
     }
 
 
-def _time(flow: Flow, part: Part) -> str:
+def _times(flow: Flow, part: Part) -> list[float]:
     step = steps(flow)[part.step]
-    first, last = (float(step.time + step.width * share) for share in (part.first, part.last))
-    return f"{first:.6g} to {last:.6g}"
+    return [float(step.time + step.width * share) for share in (part.first, part.last)]
 
 
 def _shown(w: Matrix) -> list[list[str]]:
