@@ -7,12 +7,11 @@ from fractions import Fraction
 from functools import cache
 from typing import Any
 
-from gradflow.claims import ByConstruction, Case, Confirmation, Measured
-from gradflow.claims.hypotheses import Met
+from gradflow.claims import Case, Confirmation
 from gradflow.claims.proofs import enclose_flow
 from gradflow.claims.proofs.covering import Part, cover
 from gradflow.claims.proofs.enclosure import Step
-from gradflow.claims.proofs.interval import Interval, interval, iv, precision
+from gradflow.claims.proofs.interval import Interval, ends, interval, iv, precision
 
 from ._fields import Mirrored, Whole
 from ._proofs import Matrix, Point
@@ -47,7 +46,7 @@ class Flow:
     @property
     def title(self) -> str:
         """Depth and start."""
-        return f"depth {self.of.depth}, {self.name}"
+        return f"{self.of.title}, {self.name}"
 
 
 _A, _B = (Fraction(3, 5), Fraction(4, 5)), (Fraction(12, 13), Fraction(5, 13))
@@ -157,27 +156,12 @@ def _case(
     return Case(
         name=f"{flow.title}, {when}" + (f", {label}" if label else ""),
         slack=slack,
-        hypotheses=_hypotheses(flow),
+        hypotheses=flow.of.met(ends_of(flow)[0]),
         size=8,
         witness=witness,
         confirm=confirm,
         notes=f"{notes}; loss {last_loss(flow):.3g} at t = {float(last.time + last.width):.4g}",
     )
-
-
-def _hypotheses(flow: Flow) -> dict[str, Met]:
-    if flow.of.depth == 1:
-        return {"square": ByConstruction("one factor, 2x2")}
-    z, z2, _ = flow.of.observed
-    mirrored = "the last factors are the first, transposed, at time 0 and so always"
-    return {
-        "depth at least 2": Measured(flow.of.depth, above=1),
-        "balanced": ByConstruction("exactly, at time 0"),
-        "det W(0) z z' > 0": Measured(float(ends_of(flow)[0].det.a) * float(z * z2), above=0),
-        "gradient flow": ByConstruction(
-            mirrored if isinstance(flow.of, Mirrored) else "of all factors"
-        ),
-    }
 
 
 def _times(flow: Flow, part: Part) -> list[float]:
@@ -227,3 +211,11 @@ def spectral_norm(power: float) -> Iterator[Case]:
         return at.first, iv.exp(exponent * iv.log(at.s**2 / 2)) / iv.sqrt(iv.mpf(2)) - 8
 
     yield from along(sides, label="spectral norm")
+
+
+def entry_and_loss(at: Point, factor: float = 1.0) -> tuple[Interval, Interval]:
+    """|w_11| and (|z| - s)(|z'| - s)/(|epsilon| + s), or 0 from s = min(|z|, |z'|) on."""
+    low, high = ends(at.s)
+    least = ends(at.least)[0]
+    s = iv.mpf([min(low, least), min(high, least)])
+    return at.entry, interval(factor) * (at.z - s) * (at.z2 - s) / (at.epsilon + at.s)

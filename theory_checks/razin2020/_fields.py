@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
+from gradflow.claims import ByConstruction, Measured
+from gradflow.claims.hypotheses import Met
 from gradflow.claims.proofs.interval import Interval, interval
 
 from ._proofs import Point
@@ -65,6 +67,25 @@ class Whole:
     def __init__(self, depth: int, observed: Observed):
         self.depth, self.observed = depth, observed
 
+    @property
+    def title(self) -> str:
+        """The depth."""
+        return f"depth {self.depth}"
+
+    def met(self, first: Point) -> dict[str, Met]:
+        """What claims ask for, from W(0)."""
+        if self.depth == 1:
+            return {"square": ByConstruction("one factor, 2x2")}
+        z, z2, _ = self.observed
+        return {
+            "depth at least 2": Measured(self.depth, above=1),
+            "balanced": ByConstruction("exactly, at time 0"),
+            "det W(0) z z' > 0": Measured(float(first.det.a) * float(z * z2), above=0),
+            "gradient flow": ByConstruction(self.followed),
+        }
+
+    followed = "of all factors"
+
     def velocities(self, x: Sequence[Any]) -> list[Any]:
         """W_1' = -W_2^T G, W_2' = -G W_1^T."""
         if self.depth == 1:
@@ -100,6 +121,8 @@ class Mirrored(Whole):
     The unknowns are W_1; B = sqrt(2) W_1 and W_2; W_1 and W_2. Up to a common factor of time,
     each is the gradient flow of the loss on them.
     """
+
+    followed = "the last factors are the first, transposed, at time 0 and so always"
 
     def velocities(self, x: Sequence[Any]) -> list[Any]:
         """For symmetric G: A' = -A G; B' = -M B G, M' = -B G B^T / 2; W_1' and W_2'."""

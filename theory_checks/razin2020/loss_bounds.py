@@ -16,11 +16,10 @@ from gradflow.claims import ByConstruction, Case, Confirmation, Measured, Settin
 from gradflow.claims.hypotheses import Met
 from gradflow.claims.oracles.high_precision import DIGITS, Real, singular_values_2x2
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
-from gradflow.claims.proofs.interval import Interval, ends, interval, iv
+from gradflow.claims.proofs.interval import interval
 
 from . import _printed
-from ._enclosed import PERTURBED_FLOWS, along
-from ._proofs import Point
+from ._enclosed import PERTURBED_FLOWS, along, entry_and_loss
 from .theorem1 import along_flows, exact_loss, exact_product, theorem1_hypotheses
 
 Bound = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
@@ -204,13 +203,6 @@ def _recorded(w: Any, det: Real) -> Situation:
     return at
 
 
-def _rest(at: Point, z: Interval) -> Interval:
-    """|z| - s, or |z| - min(|z|, |z'|) at losses of which nothing is said."""
-    low, high = ends(at.s)
-    least = ends(at.least)[0]
-    return z - iv.mpf([min(low, least), min(high, least)])
-
-
 @claim(
     "razin2020.lem18",
     kind="inequality",
@@ -223,7 +215,7 @@ def _rest(at: Point, z: Interval) -> Interval:
 def lem18(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """Matrices of positive determinant, searched, and the exact flows."""
     yield _printed.lem18(factor)
-    yield from along(lambda at: (at.entry, interval(factor) * _rest(at, at.z) ** 2 / at.s))
+    yield from along(lambda at: entry_and_loss(at, factor))
 
     def bound(at: Situation, math: Any) -> tuple[Any, Any]:
         return abs(at.w11), factor * (1 - at.s) ** 2 / at.s
@@ -303,12 +295,7 @@ def lem19(settings: Settings, constant: float = 3.0, push: float = 1.0) -> Itera
 def lem25(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """Both inequalities, searched over matrices and observations."""
     yield _printed.lem25(factor)
-
-    def middle(at: Point) -> tuple[Interval, Interval]:
-        bound = _rest(at, at.z) * _rest(at, at.z2) / (at.epsilon + at.s)
-        return at.entry, interval(factor) * bound
-
-    yield from along(middle, PERTURBED_FLOWS)
+    yield from along(lambda at: entry_and_loss(at, factor), PERTURBED_FLOWS)
 
     def first(at: Situation, math: Any) -> tuple[Any, Any]:
         middle = (abs(at.z) - at.s) * (abs(at.z2) - at.s) / (abs(at.eps) + at.s)

@@ -8,6 +8,7 @@ from gradflow.claims import Settings, select
 from gradflow.claims.evidence import grade_of, grade_of_refutation
 from gradflow.claims.registry import load_papers
 from theory_checks.razin2020 import _enclosed
+from theory_checks.razin2021 import _enclosed as razin2021
 
 load_papers()
 ALL, PERTURBED = len(_enclosed.FLOWS), len(_enclosed.PERTURBED_FLOWS)
@@ -27,15 +28,19 @@ COUNTS = {
     "razin2020.lem20": len(_enclosed.FROM_IDENTITY),
     "razin2020.lem25": PERTURBED,
     "razin2020.lem26": PERTURBED,
+    "razin2021.norm_blowup": len(razin2021.ONE),
     "wang2024.thm1.norm.corrected": ALL,
 }
 """How many cases come right after a claim's proof."""
-OF_DEPTH_1 = {"razin2020.lem6", "razin2020.lem20"}
+OTHER_FLOWS = dict.fromkeys(("razin2020.lem6", "razin2020.lem20"), len(_enclosed.SHALLOW)) | {
+    "razin2021.norm_blowup": len(razin2021.TWO)
+}
+"""Controls that have flows of their own."""
 
 
 def enclosed(id, broken):
     (made,) = (one for one in select([id]) if one.id == id)
-    count = len(_enclosed.SHALLOW) if broken and id in OF_DEPTH_1 else COUNTS[id]
+    count = OTHER_FLOWS.get(id, COUNTS[id]) if broken else COUNTS[id]
     _, *cases = itertools.islice(made.cases(Settings(), broken), 1 + count)
     return made, cases
 
