@@ -20,6 +20,7 @@ from gradflow.claims.definition import Case, Claim
 from gradflow.claims.evidence import grade_of
 from gradflow.claims.registry import load_papers
 from theory_checks.razin2020 import _enclosed
+from theory_checks.razin2021._enclosed import ONE
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def enclosures(console: Console) -> float:
     shown = Table(title="enclosed flows", box=box.SIMPLE_HEAD)
     for name in ("flow", "steps", "t", "loss", "seconds"):
         shown.add_column(name, justify="left" if name == "flow" else "right", overflow="fold")
-    flows, total = (*_enclosed.FLOWS, *_enclosed.PERTURBED_FLOWS), 0.0
+    flows, total = (*_enclosed.FLOWS, *_enclosed.PERTURBED_FLOWS, *ONE), 0.0
     for flow in flows:
         begin = time.process_time()
         steps = _enclosed.steps(flow)

@@ -32,6 +32,7 @@ COUNTS = {
     "wang2024.thm1.norm.corrected": ALL,
 }
 """How many cases come right after a claim's proof."""
+SLOW = "razin2020.thm1.erank.sharp"
 OTHER_FLOWS = dict.fromkeys(("razin2020.lem6", "razin2020.lem20"), len(_enclosed.SHALLOW)) | {
     "razin2021.norm_blowup": len(razin2021.TWO)
 }
@@ -45,7 +46,11 @@ def enclosed(id, broken):
     return made, cases
 
 
-@pytest.mark.parametrize("id", COUNTS)
+@pytest.mark.parametrize(
+    "id",
+    # The best bound on the effective rank is nearly met, and needs a thousand pieces.
+    [pytest.param(id, marks=[pytest.mark.slow] if id == SLOW else []) for id in COUNTS],
+)
 def test_a_bound_is_kept_along_every_flow(id):
     _, cases = enclosed(id, broken=False)
     for case in cases:
