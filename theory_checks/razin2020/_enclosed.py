@@ -115,13 +115,18 @@ def last_loss(flow: Flow) -> float:
         return float((ends_of(flow)[-1].s ** 2 / 2).b)
 
 
+def _relative(gap: Interval, *sides: Interval) -> Interval:
+    """The gap by the largest sizes of both sides."""
+    return gap / sum(iv.mpf(abs(side).b) for side in sides)
+
+
 def enclosed_case(flow: Flow, sides: Sides, label: str = "") -> Case:
     """A bound at every time of a flow."""
 
     def gap(part: Part) -> Interval:
         with precision(64):
             larger, smaller = sides(_at(flow, part))
-            return larger - smaller
+            return _relative(larger - smaller, larger, smaller)
 
     gaps = cover(len(steps(flow)), gap, HALVINGS)
     parts, slack = list(gaps), list(gaps.values())
@@ -183,7 +188,9 @@ def signs(depths: Sequence[int]) -> Iterator[Case]:
     """The determinants."""
     for flow in (*SHALLOW, *FLOWS):
         if flow.of.depth in depths:
-            yield _at_ends(flow, [at.det for at in ends_of(flow)], "det W")
+            with precision(BITS):
+                found = [_relative(at.det, at.det) for at in ends_of(flow)]
+            yield _at_ends(flow, found, "det W")
 
 
 def definite(depths: Sequence[int]) -> Iterator[Case]:
@@ -191,7 +198,9 @@ def definite(depths: Sequence[int]) -> Iterator[Case]:
     for flow in (*SHALLOW, *FROM_IDENTITY):
         if flow.of.depth in depths:
             minors = [x for at in ends_of(flow) for x in (at.w[0][0], at.det)]
-            yield _at_ends(flow, minors, "leading minors")
+            with precision(BITS):
+                found = [_relative(x, x) for x in minors]
+            yield _at_ends(flow, found, "leading minors")
 
 
 def losses(direction: int) -> Iterator[Case]:
@@ -199,7 +208,7 @@ def losses(direction: int) -> Iterator[Case]:
     for flow in FLOWS:
         with precision(BITS):
             loss = [at.s**2 / 2 for at in ends_of(flow)]
-            fall = [direction * (a - b) for a, b in itertools.pairwise(loss)]
+            fall = [direction * _relative(a - b, a) for a, b in itertools.pairwise(loss)]
         yield _at_ends(flow, fall, "the loss falls")
 
 

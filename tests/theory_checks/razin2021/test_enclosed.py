@@ -1,12 +1,17 @@
 """Enclosed components: their field is the library's gradient, their ends are SciPy's."""
 
+from fractions import Fraction
+
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
 import gradflow as gf
+from gradflow.claims.proofs import enclose_flow
+from gradflow.claims.proofs.interval import ends
 from theory_checks.razin2020 import _enclosed
 from theory_checks.razin2021._enclosed import ONE, TWO
 from theory_checks.razin2021.norm_blowup import problem
@@ -38,6 +43,22 @@ def test_the_field_is_the_gradient(flow):
         np.testing.assert_allclose(a[rows], -np.asarray(b)[rows], rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("flow", (ONE[0], TWO[0]), ids=(ids[0], ids[-1]))
+def test_a_series_in_30_digits_ends_inside_and_a_twin_does_not(flow):
+    time = Fraction(1, 2)
+    *_, last = enclose_flow(flow.of.velocities, flow.start, end=time)
+    moved = (flow.start[0] + Fraction(1, 2**60), *flow.start[1:])
+    *_, twin = enclose_flow(flow.of.velocities, moved, end=time)
+    with mpmath.workdps(34):
+        error = mpmath.mpf(10) ** -30  # of the series
+        start = [mpmath.mpf(x.numerator) / x.denominator for x in flow.start]
+        follow = mpmath.odefun(lambda t, x: flow.of.velocities(x), 0, start, tol=1e-32)
+        for true, inside in zip(follow(0.5), last.end, strict=True):
+            low, high = ends(inside)
+            assert low - error < true < high + error and high - low < error
+        assert not -error < ends(twin.end[0])[0] - follow(0.5)[0] < error
+
+
 @pytest.mark.parametrize("flow", FLOWS, ids=ids)
 def test_scipy_ends_there(flow):
     step = _enclosed.steps(flow)[-1]
@@ -45,7 +66,7 @@ def test_scipy_ends_there(flow):
         lambda t, x: flow.of.velocities(list(x)), (0, float(step.time + step.width)),
         np.array(flow.start, float), rtol=1e-12, atol=1e-14, method="DOP853",
     )  # fmt: skip
-    ends = np.array([float(x.mid) for x in step.end])
-    np.testing.assert_allclose(found.y[:, -1], ends, rtol=1e-7, atol=1e-9)
+    middles = np.array([float(x.mid) for x in step.end])
+    np.testing.assert_allclose(found.y[:, -1], middles, rtol=1e-7, atol=1e-9)
     assert max(float(x.delta) for x in step.end) < 1e-18
     assert _enclosed.last_loss(flow) < 5e-3
