@@ -126,6 +126,8 @@ def test_at_least_eight_flows_end_below_the_loss():
     ends = [_enclosed.last_loss(flow) for flow in FLOWS]
     assert sum(loss <= 5e-3 for loss in ends) == len(FLOWS) == 15
     assert {flow.of.depth for flow in FLOWS} == {2, 3, 4}
+    begin = [float((_enclosed.ends_of(flow)[0].s ** 2 / 2).a) for flow in FLOWS]
+    assert sum(loss > 0.4 for loss in begin) == 13  # the other two begin below
 
 
 def test_a_bound_that_is_broken_at_one_time_is_found_and_confirmed():
