@@ -44,7 +44,7 @@ PROVED = (
     "domine2025.riccati", "kunin2024.invariant", "kunin2024.bias",
     "li2021.norms", "limit.rank", "limit.dual", "pesme2023.sinh", "even2023.bias",
     "du2018.discrete", "decay.balance", "arora2018.no_potential", "arora2018.two_layers",
-    "chou2024.recursion", "gunasekar2018.regression",
+    "chou2024.recursion", "gunasekar2018.regression", "razin2021.norm_blowup",
 )  # fmt: skip
 MODELLED = (
     "zhao2022.thm1.W.corrected", "zhao2022.thm1.sv.corrected", "zhao2022.thm3.W.corrected",

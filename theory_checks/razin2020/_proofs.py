@@ -8,9 +8,10 @@ brings it to the flow. P is the matrix W with the observed entries at their valu
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
+import mpmath
 import sympy
 
 from gradflow.claims.proofs import (
@@ -23,7 +24,7 @@ from gradflow.claims.proofs import (
     prove_inequality,
     settle,
 )
-from gradflow.claims.proofs.interval import ends, entropy, interval, iv
+from gradflow.claims.proofs.interval import Interval, ends, entropy, interval, iv
 
 Matrix = tuple[tuple[Any, Any], tuple[Any, Any]]
 
@@ -41,20 +42,37 @@ HALF: Matrix = ((2 * 10**7, 1), (1, Fraction(1, 10**7)))  # s_2 / s_1 is loss / 
 class Point:
     """A matrix of numbers or intervals, and what the bounds are made of, in intervals."""
 
-    def __init__(self, w: Matrix, observed: tuple[Any, Any, Any] = (1, 1, 0)):
+    def __init__(
+        self, w: Matrix, observed: tuple[Any, Any, Any] = (1, 1, 0), det: Interval | None = None
+    ):
         self.w, self.observed = w, observed
         (a, b), (c, d) = ([interval(x) for x in row] for row in w)
         z, z2, eps = map(interval, observed)
-        self.entry, self.det = abs(a), a * d - b * c
+        self.z, self.z2, self.epsilon = abs(z), abs(z2), abs(eps)
+        self.least = min(self.z, self.z2, key=lambda x: x.a)
+        self.ratio = iv.sqrt(self.z * self.z2) / self.least
+        self.entry, self.det = abs(a), a * d - b * c if det is None else det
         self.s = iv.sqrt((b - z) ** 2 + (c - z2) ** 2 + (d - eps) ** 2)
         square = a**2 + b**2 + c**2 + d**2
         self.norm = iv.sqrt(square)
         # (s_1 - s_2)^2 is not negative, whatever its interval says.
-        low, high = ends(square - 2 * abs(self.det))
+        apart = (a - d) ** 2 + (b + c) ** 2 if self.det > 0 else square - 2 * abs(self.det)
+        low, high = ends(apart)
         small = iv.sqrt(iv.mpf([max(low, 0), max(high, 0)]))
         self.first = (iv.sqrt(square + 2 * abs(self.det)) + small) / 2
         self.second = abs(self.det) / self.first
-        self.rank = iv.exp(entropy(self.second / (self.first + self.second)))
+
+    @property
+    def off(self) -> Interval:
+        """(|epsilon| + s) / min(|z|, |z'|)."""
+        return (self.epsilon + self.s) / self.least
+
+    @cached_property
+    def rank(self) -> Interval:
+        """The effective rank; the share of s_2 in s_1 + s_2 is from 0 to 1/2."""
+        low, high = ends(self.second / (self.first + self.second))
+        half = mpmath.mpf(1) / 2
+        return iv.exp(entropy(iv.mpf([min(max(low, 0), half), max(min(high, half), 0)])))
 
 
 def refuted_at(

@@ -14,7 +14,7 @@ from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles import taylor
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
 
-from . import _printed_lemmas, _proofs_flows
+from . import _enclosed, _printed_lemmas, _proofs_flows
 
 
 @claim(
@@ -34,6 +34,7 @@ from . import _printed_lemmas, _proofs_flows
 def lem20(settings: Settings, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[Case]:
     """Factor coordinates as far as float64 resolves the smallest eigenvalue, then 66 digits."""
     yield _printed_lemmas.lem20(depths)
+    yield from _enclosed.definite(depths)
     problem = gf.synthetic.norm_blowup()
     for depth in depths:
         model = gf.MatrixProduct.of((2, 2), depth)

@@ -15,7 +15,7 @@ from gradflow.claims.oracles import differences
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.high_precision import DIGITS, precise, product_velocity, show
 
-from . import _printed_lemmas, _proofs_flows
+from . import _enclosed, _printed_lemmas, _proofs_flows
 from .theorem1 import theorem1_hypotheses
 
 _PLACES = ((0, 0), (1, 1), (0, 1))
@@ -267,6 +267,7 @@ def _exact_rate(objective: gf.Objective, start: Any, share: float) -> Any:
 def lem17(settings: Settings, direction: float = 1.0) -> Iterator[Case]:
     """Losses of every kind of problem along its flow, record to record."""
     yield _printed_lemmas.lem17(direction)
+    yield from _enclosed.losses(int(direction))
     for name, objective, start in _flows_of_all_kinds(settings):
         coarse, tight = (
             gf.solve_flow(

@@ -14,7 +14,7 @@ from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles import taylor
 from gradflow.claims.oracles.high_precision import DIGITS, precise, show
 
-from . import _printed_lemmas
+from . import _enclosed, _printed_lemmas
 
 
 @claim(
@@ -35,6 +35,7 @@ def lem6(settings: Settings, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[Ca
     kept by construction, so those runs are no evidence here; they are compared with the series.
     """
     yield _printed_lemmas.lem6(depths)
+    yield from _enclosed.signs(depths)
     for depth in depths:
         if depth == 2 or (depth > 2 and not settings.quick):
             yield from witness_cases(depth)

@@ -16,8 +16,10 @@ from gradflow.claims import ByConstruction, Case, Confirmation, Measured, Settin
 from gradflow.claims.hypotheses import Met
 from gradflow.claims.oracles.high_precision import DIGITS, Real, singular_values_2x2
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
+from gradflow.claims.proofs.interval import interval
 
 from . import _printed
+from ._enclosed import PERTURBED_FLOWS, along, entry_and_loss
 from .theorem1 import along_flows, exact_loss, exact_product, theorem1_hypotheses
 
 Bound = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
@@ -213,6 +215,7 @@ def _recorded(w: Any, det: Real) -> Situation:
 def lem18(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """Matrices of positive determinant, searched, and the exact flows."""
     yield _printed.lem18(factor)
+    yield from along(lambda at: entry_and_loss(at, factor))
 
     def bound(at: Situation, math: Any) -> tuple[Any, Any]:
         return abs(at.w11), factor * (1 - at.s) ** 2 / at.s
@@ -245,6 +248,9 @@ def lem18(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
 def lem19(settings: Settings, constant: float = 3.0, push: float = 1.0) -> Iterator[Case]:
     """The three bounds, searched over matrices, and the last two along the exact flows."""
     yield _printed.lem19(constant, push)
+    yield from along(lambda at: (at.first, at.entry - at.s), label="sigma_1 and w_11")
+    yield from along(lambda at: (interval(constant) * at.s, at.second), label="sigma_2")
+    yield from along(lambda at: (at.first, interval(push) / at.s - 2), label="sigma_1 and the loss")
 
     def first(at: Situation, math: Any) -> tuple[Any, Any]:
         return at.first, abs(at.w11) - at.s
@@ -289,6 +295,7 @@ def lem19(settings: Settings, constant: float = 3.0, push: float = 1.0) -> Itera
 def lem25(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """Both inequalities, searched over matrices and observations."""
     yield _printed.lem25(factor)
+    yield from along(lambda at: entry_and_loss(at, factor), PERTURBED_FLOWS)
 
     def first(at: Situation, math: Any) -> tuple[Any, Any]:
         middle = (abs(at.z) - at.s) * (abs(at.z2) - at.s) / (abs(at.eps) + at.s)
@@ -319,6 +326,12 @@ def lem25(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
 def lem26(settings: Settings, constant: float = 4.0, extra: float = 1.0) -> Iterator[Case]:
     """The three bounds, searched over matrices and observations."""
     yield _printed.lem26(constant, extra)
+    yield from along(
+        lambda at: (
+            interval(constant) * (at.epsilon + at.s) + interval(extra) * at.ratio * at.s, at.second
+        ),
+        PERTURBED_FLOWS, "sigma_2 at any loss",
+    )  # fmt: skip
 
     def first(at: Situation, math: Any) -> tuple[Any, Any]:
         return at.first, abs(at.w11) / math.sqrt(abs(at.z) * 0 + 2) - at.s

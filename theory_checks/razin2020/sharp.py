@@ -17,7 +17,7 @@ from gradflow.claims.proofs.interval import interval, iv, precision
 
 from . import _proofs, _proofs_theorem2
 from ._effective_rank import entropy_rank
-from ._enclosed import enclosed_case
+from ._enclosed import PERTURBED_FLOWS, SPARED, along
 from ._proofs import Matrix, Point, sign_of_determinant
 
 POSITIVE = {"det W > 0": ByConstruction("every such matrix; along a flow Lemma 6 keeps the sign")}
@@ -113,7 +113,7 @@ def norm(settings: Settings, share: Fraction = Fraction(1)) -> Iterator[Case]:
     """Proved; the best b for the printed a, which W = I / 1000 shows."""
     b = sympy.Rational(share) / sympy.sqrt(2)
     yield _proof_case(_proofs.norm_bound(b), POSITIVE)
-    yield enclosed_case(lambda at: (at.norm, 1 / at.s - interval(b)))
+    yield from along(lambda at: (at.norm, 1 / at.s - interval(b)))
     if share == 1:
         yield _best_case(
             "b", [_proofs.NEAR_ZERO],
@@ -135,7 +135,7 @@ def erank(settings: Settings, constant: Fraction = Fraction(1)) -> Iterator[Case
     """Proved, from 2 det W <= loss |W|^2; the best constant, approached at W = c I as c -> 0."""
     yield _proof_case(_proofs.rank_bound(constant), POSITIVE)
     root = iv.sqrt(iv.mpf(2))
-    yield enclosed_case(lambda at: (1 + interval(constant) * at.s / root, at.rank))
+    yield from along(lambda at: (1 + interval(constant) * at.s / root, at.rank), SPARED)
     if constant == 1:
         yield _best_case(
             "I / 1000", [_proofs.NEAR_ZERO],
@@ -157,7 +157,7 @@ def erank(settings: Settings, constant: Fraction = Fraction(1)) -> Iterator[Case
 def irank(settings: Settings, constant: Fraction = Fraction(1)) -> Iterator[Case]:
     """Proved, by the segment from W to P; the best constant, approached as w_11 grows."""
     yield _proof_case(_proofs.distance_bound(constant), POSITIVE)
-    yield enclosed_case(lambda at: (interval(constant) * at.s, at.second))
+    yield from along(lambda at: (interval(constant) * at.s, at.second))
     if constant == 1:
         yield _best_case(
             "((1000, 1), (1, 1))", [_proofs.FAR], lambda at: at.second / at.s, Fraction(998, 1000)
@@ -179,6 +179,7 @@ def erank2(settings: Settings, share: Fraction = Fraction(1)) -> Iterator[Case]:
     """Proved; the best constant, for z = z' = 1 and epsilon = 0 are Theorem 1."""
     constant = sympy.Rational(share) / sympy.sqrt(2)
     yield _proof_case(_proofs_theorem2.rank_bound(constant), REQUIRED)
+    yield from along(lambda at: (1 + interval(constant) * at.off, at.rank), PERTURBED_FLOWS)
     drawn = _drawn(settings, general=True)
     z, z2, eps = np.abs(drawn.observed)
     right = float(constant) * (eps + drawn.root) / np.minimum(z, z2)
@@ -201,6 +202,7 @@ def irank2(settings: Settings, share: Fraction = Fraction(1)) -> Iterator[Case]:
 
     proof = _proofs_theorem2.distance_bound(right, f"{share} (|epsilon| + s)")
     yield _proof_case(proof, REQUIRED)
+    yield from along(lambda at: (interval(share) * (at.epsilon + at.s), at.second), PERTURBED_FLOWS)
     drawn = _drawn(settings, general=True)
     right_side = float(share) * (np.abs(drawn.observed[2]) + drawn.root)
     yield _drawn_case(right_side, drawn.s[:, 1], drawn)

@@ -29,7 +29,7 @@ from gradflow.claims.oracles.high_precision import (
 from gradflow.claims.oracles.norms import NORMS, SCHATTEN, Norm
 from gradflow.linalg.spectrum import effective_rank_of
 
-from . import _printed, _printed_lemmas, _proofs_flows
+from . import _enclosed, _printed, _printed_lemmas, _proofs_flows
 from ._figures import norm_blowup_figure
 
 DEPTHS = (2, 3, 4)
@@ -211,6 +211,7 @@ def _picture() -> Figure:
 def thm1_norm(settings: Settings, power: float = 0.5) -> Iterator[Case]:
     """Every Schatten-p (quasi-)norm tried, and norms that are no function of singular values."""
     yield _printed.thm1_norm(power)
+    yield from _enclosed.spectral_norm(power)
     for name, depth, pair in along_flows(settings):
         for norm in NORMS:
             end = NormSides(norm, power).along(pair.tight, pair.common)[0][-1]

@@ -30,10 +30,12 @@ from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.high_precision import DIGITS, precise
 from gradflow.claims.oracles.norms import NORMS, Norm
 from gradflow.claims.oracles.search import Inequality, searched_case
+from gradflow.claims.proofs.interval import interval
 from gradflow.linalg.spectrum import effective_rank_of
 
 from . import _printed
 from ._effective_rank import entropy_rank
+from ._enclosed import PERTURBED_FLOWS, along
 from .loss_bounds import FLOATS, PRECISE, Situation, draw, met
 
 POSITIONS = ((0, 0), (0, 1), (1, 0), (1, 1))
@@ -294,6 +296,7 @@ def _exact_norm_case(unit: Callable[[Norm, tuple[int, int]], float], power: floa
 def thm2_erank(settings: Settings, constant: float = 16.0) -> Iterator[Case]:
     """Along flows and over matrices; the infimum is 1, at w_11 = z z'/epsilon or at infinity."""
     yield _printed.thm2_erank(constant)
+    yield from along(lambda at: (1 + interval(constant) * at.off, at.rank), PERTURBED_FLOWS)
 
     def bound(flow: Perturbed, loss: np.ndarray, w: np.ndarray, s: np.ndarray) -> tuple[Any, Any]:
         z, z2, eps = flow.observed
@@ -357,6 +360,12 @@ def _infimum_case() -> Case:
 def thm2_irank(settings: Settings, constant: float = 4.0, extra: float = 1.0) -> Iterator[Case]:
     """Along flows and over matrices; the infimal rank of the solutions is 1, the distance s_2."""
     yield _printed.thm2_irank(constant, extra)
+    yield from along(
+        lambda at: (
+            interval(constant) * (at.epsilon + at.s) + interval(extra) * at.ratio * at.s, at.second
+        ),
+        PERTURBED_FLOWS,
+    )  # fmt: skip
 
     def right(observed: Any, root: Any, math: Any) -> Any:
         z, z2, eps = (abs(v) for v in observed)

@@ -6,13 +6,19 @@ so that a loss that falls to zero drives the unobserved entry, and with it every
 """
 
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import cache
 
 import jax
 import numpy as np
+import sympy
 
 import gradflow as gf
 from gradflow.claims import ByConstruction, Case, Measured, Settings, claim, roundings
+from gradflow.claims.proofs import chain, counterexample, prove_identity, settle
+
+from ..razin2020._enclosed import along, entry_and_loss
+from . import _enclosed
 
 SEEN, VALUES = ((0, 1), (1, 0), (1, 1)), (1.0, 1.0, 0.0)
 STOP_LOSS = 1e-4
@@ -38,6 +44,30 @@ def flow(shape: tuple[int, ...], rank: int, scale: float, seed: int) -> gf.Traje
     )  # fmt: skip
 
 
+def proof(rank: int) -> Case:
+    """The block of one component has determinant 0; two may leave the unobserved entry at 0."""
+    statement = "|W_11s| >= (1-s)^2/s, s = sqrt(2 loss) < 1"
+    half = Fraction(1, 2)
+    witness = {"W_11s, W_12s, W_21s, W_22s": "0, 1, 1, 1/2: two components", "s": "1/2"}
+    broken = counterexample(statement, (1 - half) ** 2 / half, witness) if rank > 1 else None
+    block = sympy.zeros(2, 2)
+    for r in range(rank):
+        a1, a2, b1, b2, c = sympy.symbols(f"a_1{r} a_2{r} b_1{r} b_2{r} c_{r}")
+        block += sympy.Matrix([a1, a2]) * sympy.Matrix([[b1, b2]]) * c
+    s, x, y = sympy.symbols("s x y")
+    found = chain(
+        statement,
+        prove_identity("W_11s W_22s - W_12s W_21s", block.det(), sympy.Integer(0)),
+        prove_identity(
+            "W_12s W_21s - (1-s)^2 with W_12s = 1-s+x, W_21s = 1-s+y; x, y not negative",
+            (1 - s + x) * (1 - s + y) - (1 - s) ** 2, (1 - s) * (x + y) + x * y,
+        ),
+        cites=("|W_22s|, |W_12s - 1| and |W_21s - 1| are at most s: terms of 2 loss",),
+    )  # fmt: skip
+    hypotheses = {"R = 1": ByConstruction("symbols, c for the other axes; any order")}
+    return Case("proof", proof=settle(found, broken), hypotheses=hypotheses, size=4)
+
+
 @claim(
     "razin2021.norm_blowup",
     kind="inequality",
@@ -49,6 +79,9 @@ def flow(shape: tuple[int, ...], rank: int, scale: float, seed: int) -> gf.Traje
 )
 def norm_blowup(settings: Settings, rank: int = 1) -> Iterator[Case]:
     """Flows of orders 3 to 5 from small and large starts, to a loss of 1e-4, and one that stays."""
+    yield proof(rank)
+    flows = _enclosed.ONE if rank == 1 else _enclosed.TWO
+    yield from along(entry_and_loss, flows)
     shapes = [(2, 2, 2), (3, 2, 4), (2, 2, 2, 2), (2, 2, 2, 2, 2)]
     for k, shape in enumerate(shapes):
         for scale in (0.5, 0.1) if settings.full or k < 2 else (0.5,):

@@ -20,7 +20,7 @@ from gradflow.claims.proofs.interval import Interval, ends, interval, iv, precis
 
 from ..arora2019._proofs import value_flow
 from ..razin2020 import _proofs as razin2020
-from ..razin2020._enclosed import field, product
+from ..razin2020._fields import Whole
 from ..razin2020._printed import proof_case
 
 POSITIVE = {"det W > 0": ByConstruction("every such matrix")}
@@ -100,14 +100,15 @@ def irank_proof(factor: float) -> Case:
 
 UNBALANCED = (4, 0, 0, 4, Fraction(1, 4), 0, 0, Fraction(1, 4))
 """W_1 = 4 I and W_2 = I/4, row by row: det W(0) = 1."""
+_FLOW = Whole(2, (1, 1, 0))
 
 
 @cache
 def unbalanced_flow(end: Fraction) -> tuple[tuple[Interval, ...], razin2020.Point]:
     """Both factors and the product at a time, enclosed."""
-    *_, last = enclose_flow(field, UNBALANCED, end=end, bits=96)
+    *_, last = enclose_flow(_FLOW.velocities, UNBALANCED, end=end, bits=96)
     with precision(96):
-        return last.end, razin2020.Point(product(last.end))
+        return last.end, _FLOW.point(last.end)
 
 
 @cache

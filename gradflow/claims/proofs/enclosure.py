@@ -1,8 +1,8 @@
 r"""Rigorous enclosures of gradient flows.
 
-Each step takes any polynomial p near the solution, and bounds its defect p' - f(p) in exact
-arithmetic. With the logarithmic norm mu of the Jacobian (its largest eigenvalue: that of a gradient
-flow is symmetric) over a tube around p,
+Each step takes any polynomial p near the solution, and bounds its defect p' - f(p). With the
+logarithmic norm mu of the Jacobian (its largest eigenvalue: that of a gradient flow is symmetric)
+over a tube around p,
 
     |x(t) - p(t)| <= rho exp(mu t) + delta (exp(mu t) - 1) / mu,
 
@@ -10,19 +10,22 @@ so that a Euclidean ball goes in and out, and nothing wraps.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 
+from gradflow.claims.proofs.growth import log_norm
 from gradflow.claims.proofs.interval import Interval, ends, interval, iv, precision
-from gradflow.claims.proofs.series import Polynomial, Series
+from gradflow.claims.proofs.tape import Field, Tape, above
 
-Field = Callable[[Sequence[Any]], Sequence[Any]]
-"""From unknowns to their velocities, by + - * and binary fractions alone."""
-_SHIFT = 20  # Steps are whole multiples of 2^-20.
+_SHORTEST = -40
+"""No unit of time below two to this, or above its inverse."""
+_ROUNDED = 2.0**-42  # More than what float64 loses in sums of a few hundred terms.
+_PARTS = 4  # of a step, each with its own bound of the growth
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Step:
     Attributes:
       time: at its start, exactly.
       width: how long it is, exactly.
-      polynomials: one for each unknown, in the time since its start.
+      terms: (n, order + 1) terms of a polynomial for each unknown, at the end of the step.
       radius: how far the solution may be from them, in Euclidean norm, during the step.
       end: an interval for each unknown, at the end.
       bits: of the arithmetic.
@@ -40,40 +43,48 @@ class Step:
 
     time: Fraction
     width: Fraction
-    polynomials: tuple[Polynomial, ...]
+    terms: np.ndarray
     radius: Interval
     end: tuple[Interval, ...]
     bits: int
 
+    def over(self, first: Fraction, last: Fraction) -> tuple[Interval, list[Interval]]:
+        """Times and enclosures over a part of the step, from shares 0 <= first < last <= 1."""
+        with precision(self.bits):
+            t = interval(self.time + self.width * first, self.time + self.width * last)
+            (middles,), (radii,) = _ranges(self.terms, _moved(self.terms.shape[1], first, last))
+            error = iv.mpf([-1, 1]) * self.radius
+            return t, [
+                iv.mpf(m) + iv.mpf([-1, 1]) * iv.mpf(r) + error
+                for m, r in zip(middles.tolist(), radii.tolist(), strict=True)
+            ]
+
     def pieces(self, count: int) -> Iterator[tuple[Interval, list[Interval]]]:
         """Times and enclosures over parts of the step, which together cover it."""
-        with precision(self.bits):
-            for k in range(count):
-                t = interval(self.width * k / count, self.width * (k + 1) / count)
-                error = iv.mpf([-1, 1]) * self.radius
-                yield interval(self.time) + t, [_value(p, t) + error for p in self.polynomials]
+        for k in range(count):
+            yield self.over(Fraction(k, count), Fraction(k + 1, count))
 
 
 def enclose_flow(
     field: Field, start: Sequence[Any], *, end: Any = None, stop: Any = None, bits: int = 128,
     order: int | None = None, max_steps: int = 10_000,
 ) -> Iterator[Step]:  # fmt: skip
-    """Enclose the solution of x' = field(x) from exact numbers, step by step.
+    """Enclose the solution of x' = field(x), step by step.
 
     Args:
       field: velocities; a gradient flow's, for the growth bound uses its symmetric Jacobian.
-      start: whole numbers or binary fractions.
-      end: the last time, a multiple of 2^-20.
+      start: whole numbers or fractions.
+      end: the last time.
       stop: a function of the intervals at the end of a step; the flow ends where it is True.
-      bits: binary places of the polynomials.
-      order: their degree; a quarter of `bits` by default.
+      bits: binary places of the polynomials, up to 900.
+      order: their degree; half of `bits` by default.
       max_steps: after so many it ends in any case.
 
     Yields:
       Steps, each with an enclosure of all of it and of its end.
 
     Raises:
-      ValueError: if the Jacobian is not symmetric, or a step shrinks below 2^-20.
+      ValueError: if the Jacobian is not symmetric, or a step shrinks below 2^-40.
 
     Example:
       >>> from gradflow.claims.proofs import enclose_flow
@@ -81,189 +92,155 @@ def enclose_flow(
       >>> last.end[0]
       mpi('0.3678794411714423', '0.3678794411714424')
     """
-    order = order or bits // 4
+    order = order or bits // 2
     time, last = Fraction(0), None if end is None else Fraction(end)
-    centre = [int(Fraction(x) * 2**bits) for x in start]
-    with precision(bits):
-        rho = iv.mpf(0)
+    exact = [Fraction(x) for x in start]
+    centre = [round(x * 2**bits) for x in exact]
+    off = any(Fraction(c, 2**bits) != x for c, x in zip(centre, exact, strict=True))
+    rho = above(math.sqrt(len(centre)) * 2.0**-bits) if off else 0.0
+    tape, unit = Tape(field, len(centre)), 0
     for _ in range(max_steps):
         if last is not None and time >= last:
             return
-        with precision(bits):
-            series = _taylor(field, centre, bits, order)
-            wanted = _width(series, order, bits)
-            if last is not None:
-                wanted = min(wanted, int((last - time) * 2**_SHIFT))
-            step, centre, rho = _step(field, series, time, wanted, rho, bits)
+        p = _taylor(tape, centre, bits, order, unit)
+        while p.wanted < -3 and unit > _SHORTEST:
+            unit = max(_SHORTEST, unit + math.floor(p.wanted))
+            p = _taylor(tape, centre, bits, order, unit)
+        share = Fraction(min(4096, math.floor(2 ** (p.wanted + 12)) or 1), 4096)
+        if last is not None:
+            share = min(share, (last - time) / Fraction(2) ** unit)
+        step, centre, rho = _step(p, time, share, rho)
         yield step
         time += step.width
         if stop is not None and stop(step.end):
             return
+        unit = min(max(_SHORTEST, unit + math.ceil(p.wanted)), -_SHORTEST)
 
 
-def _taylor(field: Field, centre: list[int], bits: int, order: int) -> list[Polynomial]:
-    """Taylor polynomials, in fixed point: whatever they are, their defect is bounded exactly."""
-    unknowns = [Series(bits, lambda k: 0, [c]) for c in centre]
-    rates = field(unknowns)
-    for k in range(order):
-        for x, rate in zip(unknowns, rates, strict=True):
-            x.known.append(rate[k] // (k + 1))
-    return [Polynomial(x.known, bits) for x in unknowns]
+@dataclass(frozen=True)
+class _Approximate:
+    """Polynomials near a solution, in units of time of their own.
+
+    Attributes:
+      tape: the field.
+      terms: of the polynomials and of all that the field makes of them.
+      bits: binary places.
+      unit: of time, its logarithm to the base 2.
+      wanted: how wide a step should be, in units, as a logarithm; no proof hangs on it.
+    """
+
+    tape: Tape
+    terms: list[list[int]]
+    bits: int
+    unit: int
+    wanted: float
+
+    @property
+    def polynomials(self) -> list[list[int]]:
+        """Those of the unknowns."""
+        return self.terms[: self.tape.count]
+
+    def defect(self, powers: np.ndarray) -> float:
+        """The Euclidean norm of p' - f(p) per unit, at most, up to the width of the powers."""
+        norms, missing = self.tape.norms(self.terms, self.bits, powers)
+        count, up, down = len(powers) - 1, 2 ** max(self.unit, 0), 2 ** max(-self.unit, 0)
+        found = []
+        for x, place in zip(self.polynomials, self.tape.rates, strict=True):
+            rates = self.terms[place]
+            off = [abs((k + 1) * x[k + 1] * down - rates[k] * up) for k in range(count)]
+            known = float(np.sum(np.array(off, float) * powers[:count])) * 2.0**-self.bits / down
+            beyond = missing[place] + float(np.sum(norms[place][count:]))
+            found.append(above(known + beyond * 2.0**self.unit))
+        return above(math.hypot(*found))
 
 
-def _width(series: list[Polynomial], order: int, bits: int) -> int:
-    """A width, in 2^-20, at which the last terms are a few roundings; no proof hangs on it."""
+def _taylor(tape: Tape, centre: list[int], bits: int, order: int, unit: int) -> _Approximate:
+    """Taylor polynomials, in fixed point: whatever they are, their defect is bounded."""
+    terms = tape.expand([[c] for c in centre], bits, order, unit)
     logs = [
-        (bits - math.log2(max(abs(p.terms[k]) for p in series) or 1) + 4) / k
+        (8 - math.log2(most)) / k
         for k in (order - 1, order)
-        if any(p.terms[k] for p in series)
+        if (most := max(abs(x[k]) for x in terms[: tape.count]))
     ]
-    # terms are times 2^bits: coefficient * h^k = 2^(4 - bits) at h = 2^((4 - log2 term) / k).
-    wanted = min((x - bits / k for x, k in zip(logs, (order - 1, order), strict=False)), default=0)
-    return max(1, min(int(2 ** (wanted + _SHIFT)), 1 << _SHIFT))
+    return _Approximate(tape, terms, bits, unit, max(-60.0, min(logs, default=8.0)))
 
 
 def _step(
-    field: Field, series: list[Polynomial], time: Fraction, width: int, rho: Interval, bits: int
-) -> tuple[Step, list[int], Interval]:
+    p: _Approximate, time: Fraction, share: Fraction, rho: float
+) -> tuple[Step, list[int], float]:
     """One step, halved until the tube holds."""
-    defect = [p.derivative() - rate for p, rate in zip(series, field(series), strict=True)]
-    while width:
-        sizes = [d.size(width, _SHIFT) for d in defect]
-        delta = iv.sqrt(sum((interval(s) ** 2 for s in sizes), iv.mpf(0)))
-        h = interval(Fraction(width, 1 << _SHIFT))
-        tube = 4 * (rho + delta * h) + iv.mpf(2) ** -bits
-        grown = _grown(field, series, h, tube, rho, delta)
-        if grown is not None:
+    unit, bits, count = Fraction(2) ** p.unit, p.bits, len(p.terms[0])
+    whole = np.array(p.polynomials, float) * 2.0**-bits
+    while True:
+        powers = _powers(share, count)
+        defect = p.defect(powers)
+        terms = whole * powers
+        tube = 4 * above(rho + defect * float(above(share))) + 2.0**-bits
+        after = _grown(p.tape, terms, share, p.unit, tube, rho, defect)
+        if after is not None:
             break
-        width //= 2
-    else:
-        raise ValueError(
-            f"No step from t = {float(time):g} on is proved to stay near its polynomial; give "
-            "more bits."
-        )
-    exact = [_at(p, width) for p in series]
-    centre = [round(x * 2**bits) for x in exact]
-    moved = iv.sqrt(iv.mpf(len(centre))) * iv.mpf(2) ** -bits
-    rho = iv.mpf(ends(grown + moved)[1])
-    around = iv.mpf([-1, 1]) * rho
-    box = tuple(interval(Fraction(c, 1 << bits)) + around for c in centre)
-    width_exact = Fraction(width, 1 << _SHIFT)
-    return Step(time, width_exact, tuple(series), iv.mpf(ends(tube)[1]), box, bits), centre, rho
+        share /= 2
+        if share * unit < Fraction(2) ** _SHORTEST:
+            raise ValueError(
+                f"No step from t = {float(time):g} on is proved to stay near its polynomial; give "
+                "more bits."
+            )
+    centre = [_at(x, share) for x in p.polynomials]
+    rho = above(after + math.sqrt(len(centre)) * count * 2.0**-bits)
+    with precision(bits):
+        around = iv.mpf([-1, 1]) * rho
+        box = tuple(interval(Fraction(c, 1 << bits)) + around for c in centre)
+        return Step(time, share * unit, terms, iv.mpf(tube), box, bits), centre, rho
 
 
 def _grown(
-    field: Field, series: list[Polynomial], h: Interval, tube: Interval, rho: Interval, delta: Any
-) -> Interval | None:
+    field: Field, terms: np.ndarray, share: Fraction, unit: int, tube: float, rho: float,
+    defect: float,
+) -> float | None:  # fmt: skip
     """The radius at the end, if the solution cannot leave the tube before; None if it might."""
-    zero_to_h = interval(0, ends(h)[1])
-    around = iv.mpf([-1, 1]) * tube
-    growth = iv.exp(log_norm(field, [_value(p, zero_to_h) + around for p in series]) * h)
-    # (exp(mu t) - 1) / mu is at most t max(exp(mu t), 1), whatever the sign of mu.
-    most = iv.mpf(max(ends(growth)[1], 1))
-    if not (rho + delta * h) * most < tube:
-        return None
-    return rho * growth + delta * h * most
+    middles, radii = _ranges(terms, _parts(terms.shape[1]))
+    part = above(float(share) / _PARTS)
+    for mu in log_norm(field, middles, above(radii + tube)):
+        exponent = above(abs(mu) * part * 2.0**unit) * (1 if mu > 0 else 1 - 2.0**-30)
+        if not exponent < 700:
+            return None
+        growth = above(float(ends(iv.exp(iv.mpf(math.copysign(exponent, mu))))[1]))
+        # (exp(mu t) - 1) / mu is at most t max(exp(mu t), 1), whatever the sign of mu.
+        if not above(rho + defect * part) * max(growth, 1.0) < tube:
+            return None
+        rho = above(rho * growth + defect * part * max(growth, 1.0))
+    return rho
 
 
-def log_norm(field: Field, box: Sequence[Interval]) -> Interval:
-    """An upper bound of the largest eigenvalue of a field's symmetric Jacobian over a box."""
-    n = len(box)
-    unknowns = [Dual(x, {k: iv.mpf(1)}) for k, x in enumerate(box)]
-    rows = [_dual(rate).slopes for rate in field(unknowns)]
-    jacobian = [[row.get(k, iv.mpf(0)) for k in range(n)] for row in rows]
-    centre, spread = np.zeros((n, n)), Fraction(0)
-    scale = 1 << 40
-    for i in range(n):
-        for j in range(i + 1):
-            both = jacobian[i][j] - jacobian[j][i]
-            if 0 not in both:
-                raise ValueError("The field's Jacobian is not symmetric: this is no gradient flow.")
-            low, high = ends(jacobian[i][j])
-            middle = round(float(low + high) / 2 * scale)
-            centre[i, j] = centre[j, i] = middle
-            at = Fraction(middle, scale)
-            gap = max(_fraction(high) - at, at - _fraction(low))
-            spread += (1 + (i != j)) * gap**2
-    guess = np.linalg.eigvalsh(centre / scale)[-1]
-    slack = 1e-9 * (1 + np.max(np.abs(centre)) / scale)
-    bound = math.ceil((guess + slack) * scale)
-    whole = [[int(-x) for x in row] for row in centre]
-    for k in range(n):
-        whole[k][k] += bound
-    if not positive_definite(whole):
-        bound = int(max(np.sum(np.abs(centre), axis=1))) + n  # Gershgorin
-    root = iv.sqrt(interval(spread))
-    return iv.mpf(ends(interval(Fraction(bound, scale)) + root)[1])
+def _powers(share: Fraction, count: int) -> np.ndarray:
+    return float(share) ** np.arange(count)
 
 
-def positive_definite(rows: list[list[int]]) -> bool:
-    """Whether a symmetric matrix of whole numbers is: all leading minors, by Bareiss."""
-    a, before = [list(row) for row in rows], 1
-    for k in range(len(a)):
-        pivot = a[k][k]
-        if pivot <= 0:
-            return False
-        for i in range(k + 1, len(a)):
-            for j in range(k + 1, len(a)):
-                a[i][j] = (a[i][j] * pivot - a[i][k] * a[k][j]) // before
-        before = pivot
-    return True
+def _at(terms: list[int], share: Fraction) -> int:
+    """A polynomial, off by less than a rounding for each term."""
+    total = 0
+    for x in reversed(terms):
+        total = total * share.numerator // share.denominator + x
+    return total
 
 
-class Dual:
-    """An interval with its derivatives."""
-
-    def __init__(self, value: Interval, slopes: dict[int, Interval]):
-        self.value, self.slopes = value, slopes
-
-    def __add__(self, other: Any) -> "Dual":
-        other = _dual(other)
-        slopes = dict(self.slopes)
-        for k, slope in other.slopes.items():
-            slopes[k] = slopes[k] + slope if k in slopes else slope
-        return Dual(self.value + other.value, slopes)
-
-    def __neg__(self) -> "Dual":
-        return Dual(-self.value, {k: -slope for k, slope in self.slopes.items()})
-
-    def __sub__(self, other: Any) -> "Dual":
-        return self + -_dual(other)
-
-    def __rsub__(self, other: Any) -> "Dual":
-        return _dual(other) - self
-
-    def __mul__(self, other: Any) -> "Dual":
-        other = _dual(other)
-        first = Dual(self.value * other.value, {k: s * other.value for k, s in self.slopes.items()})
-        return first + Dual(iv.mpf(0), {k: self.value * s for k, s in other.slopes.items()})
-
-    __radd__, __rmul__ = __add__, __mul__
+def _ranges(terms: np.ndarray, moved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Polynomials over parts of [0, 1], as middles and radii, each (parts, polynomials)."""
+    found = moved @ terms.T
+    lost = _ROUNDED * np.sum(np.abs(terms), axis=1)
+    return found[:, 0], above(np.sum(np.abs(found[:, 1:]), axis=1) + lost)
 
 
-def _dual(x: Any) -> Dual:
-    return x if isinstance(x, Dual) else Dual(interval(Fraction(x)), {})
+@cache
+def _parts(count: int) -> np.ndarray:
+    parts = [_moved(count, Fraction(k, _PARTS), Fraction(k + 1, _PARTS)) for k in range(_PARTS)]
+    return np.concatenate(parts)
 
 
-def _value(p: Polynomial, t: Interval) -> Interval:
-    """A polynomial over an interval of times."""
-    total = iv.mpf(0)
-    for x in reversed(p.terms):
-        total = total * t + x
-    return total / 2**p.places
-
-
-def _at(p: Polynomial, width: int) -> Fraction:
-    """A polynomial at width / 2^20, exactly."""
-    total, scale = 0, 1
-    for x in reversed(p.terms):
-        total = total * width + x * scale
-        scale <<= _SHIFT
-    return Fraction(total, (scale >> _SHIFT) << p.places)
-
-
-def _fraction(x: Any) -> Fraction:
-    """An `mpf` as a fraction."""
-    sign, mantissa, exponent, _ = x._mpf_
-    value = Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
-    return -value if sign else value
+@lru_cache(maxsize=512)
+def _moved(count: int, first: Fraction, last: Fraction) -> np.ndarray:
+    """(1, count, count) from terms in t to those in s, t = (first + last + (last - first) s)/2."""
+    j, k = np.arange(count)[:, None], np.arange(count)
+    binomials = np.array([[math.comb(b, a) for b in range(count)] for a in range(count)], float)
+    middle, half = float(first + last) / 2, float(last - first) / 2
+    return (binomials * middle ** np.maximum(k - j, 0) * half**j)[None]

@@ -71,10 +71,12 @@ def hull(parts: Sequence[Interval]) -> Interval:
 
 
 def entropy(p: Interval) -> Interval:
-    """-p ln p - (1-p) ln(1-p) over an interval within (0, 1); it rises to 1/2 and falls after."""
+    """-p ln p - (1-p) ln(1-p) over an interval within [0, 1]; it rises to 1/2 and falls after."""
 
     def at(x: Any) -> Interval:
         x = iv.mpf(x)
+        if x == 0 or x == 1:
+            return iv.mpf(0)
         return -x * iv.log(x) - (1 - x) * iv.log(1 - x)
 
     low, high = ends(p)

@@ -1,19 +1,18 @@
 """Enclosed flows: they hold the solution, they are narrow, and what is wrong widens them."""
 
+import dataclasses
 import math
 from fractions import Fraction
 
 import mpmath
-import numpy as np
 import pytest
 
 from gradflow.claims.proofs import enclose_flow
 from gradflow.claims.proofs import enclosure as module
-from gradflow.claims.proofs.enclosure import log_norm, positive_definite
-from gradflow.claims.proofs.interval import ends, interval, precision
-from gradflow.claims.proofs.series import Polynomial
+from gradflow.claims.proofs.interval import ends, precision
 
 END = Fraction(3, 4)
+taylor = module._taylor
 
 
 def cubic(x):
@@ -62,37 +61,59 @@ def test_another_start_has_another_end():
     assert one < other or other < one
 
 
+def wrong(tape, centre, bits, order, unit):
+    """A third coefficient that is off by 2^-40."""
+    p = taylor(tape, centre, bits, order, unit)
+    (x,) = p.polynomials
+    x = [c + (k == 3) * 2 ** (bits - 40) for k, c in enumerate(x)]
+    return dataclasses.replace(p, terms=tape.expand([x], bits, order, unit))
+
+
 def test_a_wrong_polynomial_widens_and_keeps_the_solution(monkeypatch):
-    own = module._taylor
-
-    def wrong(field, centre, bits, order):
-        first, *rest = own(field, centre, bits, order)
-        terms = list(first.terms)
-        terms[3] += 1 << (bits - 40)
-        return [Polynomial(terms, bits), *rest]
-
     good = last(cubic, [1]).end[0]
     monkeypatch.setattr(module, "_taylor", wrong)
     bad = last(cubic, [1]).end[0]
     assert good in bad and bad.delta > 1e6 * good.delta
 
 
-def test_growth_is_bounded_by_the_largest_eigenvalue():
-    box = [interval(1), interval(Fraction(1, 2))]
-    x, y = 1.0, 0.5
-    jacobian = -np.array([[y * y, 2 * x * y - 1], [2 * x * y - 1, x * x]])
-    bound, true = float(ends(log_norm(coupled, box))[1]), np.linalg.eigvalsh(jacobian)[-1]
-    assert true <= bound < true + 1e-6
-    wide = log_norm(coupled, [interval(Fraction(9, 10), Fraction(11, 10)), box[1]])
-    assert float(ends(wide)[1]) > bound
-    assert positive_definite([[2, 1], [1, 2]]) and not positive_definite([[1, 2], [2, 1]])
+def test_a_defect_that_is_left_out_is_found_out(monkeypatch):
+    good = last(cubic, [1]).end[0]
+    monkeypatch.setattr(module, "_taylor", wrong)
+    monkeypatch.setattr(module._Approximate, "defect", lambda *_: 0.0)
+    bad = last(cubic, [1]).end[0]
+    assert bad < good or good < bad
+
+
+def test_a_growth_that_is_too_small_is_found_out(monkeypatch):
+    def found():
+        return last(lambda x: [x[0]], [Fraction(1, 3)], end=8, bits=64).end[0]
+
+    with mpmath.workprec(120):
+        assert mpmath.exp(8) / 3 in found()
+        monkeypatch.setattr(module, "log_norm", lambda field, middles, _: [-1.0] * len(middles))
+        assert mpmath.exp(8) / 3 not in found()
 
 
 def test_misuse_is_named():
     with pytest.raises(ValueError, match="not symmetric"):
         last(lambda x: [x[1], -x[0]], [1, 0])
-    with pytest.raises(ValueError, match="1/3 is no binary fraction"):
-        last(lambda x: [x[0] * Fraction(1, 3)], [1])
+    with pytest.raises(ValueError, match="give more bits"):
+        last(lambda x: [x[0] * x[0]], [1], end=2)  # 1 / (1 - t)
+
+
+def test_fractions_that_are_not_binary_are_enclosed_too():
+    found = last(lambda x: [x[0] * Fraction(-1, 3) + Fraction(1, 7)], [Fraction(1, 5)]).end[0]
+    with mpmath.workprec(120):
+        limit = mpmath.mpf(3) / 7
+        true = limit + (mpmath.mpf(1) / 5 - limit) * mpmath.exp(-mpmath.mpf(1) / 4)
+        assert true in found and found.delta < mpmath.mpf(10) ** -20
+
+
+def test_time_has_any_unit():
+    for rate in (Fraction(1, 2**10), Fraction(2**14)):
+        *_, step = enclose_flow(lambda x, rate=rate: [-rate * x[0]], [1], end=1 / rate)
+        with mpmath.workprec(150):
+            assert mpmath.exp(-1) in step.end[0] and step.end[0].delta < mpmath.mpf(10) ** -25
 
 
 def test_it_ends_where_it_is_asked_to():
