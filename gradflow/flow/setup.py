@@ -99,10 +99,10 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
     """
     options = _of_today(options)
     options.check()
-    check_size(objective.problem)
     start, before = taken_up(objective, start, options)
     coordinates, y, dynamics, initial, why = _place(objective, start, options)
     before.check(dynamics)
+    check_size(objective.problem)
     coordinates = before.watched(coordinates)
     observe = options.observe
     if observe is None:
