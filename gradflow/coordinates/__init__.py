@@ -4,6 +4,7 @@ from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.coordinates.factors import AbstractFactorCoordinates, FactorCoordinates
 from gradflow.coordinates.ldu import LDUCoordinates
 from gradflow.coordinates.logdet import LogDetCoordinates
+from gradflow.coordinates.logparameters import LogParameterCoordinates
 from gradflow.coordinates.logpolar import LogPolarCoordinates
 from gradflow.coordinates.product import ProductCoordinates
 from gradflow.coordinates.singular import SingularCoordinates
@@ -14,6 +15,7 @@ __all__ = [
     "FactorCoordinates",
     "LDUCoordinates",
     "LogDetCoordinates",
+    "LogParameterCoordinates",
     "LogPolarCoordinates",
     "ProductCoordinates",
     "SingularCoordinates",

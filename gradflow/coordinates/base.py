@@ -44,6 +44,7 @@ class AbstractCoordinates(AbstractView):
       resolution: singular values below this share of the largest are known to less than about a
         hundred times the tolerance; 0 where each keeps its digits.
       holds_residuals: whether the loss has digits that rounding the product would take.
+      of_order_one: whether entries are of order one, or logarithms, on a linear clock, too.
     """
 
     logarithmic_clock: ClassVar[bool] = False
@@ -52,6 +53,7 @@ class AbstractCoordinates(AbstractView):
     virtue: ClassVar[str] = ""
     resolution: ClassVar[float] = 0.0
     holds_residuals: ClassVar[bool] = False
+    of_order_one: ClassVar[bool] = False
 
     @classmethod
     @abc.abstractmethod

@@ -17,23 +17,24 @@ from gradflow._util.programs import make_room
 from gradflow._util.validate import same_float_dtype
 from gradflow.coordinates.base import AbstractCoordinates, root_mean_square
 from gradflow.coordinates.factors import FactorCoordinates
-from gradflow.coordinates.ldu import DENSE, LDUCoordinates
+from gradflow.coordinates.ldu import LDUCoordinates
 from gradflow.coordinates.logdet import LogDetCoordinates
+from gradflow.coordinates.logparameters import LogParameterCoordinates
 from gradflow.coordinates.logpolar import LogPolarCoordinates
 from gradflow.coordinates.product import ProductCoordinates
 from gradflow.coordinates.singular import SingularCoordinates
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.cp_tensor import CPTensor
+from gradflow.factorizations.diagonal_network import DiagonalNetwork
 from gradflow.flow.options import FlowOptions
 from gradflow.flow.ranks import rank_to_keep
 from gradflow.flow.recording import check_observables, recording_times
 from gradflow.flow.resuming import Before, taken_up
 from gradflow.flow.sizes import check_log_scale, check_size
+from gradflow.flow.solvers import Choice, choose_solver
 from gradflow.objective import Objective
 from gradflow.observables import Observable, check_entries, default_observables, resolve
-from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
-from gradflow.ode.switching import StiffnessSwitch
 from gradflow.spreading import SPREAD_RECORDS, spread_objective, spread_tree
 from gradflow.start import LogScaled, as_factors
 from gradflow.state import State
@@ -47,18 +48,12 @@ COORDINATES: dict[str, type[AbstractCoordinates]] = {
         LogDetCoordinates,
         LDUCoordinates,
         LogPolarCoordinates,
+        LogParameterCoordinates,
     )
 }
 """By name; what else there is can be given as a class."""
 STRUCTURAL = (LogDetCoordinates, LDUCoordinates)
 """What "auto" takes of matrices where it can, the first before the next; else the factors."""
-
-
-class Choice(NamedTuple):
-    """A solver, or coordinates, and why."""
-
-    value: Any
-    reason: str
 
 
 class PreparedFlow(NamedTuple):
@@ -106,10 +101,10 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
     options = _of_today(options)
     options.check()
     make_room()
-    check_size(objective.problem)
     start, before = taken_up(objective, start, options)
     coordinates, y, dynamics, initial, why = _place(objective, start, options)
     before.check(dynamics)
+    check_size(objective.problem)
     coordinates = before.watched(coordinates)
     observe = options.observe
     if observe is None:
@@ -134,7 +129,7 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
     if atol is None:
         relative = (
             1e-2
-            if logarithmic
+            if logarithmic or coordinates.of_order_one
             else (float(root_mean_square(y)) or 1.0) * (1e-3 if coordinates.normwise else 1)
         )
         atol = options.rtol * relative
@@ -275,6 +270,7 @@ _MARKS = {
     "log_abs_pivot": LogDetCoordinates,
     "log_pivots": LDUCoordinates,
     "log_lengths": LogPolarCoordinates,
+    "log_plus": LogParameterCoordinates,
 }
 """Arrays by whose name a state is known to be in coordinates other than the factors."""
 
@@ -318,7 +314,7 @@ def choose_coordinates(
       matrix: the product, where the start was given by it.
     """
     reason = None
-    for kind in (LogPolarCoordinates,) if _of_components(objective) else STRUCTURAL:
+    for kind in _structural(objective):
         reason = kind.drawback(objective, dynamics, factors)  # in no time; a refusal may take some
         if reason is None:
             reason = _refusal(kind, objective, dynamics, factors, matrix)
@@ -327,58 +323,12 @@ def choose_coordinates(
     return Choice(FactorCoordinates, f"no structural coordinates: {reason}")
 
 
-def choose_solver(coordinates: AbstractCoordinates, dynamics: AbstractDynamics, y: Any) -> Choice:
-    """A solver for the flow in these coordinates, by their number and kind.
-
-    Args:
-      coordinates: those of the flow.
-      dynamics: what the parameters obey.
-      y: the start.
-    """
-    unknowns = sum(leaf.size for leaf in jax.tree.leaves(y))
-    if coordinates.stiff_components is not None and unknowns > DENSE:
-        return _solver_of_components(coordinates)
-    if coordinates.logarithmic_clock:
-        return Choice(
-            LinearlyImplicitExtrapolation(), "few stiff structural coordinates: linearly implicit"
-        )
-    if not coordinates.real_rates or not dynamics.real_rates:
-        return Choice(
-            diffrax.Tsit5(),
-            f"{coordinates.name} coordinates, {dynamics.name} dynamics: what turns is explicit",
-        )
-    if not coordinates.problem.twice_differentiable:
-        return Choice(
-            StiffnessSwitch(), "the loss's second derivatives jump: explicit in the rises"
-        )
-    if unknowns <= DENSE:
-        return Choice(
-            LinearlyImplicitExtrapolation(),
-            f"{unknowns} unknowns, at most {DENSE}: linearly implicit with a dense Jacobian",
-        )
-    return Choice(
-        StiffnessSwitch(),
-        f"{unknowns} unknowns, above {DENSE}: explicit in the rises, stabilised in the tails",
-    )
-
-
-def _solver_of_components(coordinates: AbstractCoordinates) -> Choice:
-    """Where structural coordinates are too many for a Jacobian of all."""
-    count = coordinates.stiff_components
-    if not coordinates.problem.twice_differentiable:
-        return Choice(
-            StiffnessSwitch(), "the loss's second derivatives jump: explicit in the rises"
-        )
-    if count == 0:
-        return Choice(
-            StiffnessSwitch(),
-            "a Jacobian of one component would be dear: explicit in the rises, stabilised in the "
-            "tails",
-        )
-    return Choice(
-        LinearlyImplicitExtrapolation(),
-        f"linearly implicit in the {count} largest components, explicit in idle ones",
-    )
+def _structural(objective: Objective) -> tuple[type[AbstractCoordinates], ...]:
+    if _of_components(objective):
+        return (LogPolarCoordinates,)
+    if isinstance(objective.factorization, DiagonalNetwork):
+        return (LogParameterCoordinates,)
+    return STRUCTURAL
 
 
 @eqx.filter_jit

@@ -1,7 +1,6 @@
 """Sizes of data and of starts that float64 can follow."""
 
 import equinox as eqx
-from jax.core import Tracer
 
 from gradflow.coordinates.base import expected_norm
 from gradflow.problems.base import AbstractProblem
@@ -23,10 +22,7 @@ def check_size(problem: AbstractProblem) -> None:
     Raises:
       ValueError: if they are not.
     """
-    size = _expected_norm(problem)
-    if isinstance(size, Tracer):  # a flow cannot be traced, as is said where its start is looked at
-        return
-    size = float(size)
+    size = float(_expected_norm(problem))
     if size == 0 or 1 / _LARGEST <= size <= _LARGEST:
         return
     raise ValueError(

@@ -10,6 +10,9 @@ from gradflow.trajectory import Outcome, Trajectory
 
 MOST_DIGITS = 15
 """Decimal digits of float64."""
+_CHANCE = 0.03
+"""From which difference on a digit in common may be chance, as in losses that are round-off alone:
+of one that was 1e49 times too large a tighter run had the first digit, too."""
 END = "time of the end"
 """Beside the observables: when a flow came to what stops it."""
 _SAME_TIME = 1e-12
@@ -165,7 +168,7 @@ def _row(witness: Witness, name: str) -> np.ndarray:
 def _digits(difference: float) -> int:
     if difference <= 10.0**-MOST_DIGITS:
         return MOST_DIGITS
-    return 0 if not difference < 1 else int(np.floor(-np.log10(difference)))
+    return int(np.floor(-np.log10(difference))) if difference < _CHANCE else 0
 
 
 def relative_difference(name: str, one: Any, other: Any) -> float:

@@ -91,6 +91,7 @@ def test_products_of_matrices(depth, coordinates):
             "logdet": balanced - {"zero row"} if depth > 1 else set(),
             "ldu": balanced - {"zero row"} if depth > 1 else set(),
             "logpolar": set(),
+            "logparameters": set(),
         }[coordinates]
     )
 
@@ -104,6 +105,9 @@ def test_other_factorisations(name):
     if isinstance(objective.factorization, gf.CPTensor):
         assert_right(name, objective, start, coordinates="logpolar")
         others -= {"logpolar"}
+    if name == "diagonal network of depth 2":
+        assert_right(name, objective, start, coordinates="logparameters")
+        others -= {"logparameters"}
     for coordinates in others:
         with pytest.raises(ValueError, match="cannot hold this start"):
             gf.solve_flow(objective, start, horizon=HORIZON, coordinates=coordinates)

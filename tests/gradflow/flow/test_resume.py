@@ -18,6 +18,9 @@ TENSOR = gf.Objective(
     gf.synthetic.tensor_completion(jax.random.key(0), (2, 2, 2), 1, 6), gf.CPTensor((2, 2, 2), 2)
 )
 OF_TENSOR = TENSOR.factorization.gaussian(jax.random.key(1), std=0.3)
+NETWORK = gf.Objective(
+    gf.LeastSquares([[1.0, 0.5], [0.0, 1.0]], [1.0, -0.5]), gf.DiagonalNetwork(2, 2)
+)
 RTOL = 1e-8
 FLOWS = {
     "factors": (OBJECTIVE, START, {}),
@@ -26,6 +29,7 @@ FLOWS = {
     "logdet": (OBJECTIVE, START, {}),
     "ldu": (OBJECTIVE, START, {}),
     "logpolar": (TENSOR, OF_TENSOR, {}),
+    "logparameters": (NETWORK, NETWORK.factorization.identity(1e-3), {}),
     "momentum": (OBJECTIVE, START, {"dynamics": gf.MomentumFlow(0.5)}),
     "adam": (OBJECTIVE, START, {"dynamics": gf.AdamFlow(smoothing=0.5)}),
 }
@@ -39,7 +43,7 @@ def solved(case, start, horizon, **asked):
     return gf.solve_flow(objective, start, horizon=horizon, rtol=RTOL, **more, **asked)
 
 
-LONG = ("logdet", "ldu", "logpolar", "momentum", "adam")
+LONG = ("logdet", "ldu", "logpolar", "logparameters", "momentum", "adam")
 CASES = [pytest.param(case, marks=pytest.mark.slow) if case in LONG else case for case in FLOWS]
 
 
