@@ -66,7 +66,7 @@ def make_room() -> bool:
 def _count_programs() -> None:
     import jax
 
-    def count(event: str, seconds: float, **about: Any) -> None:
+    def count(event: str, duration_secs: float, **kwargs: Any) -> None:
         _Known.compiled += event == "/jax/core/compile/backend_compile_duration"
 
     jax.monitoring.register_event_duration_secs_listener(count)
