@@ -13,7 +13,7 @@ from gradflow.factorizations.symmetric_product import SymmetricProduct
 
 def hidden_units(
     model: AbstractFactorization, states: Sequence[Factors]
-) -> list[Float[Array, "hidden n"]]:
+) -> list[Float[Array, "_ _"]]:
     """Of each layer of hidden units all that they enter by, a row for each; none of other models.
 
     Units enter by W_j and W_{j+1} alone, and the value stays as it is where both are turned.

@@ -101,3 +101,10 @@ def test_a_batch_tells_each_flow_its_own():
     starts = [model.gaussian(jax.random.key(3), std=scale) for scale in (1e-3, 1e-8)]
     first, second = gf.solve_flows(objective, starts, horizon=120.0, observe=["loss"])
     assert not first.warnings and "hidden unit" in second.warnings[0]
+
+
+def test_layers_may_be_of_several_widths():
+    objective = gf.Objective(full([[1.0, 0.2], [0.3, 0.25]]), gf.MatrixProduct((2, 4, 3, 2)))
+    start = objective.factorization.gaussian(jax.random.key(0), std=0.5)
+    flow = gf.solve_flow(objective, start, horizon=1.0, observe=["loss"])
+    assert flow.outcome is gf.Outcome.REACHED_HORIZON and not flow.warnings
