@@ -224,7 +224,7 @@ class FactorCoordinates(AbstractFactorCoordinates):
         return problem.weight * jnp.sum((jnp.finfo(seen.dtype).eps * seen) ** 2)
 
 
-def _with_shares(layers: list[Float[Array, "_"]]) -> Float[Array, "2 d"]:
+def _with_shares(layers: list[Float[Array, " _"]]) -> Float[Array, "2 d"]:
     largest = [jnp.max(sizes) for sizes in layers]
     pairs = zip(layers, largest, strict=True)
     shares = [sizes / jnp.where(most > 0, most, 1.0) for sizes, most in pairs]

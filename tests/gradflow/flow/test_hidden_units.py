@@ -103,9 +103,13 @@ def test_a_batch_tells_each_flow_its_own():
     assert not first.warnings and "hidden unit" in second.warnings[0]
 
 
-def test_layers_of_unlike_widths_are_watched_side_by_side():
-    model = gf.MatrixProduct((3, 5, 4, 2))
-    problem = gf.MatrixCompletion((2, 3), [(0, 0), (1, 2)], [1.0, -1.0])
-    start = model.gaussian(jax.random.key(0), std=0.3)
-    flow = gf.solve_flow(gf.Objective(problem, model), start, horizon=0.1)
-    assert flow.outcome is gf.Outcome.REACHED_HORIZON and not flow.warnings
+def test_layers_may_be_of_several_widths():
+    objective = gf.Objective(full([[1.0, 0.2], [0.3, 0.25]]), gf.MatrixProduct((2, 4, 3, 2)))
+    start = objective.factorization.gaussian(jax.random.key(0), std=0.5)
+    units = gf.coordinates.FactorCoordinates(objective).units(start)
+    assert units is not None and units.shape == (2, 7)
+    wanted = [
+        np.linalg.svd(np.hstack([a, b.T]))[1] for a, b in zip(start[:-1], start[1:], strict=True)
+    ]
+    np.testing.assert_allclose(units[0], np.concatenate(wanted), rtol=1e-12)
+    np.testing.assert_allclose(units[1], np.concatenate([s / s[0] for s in wanted]), rtol=1e-12)
