@@ -61,8 +61,10 @@ def _cuts(ax: Axes, table: Table) -> None:
             marker=MARKS[k % len(MARKS)], ms=3.5, mfc="none", label=f"{scale:g}",
         )  # fmt: skip
     ax.axhline(LAZY, color="gray", ls=":", lw=1)
-    ax.annotate("lazy: below this", (0, LAZY), xytext=(0, 3), textcoords="offset points", color="gray",
-                fontsize=6, ha="center")  # fmt: skip
+    ax.annotate(
+        "lazy: below this", (0, LAZY), xytext=(0, 3), textcoords="offset points", color="gray",
+        fontsize=6, ha="center",
+    )  # fmt: skip
     ax.set_xscale("symlog", linthresh=0.1)
     ax.set(yscale="log", xlabel=r"$\lambda$", ylabel=r"$\|K_\infty - K_0\| / \|K_0\|$")
     ax.set_xticks([-10, -1, 0, 1, 10], ["$-10$", "$-1$", "0", "1", "10"])
