@@ -6,6 +6,7 @@ and of the tightest flow its slack along the way. Colours are the page's own, li
 
 import html
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -167,7 +168,9 @@ def _chosen(cases: Sequence[Shown], key: Any) -> tuple[list[Shown], str]:
     order = sorted(range(len(cases)), key=lambda k: (cases[k]["what"] != "proof", key(cases[k])))
     kept = sorted(order[:_MOST])
     left = len(cases) - len(kept)
-    return [cases[k] for k in kept], f" The {left} that say less are left out." if left else ""
+    names = labels([str(cases[k]["name"]) for k in kept])
+    shown = [{**cases[k], "label": name} for k, name in zip(kept, names, strict=True)]
+    return shown, f" The {left} that say less are left out." if left else ""
 
 
 def _said(value: float | None) -> str:
@@ -175,13 +178,35 @@ def _said(value: float | None) -> str:
 
 
 def _label(case: Shown, y: float, told: str) -> str:
-    name = str(case["name"])
-    short = name if len(name) <= _LETTERS else f"{name[:_HEAD]}…{name[_HEAD + 1 - _LETTERS :]}"
+    short = case.get("label") or _cut(str(case["name"]))
     kind = "" if case["counts"] else ' class="aside"'
     return (
         f'<text{kind} x="{_NAMES}" y="{y + 4:.1f}" text-anchor="end">{html.escape(short)}'
         f"<title>{html.escape(told)}</title></text>"
     )
+
+
+def labels(names: Sequence[str]) -> list[str]:
+    """Names that fit beside a picture; what the cut ones have in common at their ends is left out.
+
+    Example:
+      >>> labels([f"depth 2, W(0) = I/{n}, at the ends of all steps, det W" for n in (2, 4)])
+      ['depth 2, W(0) = I/2', 'depth 2, W(0) = I/4']
+    """
+    short = [_cut(name) for name in names]
+    for twice in [one for one, count in Counter(short).items() if count > 1]:
+        same = [k for k, one in enumerate(short) if one == twice]
+        backwards = zip(*(reversed(names[k]) for k in same), strict=False)
+        alike = [len(set(letters)) == 1 for letters in backwards]
+        ending = names[same[0]][len(names[same[0]]) - [*alike, False].index(False) :]
+        ending = ending[ending.find(", ") :] if ", " in ending else ""
+        for k in same:
+            short[k] = _cut(names[k].removesuffix(ending) or names[k])
+    return short
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LETTERS else f"{name[:_HEAD]}…{name[_HEAD + 1 - _LETTERS :]}"
 
 
 def _mark(case: Shown, y: float, x: float) -> str:

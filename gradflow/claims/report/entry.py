@@ -178,7 +178,7 @@ def _conditions(row: Row) -> list[str]:
     """Hypotheses with what was measured of them, floors by convention, and the cases' notes."""
     parts = []
     if row["hypotheses"]:
-        items = "".join(f"<li>{_e(text)}</li>" for text in row["hypotheses"])
+        items = "".join(f"<li>{_e(in_powers(text))}</li>" for text in row["hypotheses"])
         unmet = row["verdict"] == Verdict.UNREACHABLE
         head = "Hypotheses" if unmet else "Hypotheses, met on every case"
         parts.append(f"<h3>{head}</h3><ul>{items}</ul>")

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from gradflow.claims.report.charts import charts
+from gradflow.claims.report.charts import charts, labels
 from gradflow.claims.report.entry import entry
 from gradflow.claims.report.formula import compared, formula
 from gradflow.claims.report.numbers import above, margin_in_words, number
@@ -106,3 +106,12 @@ def test_both_pages_of_a_correction_show_both_statements():
         assert marked(drawn) == ["1", "2"]
     alone = entry(printed, {printed["id"]: printed}, {}, None, None)
     assert "What is true instead" in alone and 'class="pair"' not in alone
+
+
+def test_labels_of_long_names_stay_apart():
+    long = "depth 2, W(0) = diag(1, {}), at the ends of all steps, det W"
+    names = [*(long.format(n) for n in range(3)), "short", "x" * 50, "x" * 50]
+    short = labels(names)
+    assert len(set(short[:4])) == 4 and max(map(len, short)) <= 38
+    assert short[1] == "depth 2, W(0) = diag(1, 1)" and short[3] == "short"
+    assert short[4] == short[5]  # they are the same
