@@ -169,7 +169,7 @@ def _chosen(cases: Sequence[Shown], key: Any) -> tuple[list[Shown], str]:
     kept = sorted(order[:_MOST])
     left = len(cases) - len(kept)
     names = labels([str(cases[k]["name"]) for k in kept])
-    shown = [{**cases[k], "label": name} for k, name in zip(kept, names, strict=True)]
+    shown: list[Shown] = [{**cases[k], "label": name} for k, name in zip(kept, names, strict=True)]
     return shown, f" The {left} that say less are left out." if left else ""
 
 
