@@ -95,22 +95,17 @@ class Trajectory:
         config: Mapping[str, Any],
         state: Mapping[str, Any] = MappingProxyType({}),
     ):
-        def freeze(array: Any) -> np.ndarray:
-            copy = np.array(array)
-            copy.setflags(write=False)
-            return copy
-
         def plain(values: Mapping[str, Any]) -> Mapping[str, Any]:
             return MappingProxyType(
                 {k: v if type(v) in _SIMPLE else _plain(v) for k, v in values.items()}
             )
 
         values = {
-            "times": freeze(times),
-            "observables": MappingProxyType({k: freeze(v) for k, v in observables.items()}),
-            "final": MappingProxyType({k: freeze(v) for k, v in final.items()}),
-            "initial": MappingProxyType({k: freeze(v) for k, v in initial.items()}),
-            "state": MappingProxyType({k: freeze(v) for k, v in state.items()}),
+            "times": _frozen_array(times),
+            "observables": MappingProxyType({k: _frozen_array(v) for k, v in observables.items()}),
+            "final": MappingProxyType({k: _frozen_array(v) for k, v in final.items()}),
+            "initial": MappingProxyType({k: _frozen_array(v) for k, v in initial.items()}),
+            "state": MappingProxyType({k: _frozen_array(v) for k, v in state.items()}),
             "outcome": outcome,
             "stats": plain(stats),
             "config": plain(config),
@@ -251,6 +246,29 @@ def _as_dict(value: Any) -> Any:
 def _axes(name: str, shape: tuple[int, ...]) -> tuple[str, ...]:
     """Names of axes; observables have no colon in theirs, and so cannot be called like one."""
     return tuple(f"{name}:{k}" for k in range(len(shape)))
+
+
+_LARGE = 16_384
+"""Bytes from which an array that nobody can write to is shared: copies of batches take seconds."""
+
+
+def _frozen_array(given: Any) -> np.ndarray:
+    """An array that stays as it is: this one if it is large and cannot be written to, or a copy."""
+    if type(given) is np.ndarray and given.nbytes >= _LARGE and _is_fixed(given):
+        return given
+    copy = np.array(given)
+    copy.setflags(write=False)
+    return copy
+
+
+def _is_fixed(array: np.ndarray) -> bool:
+    """Whether neither it nor an array that it is a part of can be written to."""
+    part: Any = array
+    while isinstance(part, np.ndarray):
+        if part.flags.writeable:
+            return False
+        part = part.base
+    return True
 
 
 _SIMPLE = frozenset({bool, int, float, str, type(None)})

@@ -10,8 +10,8 @@ from tests.imports import circle, imports, modules
 
 ROOMS = (
     "_util", "linalg", "ode", "problems", "factorizations", "synthetic", "penalties", "factored",
-    "objective", "spreading", "start", "state", "observables", "options", "dynamics", "coordinates",
-    "trajectory", "resuming", "optimizers", "flow", "descent", "exact", "baselines", "plotting",
+    "objective", "columns", "spreading", "start", "state", "observables", "options", "dynamics",
+    "coordinates", "trajectory", "resuming", "optimizers", "flow", "descent", "exact", "baselines", "plotting",
     "saddles", "conjectures", "claims",
     "sweeps", "catalogue", "listing", "commands", "completion", "cli", "__main__",
 )  # fmt: skip

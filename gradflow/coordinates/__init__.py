@@ -3,6 +3,7 @@
 from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.coordinates.factors import AbstractFactorCoordinates, FactorCoordinates
 from gradflow.coordinates.ldu import LDUCoordinates
+from gradflow.coordinates.logcolumns import LogColumnCoordinates
 from gradflow.coordinates.logdet import LogDetCoordinates
 from gradflow.coordinates.logparameters import LogParameterCoordinates
 from gradflow.coordinates.logpolar import LogPolarCoordinates
@@ -14,6 +15,7 @@ __all__ = [
     "AbstractFactorCoordinates",
     "FactorCoordinates",
     "LDUCoordinates",
+    "LogColumnCoordinates",
     "LogDetCoordinates",
     "LogParameterCoordinates",
     "LogPolarCoordinates",

@@ -303,6 +303,8 @@ def _trajectories(
     observables = named_observables(configs[0]["observe"], records.seen)
     initial, final = named_factors(starts), named_factors(ends.parameters)
     states = own_states(optimizer, ends.going, len(configs))
+    for whole in (*initial.values(), *final.values()):
+        whole.setflags(write=False)  # so that trajectories can share it
     return [
         Trajectory(
             times=records.counts[cuts[k] : cuts[k + 1]],

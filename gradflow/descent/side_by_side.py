@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 BLOCK = 16
 """Iterations between two looks at whether any run goes on: the device does them unasked."""
+UNROLL = 4
+"""Iterations written out in a block: small problems wait for the launch of each piece of a loop."""
 
 
 def through(
@@ -61,7 +63,9 @@ def _to_mark(batch_step: "BatchStep", runs: "RunStates", mark: Array) -> "RunSta
         return carry[0] - 1, _iteration(batch_step, carry[1])
 
     def block(carry: tuple[Array, Any]) -> tuple[Array, Any]:
-        step = jax.lax.fori_loop(0, BLOCK, lambda _, r: _iteration(batch_step, r), carry[1])
+        step = jax.lax.fori_loop(
+            0, BLOCK, lambda _, r: _iteration(batch_step, r), carry[1], unroll=UNROLL
+        )
         return carry[0] - 1, step
 
     left = jnp.maximum(mark - now, 0)

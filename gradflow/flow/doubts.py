@@ -6,6 +6,7 @@ import diffrax
 import jax.numpy as jnp
 import numpy as np
 
+from gradflow.columns import columns_of
 from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.flow.error_control import UNPAID, growth_from
 from gradflow.flow.ranks import share_beyond
@@ -105,6 +106,8 @@ def _risen(flow: PreparedFlow, result: dict[str, Any], drift: float | None) -> s
         return _lost(flow, least)
     k = int(np.argmax(errors))
     remedy = "it is lost in their rounding" if explicit else "solver=diffrax.Dopri8() takes others"
+    if columns_of(flow.objective) is not None and flow.objective.penalty is None:
+        remedy += ", and coordinates='logcolumns' hold it at any size"
     return (
         f"a hidden unit was {least[k]:.1e} of the largest and has risen to {now[k]:.1e}: steps "
         "follow what is so small to few digits, so that when it rose, and what came of it, may be "
@@ -121,7 +124,8 @@ def _lost(flow: PreparedFlow, least: np.ndarray) -> str | None:
     return (
         f"a hidden unit that was there at the start fell to {np.min(least[lost]):.1e} of the "
         "largest, where round-off decides whether it rises again, and when; start from larger "
-        "factors, or use coordinates that hold logarithms, if these can hold the start"
+        "factors, or use coordinates that hold logarithms, if these can hold the start "
+        "('logcolumns', 'logparameters', 'logpolar')"
     )
 
 

@@ -20,7 +20,8 @@ RESOLVED, ROUGHEST = 1e-14, 0.1
 from about 1e-13 on. Above, not one digit would be right, and singular values of the size of the
 largest would count as zero where a penalty has a kink."""
 CoordinatesName = Literal[
-    "auto", "factors", "product", "singular", "logdet", "ldu", "logpolar", "logparameters"
+    "auto", "factors", "product", "singular", "logdet", "ldu", "logpolar", "logparameters",
+    "logcolumns",
 ]  # fmt: skip
 
 
@@ -37,10 +38,12 @@ class FlowOptions(RunOptions):
         (balanced, full rank, depth 2 or more; every singular value keeps its sign and relative
         accuracy), "logpolar" (a CP tensor, balanced or not; every component keeps its relative
         accuracy), "logparameters" (a diagonal network of depth 2; every parameter keeps its sign
-        and relative accuracy), or "auto": "logdet" where it is possible, "ldu" where up to 48
-        unknowns are balanced at depth 2 or start tiny, "logpolar" for a CP tensor that starts tiny,
-        "logparameters" for a diagonal network that does, else "factors". Or an own class of
-        coordinates.
+        and relative accuracy), "logcolumns" (a SymmetricProduct, or a MatrixProduct of depth 2,
+        balanced or not; every direction keeps its relative accuracy), or "auto": "logdet" where it
+        is possible, "ldu" where up to 48 unknowns are balanced at depth 2 or start tiny, "logpolar"
+        for a CP tensor that starts tiny,
+        "logparameters" for a diagonal network that does, "logcolumns" where columns do that no
+        other holds, else "factors". Or an own class of coordinates.
       horizon: the last time, counted from the first start where a trajectory is taken up; in a
         batch, one for all or one a flow, as rtol and atol. Without it, 1e10 times the start's time
         scale (1e22 in "logdet", "ldu" and "logpolar" coordinates) or, if nothing else stops the
@@ -67,7 +70,7 @@ class FlowOptions(RunOptions):
         penalty fades out for them.
       atol: absolute tolerance; by default 1e-3 rtol times the root mean square of the start
         ("factors", "product"), rtol times that ("singular"), or 1e-2 rtol ("logdet", "ldu",
-        "logpolar", "logparameters").
+        "logpolar", "logparameters", "logcolumns").
     """
 
     max_steps: Checked[int] = 10_000_000

@@ -18,6 +18,7 @@ from gradflow._util.validate import same_float_dtype
 from gradflow.coordinates.base import AbstractCoordinates, root_mean_square
 from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.coordinates.ldu import LDUCoordinates
+from gradflow.coordinates.logcolumns import LogColumnCoordinates
 from gradflow.coordinates.logdet import LogDetCoordinates
 from gradflow.coordinates.logparameters import LogParameterCoordinates
 from gradflow.coordinates.logpolar import LogPolarCoordinates
@@ -27,6 +28,7 @@ from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.cp_tensor import CPTensor
 from gradflow.factorizations.diagonal_network import DiagonalNetwork
+from gradflow.factorizations.symmetric_product import SymmetricProduct
 from gradflow.flow.options import FlowOptions
 from gradflow.flow.ranks import rank_to_keep
 from gradflow.flow.recording import check_observables, recording_times
@@ -49,6 +51,7 @@ COORDINATES: dict[str, type[AbstractCoordinates]] = {
         LDUCoordinates,
         LogPolarCoordinates,
         LogParameterCoordinates,
+        LogColumnCoordinates,
     )
 }
 """By name; what else there is can be given as a class."""
@@ -236,7 +239,9 @@ def _of_any_scale(
     objective: Objective, start: LogScaled, options: FlowOptions
 ) -> tuple[AbstractCoordinates, Any]:
     """Coordinates that need no number of the start's own size, and the start in them."""
-    kind = LogPolarCoordinates if _of_components(objective) else LDUCoordinates
+    kind: Any = LogPolarCoordinates if _of_components(objective) else LDUCoordinates
+    if isinstance(objective.factorization, SymmetricProduct):
+        kind = LogColumnCoordinates
     if options.coordinates not in ("auto", kind.name, kind):
         raise ValueError(
             f"A LogScaled start needs coordinates={kind.name!r}, but they are "
@@ -271,6 +276,7 @@ _MARKS = {
     "log_pivots": LDUCoordinates,
     "log_lengths": LogPolarCoordinates,
     "log_plus": LogParameterCoordinates,
+    "log_sizes": LogColumnCoordinates,
 }
 """Arrays by whose name a state is known to be in coordinates other than the factors."""
 
@@ -328,7 +334,7 @@ def _structural(objective: Objective) -> tuple[type[AbstractCoordinates], ...]:
         return (LogPolarCoordinates,)
     if isinstance(objective.factorization, DiagonalNetwork):
         return (LogParameterCoordinates,)
-    return STRUCTURAL
+    return (*STRUCTURAL, LogColumnCoordinates)
 
 
 @eqx.filter_jit

@@ -20,8 +20,8 @@ _TIGHTER = 100.0
 _LEAST = 1e-13
 """The least rtol of a witness: below, results do not improve."""
 _ORDER = (
-    *(kind.name for kind in STRUCTURAL), "logpolar", "logparameters", "factors", "product",
-    "singular",
+    *(kind.name for kind in STRUCTURAL), "logpolar", "logparameters", "logcolumns",
+    "factors", "product", "singular",
 )  # fmt: skip
 """Whose turn it is as other coordinates; those that turn come last."""
 _LONGER = 10.0
@@ -35,9 +35,9 @@ def verify(objective: Objective, start: Start, options: FlowOptions) -> Verifica
 
     The witnesses record at the times of the flow as asked and stop where it does. The other
     coordinates are the first that can hold the start of "logdet", "ldu" (up to 48 unknowns),
-    "logpolar", "logparameters", "factors", "product" and "singular". Witnesses with warnings do
-    not count, unless all have some. That runs agree does not prove them right, but what they differ
-    by is not known.
+    "logpolar", "logparameters", "logcolumns", "factors", "product" and "singular". Witnesses with
+    warnings do not count, unless all have some. That runs agree does not prove them right, but what
+    they differ by is not known.
 
     Args:
       objective: as for `gradflow.solve_flow`.

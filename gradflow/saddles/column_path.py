@@ -6,9 +6,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from gradflow.columns import AbstractColumns
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.matrix_product import MatrixProduct
-from gradflow.saddles.columns import AbstractColumns, place
+from gradflow.saddles.columns import place
 from gradflow.saddles.errors import SAFETY, table
 from gradflow.saddles.path import SaddleOutcome, SaddlePath, way_of, ways
 from gradflow.saddles.walk import Jump, Node, Walk, walk

@@ -1,6 +1,5 @@
-r"""Flows that are linear in their columns, dQ/dt = F(Q Q^T) Q with a symmetric matrix F."""
+"""Flows of columns at a point: loss, operator, product, second derivatives; by one program."""
 
-import abc
 from typing import NamedTuple
 
 import equinox as eqx
@@ -9,100 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from gradflow.factorizations.base import Factors
-from gradflow.factorizations.matrix_product import MatrixProduct
-from gradflow.factorizations.symmetric_product import SymmetricProduct
-from gradflow.objective import Objective
-
-
-class AbstractColumns(eqx.Module):
-    r"""A factorisation whose flow is dQ/dt = F(Q Q^T) Q, with F symmetric.
-
-    All columns see the same F, which small columns do not move: beside large ones they follow a
-    linear equation. Columns may be mixed by a rotation from the right, since F does not feel it.
-    The loss as a function of Q has the gradient -F Q.
-
-    Attributes:
-      objective: what is minimised.
-    """
-
-    objective: eqx.AbstractVar[Objective]
-
-    @property
-    @abc.abstractmethod
-    def rows(self) -> int:
-        """The rows of Q."""
-
-    @abc.abstractmethod
-    def stack(self, factors: Factors) -> Float[Array, "rows columns"]:
-        """Q of the factors."""
-
-    @abc.abstractmethod
-    def product(self, q: Float[Array, "rows columns"]) -> Array:
-        """W."""
-
-    @abc.abstractmethod
-    def operator(self, q: Float[Array, "rows columns"]) -> Float[Array, "rows rows"]:
-        """F."""
-
-    def loss(self, q: Float[Array, "rows columns"]) -> Float[Array, ""]:
-        """The loss at W."""
-        return self.objective.problem.loss(self.product(q))
-
-
-class SymmetricColumns(AbstractColumns):
-    """W = U U^T: Q = U and F = -(G + G^T), with the gradient G in W."""
-
-    objective: Objective
-
-    @property
-    def rows(self) -> int:
-        return self.objective.factorization.shape[0]
-
-    def stack(self, factors: Factors) -> Float[Array, "rows columns"]:
-        return factors[0]
-
-    def product(self, q: Float[Array, "rows columns"]) -> Array:
-        return q @ q.T
-
-    def operator(self, q: Float[Array, "rows columns"]) -> Float[Array, "rows rows"]:
-        gradient = self.objective.problem.gradient(self.product(q))
-        return -(gradient + gradient.T)
-
-
-class DilatedColumns(AbstractColumns):
-    r"""W = W_2 W_1: Q = [W_1^T; W_2] and F = -[[0, G^T], [G, 0]], the dilation of the gradient.
-
-    The eigenvalues of F are the singular values of G and their opposites.
-    """
-
-    objective: Objective
-
-    @property
-    def rows(self) -> int:
-        return sum(self.objective.factorization.shape)
-
-    def stack(self, factors: Factors) -> Float[Array, "rows columns"]:
-        return jnp.concatenate([factors[0].T, factors[1]])
-
-    def product(self, q: Float[Array, "rows columns"]) -> Array:
-        below = self.objective.factorization.shape[1]
-        return q[below:] @ q[:below].T
-
-    def operator(self, q: Float[Array, "rows columns"]) -> Float[Array, "rows rows"]:
-        gradient = self.objective.problem.gradient(self.product(q))
-        above, below = (jnp.zeros((k, k), q.dtype) for k in gradient.shape[::-1])
-        return -jnp.block([[above, gradient.T], [gradient, below]])
-
-
-def columns_of(objective: Objective) -> AbstractColumns | None:
-    """The column flow of an objective; None if it has none."""
-    model = objective.factorization
-    if isinstance(model, SymmetricProduct):
-        return SymmetricColumns(objective)
-    if isinstance(model, MatrixProduct) and model.depth == 2:
-        return DilatedColumns(objective)
-    return None
+from gradflow.columns import AbstractColumns
 
 
 class Place(NamedTuple):

@@ -12,8 +12,9 @@ from jaxtyping import Array, Float, Int
 from scipy.interpolate import CubicHermiteSpline
 from scipy.optimize import brentq
 
+from gradflow.columns import AbstractColumns
 from gradflow.ode import LinearlyImplicitExtrapolation
-from gradflow.saddles.columns import AbstractColumns, hessian, place
+from gradflow.saddles.columns import hessian, place
 
 _SAMPLES = 128
 _FEW = 100

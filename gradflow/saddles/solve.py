@@ -9,13 +9,13 @@ import numpy as np
 from gradflow._util.annotations import Checked
 from gradflow._util.provenance import describe, fingerprint, provenance
 from gradflow._util.validate import positive, same_float_dtype, whole
+from gradflow.columns import columns_of
 from gradflow.factorizations.diagonal_network import DiagonalNetwork
 from gradflow.objective import Objective
 from gradflow.problems.base import AbstractQuadraticProblem
 from gradflow.problems.entrywise import HuberCompletion, LogisticCompletion
 from gradflow.problems.sensing import HuberSensing
 from gradflow.saddles.column_path import column_path
-from gradflow.saddles.columns import columns_of
 from gradflow.saddles.diagonal_path import diagonal_path
 from gradflow.saddles.path import SaddlePath
 from gradflow.start import as_factors

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradflow.saddles.columns import AbstractColumns, Place, place
+from gradflow.columns import AbstractColumns
+from gradflow.saddles.columns import Place, place
 from gradflow.saddles.errors import FLOOR, Terms
 from gradflow.saddles.flag import SAME, Flag, Pairing, pair, start_flag
 from gradflow.saddles.orbit import Orbit, follow, half_way, polish

@@ -92,6 +92,7 @@ def test_products_of_matrices(depth, coordinates):
             "ldu": balanced - {"zero row"} if depth > 1 else set(),
             "logpolar": set(),
             "logparameters": set(),
+            "logcolumns": everything if depth == 2 else set(),
         }[coordinates]
     )
 
@@ -108,6 +109,9 @@ def test_other_factorisations(name):
     if name == "diagonal network of depth 2":
         assert_right(name, objective, start, coordinates="logparameters")
         others -= {"logparameters"}
+    if isinstance(objective.factorization, gf.SymmetricProduct):
+        assert_right(name, objective, start, coordinates="logcolumns")
+        others -= {"logcolumns"}
     for coordinates in others:
         with pytest.raises(ValueError, match="cannot hold this start"):
             gf.solve_flow(objective, start, horizon=HORIZON, coordinates=coordinates)

@@ -39,7 +39,8 @@ def rise(scale, solver=None):
     start = objective.factorization.gaussian(jax.random.key(3), std=scale)
     time = 1.1 * np.log(1 / scale) / 0.1763
     asked = {"horizon": time, "observe": ["product"], "solver": solver or "auto"}
-    return gf.solve_flow(objective, start, **asked), by_taylor(problem, start, time)
+    flow = gf.solve_flow(objective, start, coordinates="factors", **asked)
+    return flow, by_taylor(problem, start, time)
 
 
 def test_a_late_rise_out_of_a_tiny_start_is_told():
@@ -64,7 +65,8 @@ def test_symmetric_products_too():
     objective = gf.Objective(full(target), gf.SymmetricProduct(2, 2))
     start = 1e-8 * np.random.default_rng(0).normal(size=(2, 2))
     time = 0.55 * np.log(1e8) / 0.2
-    flow = gf.solve_flow(objective, (start,), horizon=time, observe=["product"])
+    asked = {"horizon": time, "observe": ["product"], "coordinates": "factors"}
+    flow = gf.solve_flow(objective, (start,), **asked)
     # The product of U^T and U, at twice the speed.
     truth = by_taylor(objective.problem, (start.T, start), 2 * time)
     assert wrong_by(flow, truth) > 100 and "hidden unit" in flow.warnings[0]
@@ -99,7 +101,8 @@ def test_a_batch_tells_each_flow_its_own():
     objective = gf.Objective(problem, gf.MatrixProduct((2, 2, 2)))
     model = objective.factorization
     starts = [model.gaussian(jax.random.key(3), std=scale) for scale in (1e-3, 1e-8)]
-    first, second = gf.solve_flows(objective, starts, horizon=120.0, observe=["loss"])
+    asked = {"horizon": 120.0, "observe": ["loss"], "coordinates": "factors"}
+    first, second = gf.solve_flows(objective, starts, **asked)
     assert not first.warnings and "hidden unit" in second.warnings[0]
 
 

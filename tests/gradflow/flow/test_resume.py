@@ -30,6 +30,7 @@ FLOWS = {
     "ldu": (OBJECTIVE, START, {}),
     "logpolar": (TENSOR, OF_TENSOR, {}),
     "logparameters": (NETWORK, NETWORK.factorization.identity(1e-3), {}),
+    "logcolumns": (OBJECTIVE, START, {}),
     "momentum": (OBJECTIVE, START, {"dynamics": gf.MomentumFlow(0.5)}),
     "adam": (OBJECTIVE, START, {"dynamics": gf.AdamFlow(smoothing=0.5)}),
 }
@@ -43,7 +44,7 @@ def solved(case, start, horizon, **asked):
     return gf.solve_flow(objective, start, horizon=horizon, rtol=RTOL, **more, **asked)
 
 
-LONG = ("logdet", "ldu", "logpolar", "logparameters", "momentum", "adam")
+LONG = ("logdet", "ldu", "logpolar", "logparameters", "logcolumns", "momentum", "adam")
 CASES = [pytest.param(case, marks=pytest.mark.slow) if case in LONG else case for case in FLOWS]
 
 

@@ -1,0 +1,344 @@
+r"""Graded coordinates of U U^T and W_2 W_1: orthonormal directions and the logarithms of sizes.
+
+Stacked, the factors are Q with dQ/dt = F Q and a symmetric F that feels Q Q^T alone, balanced or
+not; see `gradflow.columns`. As
+
+    Q = O diag(exp(rho)) N Omega,
+
+with orthonormal columns O, N upper triangular with a diagonal of ones and a constant Omega with
+orthonormal rows, Q obeys with B = O^T F O and T = diag(B) + 2 (B above the diagonal)
+
+    dO/dt = F O - O T,    drho_i/dt = B_ii,
+    dN_ij/dt = 2 sum_{m > i} B_im exp(rho_m - rho_i) N_mj.
+
+Nothing small is a difference of large numbers: while rho falls from row to row N stays of order
+one, and each direction keeps its relative accuracy at any size. Where rho has come out of order, an
+SVD of diag(exp(rho)) N, whose rows may be of any size, begins anew with N = 1.
+
+Of two layers Q^T J Q stays as it is (what is unbalanced), so that O^T J O is a function of rho and
+N. Where a direction shrinks errors of its balance would grow; O is led back to that function.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from gradflow._util.validate import finite_array
+from gradflow.columns import AbstractColumns, columns_of
+from gradflow.coordinates.base import AbstractCoordinates, expected_norm
+from gradflow.dynamics.base import AbstractDynamics
+from gradflow.dynamics.gradient import GradientFlow
+from gradflow.factorizations.base import Factors
+from gradflow.factorizations.symmetric_product import SymmetricProduct
+from gradflow.linalg.graded_svd import graded_svd
+from gradflow.objective import Objective
+from gradflow.problems.sparse import SparseCompletion
+from gradflow.state import AbstractFactorsView
+
+_TINY = 1e-2
+"""Of the square root of the expected norm, the largest singular value of a tiny start's Q."""
+_LARGEST = 200
+"""Rows of Q up to which "auto" takes these coordinates."""
+_DEPENDENT = 1e-12
+"""The least singular value of unit columns that are not linearly dependent up to round-off."""
+_ORDER, _SHEAR = 3.0, 1e3
+"""How far a later rho may be above an earlier one, and how large an entry of N may be."""
+_OVERFLOW = 300.0
+_SPLIT = 2.0**27 + 1
+_NEAR, _LEAP = 15.0, 1.0
+"""How far below the goal a logarithm is near it, and by how much it may rise in a step there."""
+
+
+class Graded(NamedTuple):
+    """y: see the module's docstring.
+
+    Attributes:
+      directions: (rows, p) O.
+      logs: (p,) rho.
+      shears: (p, p) N.
+    """
+
+    directions: Float[Array, "rows p"]
+    logs: Float[Array, " p"]
+    shears: Float[Array, "p p"]
+
+
+class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
+    """See the module's docstring.
+
+    Attributes:
+      objective: a problem and a `SymmetricProduct`, or a `MatrixProduct` of depth 2; no penalty.
+      rotation: Omega.
+      unbalanced: (p, p) Omega Q^T J Q Omega^T in units of exp(log_unit); 0 if nothing stays so.
+      log_unit: see there.
+      goal: None, or the logarithm of the root of the expected norm of the product at the end.
+    """
+
+    objective: Objective
+    rotation: Float[Array, "p columns"]
+    unbalanced: Float[Array, "p p"]
+    log_unit: Float[Array, ""]
+    goal: Float[Array, ""] | None = None
+    name: ClassVar[str] = "logcolumns"
+    normwise: ClassVar[bool] = False
+    of_order_one: ClassVar[bool] = True
+    virtue: ClassVar[str] = (
+        "factors that are linear in their columns, from a tiny start: each direction keeps its "
+        "relative accuracy at any size"
+    )
+
+    @property
+    def columns(self) -> AbstractColumns:
+        """What Q is, and F."""
+        found = columns_of(self.objective)
+        assert found is not None
+        return found
+
+    @classmethod
+    def refusal(
+        cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
+    ) -> str | None:
+        if (reason := _refusal_of_flow(objective, dynamics)) is not None:
+            return reason
+        columns = columns_of(objective)
+        assert columns is not None
+        unit = _unit_columns(np.asarray(columns.stack(factors)))[1]
+        if not unit.size:
+            return "all columns are zero, and stay so."
+        least = np.linalg.svd(unit, compute_uv=False)
+        if unit.shape[1] <= unit.shape[0] and least[-1] < _DEPENDENT:
+            return (
+                f"columns are linearly dependent up to round-off (their angle is {least[-1]:.0e}), "
+                "so that it is not known which small directions there are; use "
+                "coordinates='factors'."
+            )
+        return None
+
+    @classmethod
+    def drawback(
+        cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
+    ) -> str | None:
+        if (reason := _refusal_of_flow(objective, dynamics)) is not None:
+            return reason
+        columns = columns_of(objective)
+        assert columns is not None
+        if columns.rows > _LARGEST:
+            return f"the factors have more than {_LARGEST} rows together."
+        largest = max(float(jnp.linalg.norm(f)) for f in factors)
+        if largest < _TINY * float(expected_norm(objective.problem)) ** 0.5:
+            return None
+        return "the start is not tiny, and the factors themselves can be followed."
+
+    @classmethod
+    def encode(
+        cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
+    ) -> tuple[Self, Graded]:
+        return cls._of(objective, factors, 0.0)
+
+    @classmethod
+    def encode_scaled(
+        cls, objective: Objective, dynamics: AbstractDynamics, w: Any, log_scale: float
+    ) -> tuple[Self, Graded]:
+        """Those of factors whose product is exp(log_scale) times that of the ones given.
+
+        Args:
+          objective: the problem and its factorisation.
+          dynamics: what the parameters obey.
+          w: a tuple of factors, or their product, which stands for balanced ones.
+          log_scale: the logarithm of the product's factor.
+
+        Raises:
+          ValueError: if these coordinates cannot hold it.
+        """
+        model = objective.factorization
+        if isinstance(w, tuple | list):
+            factors = model.check([finite_array(f"w[{k}]", f) for k, f in enumerate(w)])
+        else:
+            factors = model.balanced(w)
+        if (reason := cls.refusal(objective, dynamics, factors)) is not None:
+            raise ValueError(f"coordinates={cls.name!r} cannot hold this start: {reason}")
+        return cls._of(objective, factors, log_scale / 2)
+
+    @classmethod
+    def _of(cls, objective: Objective, factors: Factors, log_scale: float) -> tuple[Self, Graded]:
+        columns = columns_of(objective)
+        assert columns is not None
+        q = np.asarray(columns.stack(factors))
+        wide, turned = q.shape[1] > q.shape[0], None
+        if wide:  # Q = R^T turned, with the square R^T instead
+            turned, r = np.linalg.qr(q.T)
+            q, turned = r.T, turned.T
+        lengths, unit = _unit_columns(q)
+        found = _svd(jnp.log(lengths[lengths > 0]) + log_scale, jnp.asarray(unit.T))
+        rotation = np.zeros((len(unit.T), q.shape[1]))
+        rotation[:, lengths > 0] = np.asarray(found.rotation)
+        if turned is not None:
+            rotation = rotation @ turned
+        y = Graded(found.right, found.log_s, jnp.eye(len(unit.T)))
+        largest, signs = 2.0 ** np.ceil(np.log2(np.max(np.abs(q)))), columns.signs()
+        stays = np.zeros_like(found.rotation)
+        if signs is not None:
+            stays = (
+                rotation @ _gram(np.asarray(columns.stack(factors)) / largest, signs) @ rotation.T
+            )
+        unit = jnp.asarray(2 * (np.log(largest) + log_scale))
+        return cls(objective, jnp.asarray(rotation), jnp.asarray(stays), unit), y
+
+    @classmethod
+    def decode(
+        cls, objective: Objective, dynamics: AbstractDynamics, named: Mapping[str, Any]
+    ) -> tuple[Self, Graded]:
+        if (reason := _refusal_of_flow(objective, dynamics)) is not None:
+            raise ValueError(f"coordinates={cls.name!r} cannot hold this start: {reason}")
+        if missing := [name for name in _NAMES if name not in named]:
+            raise ValueError(f"The start has no {missing[0]}; it has {', '.join(named)}.")
+        arrays = [jnp.asarray(finite_array(name, named[name])) for name in _NAMES]
+        return cls(objective, *arrays[3:]), Graded(*arrays[:3])
+
+    def named(self, y: Graded) -> dict[str, Array]:
+        factors = {f"W_{n}": w for n, w in enumerate(self.factors(y), start=1)}
+        held = (*y, self.rotation, self.unbalanced, self.log_unit)
+        return dict(zip(_NAMES, held, strict=True)) | factors
+
+    def _q(self, y: Graded) -> Float[Array, "rows p"]:
+        """Q but for the rotation Omega."""
+        return y.directions @ (jnp.exp(y.logs)[:, None] * y.shears)
+
+    def factors(self, y: Graded) -> Factors:
+        return self.columns.split(self._q(y) @ self.rotation)
+
+    def product(self, y: Graded) -> Array:
+        return self.columns.product(self._q(y))
+
+    def velocity(self, y: Graded) -> Graded:
+        o, logs, shears = y
+        f = self.columns.operator(self._q(y))
+        b = o.T @ f @ o
+        twice = 2 * jnp.triu(b, 1)
+        ratios = jnp.exp(jnp.minimum(logs - logs[:, None], _OVERFLOW))
+        turning = f @ o - o @ (jnp.diag(jnp.diag(b)) + twice)
+        # What is not orthonormal, or not balanced as it was, would grow where sizes fall.
+        pull = 2 * jax.lax.stop_gradient(jnp.linalg.norm(b))  # whose derivative is none at 0
+        turning = turning - pull * (o @ (o.T @ o - jnp.eye(logs.size)))
+        if (signs := self.columns.signs()) is not None:
+            turned = signs[:, None] * o
+            turning = turning - pull * (turned @ (o.T @ turned - self._tilt(y)))
+        return Graded(turning, jnp.diag(b), (twice * ratios) @ shears)
+
+    def _tilt(self, y: Graded) -> Float[Array, "p p"]:
+        """O^T J O, as rho and N tell it."""
+
+        def solved(right: Array) -> Array:
+            return jax.scipy.linalg.solve_triangular(y.shears, right, trans="T", unit_diagonal=True)
+
+        sizes = jnp.minimum(self.log_unit - y.logs - y.logs[:, None], _OVERFLOW)
+        return jnp.clip(solved(solved(self.unbalanced).T) * jnp.exp(sizes), -1.0, 1.0)
+
+    def singular_values(self, y: Graded) -> Float[Array, " k"]:
+        model = self.objective.factorization
+        if not isinstance(model, SymmetricProduct):
+            return super().singular_values(y)
+        found = jnp.sort(jnp.exp(2 * _svd(y.logs, y.shears).log_s))[::-1]
+        return jnp.pad(found, (0, model.size - found.size))
+
+    def squared_gradient_norm(self, y: Graded) -> Float[Array, ""]:
+        q = self._q(y)
+        return jnp.sum((self.columns.operator(q) @ q) ** 2)
+
+    def sizes(self, y0: Graded, y1: Graded) -> Graded:
+        """A logarithm is to be right to rtol, however large; so are directions and shears."""
+        shears = jnp.maximum(1.0, jnp.maximum(jnp.abs(y0.shears), jnp.abs(y1.shears)))
+        return Graded(jnp.ones_like(y0.directions), jnp.ones_like(y0.logs), shears)
+
+    def with_tolerance(self, tolerance: Any) -> Self:
+        del tolerance
+        goal = 0.5 * jnp.log(expected_norm(self.problem))
+        return eqx.tree_at(lambda c: c.goal, self, goal, is_leaf=lambda x: x is None)
+
+    def leaps(self, before: Graded, after: Graded) -> Bool[Array, ""]:
+        """Whether a direction of no weight came near its rise too fast for the stages to see it.
+
+        Until then logarithms are straight lines, and a step as long as can be has no error.
+        """
+        if self.goal is None:
+            return jnp.asarray(False)
+        low, high = before.logs, after.logs
+        return jnp.any((high > self.goal - _NEAR) & (high - low > _LEAP))
+
+    def time_scale(self, y: Graded) -> Float[Array, ""]:
+        """That of the fastest coordinate: a product may be too small to be a number."""
+        speeds = [jnp.max(jnp.abs(v)) for v in self.velocity(y)]
+        return 1 / jnp.max(jnp.stack(speeds))
+
+    def near_singularity(self, y: Graded) -> Bool[Array, ""]:
+        """Whether sizes have come out of order."""
+        above = jnp.triu(y.logs - y.logs[:, None], 1)
+        return jnp.any(above > _ORDER) | jnp.any(jnp.abs(y.shears) > _SHEAR)
+
+    def switched(self, y: Graded) -> tuple[Self, Graded]:
+        """The same with sizes in order and N = 1."""
+        found = _svd(y.logs, y.shears)
+        turn = found.right.T
+        held = (turn @ self.rotation, turn @ self.unbalanced @ turn.T)
+        made = eqx.tree_at(lambda c: (c.rotation, c.unbalanced), self, held)
+        return made, Graded(y.directions @ found.rotation.T, found.log_s, jnp.eye(y.logs.size))
+
+
+_NAMES = ("directions", "log_sizes", "shears", "rotation", "unbalanced", "log_unit")
+
+
+@jax.jit
+def _svd(log_scales: Float[Array, " k"], rows: Float[Array, "k n"]) -> Any:
+    """`graded_svd` of rows in any order, with the singular values in falling order."""
+    given = jnp.argsort(-log_scales)
+    found = graded_svd(log_scales[given], rows[given])
+    order = jnp.argsort(-found.log_s)
+    rotation = jnp.zeros_like(found.rotation).at[:, given].set(found.rotation)
+    return found._replace(
+        log_s=found.log_s[order], rotation=rotation[order], right=found.right[:, order]
+    )
+
+
+def _gram(q: Float[np.ndarray, "rows k"], signs: np.ndarray) -> Float[np.ndarray, "k k"]:
+    """Q^T diag(signs) Q, each entry the number next to its exact value: almost all may cancel."""
+    high = _SPLIT * q - (_SPLIT * q - q)  # Veltkamp: halves whose products are exact
+    low = q - high
+    columns = range(q.shape[1])
+    found = np.empty((len(columns),) * 2)
+    for i in columns:
+        a, b = (signs * part[:, i] for part in (high, low))
+        for j in range(i + 1):
+            c, d = high[:, j], low[:, j]
+            parts = np.concatenate([a * c, a * d, b * c, b * d])
+            found[i, j] = found[j, i] = math.fsum(parts.tolist())
+    return found
+
+
+def _unit_columns(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The columns' lengths, without under- or overflow, and the directions of those not zero."""
+    largest = np.max(np.abs(q), axis=0, initial=0.0)
+    scaled = q[:, largest > 0] / largest[largest > 0]
+    norms = np.linalg.norm(scaled, axis=0)
+    lengths = largest.copy()
+    lengths[largest > 0] *= norms
+    return lengths, scaled / norms
+
+
+def _refusal_of_flow(objective: Objective, dynamics: AbstractDynamics) -> str | None:
+    """Why these coordinates know no flow of this kind; None if they do."""
+    if columns_of(objective) is None:
+        return (
+            "they are for a SymmetricProduct or a MatrixProduct of depth 2, not "
+            f"{objective.factorization}; use coordinates='factors'."
+        )
+    if objective.penalty is not None or not isinstance(dynamics, GradientFlow):
+        return "they are for gradient flow without a penalty; use coordinates='factors'."
+    if isinstance(objective.problem, SparseCompletion):
+        return "they form the product, which has too many entries; use coordinates='factors'."
+    return None
