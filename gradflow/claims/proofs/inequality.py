@@ -41,7 +41,7 @@ def prove_inequality(
 
     Args:
       statement: what is proved, for the reader.
-      function: of intervals, one a variable, from + - * / and the functions of `iv`.
+      function: of intervals, one a variable, from + - * / and functions of `interval.iv`.
       box: finite lower and upper end of each variable, as `interval` takes them.
       gradient: of intervals, to enclosures of the derivatives.
       points: of the box, where to look for a refutation first; the middles of boxes are looked
@@ -50,6 +50,7 @@ def prove_inequality(
       bits: of the interval arithmetic.
 
     Raises:
+      TypeError: if the function gives anything but an interval of `interval.iv`, as a float.
       ValueError: if an end of the box is infinite, the ends are not in order, or a point is not
         certainly in the box.
 
@@ -61,6 +62,7 @@ def prove_inequality(
       >>> found.outcome, found.witness
       ('refuted', {'at': ['0.5'], 'value': 'at most -0.05'})
     """
+    function = _enclosing(function)
     with precision(bits):
         first, inner = [_checked(*pair) for pair in box], [_inner(*pair) for pair in box]
         for point in points:
@@ -95,6 +97,19 @@ def prove_inequality(
         f"{count + 1} boxes in {len(box)} variable{'s' * (len(box) > 1)}, intervals of {bits} bits"
     )
     return Proof(statement, "proved", (step,))
+
+
+def _enclosing(function: Function) -> Function:
+    def enclosing(*at: Interval) -> Interval:
+        value = function(*at)
+        if not isinstance(value, iv.mpf):
+            raise TypeError(
+                f"The function gives {value!r} ({type(value).__name__}), no interval: compute with "
+                "gradflow.claims.proofs.interval.iv alone."
+            )
+        return value
+
+    return enclosing
 
 
 def _checked(low: Any, high: Any) -> Interval:

@@ -138,6 +138,19 @@ def test_a_box_is_finite_and_not_empty(box, said):
         prove_inequality("x >= 5", lambda x: x - 5, [box])
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: mpmath.iv.exp(x) + x,  # its own arithmetic and precision
+        lambda x: float(mpmath.mpf(ends(x)[0])),
+        lambda x: mpmath.iv.mpf(-2) ** 0.5 + x,
+    ],
+)
+def test_a_function_that_leaves_the_interval_arithmetic_is_refused(function):
+    with pytest.raises(TypeError, match="no interval: compute with"):
+        prove_inequality("a function", function, [(0, 1)])
+
+
 def test_what_is_no_number_on_a_box_is_not_proved():
     nan = libmp.fnan
     found = prove_inequality("x", lambda x: iv.make_mpf((nan, nan)), [(0, 1)], max_boxes=50)
