@@ -41,7 +41,8 @@ def prove_inequality(
 
     Args:
       statement: what is proved, for the reader.
-      function: of intervals, one a variable, from + - * / and functions of `interval.iv`.
+      function: of intervals, one a variable, from + - * / ** and the sqrt, exp, log, sin and cos
+        of `interval.iv`.
       box: finite lower and upper end of each variable, as `interval` takes them.
       gradient: of intervals, to enclosures of the derivatives.
       points: of the box, where to look for a refutation first; the middles of boxes are looked

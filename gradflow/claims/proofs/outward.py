@@ -1,9 +1,10 @@
 """The interval arithmetic of mpmath, with exponentials, logarithms and powers rounded outward.
 
-mpmath rounds what it found to 14 bits more than asked for: where that lies on the other side of a
-rounding than the true value, in one call of some ten thousand, the value is outside by as much.
+mpmath finds them with 14 bits more than asked for, and rounds these as if they were exact: in one
+call of some ten thousand the true value is on the other side of a rounding, outside the interval.
 Here more bits are found, and what they may be off by is added before they are rounded. Sums,
-products, quotients, square roots and whole powers are rounded exactly by mpmath itself.
+products, quotients, square roots and whole powers are rounded exactly by mpmath itself, and its
+sine and cosine allow for their errors; no proof should rest on other functions of the context.
 """
 
 from collections.abc import Callable
