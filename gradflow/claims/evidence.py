@@ -10,6 +10,8 @@ import numpy as np
 import sympy
 from mpmath.libmp import mpf_sign, round_floor, to_float
 
+from gradflow.claims.proofs import outward
+
 if TYPE_CHECKING:
     from gradflow.claims.definition import Case, Confirmation
 
@@ -34,7 +36,7 @@ MEANINGS: Mapping[str, str] = {
     "float64 with a floor by convention": "some floor is a margin that nobody measured",
 }
 
-INTERVAL: type = mpmath.iv.mpf
+INTERVAL = outward.INTERVAL
 _NESTED = (list, tuple, mpmath.matrix, sympy.MatrixBase)
 
 

@@ -39,7 +39,12 @@ def cover(
 
     Returns:
       The parts in order of time, and the gap on each; or one part alone, where it is negative.
+
+    Raises:
+      ValueError: if there is nothing to cover.
     """
+    if steps < 1 or halvings < 0:
+        raise ValueError(f"{steps} steps with {halvings} halvings have no part to look at.")
     found: dict[Part, Interval] = {}
     left = [Part(k, Fraction(0), Fraction(1)) for k in range(steps)]
     for halving in range(halvings + 1):

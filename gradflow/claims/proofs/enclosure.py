@@ -14,17 +14,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, lru_cache
+from operator import index
 from typing import Any
 
 import numpy as np
 
 from gradflow.claims.proofs.growth import log_norm
 from gradflow.claims.proofs.interval import Interval, ends, interval, iv, precision
-from gradflow.claims.proofs.tape import Field, Tape, above
+from gradflow.claims.proofs.tape import Field, Tape, above, rational, scaled
 
 _SHORTEST = -40
 """No unit of time below two to this, or above its inverse."""
-_ROUNDED = 2.0**-42  # More than what float64 loses in sums of a few hundred terms.
+_ROUNDED = 2.0**-42  # More than what float64 loses in a polynomial of up to _HIGHEST terms:
+# at most three roundings for each, of powers of the share, of the middle, and in sums.
+_LOST = 1e-300  # More than what a power or product of float64 loses by underflow.
+_HIGHEST = 450
+_MOST_BITS = 900
+"""A rounding, 2^-900, is float64's still, far above underflow at 2^-1022."""
 _PARTS = 4  # of a step, each with its own bound of the growth
 
 
@@ -50,6 +56,8 @@ class Step:
 
     def over(self, first: Fraction, last: Fraction) -> tuple[Interval, list[Interval]]:
         """Times and enclosures over a part of the step, from shares 0 <= first < last <= 1."""
+        if not 0 <= first < last <= 1:
+            raise ValueError(f"Shares {first} to {last} are not a part of the step.")
         with precision(self.bits):
             t = interval(self.time + self.width * first, self.time + self.width * last)
             (middles,), (radii,) = _ranges(self.terms, _moved(self.terms.shape[1], first, last))
@@ -60,7 +68,9 @@ class Step:
             ]
 
     def pieces(self, count: int) -> Iterator[tuple[Interval, list[Interval]]]:
-        """Times and enclosures over parts of the step, which together cover it."""
+        """Times and enclosures over parts of the step, 1 at least, which together cover it."""
+        if count < 1:
+            raise ValueError(f"{count} parts do not cover a step.")
         for k in range(count):
             yield self.over(Fraction(k, count), Fraction(k + 1, count))
 
@@ -74,17 +84,19 @@ def enclose_flow(
     Args:
       field: velocities; a gradient flow's, for the growth bound uses its symmetric Jacobian.
       start: whole numbers or fractions.
-      end: the last time.
+      end: the last time, above 0.
       stop: a function of the intervals at the end of a step; the flow ends where it is True.
-      bits: binary places of the polynomials, up to 900.
-      order: their degree; half of `bits` by default.
-      max_steps: after so many it ends in any case.
+      bits: binary places of the polynomials, from 8 to 900.
+      order: their degree, from 2 to 450; half of `bits` by default.
+      max_steps: if so many do not reach the end, it is an error.
 
-    Yields:
+    Returns:
       Steps, each with an enclosure of all of it and of its end.
 
     Raises:
-      ValueError: if the Jacobian is not symmetric, or a step shrinks below 2^-40.
+      TypeError: if a number is not rational, or one of the last three not whole.
+      ValueError: if an argument is outside its range; while it is followed, if the Jacobian is not
+        symmetric, a step shrinks below 2^-40, or neither `end` nor `stop` is met in `max_steps`.
 
     Example:
       >>> from gradflow.claims.proofs import enclose_flow
@@ -92,18 +104,34 @@ def enclose_flow(
       >>> last.end[0]
       mpi('0.3678794411714423', '0.3678794411714424')
     """
-    order = order or bits // 2
-    time, last = Fraction(0), None if end is None else Fraction(end)
-    exact = [Fraction(x) for x in start]
-    centre = [round(x * 2**bits) for x in exact]
-    off = any(Fraction(c, 2**bits) != x for c, x in zip(centre, exact, strict=True))
+    bits, max_steps = index(bits), index(max_steps)
+    order = bits // 2 if order is None else index(order)
+    for name, value, least, most in (
+        ("bits", bits, 8, _MOST_BITS),
+        ("order", order, 2, _HIGHEST),
+        ("max_steps", max_steps, 1, math.inf),
+    ):
+        if not least <= value <= most:
+            raise ValueError(f"{name} = {value} is not from {least} to {most}.")
+    last = None if end is None else rational(end)
+    if last is not None and last <= 0:
+        raise ValueError(f"end = {end} is not above 0, so that there is no step.")
+    return _steps(field, [rational(x) for x in start], last, stop, (bits, order, max_steps))
+
+
+def _steps(
+    field: Field, start: list[Fraction], last: Fraction | None, stop: Any,
+    numbers: tuple[int, int, int],
+) -> Iterator[Step]:  # fmt: skip
+    bits, order, max_steps = numbers
+    time, centre = Fraction(0), [round(x * 2**bits) for x in start]
+    off = any(Fraction(c, 2**bits) != x for c, x in zip(centre, start, strict=True))
     rho = above(math.sqrt(len(centre)) * 2.0**-bits) if off else 0.0
     tape, unit = Tape(field, len(centre)), 0
+    steep = -min(3.0, _MOST_BITS / order)  # so that no term is beyond float64's range
     for _ in range(max_steps):
-        if last is not None and time >= last:
-            return
         p = _taylor(tape, centre, bits, order, unit)
-        while p.wanted < -3 and unit > _SHORTEST:
+        while p.wanted < steep and unit > _SHORTEST:
             unit = max(_SHORTEST, unit + math.floor(p.wanted))
             p = _taylor(tape, centre, bits, order, unit)
         share = Fraction(min(4096, math.floor(2 ** (p.wanted + 12)) or 1), 4096)
@@ -112,9 +140,12 @@ def enclose_flow(
         step, centre, rho = _step(p, time, share, rho)
         yield step
         time += step.width
-        if stop is not None and stop(step.end):
+        if (stop is not None and stop(step.end)) or (last is not None and time >= last):
             return
         unit = min(max(_SHORTEST, unit + math.ceil(p.wanted)), -_SHORTEST)
+    raise ValueError(
+        f"{max_steps} steps end at t = {float(time):g}, before what was asked for; give more."
+    )
 
 
 @dataclass(frozen=True)
@@ -141,14 +172,18 @@ class _Approximate:
         return self.terms[: self.tape.count]
 
     def defect(self, powers: np.ndarray) -> float:
-        """The Euclidean norm of p' - f(p) per unit, at most, up to the width of the powers."""
+        """The Euclidean norm of p' - f(p) per unit, at most, up to a width.
+
+        Args:
+          powers: (order + 1,) of the width, not below it.
+        """
         norms, missing = self.tape.norms(self.terms, self.bits, powers)
         count, up, down = len(powers) - 1, 2 ** max(self.unit, 0), 2 ** max(-self.unit, 0)
         found = []
         for x, place in zip(self.polynomials, self.tape.rates, strict=True):
             rates = self.terms[place]
             off = [abs((k + 1) * x[k + 1] * down - rates[k] * up) for k in range(count)]
-            known = float(np.sum(np.array(off, float) * powers[:count])) * 2.0**-self.bits / down
+            known = float(np.sum(scaled(off, self.bits) * powers[:count])) / down
             beyond = missing[place] + float(np.sum(norms[place][count:]))
             found.append(above(known + beyond * 2.0**self.unit))
         return above(math.hypot(*found))
@@ -170,13 +205,15 @@ def _step(
 ) -> tuple[Step, list[int], float]:
     """One step, halved until the tube holds."""
     unit, bits, count = Fraction(2) ** p.unit, p.bits, len(p.terms[0])
-    whole = np.array(p.polynomials, float) * 2.0**-bits
+    whole = np.stack([scaled(x, bits) for x in p.polynomials])
+    lost = above(_LOST * (float(np.sum(np.abs(whole))) + 1))  # of terms whose powers underflow
     while True:
-        powers = _powers(share, count)
-        defect = p.defect(powers)
+        powers = float(share) ** np.arange(count)
+        defect = p.defect(above(powers))
         terms = whole * powers
         tube = 4 * above(rho + defect * float(above(share))) + 2.0**-bits
-        after = _grown(p.tape, terms, share, p.unit, tube, rho, defect)
+        reach = above(tube + lost)
+        after = _grown(p.tape, terms, share, p.unit, (tube, reach), rho, defect)
         if after is not None:
             break
         share /= 2
@@ -190,17 +227,21 @@ def _step(
     with precision(bits):
         around = iv.mpf([-1, 1]) * rho
         box = tuple(interval(Fraction(c, 1 << bits)) + around for c in centre)
-        return Step(time, share * unit, terms, iv.mpf(tube), box, bits), centre, rho
+        return Step(time, share * unit, terms, iv.mpf(reach), box, bits), centre, rho
 
 
 def _grown(
-    field: Field, terms: np.ndarray, share: Fraction, unit: int, tube: float, rho: float,
-    defect: float,
+    field: Field, terms: np.ndarray, share: Fraction, unit: int, tubes: tuple[float, float],
+    rho: float, defect: float,
 ) -> float | None:  # fmt: skip
-    """The radius at the end, if the solution cannot leave the tube before; None if it might."""
+    """The radius at the end, if the solution cannot leave the tube before; None if it might.
+
+    `tubes` are the radii of that tube and of one around the float64 terms, which contains it.
+    """
+    tube, reach = tubes
     middles, radii = _ranges(terms, _parts(terms.shape[1]))
     part = above(float(share) / _PARTS)
-    for mu in log_norm(field, middles, above(radii + tube)):
+    for mu in log_norm(field, middles, above(radii + reach)):
         exponent = above(abs(mu) * part * 2.0**unit) * (1 if mu > 0 else 1 - 2.0**-30)
         if not exponent < 700:
             return None
@@ -210,10 +251,6 @@ def _grown(
             return None
         rho = above(rho * growth + defect * part * max(growth, 1.0))
     return rho
-
-
-def _powers(share: Fraction, count: int) -> np.ndarray:
-    return float(share) ** np.arange(count)
 
 
 def _at(terms: list[int], share: Fraction) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from gradflow.claims.proofs.tape import Field
 
 _ROUNDED = 2.0**-48
+_TINY = 1e-300  # More than what float64 loses in one operation by underflow.
 _SCALE = 2.0**40
 
 
@@ -34,14 +35,15 @@ class Dual:
         value = np.full_like(self.value, float(other))
         zero = np.zeros_like(self.slopes)
         exact = Fraction(float(other)) == Fraction(other)
-        return Dual(value, _ROUNDED * np.abs(value) * (not exact), zero, zero)
+        return Dual(value, (_ROUNDED * np.abs(value) + _TINY) * (not exact), zero, zero)
 
     def __add__(self, other: Any) -> "Dual":
         other = self._as_dual(other)
         value, slopes = self.value + other.value, self.slopes + other.slopes
         radius, radii = self.radius + other.radius, self.radii + other.radii
-        radius = radius + _ROUNDED * (np.abs(value) + radius)
-        return Dual(value, radius, slopes, radii + _ROUNDED * (np.abs(slopes) + radii))
+        radius = radius + (_ROUNDED * (np.abs(value) + radius) + _TINY)
+        radii = radii + (_ROUNDED * (np.abs(slopes) + radii) + _TINY)
+        return Dual(value, radius, slopes, radii)
 
     def __neg__(self) -> "Dual":
         return Dual(-self.value, self.radius, -self.slopes, self.radii)
@@ -56,12 +58,12 @@ class Dual:
         other = self._as_dual(other)
         size, most = np.abs(self.value), np.abs(other.value)
         within, reach = size + self.radius, most + other.radius
-        radius = within * other.radius + most * self.radius + _ROUNDED * within * reach
+        radius = within * other.radius + most * self.radius + (_ROUNDED * within * reach + _TINY)
         slopes = self.value * other.slopes + other.value * self.slopes
         steep, fast = np.abs(self.slopes), np.abs(other.slopes)
         radii = within * other.radii + self.radius * fast + reach * self.radii
         radii = radii + other.radius * steep
-        radii = radii + _ROUNDED * (radii + within * fast + reach * steep)
+        radii = radii + (_ROUNDED * (radii + within * fast + reach * steep) + _TINY)
         return Dual(self.value * other.value, radius, slopes, radii)
 
     __radd__, __rmul__ = __add__, __mul__
@@ -92,11 +94,19 @@ def log_norm(field: Field, middles: np.ndarray, radii: np.ndarray) -> list[float
     if np.any(np.abs(jacobian - across) > 1.01 * (spread + np.swapaxes(spread, 1, 2))):
         raise ValueError("The field's Jacobian is not symmetric: this is no gradient flow.")
     with np.errstate(all="ignore"):
-        size = np.sqrt(np.sum(spread**2, axis=(1, 2))) * (1 + _ROUNDED)
+        size = _frobenius(spread)
     return [
         _largest(j, float(s)) if np.isfinite(s) and np.all(np.isfinite(j)) else math.inf
         for j, s in zip((jacobian + across) / 2, size, strict=True)
     ]
+
+
+def _frobenius(spread: np.ndarray) -> np.ndarray:
+    """Upper bounds of the Frobenius norms of (boxes, n, n)."""
+    most = np.max(spread, axis=(1, 2), initial=_TINY)
+    shares = spread / most[:, None, None]  # their squares lose nothing that counts by underflow
+    count = spread.shape[1] ** 2
+    return most * np.sqrt(np.sum(shares**2, axis=(1, 2))) * (1 + count * _ROUNDED)
 
 
 def _largest(jacobian: np.ndarray, spread: float) -> float:
@@ -113,7 +123,8 @@ def _largest(jacobian: np.ndarray, spread: float) -> float:
     if not positive_definite(rows):
         bound = int(max(np.sum(np.abs(whole), axis=1)) * 1.01)  # Gershgorin
     rounded = len(rows) * (1 / _SCALE + _ROUNDED * size / _SCALE)
-    return (bound / _SCALE + spread + rounded) + _ROUNDED * (abs(bound) / _SCALE + spread)
+    total = bound / _SCALE + spread + rounded
+    return total + len(rows) ** 2 * _ROUNDED * (abs(bound) / _SCALE + spread + rounded)
 
 
 def positive_definite(rows: list[list[int]]) -> bool:

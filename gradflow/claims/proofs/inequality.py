@@ -4,7 +4,18 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradflow.claims.proofs.interval import Interval, ends, interval, middle, precision
+import mpmath
+import sympy
+
+from gradflow.claims.proofs.interval import (
+    Interval,
+    ends,
+    exact,
+    interval,
+    iv,
+    middle,
+    precision,
+)
 from gradflow.claims.proofs.proof import Proof
 
 Function = Callable[..., Interval]
@@ -25,16 +36,24 @@ def prove_inequality(
     Boxes are halved until the function is certainly not negative on each. With a gradient the mean
     value theorem sharpens its range, and along a variable in which it is certainly monotone only
     the face where it is smallest is looked at. A bound that touches zero inside cannot be closed
-    so: divide by what vanishes, or use a series there.
+    so: divide by what vanishes, or use a series there. A proof is of the points at which the
+    function is defined; a refutation is a point that is certainly in the box.
 
     Args:
       statement: what is proved, for the reader.
-      function: of intervals, one a variable, from + - * / and the functions of `mpmath.iv`.
-      box: lower and upper end of each variable: whole numbers, fractions, floats, mpf.
+      function: of intervals, one a variable, from + - * / ** and the sqrt, exp, log, sin and cos
+        of `interval.iv`.
+      box: finite lower and upper end of each variable, as `interval` takes them.
       gradient: of intervals, to enclosures of the derivatives.
-      points: where to look for a refutation first; the middles of boxes are looked at, too.
+      points: of the box, where to look for a refutation first; the middles of boxes are looked
+        at, too.
       max_boxes: more are not tried; what is left is open.
       bits: of the interval arithmetic.
+
+    Raises:
+      TypeError: if the function gives anything but an interval of `interval.iv`, as a float.
+      ValueError: if an end of the box is infinite, the ends are not in order, or a point is not
+        certainly in the box.
 
     Example:
       >>> from gradflow.claims.proofs import prove_inequality
@@ -44,13 +63,15 @@ def prove_inequality(
       >>> found.outcome, found.witness
       ('refuted', {'at': ['0.5'], 'value': 'at most -0.05'})
     """
+    function = _enclosing(function)
     with precision(bits):
+        first, inner = [_checked(*pair) for pair in box], [_inner(*pair) for pair in box]
         for point in points:
+            _check_point(point, box)
             at = [interval(x) for x in point]
             if function(*at) < 0:
                 return _refuted(statement, at, function(*at))
-        first = [interval(*pair) for pair in box]
-        waiting, count = [(ends(function(*first))[0], 0, first)], 0
+        waiting, count = [(_low(function(*first)), 0, first)], 0
         while waiting:  # the box of the lowest bound first: there a refutation is likeliest
             low, _, part = heapq.heappop(waiting)
             if low >= 0:
@@ -64,7 +85,7 @@ def prove_inequality(
                 part = [_face(x, slope) for x, slope in zip(part, slopes, strict=True)]
                 if function(*part) >= 0:
                     continue
-            at = [middle(x) for x in part]
+            at = [_inside(x, *within) for x, within in zip(part, inner, strict=True)]
             if function(*at) < 0:
                 return _refuted(statement, at, function(*at))
             halves = _halves(part)
@@ -72,11 +93,72 @@ def prove_inequality(
                 return Proof(statement, "open", (f"not decided in {count} boxes",))
             for half in halves:
                 count += 1
-                heapq.heappush(waiting, (ends(function(*half))[0], count, half))
+                heapq.heappush(waiting, (_low(function(*half)), count, half))
     step = (
         f"{count + 1} boxes in {len(box)} variable{'s' * (len(box) > 1)}, intervals of {bits} bits"
     )
     return Proof(statement, "proved", (step,))
+
+
+def _enclosing(function: Function) -> Function:
+    def enclosing(*at: Interval) -> Interval:
+        value = function(*at)
+        if not isinstance(value, iv.mpf):
+            raise TypeError(
+                f"The function gives {value!r} ({type(value).__name__}), no interval: compute with "
+                "gradflow.claims.proofs.interval.iv alone."
+            )
+        return value
+
+    return enclosing
+
+
+def _checked(low: Any, high: Any) -> Interval:
+    """A side of the box, rounded outward."""
+    side = interval(low, high)
+    if not all(mpmath.isfinite(x) for x in ends(side)):
+        raise ValueError(
+            f"The box reaches from {low} to {high}: give finite ends, and put x = 1/u or x = "
+            "u/(1-u) for what grows without bound."
+        )
+    if not _least(low, high):
+        raise ValueError(f"{low} is not seen to be at most {high}: give more bits.")
+    return side
+
+
+def _least(low: Any, high: Any) -> bool:
+    """Whether one number is certainly at most another."""
+    one, other = exact(low), exact(high)
+    if one is not None and other is not None:
+        return one <= other
+    return (isinstance(low, sympy.Expr) and low == high) or bool(interval(low) <= interval(high))
+
+
+def _check_point(point: Sequence[Any], box: Sequence[tuple[Any, Any]]) -> None:
+    for x, (low, high) in zip(point, box, strict=True):
+        if not (_least(low, x) and _least(x, high)):
+            raise ValueError(
+                f"{x} is not seen to lie from {low} to {high}: a point outside the box refutes "
+                "nothing; use `counterexample` for a statement of more than the box."
+            )
+
+
+def _inner(low: Any, high: Any) -> tuple[Any, Any]:
+    """The ends rounded inward: what lies between them is certainly in the box."""
+    return ends(interval(low))[1], ends(interval(high))[0]
+
+
+def _inside(x: Interval, low: Any, high: Any) -> Interval:
+    """The middle of a part, moved into the box if it is outside; all of a side without inside."""
+    if low > high:
+        return iv.mpf([high, low])
+    return iv.mpf(min(max(ends(middle(x))[0], low), high))
+
+
+def _low(value: Interval) -> Any:
+    """The lower end; -infinity of what is no number."""
+    low = ends(value)[0]
+    return -mpmath.inf if mpmath.isnan(low) else low
 
 
 def _refuted(statement: str, at: Sequence[Interval], value: Interval) -> Proof:

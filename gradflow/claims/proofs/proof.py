@@ -2,7 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Rational
 from typing import Any, Literal
+
+import sympy
+
+from gradflow.claims.proofs import outward
 
 Outcome = Literal["proved", "refuted", "open"]
 
@@ -42,13 +47,16 @@ def counterexample(statement: str, excess: Any, witness: Mapping[str, Any]) -> P
     Returns:
       The refutation; None where the excess is not above zero, or an interval leaves it open.
 
+    Raises:
+      TypeError: if the excess is a rounded number, which decides nothing.
+
     Example:
       >>> counterexample("x <= 1 for all x", 2 - 1, {"x": "2"}).outcome
       'refuted'
       >>> counterexample("x <= 3 for all x", 2 - 3, {"x": "2"}) is None
       True
     """
-    if not excess > 0:
+    if not _certain(excess) > 0:
         return None
     return Proof(statement, "refuted", witness={**witness, "left - right": str(excess)})
 
@@ -58,7 +66,10 @@ def not_negative(statement: str, spare: Any) -> Proof:
 
     Args:
       statement: what follows if it is not negative, for the reader.
-      spare: a whole number, fraction, interval or number of sympy's.
+      spare: a whole number, fraction, interval or exact number of sympy's.
+
+    Raises:
+      TypeError: if it is a rounded number, which decides nothing.
 
     Example:
       >>> not_negative("2 is at least 1", 2 - 1).outcome
@@ -66,9 +77,19 @@ def not_negative(statement: str, spare: Any) -> Proof:
       >>> not_negative("2 is at least 3", 2 - 3).outcome
       'open'
     """
-    if spare >= 0:
+    if _certain(spare) >= 0:
         return Proof(statement, "proved", (f"{spare} is not negative",))
     return Proof(statement, "open", (f"{spare} is not seen to be",))
+
+
+def _certain(x: Any) -> Any:
+    whole = isinstance(x, Rational | outward.INTERVAL)
+    if whole or (isinstance(x, sympy.Expr) and not x.atoms(sympy.Float)):
+        return x
+    raise TypeError(
+        f"{x!r} ({type(x).__name__}) may be rounded: give a Fraction, an interval or an exact "
+        "number of sympy's."
+    )
 
 
 def settle(proof: Proof, broken: Proof | None, *, covered: bool = True) -> Proof:
@@ -105,7 +126,12 @@ def chain(statement: str, *parts: Proof, cites: tuple[str, ...] = ()) -> Proof:
       statement: what follows from all parts together.
       parts: the steps.
       cites: facts that are taken from elsewhere to join them.
+
+    Raises:
+      ValueError: if there are no parts.
     """
+    if not parts:
+        raise ValueError(f"Nothing proves {statement!r}: give its steps.")
     refuted = [part for part in parts if part.outcome == "refuted"]
     outcome: Outcome = "refuted" if refuted else "open"
     if all(part.proved for part in parts):

@@ -4,12 +4,15 @@ The norm of a power series is sum_k |c_k| w^k. It bounds the series on [0, w] an
 another by the product of both norms. All bounds are rounded up by more than float64 can be off.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from operator import mul
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from gradflow.claims.proofs.interval import exact
 
 Field = Callable[[Sequence[Any]], Sequence[Any]]
 """From unknowns to their velocities, by + - * and fractions alone."""
@@ -18,6 +21,34 @@ Field = Callable[[Sequence[Any]], Sequence[Any]]
 def above(x: Any) -> Any:
     """No less than a sum of a few hundred positive terms that float64 gave as x."""
     return x * (1 + 2.0**-40) + 1e-300
+
+
+def rational(x: Any) -> Fraction:
+    """A number as it is.
+
+    Raises:
+      TypeError: if it is not rational.
+    """
+    found = exact(x)
+    if found is None:
+        raise TypeError(f"{x!r} is not rational: enclose the flow with it as one more unknown.")
+    return found
+
+
+def scaled(terms: Sequence[int], bits: int) -> np.ndarray:
+    """Terms / 2^bits for up to 1000 bits, each off by one rounding; infinite beyond float64."""
+    try:
+        return np.array(terms, float) * 2.0**-bits
+    except OverflowError:
+        return np.array([_scaled(c, bits) for c in terms])
+
+
+def _scaled(c: int, bits: int) -> float:
+    spare = max(abs(c).bit_length() - 64, 0)  # bits that are shifted out, below a rounding
+    try:
+        return math.ldexp(float(c >> spare), spare - bits)
+    except OverflowError:
+        return math.inf if c > 0 else -math.inf
 
 
 class _Rule(NamedTuple):
@@ -57,7 +88,7 @@ class Tape:
 
     def symbol(self, x: Any) -> "_Symbol":
         """A symbol as it is; a number as a constant."""
-        return x if isinstance(x, _Symbol) else self.add("constant", number=Fraction(x))
+        return x if isinstance(x, _Symbol) else self.add("constant", number=rational(x))
 
     def __call__(self, unknowns: Sequence[Any]) -> list[Any]:
         """The field on other numbers."""
@@ -113,9 +144,9 @@ class Tape:
         Args:
           terms: as `expand` gives them.
           bits: binary places.
-          powers: (order + 1,) of the width, from 0 on.
+          powers: (order + 1,) of the width, from 0 on, not below it.
         """
-        sizes = [above(np.abs(np.array(x, float)) * powers[: len(x)] * 2.0**-bits) for x in terms]
+        sizes = [above(np.abs(scaled(x, bits)) * powers[: len(x)]) for x in terms]
         whole = [above(float(np.sum(x))) for x in sizes]
         missing = [0.0] * self.count
         kept = len(powers) - 1
@@ -158,6 +189,6 @@ class _Symbol:
     def __mul__(self, other: Any) -> "_Symbol":
         if isinstance(other, _Symbol):
             return self.tape.add("product", *sorted((self.place, other.place)))
-        return self.tape.add("multiple", self.place, number=Fraction(other))
+        return self.tape.add("multiple", self.place, number=rational(other))
 
     __radd__, __rmul__ = __add__, __mul__

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from numbers import Rational
+from typing import Any
 
 Letter = tuple[str, bool]
 """A matrix by name, and whether it is transposed."""
@@ -13,6 +15,9 @@ class Words:
     Args:
       terms: from products (tuples of letters) to coefficients.
 
+    Raises:
+      TypeError: if a coefficient is not rational.
+
     Example:
       >>> x, y = Words.named("x", "y")
       >>> ((x @ y).T - y.T @ x.T).terms
@@ -20,7 +25,7 @@ class Words:
     """
 
     def __init__(self, terms: Mapping[tuple[Letter, ...], Fraction]):
-        self.terms = {word: c for word, c in terms.items() if c}
+        self.terms = {word: _exact(c) for word, c in terms.items() if c}
 
     @staticmethod
     def named(*names: str) -> list["Words"]:
@@ -63,7 +68,13 @@ class Words:
         return Words(terms)
 
     def power(self, n: int) -> "Words":
-        """The product of so many."""
+        """The product of so many.
+
+        Raises:
+          ValueError: if the number is negative, for words have no inverses.
+        """
+        if n < 0:
+            raise ValueError(f"No power {n}: give the inverse a name and rules.")
         result = Words.identity()
         for _ in range(n):
             result = result @ self
@@ -91,6 +102,12 @@ class Words:
             if changed is None:
                 return now
             now = changed
+
+
+def _exact(c: Any) -> Fraction:
+    if not isinstance(c, Rational):
+        raise TypeError(f"{c!r} is not exact: give coefficients as Fraction.")
+    return Fraction(int(c.numerator), int(c.denominator))  # not in numpy's integers, which wrap
 
 
 def _once(total: Words, rules: Sequence[tuple[Words, Words]]) -> Words | None:

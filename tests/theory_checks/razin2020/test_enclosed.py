@@ -1,6 +1,7 @@
 """Enclosed flows: an independent integrator's solutions are inside, a twin's are not."""
 
 import dataclasses
+import itertools
 from fractions import Fraction
 
 import mpmath
@@ -36,7 +37,7 @@ def all_factors(flow):
 
 def beginning(flow, of=None):
     """An enclosure of W after some steps, and when."""
-    *_, last = enclose_flow((of or flow.of).velocities, flow.start, max_steps=STEPS)
+    *_, last = itertools.islice(enclose_flow((of or flow.of).velocities, flow.start), STEPS)
     with precision(128):
         return flow.of.product(last.end), last.time + last.width
 

@@ -2,11 +2,20 @@
 
 from fractions import Fraction
 
+import mpmath
 import numpy as np
 import pytest
 import sympy
 
-from gradflow.claims.proofs import Words, counterexample, not_negative, prove_identity, settle
+from gradflow.claims.proofs import (
+    Words,
+    chain,
+    counterexample,
+    not_negative,
+    prove_identity,
+    settle,
+    words,
+)
 from gradflow.claims.proofs.interval import interval
 
 A, B, X, Y, G = Words.named(*"ABXYG")
@@ -94,3 +103,66 @@ def test_what_is_proved_and_refuted_at_once_is_an_error():
     broken = counterexample("a bound", 1, {"x": "2"})
     with pytest.raises(ValueError, match="is proved, and refuted by"):
         settle(not_negative("a bound", 1), broken)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        (0.1 * x, x / 10),  # 0.1 is above 1/10
+        ((1 + sympy.Float(10) ** -20) * x, x),
+        (x, x + 1e-300),
+        (sympy.Matrix([[x, 0.5]]), sympy.Matrix([[x, sympy.Rational(1, 2)]])),
+    ],
+)
+def test_no_identity_is_proved_with_rounded_numbers(left, right):
+    with pytest.raises(TypeError, match="is rounded"):
+        prove_identity("rounded", left, right)
+
+
+def test_where_an_identity_of_fractions_holds_is_said():
+    found = prove_identity("a fraction", (x**2 - y**2) / (x - y), x + y)
+    assert found.steps == ("expanded in x, y, for all that are not zeros of x - y",)
+    found = prove_identity("two", 1 / x - 1 / (y * x), (y - 1) / (x * y))
+    assert found.steps == ("expanded in x, y, for all that are not zeros of x, y",)
+    r = sympy.Symbol("r", positive=True)
+    assert prove_identity("none", r / (1 + r) + 1 / (1 + r), 1).steps == ("expanded in r",)
+
+
+def test_no_point_refutes_where_a_side_has_no_value_or_an_assumption_fails():
+    at_two = prove_identity("undefined at 2", (x**2 - 4) / (x - 2), 2 * x)
+    assert at_two.outcome == "refuted" and at_two.witness["x"] == "-3"
+    less = sympy.Symbol("n", negative=True)
+    found = prove_identity("of a negative number", abs(less), less)
+    assert found.witness == {"n": "-2", "left - right": "4"}
+    odd = sympy.Symbol("o", odd=True)
+    assert prove_identity("odd", odd, 3 * odd).witness["o"] == "-3"
+
+
+def test_sides_are_of_one_kind():
+    with pytest.raises(TypeError, match="no sum of words"):
+        prove_identity("a number", X - X, 5)
+    with pytest.raises(TypeError, match="shapes"):
+        prove_identity("a matrix", sympy.Matrix([[x, y]]), x)
+    assert prove_identity("zero", X - X).proved and prove_identity("zero", 0, X - X).proved
+    assert prove_identity("zero", sympy.Matrix([[x - x, 0]])).proved
+
+
+def test_words_have_exact_coefficients_and_whole_powers():
+    with pytest.raises(TypeError, match="as Fraction"):
+        words._exact(0.1)
+    assert type(words._exact(np.int64(3)).numerator) is int  # numpy's integers would wrap
+    with pytest.raises(ValueError, match="No power -1"):
+        X.power(-1)
+
+
+@pytest.mark.parametrize("number", [0.0, np.float32(1), sympy.Float(1), mpmath.mpf(1)])
+def test_a_rounded_number_decides_nothing(number):
+    with pytest.raises(TypeError, match="may be rounded"):
+        not_negative("a step", number)
+    with pytest.raises(TypeError, match="may be rounded"):
+        counterexample("x <= 1", number, {"x": "2"})
+
+
+def test_nothing_proves_nothing():
+    with pytest.raises(ValueError, match="give its steps"):
+        chain("a statement")

@@ -41,3 +41,9 @@ def test_what_is_zero_stays_undecided():
 def test_halves(first):
     one, other = Part(3, Fraction(first), Fraction(1)).halves()
     assert (one.first, one.last, other.last) == (first, other.first, 1) and other.step == 3
+
+
+@pytest.mark.parametrize(("steps", "halvings"), [(0, 3), (2, -1)])
+def test_nothing_is_not_covered(steps, halvings):
+    with pytest.raises(ValueError, match="no part to look at"):
+        cover(steps, square(1), halvings)

@@ -5,7 +5,9 @@ import math
 from fractions import Fraction
 
 import mpmath
+import numpy as np
 import pytest
+import sympy
 
 from gradflow.claims.proofs import enclose_flow
 from gradflow.claims.proofs import enclosure as module
@@ -123,3 +125,84 @@ def test_it_ends_where_it_is_asked_to():
     assert math.isclose(
         float(steps[-1].end[0].mid), (1 + 2 * float(sum(s.width for s in steps))) ** -0.5
     )
+
+
+@pytest.mark.parametrize("bits", [8, 16, 500, 800, 900])
+def test_any_number_of_bits_encloses_as_narrowly_as_it_says(bits):
+    found = last(cubic, [1], bits=bits).end[0]
+    with mpmath.workprec(bits + 50):
+        low, high = ends(found)
+        assert low < mpmath.sqrt(mpmath.mpf(2) / 5) < high and high - low < mpmath.ldexp(
+            1, 20 - bits
+        )
+
+
+@pytest.mark.parametrize(("order", "bits"), [(2, 16), (3, 24), (450, 24)])
+def test_any_order_encloses(order, bits):
+    found = last(cubic, [1], end=Fraction(1, 32), bits=bits, order=order).end[0]
+    with mpmath.workprec(120):
+        low, high = ends(found)
+        assert low < 1 / mpmath.sqrt(mpmath.mpf(17) / 16) < high and high - low < 1e-2
+
+
+def test_a_term_whose_power_underflows_counts(monkeypatch):
+    def far(tape, centre, bits, order, unit):  # of x' = 0, with 2^900 t^99 besides
+        p = taylor(tape, centre, bits, order, unit)
+        (x,) = p.polynomials
+        x = [c + (k == 99) * 2 ** (bits + 900) for k, c in enumerate(x)]
+        return dataclasses.replace(p, terms=tape.expand([x], bits, order, unit))
+
+    monkeypatch.setattr(module, "_taylor", far)
+
+    def found():
+        step = last(lambda x: [x[0] * 0], [1], end=Fraction(1, 4096), bits=320, order=100)
+        return step, ends(step.end[0])
+
+    step, (low, high) = found()
+    (_, (x,)) = step.over(Fraction(1, 2), Fraction(1))
+    assert low <= 1 <= high and 1 in x
+    monkeypatch.setattr(module, "above", lambda x: x)  # the broken twin
+    _, (low, high) = found()
+    assert low > 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"bits": 7}, "bits = 7 is not from 8 to 900"),
+        ({"bits": 901}, "bits = 901"),
+        ({"bits": 1100}, "bits = 1100"),
+        ({"order": 0}, "order = 0 is not from 2 to 450"),
+        ({"order": 1}, "order = 1"),
+        ({"order": 451}, "order = 451"),
+        ({"max_steps": 0}, "max_steps = 0"),
+        ({"end": 0}, "not above 0"),
+        ({"end": -1}, "not above 0"),
+        ({"max_steps": 1, "end": 100}, "before what was asked for"),
+        ({"max_steps": 2, "end": None, "stop": lambda x: False}, "before what was asked for"),
+    ],
+)
+def test_options_outside_their_range_are_refused_and_too_few_steps_are_an_error(options, said):
+    with pytest.raises(ValueError, match=said):
+        last(cubic, [1], **options)
+
+
+def test_numbers_of_numpy_do_not_wrap_and_rounded_ones_are_refused():
+    def end(minus, start):
+        return last(lambda x: [x[0] * x[0] * x[0] * minus], [start]).end
+
+    assert end(np.int64(-1), np.int64(3)) == end(-1, 3)
+    for broken in ({"bits": 96.0}, {"order": 40.0}, {"end": mpmath.pi}):
+        with pytest.raises(TypeError):
+            last(cubic, [1], **broken)
+    with pytest.raises(TypeError, match="not rational"):
+        last(lambda x: [x[0] * sympy.sqrt(2)], [1])
+
+
+def test_a_part_is_within_its_step():
+    step = last(cubic, [1])
+    for first, share in ((-1, 1), (0, 2), (Fraction(1, 2), Fraction(1, 2)), (1, 0)):
+        with pytest.raises(ValueError, match="not a part"):
+            step.over(Fraction(first), Fraction(share))
+    with pytest.raises(ValueError, match="do not cover"):
+        list(step.pieces(0))

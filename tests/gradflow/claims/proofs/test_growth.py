@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from gradflow.claims.proofs.growth import log_norm, positive_definite
+from gradflow.claims.proofs.growth import Dual, _frobenius, log_norm, positive_definite
 
 
 def coupled(x):
@@ -49,3 +49,34 @@ def test_leading_minors():
 def test_a_jacobian_that_is_not_symmetric_is_refused():
     with pytest.raises(ValueError, match="not symmetric"):
         log_norm(lambda x: [x[1], -x[0]], np.ones((1, 2)), np.zeros((1, 2)))
+
+
+def dual(x):
+    return Dual(*(np.full((1, 1), float(y)) for y in (x, 0, 1, 0)))
+
+
+def holds(found, value, slope):
+    """Whether both are in the intervals, exactly."""
+    value_, radius, slopes, radii = (
+        Fraction(float(y[0, 0])) for y in (found.value, found.radius, found.slopes, found.radii)
+    )
+    return abs(value - value_) <= radius and abs(slope - slopes) <= radii
+
+
+@pytest.mark.parametrize("size", [1.0, 3e-155, 1e-170, 2e-308, 5e-324])
+def test_what_underflows_is_covered(size):
+    x, small = dual(size), Fraction(1, 10**400)
+    exact = Fraction(size)
+    assert holds(x * x, exact**2, 2 * exact)
+    assert holds(x * x * x, exact**3, 3 * exact**2)
+    assert holds(x + small, exact + small, 1) and holds(x * small, exact * small, small)
+    assert holds(x * x + x * Fraction(1, 3), exact**2 + exact / 3, 2 * exact + Fraction(1, 3))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-170, 1e-300, 1e200])
+@pytest.mark.parametrize("n", [1, 3, 40])
+def test_the_norm_of_radii_is_bounded_closely(n, scale):
+    spread = scale * np.random.default_rng(n).uniform(0.5, 1, (20, n, n))
+    for one, bound in zip(spread, _frobenius(spread), strict=True):
+        true = sum(Fraction(x) ** 2 for x in one.ravel().tolist())
+        assert true <= Fraction(float(bound)) ** 2 <= true * (1 + Fraction(1, 10**9))

@@ -1,8 +1,11 @@
+"""Numbers enclosed, and inequalities over boxes: a broken twin is refuted by a point inside."""
+
 from fractions import Fraction
 
 import mpmath
 import pytest
 import sympy
+from mpmath import libmp
 
 from gradflow.claims.proofs import prove_inequality
 from gradflow.claims.proofs.interval import ends, entropy, hull, interval, iv, precision
@@ -73,5 +76,82 @@ def test_a_gradient_saves_boxes():
 
 
 def test_a_point_that_is_given_is_looked_at_first():
-    found = prove_inequality("x >= 0", lambda x: x, [(1, 2)], points=[(-1,)])
-    assert found.witness == {"at": ["-1"], "value": "at most -1"}
+    found = prove_inequality("x >= 2", lambda x: x - 2, [(1, 3)], points=[(Fraction(5, 4),)])
+    assert found.witness == {"at": ["1.25"], "value": "at most -0.75"}
+
+
+@pytest.mark.parametrize("point", [-1, Fraction(1, 3) - Fraction(1, 10**40), 3])
+def test_a_point_outside_the_box_refutes_nothing(point):
+    with pytest.raises(ValueError, match="is not seen to lie"):
+        prove_inequality("x >= 0", lambda x: x, [(Fraction(1, 3), 2)], points=[(point,)])
+
+
+@pytest.mark.parametrize("slopes", [None, lambda x: (iv.mpf(1),)])
+@pytest.mark.parametrize(
+    ("box", "least"),
+    [
+        ((Fraction(1, 11), 1), Fraction(1, 11)),
+        ((Fraction(1, 11), Fraction(1, 11)), Fraction(1, 11)),
+        ((Fraction(1, 7), Fraction(1, 7) + Fraction(1, 10**30)), Fraction(1, 7)),
+        ((sympy.sqrt(2) / 3, 1), sympy.sqrt(2) / 3),
+        ((sympy.sqrt(2) / 3, sympy.sqrt(2) / 3), sympy.sqrt(2) / 3),
+    ],
+)
+def test_what_holds_on_the_box_is_not_refuted_by_a_rounded_end(box, least, slopes):
+    with precision(200):
+        least = interval(least)
+
+    def outcome(offset):
+        def gap(x):
+            with precision(200):
+                return x - least + offset
+
+        return prove_inequality("x", gap, [box], gradient=slopes, max_boxes=200).outcome
+
+    assert outcome(0) == "open"  # with equality at the lower end
+    assert outcome(interval(Fraction(1, 1000))) == "proved"
+    assert outcome(-interval(Fraction(1, 10**12))) == "refuted"
+
+
+def test_the_middle_of_numbers_with_more_bits_than_the_arithmetic_is_in_the_box():
+    with mpmath.workprec(200):
+        low = 1 + mpmath.ldexp(3, -100)
+        high = low + mpmath.ldexp(1, -120)
+    loose = lambda x: x - low + (x - x)  # noqa: E731  whose bound on the box is below 0
+    assert prove_inequality("x >= low", loose, [(low, high)], max_boxes=9).outcome == "open"
+    found = prove_inequality("x >= high", lambda x: x - high, [(low, high)], bits=300)
+    assert found.outcome == "refuted"
+
+
+@pytest.mark.parametrize(
+    ("box", "said"),
+    [
+        ((0, mpmath.inf), "finite"),
+        ((-mpmath.inf, 1), "finite"),
+        ((float("nan"), 1), "finite"),
+        ((1, 0), "lower end first"),
+        ((Fraction(1, 3) + Fraction(1, 10**30), Fraction(1, 3)), "not seen to be at most"),
+    ],
+)
+def test_a_box_is_finite_and_not_empty(box, said):
+    with pytest.raises(ValueError, match=said):
+        prove_inequality("x >= 5", lambda x: x - 5, [box])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: mpmath.iv.exp(x) + x,  # its own arithmetic and precision
+        lambda x: float(mpmath.mpf(ends(x)[0])),
+        lambda x: mpmath.iv.mpf(-2) ** 0.5 + x,
+    ],
+)
+def test_a_function_that_leaves_the_interval_arithmetic_is_refused(function):
+    with pytest.raises(TypeError, match="no interval: compute with"):
+        prove_inequality("a function", function, [(0, 1)])
+
+
+def test_what_is_no_number_on_a_box_is_not_proved():
+    nan = libmp.fnan
+    found = prove_inequality("x", lambda x: iv.make_mpf((nan, nan)), [(0, 1)], max_boxes=50)
+    assert found.outcome == "open"

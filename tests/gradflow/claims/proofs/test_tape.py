@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from gradflow.claims.proofs.tape import Tape
+from gradflow.claims.proofs.tape import Tape, scaled
 
 BITS, COUNT, WIDTH = 40, 8, Fraction(3, 4)
 
@@ -84,3 +84,12 @@ def test_a_tape_does_on_other_numbers_what_the_field_does(name):
     field = EXPRESSIONS[name][0]
     x, y = Fraction(3, 8), Fraction(-7, 5)
     assert Tape(lambda v: [field(*v), 2], 2)([x, y]) == [field(x, y), 2]
+
+
+def test_terms_beyond_float64_are_scaled_before_they_are_converted():
+    bits, small = 900, [0, 1, -(2**900), 3**500]
+    for terms in (small, [*small, 7**500, -(2**1900)]):  # without and with an overflow
+        for c, found in zip(terms, scaled(terms, bits).tolist(), strict=True):
+            true = Fraction(c, 2**bits)
+            assert abs(Fraction(found) - true) <= abs(true) / 2**52
+    assert scaled([2**2000, -(2**3000)], bits).tolist() == [np.inf, -np.inf]
