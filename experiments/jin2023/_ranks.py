@@ -145,7 +145,10 @@ def errors(results: Results) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _error(results: Results) -> Finding:
-    statement = "The least error along the way falls like a power of the start (li2018, stoger2021)"
+    statement = (
+        "The least error along the way falls with the start (li2018, stoger2021: like a power or "
+        "faster)"
+    )
     lines = [line for line in errors(results) if len(line[0]) > 1]
     if not lines:
         return Finding(statement, None)
