@@ -37,6 +37,16 @@ def test_small_losses_keep_their_digits(size):
     assert lost < 1e-13 if size == 1 else lost > 1e-4
 
 
+def test_second_derivatives_are_those_of_the_gradient():
+    """Solvers with a Jacobian need them, and the own class's -infinity must not get in."""
+    w = jnp.asarray(RNG.normal(size=(4, 3)))
+    found, step = jax.hessian(PROBLEM.loss)(w), 1e-5
+    for k in np.ndindex(4, 3):
+        move = jnp.zeros((4, 3)).at[k].set(step)
+        wanted = (PROBLEM.gradient(w + move) - PROBLEM.gradient(w - move)) / (2 * step)
+        np.testing.assert_allclose(found[k], wanted, atol=1e-9)
+
+
 def test_margins():
     w = RNG.normal(size=(4, 3))
     scores = INPUTS @ w.T
