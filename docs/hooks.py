@@ -1,7 +1,7 @@
 """What the site adds to mkdocs: formulas as MathML, notebooks, the ledger, parts of the README."""
 
 import re
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 REPORT = ROOT / "results" / "theorems.html"
 LEDGER = REPORT.with_suffix(".json")
 MERMAID = r'<script type="module">(?:(?!</script>).)*mermaid.*?</script>'
+CAPTION = r"<em>(Figure \d+\..*?\.)(?=\s|</em>)"
+NO_ALT = 'alt="No description has been provided for this image"'
 FORMULA = (
     r"(?<![\\$\w])(?:\$\$(?P<block>[^$]+)\$\$"
     r"|\$(?!\s)(?P<inline>[^$]+)(?<![\s\\])\$(?![\d$]))"
@@ -90,9 +92,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Formulas of notebooks, which are HTML already."""
+    """Formulas of notebooks, which are HTML already, and what their pictures show."""
     if not page.file.src_uri.endswith(".ipynb"):
         return html
+    html = described(html)
     kept = r"(<(pre|code|script|style|svg|textarea|iframe)\b.*?</\2>|<[^>]*>)"
     html = re.sub(MERMAID, "", html, flags=re.DOTALL)  # it would be fetched
     parts = re.split(kept, html, flags=re.DOTALL)
@@ -102,6 +105,16 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     html = "".join(part for k, part in enumerate(parts) if k % 3 != 2 and part)
     html = re.sub(r'(href="[^":]+)\.ipynb(["#])', r"\1.html\2", html)
     return re.sub(r'href="\.\./docs/([^":]+)\.md(["#])', r'href="../\1.html\2', html)
+
+
+def described(html: str) -> str:
+    """Give a notebook's pictures the first sentence of the caption that follows as their text."""
+    first, *rest = html.split(NO_ALT)
+    for part in rest:
+        caption = re.search(CAPTION, part, re.DOTALL)
+        words = unescape(re.sub(r"<[^>]*>|\$", "", caption[1])) if caption else ""
+        first += f'alt="{escape(" ".join(words.split()))}"{part}'
+    return first
 
 
 def notebooks() -> list[Path]:

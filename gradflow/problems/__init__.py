@@ -6,6 +6,7 @@ from gradflow.problems.base import (
     LossConvention,
     astype,
 )
+from gradflow.problems.classification import Classification
 from gradflow.problems.completion import AbstractCompletion, MatrixCompletion, TensorCompletion
 from gradflow.problems.entrywise import (
     AbstractEntrywiseCompletion,
@@ -27,6 +28,7 @@ __all__ = [
     "AbstractProblem",
     "AbstractQuadraticProblem",
     "AbstractSensing",
+    "Classification",
     "EntrywiseConvention",
     "HuberCompletion",
     "HuberSensing",

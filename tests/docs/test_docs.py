@@ -153,6 +153,17 @@ def test_formulas_and_links_of_notebooks():
     assert '<pre class="x">print("$y$", "z.ipynb")</pre>' in found and "mermaid" not in found
 
 
+def test_pictures_of_notebooks_say_what_they_show():
+    pytest.importorskip("mkdocs")
+    hooks = script("hooks")
+    picture = f'<img {hooks.NO_ALT} src="data:x">'
+    first = "<p><em>Figure 1. Values of <b>W</b>\nover $t < 1.5$. Ours.</em></p>"
+    html = picture + first + picture + "<p><em>Figure 2. Norms.</em></p>" + picture
+    found = re.findall('alt="([^"]*)"', hooks.described(html))
+    assert found == ["Figure 1. Values of W over t &lt; 1.5.", "Figure 2. Norms.", ""]
+    assert hooks.described("<p>no picture</p>") == "<p>no picture</p>"
+
+
 def test_docstrings_are_not_read_as_markdown():
     pytest.importorskip("griffe")
     plain = script("docstrings").plain

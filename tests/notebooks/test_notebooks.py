@@ -48,6 +48,8 @@ SMALL = {
     "06-real-ratings": {"users": 40, "items": 60, "depths": (2,), "rates": (1e-4,), "steps": (10,)},
     "07-tensors": {"size": 3, "rank": 1, "components": 6, "observations": (12, 20), "orders": (3,)},
     "08-saddle-to-saddle": {"steps": (-4,), "scales": (-1.0, -2.0), "trials": 60},
+    "09-lazy-and-rich": {"powers": (1, -1), "balances": (0.0, 10.0), "scales": (1e-1,)},
+    "10-what-muon-prefers": {"steps": 300},
     "11-choosing-a-start": {"trials": 3, "rounds": 2},
 }
 LINES, DEFINITION = 40, 25
