@@ -11,8 +11,8 @@ from tests.imports import circle, imports, modules
 ROOMS = (
     "_util", "linalg", "ode", "problems", "factorizations", "synthetic", "penalties", "factored",
     "objective", "columns", "spreading", "start", "state", "observables", "options", "dynamics",
-    "coordinates", "trajectory", "resuming", "optimizers", "flow", "descent", "exact", "baselines", "plotting",
-    "saddles", "conjectures", "claims",
+    "coordinates", "trajectory", "resuming", "optimizers", "flow", "descent", "exact", "baselines",
+    "plotting", "saddles", "conjectures", "claims",
     "sweeps", "catalogue", "listing", "commands", "completion", "cli", "__main__",
 )  # fmt: skip
 """What stands below comes first: nothing imports what comes later."""
