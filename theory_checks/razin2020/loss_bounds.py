@@ -223,8 +223,7 @@ def lem18(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     yield searched_case(
         "matrices of positive determinant", inequality(guarded(bound)), draw(False, 0.999),
         settings, hypotheses=met(True), size=4,
-        notes="to leading order the bound is sharp; the term -2 is not (w_12 = w_21 = 1 - s^2 "
-        "gives about 1/s - s)",
+        notes="to leading order the bound is sharp; the term -2 is not (razin2020.lem18.sharp)",
     )  # fmt: skip
     yield from flow_case(settings, bound, 0.5)
     s = np.linspace(1e-3, 1, 500)

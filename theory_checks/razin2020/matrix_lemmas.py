@@ -157,10 +157,9 @@ def lem1(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
             samples=400 if d > 2 else 1000,
             starts=1,
             rounds=2,
-            notes="numerical evidence for this construction; with W_1 = 0 and W_2 = I the bound "
-            "is reached at l = 2 if d = 1" if depth == 2 else "numerical evidence for this "
-            "construction: the ratio is the part of (l - 1) that it needs, and looks like "
-            "1 / sqrt(l - 1), so that sqrt((l - 1) epsilon) might do",
+            notes="with W_1 = 0 and W_2 = I the bound is reached at l = 2 if d = 1" if depth == 2
+            else "the ratio is the part of (l - 1) that this construction needs, at most "
+            "1 / sqrt(l - 1) (razin2020.lem1.sharp)",
         )  # fmt: skip
 
 
@@ -268,8 +267,8 @@ def lem9(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
         name="2 sqrt(p)", slack=factor * np.sqrt(p) - h, floor=roundings(2e-16),
         hypotheses=hypotheses, size=1,
         witness=lambda k: {"p": float(p[k])}, confirm=confirm,
-        notes=f"numerical evidence: the constant 2 could be {top:.6f}, reached at p = "
-        f"{sharpest:.4f}",
+        notes=f"the constant 2 could be {top:.6f}, reached at p = {sharpest:.4f} "
+        "(razin2020.lem9.sharp)",
     )  # fmt: skip
     small = p <= 0.5
     yield Case(

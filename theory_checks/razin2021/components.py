@@ -11,6 +11,7 @@ power. Without any condition dc_r/dt = gamma_r c_r^2 sum_n ||w_r^n||^-2 (ours).
 """
 
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import cache, reduce
 from typing import ClassVar
 
@@ -131,3 +132,17 @@ def general(settings: Settings, mean: bool = False) -> Iterator[Case]:
 def thm2(settings: Settings, share: float = 1.0) -> Iterator[Case]:
     """At points of balanced and unbalanced flows; eps is that of the start."""
     yield from component_cases.enclosed(flows(settings), share)
+
+
+@claim(
+    "razin2021.thm2.sharp",
+    kind="inequality",
+    where="Theorem 2, its lower bound",
+    statement=r"\gamma_r \ge 0 \Rightarrow \dot c_r \ge N\,\gamma_r\, c_r^{2-2/N}\ \text{ from "
+    r"every start};\ \text{ reversed for } \gamma_r \le 0",
+    control={"factor": Fraction(101, 100)},
+    control_text="1.01 times the bound",
+)
+def thm2_sharp(settings: Settings, factor: Fraction = Fraction(1)) -> Iterator[Case]:
+    """Proved, by arithmetic and geometric means: epsilon is not needed; balanced starts reach it."""
+    yield from component_cases.from_below(flows(settings), factor)

@@ -13,6 +13,7 @@ enclose the power. Without any condition d sigma/dt = gamma sigma^2 sum ||v||^-2
 """
 
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import cache, reduce
 from typing import Any, ClassVar
 
@@ -170,3 +171,18 @@ def general(settings: Settings, mean: bool = False) -> Iterator[Case]:
 def thm2(settings: Settings, share: float = 1.0) -> Iterator[Case]:
     """At points of balanced and unbalanced flows; eps is that of the start."""
     yield from component_cases.enclosed(flows(settings), share)
+
+
+@claim(
+    "razin2022.thm2.sharp",
+    kind="inequality",
+    where="the theorem on the motion of a local component's norm from an unbalanced start, its "
+    "lower bound",
+    statement=r"\gamma \ge 0 \Rightarrow \dot\sigma \ge L_\nu\,\gamma\,\sigma^{2-2/L_\nu}\ "
+    r"\text{ from every start};\ \text{ reversed for } \gamma \le 0",
+    control={"factor": Fraction(101, 100)},
+    control_text="1.01 times the bound",
+)
+def thm2_sharp(settings: Settings, factor: Fraction = Fraction(1)) -> Iterator[Case]:
+    """Proved, by arithmetic and geometric means: epsilon is not needed; balanced starts reach it."""
+    yield from component_cases.from_below(flows(settings), factor)
