@@ -296,8 +296,7 @@ def claim(
       resolution: the largest floor that still says something.
       accuracy: of an approximation, the relative error up to which it is one.
       flaw: for a statement that fails, where the printed argument breaks, in a sentence.
-      severity: for a statement that fails, how grave that is: "misprint", "missing hypothesis",
-        "constant" or "substance" (`gradflow.claims.severity.MEANINGS`).
+      severity: of a statement that fails: a key of `gradflow.claims.severity.MEANINGS`.
       survives: for a statement that fails, what of the paper's conclusion stands, in a sentence.
       readings: where the verdict hangs on how the statement is read, what is true of each reading.
       best: of an inequality, for each of its constants which is the best one.
@@ -308,8 +307,7 @@ def claim(
       The decorator; it returns the claim as printed.
 
     Raises:
-      ValueError: if an id is taken, there is no control, or a statement that fails lacks one of
-        `flaw`, `severity` and `survives`.
+      ValueError: if an id is taken, or a control, a `flaw`, `severity` or `survives` is missing.
 
     Example:
       >>> import numpy as np

@@ -12,7 +12,7 @@ from gradflow.claims.hypotheses import Met
 from gradflow.claims.oracles.high_precision import DIGITS
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
 
-from . import _printed_lemmas, _proofs_flows
+from . import _best, _printed_lemmas, _proofs_flows
 
 
 def gaussian_points(dimension: int, sparse: bool = True) -> Draw:
@@ -107,6 +107,7 @@ def _exactly_nearby(factors: Sequence[Any]) -> tuple[list[Any], Any]:
     r"\text{ with } \|W_l - W'_l\|_F \le (l-1)\sqrt\epsilon",
     control={"factor": 0.9},
     control_text="0.9 of the distance",
+    best=_best.LEM1,
 )
 def lem1(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """The proof's tuple, searched over matrices for the largest distance."""
@@ -239,6 +240,7 @@ def entropy(p: Reals) -> Reals:
     statement=r"h(p) = -p\ln p - (1-p)\ln(1-p) \le 2\sqrt p,\quad p \in [0, 1]",
     control={"factor": 1.1},
     control_text="1.1 sqrt(p) instead of 2 sqrt(p)",
+    best=_best.LEM9,
 )
 def lem9(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
     """A grid down to 1e-300 and up to 1, and the proof's sharper 2 sqrt(p (1 - p))."""
@@ -288,6 +290,7 @@ def lem9(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
     statement=r"B \succeq 0 \Rightarrow \mathrm{Tr}(A^\top B A) \ge \lambda_1(B)\,\sigma_d(A)^2",
     control={"factor": 1.1},
     control_text="1.1 times the right side",
+    best=_best.LEM11,
 )
 def lem11(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """B = C C^T; A and C searched."""
@@ -332,6 +335,7 @@ def lem11(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     r"\prod_{r\ne l}\max\{\|A_r\|_F, \|B_r\|_F\}",
     control={"factor": 0.9},
     control_text="0.9 times the right side",
+    best=_best.LEM12,
 )
 def lem12(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """Chains of several lengths and shapes, searched."""

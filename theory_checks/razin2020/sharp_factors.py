@@ -52,7 +52,7 @@ def lem1(settings: Settings, factor: Fraction = Fraction(1)) -> Iterator[Case]:
         name="1x1, W_l^2 = l - 1",
         slack=[factor**2 * l - v for l, v in enumerate(squares)],
         hypotheses={
-            "unbalancedness 1": Measured(float(max(np.diff(squares))), below=1 + 1e-12),
+            "unbalancedness 1": Measured(float(squares[1] - squares[0]), below=1 + 1e-12),
             "W'_1 = W_1 = 0, so that all W'_l are 0": ByConstruction("they are balanced"),
         },
         size=1,

@@ -16,7 +16,7 @@ import gradflow as gf
 from gradflow.claims import ByConstruction, Case, Measured, Settings, claim, roundings
 from gradflow.claims.oracles.search import largest_ratio
 
-from . import _proofs_flows
+from . import _best, _proofs_flows
 
 
 def _apart(name: str, start: Any, distance: Any, error: Any, growth: Any, **more: Any) -> Case:
@@ -45,6 +45,7 @@ def _apart(name: str, start: Any, distance: Any, error: Any, growth: Any, **more
     r"\|\theta(0)-\theta'(0)\|_2\,e^{\beta t}",
     control={"rate": 0.9},
     control_text="exp(0.9 beta t)",
+    best=_best.LEM2,
 )
 def lem2(settings: Settings, rate: float = 1.0) -> Iterator[Case]:
     """Quadratic functions and a cosine in closed form, sums of cosines by an integrator."""
@@ -181,6 +182,7 @@ def drift_cases(settings: Settings, share: Callable[[int], float]) -> Iterator[C
     r"\exp\big(L R^{L-2}(2R^L + B)\,\bar t\big)",
     control={"rate": 0.45},
     control_text="0.45 of the exponent; 1/2 is the best share that there is at L = 2",
+    best=_best.PROP5,
 )
 def prop5(settings: Settings, rate: float = 1.0) -> Iterator[Case]:
     """Pairs of flows, each time taken as the end T of the interval over which R is the supremum.
@@ -281,6 +283,7 @@ def unbalanced_sides(depth: int, scale: float) -> dict[str, Any]:
     r"\text{(8)-(10) hold until the time (21) or until (22)-(24) hold}",
     control={"everywhere": True},
     control_text="no limit on the unbalancedness nor on time: (10) from any start",
+    best=_best.THM3,
 )
 def thm3(settings: Settings, everywhere: bool = False) -> Iterator[Case]:
     """No float64 start meets (iii); the control drops it, and the determinant changes its sign."""

@@ -34,5 +34,6 @@ def constants_table(claims: Iterable[Claim]) -> str:
 
 
 def _formula(latex: str) -> str:
-    """In dollars, without the sign that would end the cell."""
-    return f"${in_a_cell(latex).replace(chr(92) + '|', chr(92) + 'vert ')}$" if latex else ""
+    """In dollars, with no sign that would end the cell."""
+    text = latex.replace(r"\|", r"\Vert ").replace("|", r"\vert ")
+    return f"${in_a_cell(text)}$" if latex else ""
