@@ -20,10 +20,12 @@ THM1_NORM = (
         "as W -> 0.",
     ),
     Best(
-        r"b = 8c^2\max_{i,j}\|e_ie_j^\top\|",
-        r"b \ge \sqrt{\tfrac72 + 2\sqrt2}\,\max_{i,j}\|e_ie_j^\top\|", "open",
-        "For all norms together. No less, 2.5156, will do for norms near |w_11 - w_12 - w_21 - "
-        "w_22|, which vanishes at w_12 = w_21 = 1 - x, w_22 = (sqrt(2) - 1)(1 - x), det W = 0.",
+        r"b = 8\max_{i,j}\|e_ie_j^\top\|",
+        r"b = \sqrt{\tfrac72 + 2\sqrt2}\,\max_{i,j}\|e_ie_j^\top\|", "found",
+        "For all norms together (c = 1); 2.5156. No less will do, for norms near |w_11 - w_12 - "
+        "w_21 - w_22|, which vanishes at w_12 = w_21 = 1 - x, w_22 = (sqrt(2) - 1)(1 - x), det W = "
+        "0; that it is enough is the numerical part, a search over W and ||E_11|| with ||W|| >= "
+        "|w_11| ||E_11|| less the other entries. For quasi-norms the best b is not known.",
     ),
 )  # fmt: skip
 THM1_ERANK = (

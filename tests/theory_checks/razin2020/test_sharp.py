@@ -83,6 +83,26 @@ def test_for_all_norms_together_b_is_at_least_what_is_said():
     )
 
 
+def test_for_all_norms_together_that_b_is_enough_as_far_as_was_searched():
+    """||W|| is at least 0 and |w_11| A less the other entries, A = ||E_11|| at most 1, theirs."""
+
+    def missing(x):
+        w12, w21, w22 = 1 - x[0], 1 - x[1], x[2]
+        w11 = (w12 * w21 + x[3] ** 2) / w22
+        a, root = 1 / (1 + np.exp(-np.clip(x[4], -50, 50))), np.linalg.norm(x[:3])
+        others = abs(w12) + abs(w21) + abs(w22)
+        return -min(a / root, a * (1 / root - abs(w11)) + others)
+
+    rng = np.random.default_rng(1)
+    most = 0.0
+    for _ in range(60):
+        at = rng.normal(size=5) * [0.3, 0.3, 0.4, 0.1, 3]
+        run = minimize(missing, at, method="Nelder-Mead",
+                       options={"maxiter": 6000, "xatol": 1e-10, "fatol": 1e-12})  # fmt: skip
+        most = max(most, -run.fun)
+    assert most == pytest.approx(np.sqrt(3.5 + 2 * np.sqrt(2)), rel=1e-6)
+
+
 @pytest.mark.parametrize(("z", "z2"), [(1.0, 1.0), (3.0, 1.0), (0.5, 4.0)])
 def test_theorem_2s_last_terms_are_approached_for_every_z(z, z2):
     small = Point(((Fraction(1, 10**6), 0), (0, Fraction(1, 10**6))), (z, z2, 0))
