@@ -15,6 +15,8 @@ from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from gradflow.claims import registered
+from gradflow.claims.report.constants import constants_table
 from gradflow.plotting import playground_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,6 +25,7 @@ LEDGER = REPORT.with_suffix(".json")
 MERMAID = r'<script type="module">(?:(?!</script>).)*mermaid.*?</script>'
 CAPTION = r"<em>(Figure \d+\..*?\.)(?=\s|</em>)"
 NO_ALT = 'alt="No description has been provided for this image"'
+CONSTANTS = "<!-- constants -->"
 FORMULA = (
     r"(?<![\\$\w])(?:\$\$(?P<block>[^$]+)\$\$"
     r"|\$(?!\s)(?P<inline>[^$]+)(?<![\s\\])\$(?![\d$]))"
@@ -75,8 +78,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Put in parts of the README, and the link to the report."""
+    """Put in parts of the README, the link to the report, and the table of constants."""
     markdown = re.sub(r"^<!-- README: (.+) -->$", _readme, markdown, flags=re.MULTILINE)
+    if CONSTANTS in markdown:
+        markdown = markdown.replace(CONSTANTS, constants_table(registered().values()))
     made = (
         "[The ledger: find a claim, each has a page of its own](theorems.html){ .md-button }\n\n"
         "[What fails](theorems.html?verdict=fails), "

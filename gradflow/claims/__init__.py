@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 from gradflow._util.lazy import on_first_use
 
 if TYPE_CHECKING:
+    from gradflow.claims.constants import Best
     from gradflow.claims.definition import (
-        FIFTY_DIGITS,
         Case,
         Claim,
         Confirmation,
-        Convention,
         Corrected,
         Settings,
         Verdict,
         claim,
-        roundings,
     )
+    from gradflow.claims.floors import FIFTY_DIGITS, Convention, roundings
     from gradflow.claims.hypotheses import ByConstruction, Measured
     from gradflow.claims.judging import Judgement
     from gradflow.claims.ledger import Entry, check
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FIFTY_DIGITS",
+    "Best",
     "ByConstruction",
     "Case",
     "Claim",
@@ -48,8 +48,9 @@ __all__ = [
 ]
 
 _NAMES = {
-    "definition": "FIFTY_DIGITS Case Claim Confirmation Convention Corrected Settings Verdict "
-    "claim roundings",
+    "constants": "Best",
+    "definition": "Case Claim Confirmation Corrected Settings Verdict claim",
+    "floors": "FIFTY_DIGITS Convention roundings",
     "hypotheses": "ByConstruction Measured",
     "judging": "Judgement",
     "ledger": "Entry check",

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from gradflow._util.validate import seed_of
+from gradflow.claims.constants import Best
 from gradflow.claims.evidence import floats
+from gradflow.claims.floors import Convention
 from gradflow.claims.hypotheses import Met, named
 from gradflow.claims.proofs.proof import Proof
 from gradflow.claims.severity import Severity, see_severity
@@ -79,31 +81,6 @@ class Confirmation:
     violated: bool
     text: str
     compared: tuple[Any, ...] = ()
-
-
-@dataclass(frozen=True)
-class Convention:
-    """A floor that nobody measured: what the arithmetic loses, with a margin.
-
-    Attributes:
-      value: the floor, or one for each number.
-      reason: what it allows for.
-      digits: of long arithmetic, how many; 0 for float64.
-    """
-
-    value: Any
-    reason: str
-    digits: int = 0
-
-
-FIFTY_DIGITS = Convention(1e-40, "arithmetic of 50 digits, ten of them left for what is lost", 50)
-
-
-def roundings(value: float, of: str = "") -> Convention:
-    """A floor of so many roundings of float64, of the size of the relative number compared."""
-    count = value / float(np.finfo(float).eps)
-    rounded = f"{count:.2g}" if count < 10 else f"{float(f'{count:.2g}'):,.0f}"
-    return Convention(value, f"{rounded} roundings of float64" + (f" ({of})" if of else ""))
 
 
 @dataclass(frozen=True)
@@ -209,6 +186,7 @@ class Claim:
       severity: for a statement that fails, how grave that is, by the paper's own use of it.
       survives: for a statement that fails, what of the paper's conclusion stands, in a sentence.
       readings: where the verdict hangs on how the statement is read, what is true of each reading.
+      best: of an inequality, for each of its constants which is the best one.
       picture: draws a figure; a function that several claims share is called once.
     """
 
@@ -227,6 +205,7 @@ class Claim:
     severity: Severity | None = None
     survives: str = ""
     readings: Mapping[str, str] = field(default_factory=dict)
+    best: tuple[Best, ...] = ()
     picture: "Callable[[], Figure] | None" = None
 
     @property
@@ -264,6 +243,7 @@ class Corrected:
       control_text: what the control breaks, in words.
       kind: how it is checked.
       resolution: the largest floor that still says something.
+      best: of an inequality, for each of its constants which is the best one.
     """
 
     statement: str
@@ -272,6 +252,7 @@ class Corrected:
     control_text: str | None = None
     kind: Kind | None = None
     resolution: float | None = None
+    best: tuple[Best, ...] = ()
 
 
 _REGISTRY: dict[str, Claim] = {}
@@ -295,6 +276,7 @@ def claim(
     severity: Severity | None = None,
     survives: str = "",
     readings: Mapping[str, str] | None = None,
+    best: tuple[Best, ...] = (),
     corrected: Corrected | None = None,
     picture: "Callable[[], Figure] | None" = None,
 ) -> Callable[[CheckFunction], Claim]:
@@ -314,10 +296,10 @@ def claim(
       resolution: the largest floor that still says something.
       accuracy: of an approximation, the relative error up to which it is one.
       flaw: for a statement that fails, where the printed argument breaks, in a sentence.
-      severity: for a statement that fails, how grave that is: "misprint", "missing hypothesis",
-        "constant" or "substance" (`gradflow.claims.severity.MEANINGS`).
+      severity: of a statement that fails: a key of `gradflow.claims.severity.MEANINGS`.
       survives: for a statement that fails, what of the paper's conclusion stands, in a sentence.
       readings: where the verdict hangs on how the statement is read, what is true of each reading.
+      best: of an inequality, for each of its constants which is the best one.
       corrected: for a statement that fails, what is true instead.
       picture: draws a figure of the claim.
 
@@ -325,8 +307,7 @@ def claim(
       The decorator; it returns the claim as printed.
 
     Raises:
-      ValueError: if an id is taken, there is no control, or a statement that fails lacks one of
-        `flaw`, `severity` and `survives`.
+      ValueError: if an id is taken, or a control, a `flaw`, `severity` or `survives` is missing.
 
     Example:
       >>> import numpy as np
@@ -357,7 +338,7 @@ def claim(
         "id": id, "kind": kind, "statement": statement, "where": where, "control": dict(control),
         "control_text": control_text or _in_words(control), "resolution": resolution,
         "accuracy": accuracy, "flaw": flaw, "severity": severity, "survives": survives,
-        "readings": dict(readings or {}), "picture": picture,
+        "readings": dict(readings or {}), "best": best, "picture": picture,
         "corrected": None if corrected is None else f"{id}.corrected",
     }  # fmt: skip
     return lambda function: _register(Claim(function=function, **fields), corrected)

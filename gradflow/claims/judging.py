@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from gradflow.claims.definition import Case, Convention, Kind, Verdict
+from gradflow.claims.definition import Case, Kind, Verdict
 from gradflow.claims.evidence import Grade, floats, grade_of, grade_of_cases, grade_of_refutation
+from gradflow.claims.floors import Convention
 from gradflow.claims.hypotheses import summed_up
 from gradflow.claims.outline import outline
 

@@ -87,6 +87,7 @@ class Entry:
             "severity": self.claim.severity,
             "survives": self.claim.survives,
             "readings": dict(self.claim.readings),
+            "best": [dict(vars(one)) for one in self.claim.best],
             "cite": citation(self.claim),
             "error": self.error,
             "control_reason": self.control.reason if self.control else None,

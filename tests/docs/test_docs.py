@@ -123,6 +123,15 @@ def test_examples_run(page, tmp_path, monkeypatch):
         exec(compile(source, f"{page}.md", "exec"), scope)
 
 
+def test_the_ledgers_page_says_of_every_constant_which_is_the_best():
+    hooks = pytest.importorskip("mkdocs") and script("hooks")
+    text = (DOCS / "ledger.md").read_text()
+    assert text.count(hooks.CONSTANTS) == 1
+    made = hooks.on_page_markdown(text, None, None, None)
+    assert hooks.CONSTANTS not in made
+    assert made.count("\n| `") > 60 and "| `razin2020.lem9` | $2$ |" in made
+
+
 def test_formulas_become_mathml_and_code_stays():
     markdown = pytest.importorskip("markdown")
     pytest.importorskip("mkdocs")

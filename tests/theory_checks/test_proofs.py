@@ -5,11 +5,12 @@ from fractions import Fraction
 
 import pytest
 
-from gradflow.claims import Settings, select
+from gradflow.claims import Case, Settings, select
+from gradflow.claims.oracles import component_cases
 from gradflow.claims.registry import load_papers
 from tests.theory_checks.verdicts import VERDICTS
 from theory_checks.arora2019 import _proofs_nuclear, _proofs_vectors
-from theory_checks.razin2020 import _printed_lemmas, _proofs_flows, _proofs_solutions
+from theory_checks.razin2020 import _printed_lemmas, _proofs_flows, _proofs_sharp, _proofs_solutions
 from theory_checks.wang2024 import _proofs as wang2024
 from theory_checks.zhao2022 import _proofs_adam
 
@@ -45,6 +46,10 @@ PROVED = (
     "li2021.norms", "limit.rank", "limit.dual", "pesme2023.sinh", "even2023.bias",
     "du2018.discrete", "decay.balance", "arora2018.no_potential", "arora2018.two_layers",
     "chou2024.recursion", "gunasekar2018.regression", "razin2021.norm_blowup",
+    "razin2020.thm2.norm.sharp", "razin2020.lem1.sharp", "razin2020.prop5.sharp",
+    "razin2020.lem9.sharp", "razin2020.lem18.sharp", "razin2020.lem19.sharp",
+    "razin2020.lem25.sharp", "razin2020.lem26.sharp", "razin2021.thm2.sharp",
+    "razin2022.thm2.sharp",
 )  # fmt: skip
 MODELLED = (
     "zhao2022.thm1.W.corrected", "zhao2022.thm1.sv.corrected", "zhao2022.thm3.W.corrected",
@@ -58,6 +63,10 @@ OTHERWISE = {"zhao2022.thm1.psd.corrected", "zhao2022.kron_order.corrected"}
 TINY = Fraction(1, 10**9)
 LATER = {"razin2020.thm2.norm.corrected": 2, "wang2024.entropy_step.corrected": 7}
 """Where other cases come first, how many to look at."""
+
+
+def _case(proof):
+    return Case("proof", proof=proof, hypotheses={"any": True})
 
 
 def proofs(made, broken):
@@ -107,6 +116,14 @@ def test_a_proof_that_rests_on_citations_is_a_part_and_its_control_refuted(id):
         lambda: _proofs_flows.prop5(1 - 1e-9),
         lambda: _proofs_flows.lem16(1 - 1e-9),
         lambda: _proofs_flows.app_e(1 + 1e-9),
+        lambda: _case(_proofs_sharp.entry(1 + TINY)),
+        lambda: _case(_proofs_sharp.entry_of_theorem2(1 - TINY)),
+        lambda: _case(_proofs_sharp.largest_value(1 + TINY)),
+        lambda: _case(_proofs_sharp.frobenius(1 - TINY)),
+        lambda: _case(_proofs_sharp.nearby(1 - TINY)),
+        lambda: _case(_proofs_sharp.entropy(1 - TINY)),
+        lambda: _case(_proofs_sharp.drift(1 - TINY, _proofs_flows._logistic)),
+        lambda: _case(component_cases.arithmetic_geometric(1 + TINY)),
         lambda: _proofs_vectors.lem2("left", 1 + 1e-9),
         lambda: _proofs_vectors.lem2("right", 1 + 1e-9),
         lambda: _proofs_nuclear.least_norm(True, TINY),

@@ -18,7 +18,7 @@ import numpy as np
 import sympy
 from scipy.integrate import solve_ivp
 
-from gradflow.claims import ByConstruction, Case, Convention, Settings, claim, roundings
+from gradflow.claims import Best, ByConstruction, Case, Convention, Settings, claim, roundings
 from gradflow.claims.proofs import Proof, chain
 
 KNOTS = 6
@@ -89,6 +89,14 @@ def _symbolic(alpha_half: bool, negative: bool, share: float) -> sympy.Expr:
     r"\mathrm{sign}\,s(t) = \mathrm{sign}\,s(0) \text{ while finite, with the printed solutions}",
     control={"share": 0.9},
     control_text="0.9 of the integral for s_0 < 0",
+    best=(
+        Best(
+            r"\alpha \ge \tfrac12",
+            r"\alpha \ge \tfrac12",
+            "proved",
+            "For alpha < 1/2 and g = 1, sign(t) |(1-2 alpha) t|^(1/(1-2 alpha)) is a solution.",
+        ),
+    ),
 )
 def lem4(settings: Settings, share: float = 1.0) -> Iterator[Case]:
     """The solutions symbolically, and against integration with random g that have kinks."""

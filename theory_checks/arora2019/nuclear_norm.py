@@ -26,7 +26,7 @@ import mpmath
 import numpy as np
 from scipy.stats import ortho_group
 
-from gradflow.claims import Case, Confirmation, Measured, Settings, claim, roundings
+from gradflow.claims import Best, Case, Confirmation, Measured, Settings, claim, roundings
 
 from . import _proofs_nuclear
 from ._linear_programmes import Rows, minimal_trace
@@ -259,6 +259,9 @@ def thm2(settings: Settings, tilt: Fraction = Fraction(0)) -> Iterator[Case]:
     r"\text{ is no local minimum of } \|W\|_{S_p} \text{ for any } 0<p<1",
     control={"shift": 0.1},
     control_text="0.1 < p < 1.1 instead of 0 < p < 1",
+    best=(
+        Best("0 < p < 1", "0 < p < 1", "proved", "At p = 1 the limit is a minimum (Theorem 2)."),
+    ),
 )
 def prop1(settings: Settings, shift: float = 0.0) -> Iterator[Case]:
     """W_11 = W_22 = W_kk + 1: the limit is diag(1, 1, 0, ...), and its neighbours have less norm.

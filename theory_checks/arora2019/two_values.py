@@ -23,6 +23,7 @@ from scipy.integrate import solve_ivp
 from scipy.stats import ortho_group
 
 from gradflow.claims import (
+    Best,
     ByConstruction,
     Case,
     Confirmation,
@@ -286,6 +287,21 @@ _TEXT = (
     corrected=Corrected(
         where="Section 3.1, the text after Equation (11), for sigma_1 at most sigma_2 at t_0",
         statement=r"\sigma_1(t_0)\le\sigma_2(t_0),\ " + _TEXT,
+        best=(
+            Best(
+                "L_{N+1} < L_N",
+                "L_{N+1} < L_N",
+                "proved",
+                "No factor below 1 would do: L_{N+1}/L_N tends to 1 as alpha -> 0.",
+            ),
+            Best(
+                r"\sigma_1(t_0) \le \sigma_2(t_0)",
+                r"\sigma_1(t_0) \le \sigma_2(t_0)",
+                "proved",
+                "For all alpha together: with q = sigma_1/sigma_2 > 1 at t_0, at any N, as "
+                "alpha q^(1-2/(N+1)) -> 1 the limit L_{N+1} grows without bound, L_N does not.",
+            ),
+        ),
     ),
 )
 def eq11_asymptote(settings: Settings, corrected: bool, share: float = 1.0) -> Iterator[Case]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from gradflow.claims import ByConstruction, Case, Measured, Settings, claim
+from gradflow.claims import Best, ByConstruction, Case, Measured, Settings, claim
 from gradflow.claims.oracles.high_precision import decimal
 from gradflow.claims.proofs import Proof, chain, prove_identity
 
@@ -72,6 +72,10 @@ def norms(share: float = 1.0) -> Proof:
     r"\|v v^\top\|_*,\quad v = (1, R, 1, R),\ R > 1",
     control={"share": 0.9},
     control_text="0.9 of 4 R",
+    best=(
+        Best("4R", "4R", "proved", "Attained: it is the minimum."),
+        Best("R > 1", "R > 1", "proved", "2 R^2 + 2 - 4 R = 2 (R - 1)^2 vanishes at R = 1."),
+    ),
 )
 def least_norm(settings: Settings, share: float = 1.0) -> Iterator[Case]:
     """For all R: a matrix of that norm that fits, and a certificate that none has less."""

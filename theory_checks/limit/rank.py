@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import least_squares
 
-from gradflow.claims import ByConstruction, Case, Measured, Settings, claim
+from gradflow.claims import Best, ByConstruction, Case, Measured, Settings, claim
 from gradflow.claims.proofs import Proof, Words, chain, prove_identity
 
 from ..li2021._problems import Posed, drawn
@@ -99,6 +99,7 @@ def proof(dependent: bool) -> Proof:
     r";\quad \text{so the rank can fail to rise at the last jump only}",
     control={"dependent": False},
     control_text="columns that are not dependent: one column",
+    best=(Best("", "", "none", "It says that eigenvalues are not negative and where f is least."),),
 )
 def rank(settings: Settings, dependent: bool = True) -> Iterator[Case]:
     """A proof; and minima that SciPy finds for data that no W >= 0 fits."""

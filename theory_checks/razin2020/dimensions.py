@@ -14,7 +14,7 @@ from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles import taylor
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
 
-from . import _enclosed, _printed_lemmas, _proofs_flows
+from . import _best, _enclosed, _printed_lemmas, _proofs_flows
 
 
 @claim(
@@ -30,6 +30,7 @@ from . import _enclosed, _printed_lemmas, _proofs_flows
         "'arbitrary depth', literally": "fails at depth 1",
     },
     resolution=1e-2,
+    best=_best.LEM20,
 )
 def lem20(settings: Settings, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[Case]:
     """Factor coordinates as far as float64 resolves the smallest eigenvalue, then 66 digits."""
@@ -184,6 +185,7 @@ def _near(d: int) -> Draw:
     r"\sigma_{min} \le s;\ W(0) = [A\ 0] \Rightarrow W(t) = [A(t)\ 0]",
     control={"factor": 1.1},
     control_text="1.1 times the bound on w_11",
+    best=_best.APP_E,
 )
 def app_e(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """The solutions' values, the bound that the text's argument gives, and rectangular flows.

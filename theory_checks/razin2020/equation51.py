@@ -20,6 +20,8 @@ from gradflow.claims import (
 from gradflow.claims.oracles.high_precision import exact
 from gradflow.claims.proofs import prove_identity
 
+from . import _best
+
 _INTEGER_CASES = (((3, 1), (2, 1), 1, 2, 0), ((1, 1), (2, 3), 1, 2, 0), ((5, 2), (2, 1), 3, 2, 0))
 """Rows of W and z, z', epsilon, all of det W with the sign of z z'."""
 
@@ -40,7 +42,8 @@ _INTEGER_CASES = (((3, 1), (2, 1), 1, 2, 0), ((1, 1), (2, 3), 1, 2, 0), ((5, 2),
     "those are right for the transpose of the printed matrix.",
     corrected=Corrected(
         r"W_{\tilde S} = \begin{pmatrix}w_{11} & z\\ z' & \epsilon\end{pmatrix}:\ "
-        r"|\sigma_i(W) - \sigma_i(W_{\tilde S})| \le \|W - W_{\tilde S}\|_F = \sqrt{2\ell}"
+        r"|\sigma_i(W) - \sigma_i(W_{\tilde S})| \le \|W - W_{\tilde S}\|_F = \sqrt{2\ell}",
+        best=_best.EQ51,
     ),
 )
 def eq51(settings: Settings, corrected: bool, distance: float = 1.0) -> Iterator[Case]:

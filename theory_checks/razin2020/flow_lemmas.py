@@ -15,7 +15,7 @@ from gradflow.claims.oracles import differences
 from gradflow.claims.oracles import flows as runs
 from gradflow.claims.oracles.high_precision import DIGITS, precise, product_velocity, show
 
-from . import _enclosed, _printed_lemmas, _proofs_flows
+from . import _best, _enclosed, _printed_lemmas, _proofs_flows
 from .theorem1 import theorem1_hypotheses
 
 _PLACES = ((0, 0), (1, 1), (0, 1))
@@ -31,6 +31,7 @@ _PLACES = ((0, 0), (1, 1), (0, 1))
     r"w_{11} > 0 \text{ rising},\ 0\le w_{12}\le1,\ 0<w_{22}\le1",
     control={"factor": 1.8},
     control_text="-1.8 w_22^2 instead of -2 w_22^2",
+    best=_best.EQ39,
 )
 def eq39(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
     """Difference quotients of the exact depth-2 flow from alpha I against the right sides."""

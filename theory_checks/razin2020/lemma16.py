@@ -18,7 +18,7 @@ from gradflow.claims import (
 )
 from gradflow.claims.oracles.high_precision import DIGITS
 
-from . import _proofs_flows
+from . import _best, _proofs_flows
 
 
 @claim(
@@ -32,6 +32,7 @@ from . import _proofs_flows
     control={"rate": 0.9},
     control_text="0.9 of the time in the bound",
     resolution=1e-5,
+    best=_best.LEM16,
 )
 def lem16(settings: Settings, rate: float = 1.0) -> Iterator[Case]:
     """The fastest admissible fall, dg/dt = -(a + b g^gamma).

@@ -18,7 +18,7 @@ from gradflow.claims.oracles.high_precision import DIGITS, Real, singular_values
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
 from gradflow.claims.proofs.interval import interval
 
-from . import _printed
+from . import _best, _printed
 from ._enclosed import PERTURBED_FLOWS, along, entry_and_loss
 from .theorem1 import along_flows, exact_loss, exact_product, theorem1_hypotheses
 
@@ -211,6 +211,7 @@ def _recorded(w: Any, det: Real) -> Situation:
     r"= \frac1{\sqrt{2\ell}} - 2 + \sqrt{2\ell}",
     control={"factor": 1.1},
     control_text="1.1 times the bound",
+    best=_best.LEM18,
 )
 def lem18(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """Matrices of positive determinant, searched, and the exact flows."""
@@ -223,8 +224,7 @@ def lem18(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     yield searched_case(
         "matrices of positive determinant", inequality(guarded(bound)), draw(False, 0.999),
         settings, hypotheses=met(True), size=4,
-        notes="to leading order the bound is sharp; the term -2 is not (w_12 = w_21 = 1 - s^2 "
-        "gives about 1/s - s)",
+        notes="to leading order the bound is sharp; the term -2 is not (razin2020.lem18.sharp)",
     )  # fmt: skip
     yield from flow_case(settings, bound, 0.5)
     s = np.linspace(1e-3, 1, 500)
@@ -244,6 +244,7 @@ def lem18(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     r"\ell < \tfrac12 \Rightarrow \sigma_1 \ge \frac1{\sqrt{2\ell}} - 2",
     control={"constant": 0.9, "push": 1.1},
     control_text="0.9 instead of 3 in (32), 1.1 / sqrt(2 loss) in (33)",
+    best=_best.LEM19,
 )
 def lem19(settings: Settings, constant: float = 3.0, push: float = 1.0) -> Iterator[Case]:
     """The three bounds, searched over matrices, and the last two along the exact flows."""
@@ -291,6 +292,7 @@ def lem19(settings: Settings, constant: float = 3.0, push: float = 1.0) -> Itera
     r"\frac{|z||z'|}{|\epsilon|+\sqrt{2\ell}} - (|z|+|z'|)",
     control={"factor": 1.1},
     control_text="1.1 times the middle term",
+    best=_best.LEM25,
 )
 def lem25(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """Both inequalities, searched over matrices and observations."""
@@ -322,6 +324,7 @@ def lem25(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     r"\ell < \tfrac12\min\{z^2,z'^2\} \Rightarrow \sigma_2 \le 4|\epsilon| + 4\sqrt{2\ell}",
     control={"constant": 0.9, "extra": 0.0},
     control_text="0.9 instead of 4, and no square root term",
+    best=_best.LEM26,
 )
 def lem26(settings: Settings, constant: float = 4.0, extra: float = 1.0) -> Iterator[Case]:
     """The three bounds, searched over matrices and observations."""

@@ -12,7 +12,7 @@ from gradflow.claims.hypotheses import Met
 from gradflow.claims.oracles.high_precision import DIGITS
 from gradflow.claims.oracles.search import Draw, Inequality, searched_case
 
-from . import _printed_lemmas, _proofs_flows
+from . import _best, _printed_lemmas, _proofs_flows
 
 
 def gaussian_points(dimension: int, sparse: bool = True) -> Draw:
@@ -107,6 +107,7 @@ def _exactly_nearby(factors: Sequence[Any]) -> tuple[list[Any], Any]:
     r"\text{ with } \|W_l - W'_l\|_F \le (l-1)\sqrt\epsilon",
     control={"factor": 0.9},
     control_text="0.9 of the distance",
+    best=_best.LEM1,
 )
 def lem1(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """The proof's tuple, searched over matrices for the largest distance."""
@@ -157,10 +158,9 @@ def lem1(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
             samples=400 if d > 2 else 1000,
             starts=1,
             rounds=2,
-            notes="numerical evidence for this construction; with W_1 = 0 and W_2 = I the bound "
-            "is reached at l = 2 if d = 1" if depth == 2 else "numerical evidence for this "
-            "construction: the ratio is the part of (l - 1) that it needs, and looks like "
-            "1 / sqrt(l - 1), so that sqrt((l - 1) epsilon) might do",
+            notes="with W_1 = 0 and W_2 = I the bound is reached at l = 2 if d = 1" if depth == 2
+            else "the ratio is the part of (l - 1) that this construction needs, at most "
+            "1 / sqrt(l - 1) (razin2020.lem1.sharp)",
         )  # fmt: skip
 
 
@@ -240,6 +240,7 @@ def entropy(p: Reals) -> Reals:
     statement=r"h(p) = -p\ln p - (1-p)\ln(1-p) \le 2\sqrt p,\quad p \in [0, 1]",
     control={"factor": 1.1},
     control_text="1.1 sqrt(p) instead of 2 sqrt(p)",
+    best=_best.LEM9,
 )
 def lem9(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
     """A grid down to 1e-300 and up to 1, and the proof's sharper 2 sqrt(p (1 - p))."""
@@ -268,8 +269,8 @@ def lem9(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
         name="2 sqrt(p)", slack=factor * np.sqrt(p) - h, floor=roundings(2e-16),
         hypotheses=hypotheses, size=1,
         witness=lambda k: {"p": float(p[k])}, confirm=confirm,
-        notes=f"numerical evidence: the constant 2 could be {top:.6f}, reached at p = "
-        f"{sharpest:.4f}",
+        notes=f"the constant 2 could be {top:.6f}, reached at p = {sharpest:.4f} "
+        "(razin2020.lem9.sharp)",
     )  # fmt: skip
     small = p <= 0.5
     yield Case(
@@ -289,6 +290,7 @@ def lem9(settings: Settings, factor: float = 2.0) -> Iterator[Case]:
     statement=r"B \succeq 0 \Rightarrow \mathrm{Tr}(A^\top B A) \ge \lambda_1(B)\,\sigma_d(A)^2",
     control={"factor": 1.1},
     control_text="1.1 times the right side",
+    best=_best.LEM11,
 )
 def lem11(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """B = C C^T; A and C searched."""
@@ -333,6 +335,7 @@ def lem11(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     r"\prod_{r\ne l}\max\{\|A_r\|_F, \|B_r\|_F\}",
     control={"factor": 0.9},
     control_text="0.9 times the right side",
+    best=_best.LEM12,
 )
 def lem12(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """Chains of several lengths and shapes, searched."""

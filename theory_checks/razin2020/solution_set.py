@@ -25,7 +25,7 @@ from gradflow.claims import (
 from gradflow.claims.oracles.high_precision import DIGITS
 from gradflow.claims.oracles.norms import NORMS, SCHATTEN, Norm
 
-from . import _proofs_solutions
+from . import _best, _proofs_solutions
 from ._effective_rank import entropy_rank
 
 
@@ -61,6 +61,7 @@ def _in_norms(settings: Settings) -> Iterator[tuple[str, Norm, np.ndarray, np.nd
     r"\text{for Schatten-}p:\ \|W\| = \inf \iff (W)_{11} = 0",
     control={"centre": 0.1},
     control_text="the Schatten minimiser at (W)_11 = 0.1",
+    best=_best.PROP1,
 )
 def prop1(settings: Settings, centre: float = 0.0) -> Iterator[Case]:
     """The interval [-C, C] that (28) gives, and ||W_x||^p = 2 cosh(p u) for Schatten norms."""
@@ -144,6 +145,7 @@ SOLUTION = {"W_x in S": ByConstruction("the observed entries are written down")}
     r"falling to } 0",
     control={"centre": 0.1},
     control_text="the maxima at (W)_11 = 0.1",
+    best=_best.PROP2,
 )
 def prop2(settings: Settings, centre: float = 0.0) -> Iterator[Case]:
     """Falling in 50 digits on both sides, the ends, and D = s_2 <= 1 / |x|."""

@@ -29,7 +29,7 @@ from gradflow.claims.oracles.high_precision import (
 from gradflow.claims.oracles.norms import NORMS, SCHATTEN, Norm
 from gradflow.linalg.spectrum import effective_rank_of
 
-from . import _enclosed, _printed, _printed_lemmas, _proofs_flows
+from . import _best, _enclosed, _printed, _printed_lemmas, _proofs_flows
 from ._figures import norm_blowup_figure
 
 DEPTHS = (2, 3, 4)
@@ -207,6 +207,7 @@ def _picture() -> Figure:
     r"b = \max\{\sqrt2\,a,\ 8c^2\max_{i,j}\|e_ie_j^\top\|\}",
     control={"power": 0.6},
     control_text="a / loss^0.6 instead of a / sqrt(loss)",
+    best=_best.THM1_NORM,
 )
 def thm1_norm(settings: Settings, power: float = 0.5) -> Iterator[Case]:
     """Every Schatten-p (quasi-)norm tried, and norms that are no function of singular values."""
@@ -235,6 +236,7 @@ def thm1_norm(settings: Settings, power: float = 0.5) -> Iterator[Case]:
     r"\tfrac{2\sqrt{12}}{\ln 2}\sqrt{\ell(t)},\quad \inf = 1",
     control={"power": 1.0},
     control_text="the loss instead of sqrt(loss)",
+    best=_best.THM1_ERANK,
 )
 def thm1_erank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
     """The effective rank against its bound; the infimum over the solutions is 1 (Proposition 2).
@@ -265,6 +267,7 @@ def thm1_erank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
     statement=r"D(W(t), \mathcal M_1) \le 3\sqrt2\,\sqrt{\ell(t)}",
     control={"power": 0.6},
     control_text="loss^0.6 instead of sqrt(loss)",
+    best=_best.THM1_IRANK,
 )
 def thm1_irank(settings: Settings, power: float = 0.5) -> Iterator[Case]:
     """The distance from rank one, the infimal rank of the solutions (Proposition 2), is s_2.

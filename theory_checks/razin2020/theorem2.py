@@ -33,7 +33,7 @@ from gradflow.claims.oracles.search import Inequality, searched_case
 from gradflow.claims.proofs.interval import interval
 from gradflow.linalg.spectrum import effective_rank_of
 
-from . import _printed
+from . import _best, _printed
 from ._effective_rank import entropy_rank
 from ._enclosed import PERTURBED_FLOWS, along
 from .loss_bounds import FLOATS, PRECISE, Situation, draw, met
@@ -207,6 +207,7 @@ def norm_inequality(norm: Norm, position: tuple[int, int], unit: float, power: f
         statement=r"\|W(t)\| \ge a\,\frac{|z||z'|}{|\epsilon|+\sqrt{2\ell(t)}} - b,\quad "
         r"a = \|e_ie_j^\top\|/c \text{ with the unobserved entry at } (i,j),\ "
         r"b \text{ as printed}",
+        best=_best.THM2_NORM,
     ),
 )
 def thm2_norm(settings: Settings, corrected: bool, power: float = 1.0) -> Iterator[Case]:
@@ -292,6 +293,7 @@ def _exact_norm_case(unit: Callable[[Norm, tuple[int, int]], float], power: floa
     r"\frac{16}{\min\{|z|,|z'|\}}\big(|\epsilon| + \sqrt{2\ell(t)}\big),\quad \inf = 1",
     control={"constant": 0.63},
     control_text="0.63 instead of 16",
+    best=_best.THM2_ERANK,
 )
 def thm2_erank(settings: Settings, constant: float = 16.0) -> Iterator[Case]:
     """Along flows and over matrices; the infimum is 1, at w_11 = z z'/epsilon or at infinity."""
@@ -356,6 +358,7 @@ def _infimum_case() -> Case:
     r"\Big(4 + \tfrac{\sqrt{|z||z'|}}{\min\{|z|,|z'|\}}\Big)\sqrt{2\ell(t)}",
     control={"constant": 0.9, "extra": 0.0},
     control_text="0.9 instead of 4, and no square root term",
+    best=_best.THM2_IRANK,
 )
 def thm2_irank(settings: Settings, constant: float = 4.0, extra: float = 1.0) -> Iterator[Case]:
     """Along flows and over matrices; the infimal rank of the solutions is 1, the distance s_2."""

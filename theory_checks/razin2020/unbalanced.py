@@ -16,7 +16,7 @@ import gradflow as gf
 from gradflow.claims import ByConstruction, Case, Measured, Settings, claim, roundings
 from gradflow.claims.oracles.search import largest_ratio
 
-from . import _proofs_flows
+from . import _best, _proofs_flows
 
 
 def _apart(name: str, start: Any, distance: Any, error: Any, growth: Any, **more: Any) -> Case:
@@ -45,6 +45,7 @@ def _apart(name: str, start: Any, distance: Any, error: Any, growth: Any, **more
     r"\|\theta(0)-\theta'(0)\|_2\,e^{\beta t}",
     control={"rate": 0.9},
     control_text="exp(0.9 beta t)",
+    best=_best.LEM2,
 )
 def lem2(settings: Settings, rate: float = 1.0) -> Iterator[Case]:
     """Quadratic functions and a cosine in closed form, sums of cosines by an integrator."""
@@ -146,6 +147,33 @@ def _pairs(seed: int, full: bool) -> tuple[tuple[str, int, float, np.ndarray, An
     return tuple(found)
 
 
+def drift_cases(settings: Settings, share: Callable[[int], float]) -> Iterator[Case]:
+    """Pairs of flows against a share, by depth, of the printed exponent."""
+    for name, depth, b, times, size, gaps in _pairs(settings.seed, settings.full):
+        printed = depth * size ** (depth - 2) * (2 * size**depth + b) * times
+        rise = np.log(gaps[1][1:] / gaps[1][0]) / printed[1:]
+        yield _apart(
+            name, gaps[1][0], gaps[1][1:], np.abs(gaps[1] - gaps[0])[1:],
+            share(depth) * printed[1:], size=depth,
+            hypotheses={
+                "two flows of one completion task": Measured(float(gaps[1][0]), above=0),
+                "R is positive": Measured(float(np.min(size)), above=0),
+            },
+            notes=f"log of the growth at most {float(np.max(rise)):.4f} of the printed exponent",
+        )  # fmt: skip
+    t, start = np.geomspace(1e-2, 3.0, 30), 1e-3
+    w = start * np.exp(t) / np.sqrt(1 + start**2 * np.expm1(2 * t))
+    yield _apart(
+        "1x1, depth 2, b = 1: W_1 = W_2 = 1/1000, and 0", start, w, 1e-14 * w,
+        share(2) * 2 * (4 * w**2 + 1) * t, size=1,  # R^2 = 2 w^2
+        hypotheses={
+            "two flows of one completion task": ByConstruction("w' = (1 - w^2) w in closed form"),
+            "R is positive": Measured(float(np.min(w)), above=0),
+        },
+        notes="half of the exponent is reached as the start tends to 0",
+    )  # fmt: skip
+
+
 @claim(
     "razin2020.prop5",
     kind="inequality",
@@ -154,38 +182,16 @@ def _pairs(seed: int, full: bool) -> tuple[tuple[str, int, float, np.ndarray, An
     r"\exp\big(L R^{L-2}(2R^L + B)\,\bar t\big)",
     control={"rate": 0.45},
     control_text="0.45 of the exponent; 1/2 is the best share that there is at L = 2",
+    best=_best.PROP5,
 )
 def prop5(settings: Settings, rate: float = 1.0) -> Iterator[Case]:
     """Pairs of flows, each time taken as the end T of the interval over which R is the supremum.
 
     R is taken over the recorded times, so it is at most the true one: that is the stricter check.
-    At L = 2 half of the exponent would do, for there -lambda_min(Hessian) <= R^2/2 + B, and no
-    smaller share, which flows that leave 0 show.
+    At L = 2 half of the exponent would do, and no smaller share, which flows that leave 0 show.
     """
     yield _proofs_flows.prop5(rate)
-    for name, depth, b, times, size, gaps in _pairs(settings.seed, settings.full):
-        growth = depth * size ** (depth - 2) * (2 * size**depth + b) * times
-        rise = np.log(gaps[1][1:] / gaps[1][0]) / growth[1:]
-        yield _apart(
-            name, gaps[1][0], gaps[1][1:], np.abs(gaps[1] - gaps[0])[1:], rate * growth[1:],
-            size=depth,
-            hypotheses={
-                "two flows of one completion task": Measured(float(gaps[1][0]), above=0),
-                "R is positive": Measured(float(np.min(size)), above=0),
-            },
-            notes=f"log of the growth at most {float(np.max(rise)):.4f} of the bound's",
-        )  # fmt: skip
-    t, start = np.geomspace(1e-2, 3.0, 30), 1e-3
-    w = start * np.exp(t) / np.sqrt(1 + start**2 * np.expm1(2 * t))
-    yield _apart(
-        "1x1, depth 2, b = 1: W_1 = W_2 = 1/1000, and 0", start, w, 1e-14 * w,
-        rate * 2 * (4 * w**2 + 1) * t, size=1,  # R^2 = 2 w^2
-        hypotheses={
-            "two flows of one completion task": ByConstruction("w' = (1 - w^2) w in closed form"),
-            "R is positive": Measured(float(np.min(w)), above=0),
-        },
-        notes="half of the exponent is reached as the start tends to 0",
-    )  # fmt: skip
+    yield from drift_cases(settings, lambda depth: rate)
     for depth in (1, 2, 3) if settings.full else (2, 3):
         value, evaluations = _steepest(depth, settings)
         yield Case(
@@ -197,8 +203,9 @@ def prop5(settings: Settings, rate: float = 1.0) -> Iterator[Case]:
             },
             size=4 * depth,
             counts=False,
-            notes="numerical evidence for the best constant: -lambda_min(Hessian) is at most "
-            f"{value:.4f} of L R^(L-2) (2 R^L + B), found in {evaluations} evaluations",
+            notes=f"-lambda_min(Hessian) is at most {value:.4f} of L R^(L-2) (2 R^L + B), found in "
+            f"{evaluations} evaluations; the best constant is (L-1) L^(-L/2) = "
+            f"{(depth - 1) * depth ** (-depth / 2):.4f} (razin2020.prop5.sharp)",
         )
 
 
@@ -276,6 +283,7 @@ def unbalanced_sides(depth: int, scale: float) -> dict[str, Any]:
     r"\text{(8)-(10) hold until the time (21) or until (22)-(24) hold}",
     control={"everywhere": True},
     control_text="no limit on the unbalancedness nor on time: (10) from any start",
+    best=_best.THM3,
 )
 def thm3(settings: Settings, everywhere: bool = False) -> Iterator[Case]:
     """No float64 start meets (iii); the control drops it, and the determinant changes its sign."""

@@ -13,6 +13,7 @@ PAPER = Paper(
         components.thm1,
         components.general,
         components.thm2,
+        components.thm2_sharp,
         escape.escape,
         norm_blowup.norm_blowup,
     ),

@@ -11,6 +11,7 @@ power. Without any condition dc_r/dt = gamma_r c_r^2 sum_n ||w_r^n||^-2 (ours).
 """
 
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import cache, reduce
 from typing import ClassVar
 
@@ -18,7 +19,7 @@ import jax
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Settings, claim
+from gradflow.claims import Best, Case, Settings, claim
 from gradflow.claims.oracles import component_cases
 from gradflow.claims.oracles.components import (
     AbstractComponents,
@@ -127,7 +128,37 @@ def general(settings: Settings, mean: bool = False) -> Iterator[Case]:
     r"N\gamma_r \left(c_r^{2/N} + \epsilon\right)^{N-1}; \text{ reversed for } \gamma_r \le 0",
     control={"share": 0.0},
     control_text="eps = 0",
+    best=(
+        Best(
+            r"\frac{c_r^2}{c_r^{2/N}+\epsilon}",
+            r"c_r^{2-2/N}",
+            "proved",
+            "razin2021.thm2.sharp: the lower bound needs no epsilon; balanced starts attain it.",
+        ),
+        Best(
+            r"c_r^{2/N} + \epsilon",
+            r"c_r^{2/N} + N^{-1/(N-1)}\epsilon",
+            "found",
+            "In the upper bound. No less will do: one vector short and the others of length "
+            "sqrt(epsilon), nearly. That it is enough is proved for two vectors, where the root of "
+            "4 c^2 + epsilon^2 is the best of all, and was searched for up to eight.",
+        ),
+    ),
 )
 def thm2(settings: Settings, share: float = 1.0) -> Iterator[Case]:
     """At points of balanced and unbalanced flows; eps is that of the start."""
     yield from component_cases.enclosed(flows(settings), share)
+
+
+@claim(
+    "razin2021.thm2.sharp",
+    kind="inequality",
+    where="Theorem 2, its lower bound",
+    statement=r"\gamma_r \ge 0 \Rightarrow \dot c_r \ge N\,\gamma_r\, c_r^{2-2/N}\ \text{ from "
+    r"every start};\ \text{ reversed for } \gamma_r \le 0",
+    control={"factor": Fraction(101, 100)},
+    control_text="1.01 times the bound",
+)
+def thm2_sharp(settings: Settings, factor: Fraction = Fraction(1)) -> Iterator[Case]:
+    """Proved, by arithmetic and geometric means, without epsilon; balanced starts reach it."""
+    yield from component_cases.from_below(flows(settings), factor)

@@ -14,7 +14,7 @@ import numpy as np
 import sympy
 
 import gradflow as gf
-from gradflow.claims import ByConstruction, Case, Measured, Settings, claim, roundings
+from gradflow.claims import Best, ByConstruction, Case, Measured, Settings, claim, roundings
 from gradflow.claims.proofs import chain, counterexample, prove_identity, settle
 
 from ..razin2020._enclosed import along, entry_and_loss
@@ -76,6 +76,16 @@ def proof(rank: int) -> Case:
     r"\Rightarrow |W_{11s}(t)| \ge \frac{(1 - \sqrt{2\ell(t)})^2}{\sqrt{2\ell(t)}}",
     control={"rank": 2},
     control_text="two components",
+    best=(
+        Best(
+            r"\frac{(1-\sqrt{2\ell})^2}{\sqrt{2\ell}}",
+            r"\sqrt{\frac{(1-x)^3}{x}},\ x + x^2 = 2\ell \le \tfrac34;\quad "
+            r"\sqrt{1-2\ell} \text{ beyond}",
+            "proved",
+            "The infimum of razin2020.lem18.sharp, whose proof asks for a determinant that is not "
+            "negative; attained here, where it is 0.",
+        ),
+    ),
 )
 def norm_blowup(settings: Settings, rank: int = 1) -> Iterator[Case]:
     """Flows of orders 3 to 5 from small and large starts, to a loss of 1e-4, and one that stays."""

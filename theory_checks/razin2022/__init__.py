@@ -9,5 +9,11 @@ PAPER = Paper(
     authors="Razin, Maman and Cohen 2022",
     title="Implicit Regularization in Hierarchical Tensor Factorization and Deep Convolutional "
     "Neural Networks",
-    claims=(components.lem, components.thm1, components.general, components.thm2),
+    claims=(
+        components.lem,
+        components.thm1,
+        components.general,
+        components.thm2,
+        components.thm2_sharp,
+    ),
 )

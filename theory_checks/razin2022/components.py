@@ -13,6 +13,7 @@ enclose the power. Without any condition d sigma/dt = gamma sigma^2 sum ||v||^-2
 """
 
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import cache, reduce
 from typing import Any, ClassVar
 
@@ -20,7 +21,7 @@ import jax
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Settings, claim
+from gradflow.claims import Best, Case, Settings, claim
 from gradflow.claims.oracles import component_cases
 from gradflow.claims.oracles.components import (
     AbstractComponents,
@@ -166,7 +167,38 @@ def general(settings: Settings, mean: bool = False) -> Iterator[Case]:
     r"\text{ reversed for } \gamma \le 0",
     control={"share": 0.0},
     control_text="eps = 0",
+    best=(
+        Best(
+            r"\frac{\sigma^2}{\sigma^{2/L_\nu}+\epsilon}",
+            r"\sigma^{2-2/L_\nu}",
+            "proved",
+            "razin2022.thm2.sharp: the lower bound needs no epsilon; balanced starts attain it.",
+        ),
+        Best(
+            r"\sigma^{2/L_\nu} + \epsilon",
+            r"\sigma^{2/L_\nu} + L_\nu^{-1/(L_\nu-1)}\epsilon",
+            "found",
+            "In the upper bound. No less will do: one vector short and the others of length "
+            "sqrt(epsilon), nearly. That it is enough is proved for two vectors, where the root of "
+            "4 c^2 + epsilon^2 is the best of all, and was searched for up to eight.",
+        ),
+    ),
 )
 def thm2(settings: Settings, share: float = 1.0) -> Iterator[Case]:
     """At points of balanced and unbalanced flows; eps is that of the start."""
     yield from component_cases.enclosed(flows(settings), share)
+
+
+@claim(
+    "razin2022.thm2.sharp",
+    kind="inequality",
+    where="the theorem on the motion of a local component's norm from an unbalanced start, its "
+    "lower bound",
+    statement=r"\gamma \ge 0 \Rightarrow \dot\sigma \ge L_\nu\,\gamma\,\sigma^{2-2/L_\nu}\ "
+    r"\text{ from every start};\ \text{ reversed for } \gamma \le 0",
+    control={"factor": Fraction(101, 100)},
+    control_text="1.01 times the bound",
+)
+def thm2_sharp(settings: Settings, factor: Fraction = Fraction(1)) -> Iterator[Case]:
+    """Proved, by arithmetic and geometric means, without epsilon; balanced starts reach it."""
+    yield from component_cases.from_below(flows(settings), factor)

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from gradflow.claims import ByConstruction, Case, Measured, Settings, claim, roundings
+from gradflow.claims import Best, ByConstruction, Case, Measured, Settings, claim, roundings
 from gradflow.claims.proofs import Proof, Words, chain, counterexample, prove_identity
 from gradflow.factorizations import relative_unbalancedness
 from gradflow.factorizations.starts import balanced_factors
@@ -59,6 +59,7 @@ def quasi_norm(w: np.ndarray, depth: int) -> float:
     r"\quad \text{at balanced factors}",
     control={"factor": Fraction(11, 10)},
     control_text="1.1 N instead of N",
+    best=(Best("N", "N", "proved", "Attained by balanced factors of every W."),),
 )
 def identity(settings: Settings, factor: Fraction = Fraction(1)) -> Iterator[Case]:
     """A proof at N = 2; at N = 2 to 5 random factors against the norm, and balanced ones at it."""

@@ -13,7 +13,6 @@ from gradflow.claims.proofs import (
     enclose_flow,
     not_negative,
     prove_identity,
-    prove_inequality,
     settle,
 )
 from gradflow.claims.proofs.interval import Interval, ends, interval, iv, precision
@@ -73,28 +72,32 @@ def irank_example(factor: float) -> Case:
     return proof_case(settle(chain(statement, parts, enough), broken), hypotheses)
 
 
+LIMIT = sympy.sqrt(2) - 1
+"""Of sqrt(2 loss): beyond it W_12 W_21 can be less than 1/2."""
+
+
 def irank_proof(factor: float) -> Case:
-    """0 < 1/W_11 < W_22 / (W_12 W_21) <= 2 W_22, so |W_22 - 1/W_11| <= W_22."""
-    statement = f"|W - u u^T|_F <= {factor:g} sqrt(2 loss), loss <= 1/24"
-    hypotheses = POSITIVE | {"W_11 > 0, loss <= 1/24": ByConstruction("every such matrix")}
+    """0 < 1/W_11 < W_22 / (W_12 W_21) <= 2 W_22, so |W_22 - 1/W_11| <= W_22.
+
+    With W_12 = 1 - p, W_21 = 1 - q and r^2 = p^2 + q^2 <= (sqrt(2) - 1)^2 the first factor below
+    is at least 1 - sqrt(2) r >= sqrt(2) - 1, and both squares together leave 1/2.
+    """
+    statement = f"|W - u u^T|_F <= {factor:g} sqrt(2 loss), loss <= 3/2 - sqrt(2)"
+    hypotheses = POSITIVE | {"W_11 > 0, loss <= 3/2 - sqrt(2)": ByConstruction("every such matrix")}
     at = razin2020.Point(TALL)
     (a, b), (c, d) = ([interval(x) for x in row] for row in TALL)
     excess = iv.sqrt((b - 1) ** 2 + (c - 1) ** 2 + (d - 1 / a) ** 2) - interval(factor) * at.s
     witness = {"W": str([[str(x) for x in row] for row in TALL])}
     broken = counterexample(statement, excess, witness)
-    side = iv.sqrt(interval(Fraction(1, 12)))
-    near = prove_inequality(
-        "W_12 W_21 >= 1/2 where the errors are at most sqrt(1/12)",
-        lambda x, y: (1 - x) * (1 - y) - interval(Fraction(1, 2)),
-        [(0, Fraction(1, 4)), (0, Fraction(1, 4))],
+    p, q = sympy.symbols("p q", real=True)
+    parts = prove_identity("W_12 W_21", (1 - p) * (1 - q), ((1 - p - q) ** 2 + 1 - p**2 - q**2) / 2)
+    least = ((1 - sympy.sqrt(2) * LIMIT) ** 2 + 1 - LIMIT**2) / 2
+    near = prove_identity(
+        "it is at least 1/2", sympy.expand(least - sympy.Rational(1, 2)), sympy.Integer(0)
     )
-    far = prove_inequality(
-        "one error above 1/4 leaves less than 1/5 for the other",
-        lambda x: (1 - side) * (1 - x) - interval(Fraction(1, 2)), [(0, Fraction(1, 5))],
-    )  # fmt: skip
     enough = not_negative("the factor less 1, for |W_22 - 1/W_11| <= W_22", Fraction(factor) - 1)
-    cites = ("W_11 W_22 > W_12 W_21", "1/16 + 1/25 > 1/12")
-    proof = chain(statement, near, far, enough, cites=cites)
+    cites = ("W_11 W_22 > W_12 W_21", "p + q <= sqrt(2) r")
+    proof = chain(statement, parts, near, enough, cites=cites)
     return proof_case(settle(proof, broken), hypotheses)
 
 

@@ -39,7 +39,7 @@ from ..arora2019 import product_flow as arora2019
 from ..arora2019._proofs import value_flow
 from ..razin2020 import theorem1 as razin2020
 from ..razin2020.lemma6 import witness_cases
-from . import _proofs
+from . import _best, _proofs
 from .free_flows import UNBALANCED, free_cases, unbalanced_end
 
 FROBENIUS = next(norm for norm in SCHATTEN if norm.name == "Schatten-2")
@@ -78,6 +78,7 @@ _BALANCED = r"L \ge 2,\ \text{balanced start},\ \det W(0) > 0 \Rightarrow "
         + r"\|W(t)\| \ge a/\sqrt{\ell(t)} - b \text{ with } a, b \text{ of razin2020, (8)}",
         control={"power": 0.6},
         control_text="a / loss^0.6 instead of a / sqrt(loss)",
+        best=_best.THM1_NORM,
     ),
 )
 def thm1_norm(settings: Settings, corrected: bool, power: float = 0.5) -> Iterator[Case]:
@@ -120,6 +121,7 @@ def thm1_norm(settings: Settings, corrected: bool, power: float = 0.5) -> Iterat
         _BALANCED + r"\mathrm{erank}(W(t)) \le 1 + \tfrac{2\sqrt{12}}{\ln 2}\sqrt{\ell(t)}",
         control={"power": 1.0},
         control_text="the loss instead of its root",
+        best=_best.THM1_ERANK,
     ),
 )
 def thm1_erank(settings: Settings, corrected: bool, power: float = 0.5) -> Iterator[Case]:
@@ -157,6 +159,7 @@ def thm1_erank(settings: Settings, corrected: bool, power: float = 0.5) -> Itera
         _BALANCED + r"D(W(t), \mathcal M_1) \le 3\sqrt2\,\sqrt{\ell(t)}",
         control={"power": 0.6},
         control_text="loss^0.6 instead of sqrt(loss)",
+        best=_best.THM1_IRANK,
     ),
 )
 def thm1_irank(settings: Settings, corrected: bool, power: float = 0.5) -> Iterator[Case]:

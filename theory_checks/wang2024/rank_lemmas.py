@@ -34,7 +34,7 @@ from ..razin2020.loss_bounds import (
     inequality,
     met,
 )
-from . import _proofs
+from . import _best, _proofs
 
 
 @claim(
@@ -46,6 +46,7 @@ from . import _proofs
     r"= \frac{1}{\sqrt{2\ell}} - 2 + \sqrt{2\ell}",
     control={"factor": 1.1, "share": 0.9},
     control_text="1.1 times the bound of (20), 0.9 sqrt(2 loss) in (18) and (19)",
+    best=_best.EQ20,
 )
 def eq20(settings: Settings, factor: float = 1.0, share: float = 1.0) -> Iterator[Case]:
     """Matrices of positive determinant, searched, and the exact flows."""
@@ -87,6 +88,7 @@ def eq20(settings: Settings, factor: float = 1.0, share: float = 1.0) -> Iterato
     r"\sigma_1^2+\sigma_2^2 = a^2+b^2+c^2+d^2,\ \sigma_2^2 \le b^2+d^2",
     control={"share": 0.9},
     control_text="0.9 (b^2 + d^2)",
+    best=_best.LEM6,
 )
 def lem6(settings: Settings, share: float = 1.0) -> Iterator[Case]:
     """Searched over 2x2 matrices."""
@@ -162,6 +164,7 @@ _SMALL = [Fraction(1, 10**k) for k in (1, 2, 3, 6, 9, 12)]
         r"0 < \epsilon \le 1",
         control={"factor": 0.9},
         control_text="0.9 of the first bound",
+        best=_best.ENTROPY_STEP,
     ),
 )
 def entropy_step(settings: Settings, corrected: bool, factor: float = 1.0) -> Iterator[Case]:
@@ -256,7 +259,7 @@ def _distance_cases(first: float) -> Iterator[Case]:
 
 def _loss_cases(settings: Settings, factor: float) -> Iterator[Case]:
     """Searched: 1/W_11 < W_22 / (W_12 W_21) < 2 W_22, so |W_22 - 1/W_11| <= W_22."""
-    limit = 1 / np.sqrt(12)
+    limit = float(_proofs.LIMIT)
 
     def bound(at: Situation, math: Any) -> tuple[Any, Any]:
         gap = (at.w12 - 1) ** 2 + (at.w21 - 1) ** 2 + (at.w22 - 1 / at.w11) ** 2
@@ -273,7 +276,7 @@ def _loss_cases(settings: Settings, factor: float) -> Iterator[Case]:
     def hypotheses(x: np.ndarray) -> dict[str, Met]:
         at = Situation(x.T, FLOATS)
         return met(False)(x) | {
-            "loss at most 1/24: sqrt(24 loss)": Measured(
+            "loss at most 3/2 - sqrt(2): sqrt(2 loss) over its limit": Measured(
                 float(np.max(at.s / limit)), below=1 + 1e-12
             ),
             "W_11 > 0": Measured(float(np.min(at.w11)), above=0),
@@ -305,10 +308,11 @@ def _loss_cases(settings: Settings, factor: float) -> Iterator[Case]:
         "A = W with W_11 > 0 and a small loss, as it is used": "holds",
     },
     corrected=Corrected(
-        r"\det W > 0,\ W_{11} > 0,\ \ell(W) \le \tfrac1{24} \Rightarrow "
+        r"\det W > 0,\ W_{11} > 0,\ \ell(W) \le \tfrac32 - \sqrt2 \Rightarrow "
         r"\|W - uu^\top\|_F \le \sqrt{2\ell(W)}",
         control={"factor": 0.9},
         control_text="0.9 sqrt(2 loss)",
+        best=_best.IRANK_PROOF,
     ),
 )
 def irank_proof(

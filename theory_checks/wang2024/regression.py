@@ -25,7 +25,7 @@ from gradflow.claims import (
 )
 from gradflow.claims.oracles.high_precision import DIGITS
 
-from . import _proofs
+from . import _best, _proofs
 
 TIMES = (0.1, 1.0, 3.0)
 
@@ -340,6 +340,7 @@ def _bound_cases(factor: float) -> Iterator[Case]:
         kind="inequality",
         control={"factor": 0.9},
         control_text="0.9 of the exponent",
+        best=_best.ERANK_EXAMPLE,
     ),
 )
 def erank_example(
@@ -360,6 +361,7 @@ def erank_example(
     r"u = [a^{1/2}, a^{-1/2}],\quad D(W, \mathcal M_1) \le 1/a",
     control={"factor": 0.9},
     control_text="0.9 / a",
+    best=_best.IRANK_EXAMPLE,
 )
 def irank_example(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
     """D is the smaller singular value; a > 0, for the formula has no meaning at a = 0."""

@@ -10,7 +10,16 @@ from fractions import Fraction
 import numpy as np
 
 import gradflow as gf
-from gradflow.claims import Case, Confirmation, Corrected, Measured, Settings, claim, roundings
+from gradflow.claims import (
+    Best,
+    Case,
+    Confirmation,
+    Corrected,
+    Measured,
+    Settings,
+    claim,
+    roundings,
+)
 from gradflow.claims.oracles.flows import balanced
 
 from . import _proofs
@@ -250,6 +259,15 @@ def _corrected_cases(settings: Settings, vanishes: bool) -> Iterator[Case]:
         r"n_i \text{ entries of } W_i",
         control={"vanishes": True},
         control_text="0 for every S_j, as if the balance were conserved",
+        best=(
+            Best(
+                r"2t\sum_i \sqrt{n_i}\,\|W_i(0)\|_2 + t^2(n_j + n_{j+1})",
+                "?",
+                "open",
+                "At 1x1 half of it is approached, by s_j large and s_{j+1} small, so that one "
+                "layer moves at speed 1 and the other stands.",
+            ),
+        ),
     ),
 )
 def thm1_balance(

@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 
 from gradflow.claims import (
+    Best,
     ByConstruction,
     Case,
     Confirmation,
@@ -121,6 +122,7 @@ def _along_the_gradient(
         r" = \sum_j\|G_j^{1/2}(B_j^\top\otimes A_j)x\|^2 \ge 0",
         control={"corrected": False},
         control_text="G_j on the right, as printed",
+        best=(Best("0", "0", "proved", "Attained at N >= 2 by factors that vanish, for every x."),),
     ),
 )
 def thm1_psd(settings: Settings, corrected: bool, sign: int = 1) -> Iterator[Case]:

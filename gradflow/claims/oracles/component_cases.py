@@ -1,11 +1,14 @@
 """Cases for the formulas of the components' motion: those of `components`, with their floors."""
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 import mpmath
 import numpy as np
+import sympy
 
-from gradflow.claims.definition import FIFTY_DIGITS, Case, roundings
+from gradflow.claims.definition import Case
+from gradflow.claims.floors import FIFTY_DIGITS, roundings
 from gradflow.claims.hypotheses import ByConstruction, Measured
 from gradflow.claims.oracles.components import (
     AbstractComponents,
@@ -16,6 +19,14 @@ from gradflow.claims.oracles.components import (
     spread,
 )
 from gradflow.claims.oracles.high_precision import DIGITS, Real
+from gradflow.claims.proofs import (
+    Proof,
+    chain,
+    counterexample,
+    not_negative,
+    prove_identity,
+    settle,
+)
 
 EPS = float(np.finfo(float).eps)
 ROUNDED = 2e-14
@@ -144,6 +155,48 @@ def enclosed(flows: list[Followed], share: float) -> Iterator[Case]:
             },
             size=flow.size,
             notes=f"signs of gamma that occur: {signs}",
+        )
+
+
+def arithmetic_geometric(factor: Fraction) -> Proof:
+    """sum_l 1/a_l >= factor L (a_1 ... a_L)^(-1/L), a_l = ||v^l||^2, c^2 = a_1 ... a_L."""
+    statement = f"gamma c^2 sum_l ||v^l||^-2 >= {factor} L gamma c^(2 - 2/L) for gamma >= 0"
+    broken = counterexample(statement, factor - 1, {"all ||v^l||, gamma": "1"})
+    c, n, a, b = sympy.symbols("c L a b", positive=True)
+    proof = chain(
+        statement,
+        prove_identity("L = 2: the sum less the bound is a square, a and b the lengths",
+                       a**-2 + b**-2 - 2 / (a * b), (1 / a - 1 / b) ** 2),
+        prove_identity("c^2 (c^2)^(-1/L)", sympy.powsimp(c**2 * c ** (-2 / n)), c ** (2 - 2 / n)),
+        not_negative("1 less the factor", 1 - factor),
+        cites=("the mean of 1/a_l is at least their geometric mean",
+               "dc/dt = gamma c^2 sum_l ||v^l||^-2 (the product rule, at every start)"),
+    )  # fmt: skip
+    return settle(proof, broken)
+
+
+def from_below(flows: list[Followed], factor: Fraction) -> Iterator[Case]:
+    """|dc/dt| >= factor L |gamma| c^(2 - 2/L) from every start, proved and along flows.
+
+    Args:
+      flows: all count; those from balanced starts reach it.
+      factor: more than 1 is the control.
+    """
+
+    def slacks(at: Moving) -> np.ndarray:
+        size = at.order * at.c ** (2 - 2 / at.order)
+        speed = np.where(at.gamma >= 0, at.speed, -at.speed)
+        return (speed - float(factor) * size * np.abs(at.gamma)) / (size * at.scale)
+
+    every = {"c > 0": ByConstruction("any such vectors, any loss")}
+    yield Case("proof", proof=arithmetic_geometric(factor), hypotheses=every, size=1)
+    for flow in flows:
+        yield Case(
+            name=flow.name,
+            slack=flow.numbers(slacks),
+            floor=roundings(1e-12, "sums of some hundred products"),
+            hypotheses={**flow.components.hypothesis, "c > 0": _nonzero(flow)},
+            size=flow.size,
         )
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from gradflow.claims.constants import MEANINGS as KNOWN
 from gradflow.claims.definition import Verdict
 from gradflow.claims.evidence import MEANINGS as GRADE_MEANINGS
 from gradflow.claims.report.charts import charts
@@ -44,6 +45,7 @@ def entry(
         f'<p class="place">{_e(authors(paper))}{_cited_title(paper)}. <strong>{_e(row["where"])}'
         "</strong></p>",
         _statements(row, rows),
+        *_constants(row),
         *_failure(row),
         *_counterexample(row),
         *_found(row),
@@ -106,6 +108,23 @@ def _statements(row: Row, rows: Rows) -> str:
         if row.get(kind):
             text += f"<p>{said}: {link(row[kind])}.</p>"
     return text
+
+
+def _constants(row: Row) -> list[str]:
+    """Which constants of an inequality are the best, and how that is known."""
+    items = [
+        f"<tr><td>{formula(one['printed'])}</td>"
+        f"<td>{formula(one['best'])}</td>"
+        f"<td>{_e(KNOWN[one['known']])}</td><td>{_e(one['why'])}</td></tr>"
+        for one in row.get("best") or ()
+    ]
+    if not items:
+        return []
+    return [
+        "<h3>Are its constants the best?</h3><table class=constants><thead><tr><th>as stated</th>"
+        f"<th>best</th><th>how known</th><th>where</th></tr></thead><tbody>{''.join(items)}"
+        "</tbody></table>"
+    ]
 
 
 def _failure(row: Row) -> list[str]:

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gradflow.claims.constants import MEANINGS as KNOWN
 from gradflow.claims.definition import Verdict
 from gradflow.claims.evidence import GRADES
 from gradflow.claims.outline import LONGEST
 from gradflow.claims.severity import MEANINGS
 
 _LARGEST = 64 << 20  # bytes; the papers' ledger has 1% of it
+_CONSTANT = frozenset(("printed", "best", "known", "why"))
 _VERDICTS = frozenset([*(str(verdict) for verdict in Verdict), "crashed"])
 
 
@@ -106,6 +108,13 @@ def _are_named_texts(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_is_text, [*value, *value.values()]))
 
 
+def _are_constants(value: Any) -> bool:
+    """Whether a value says of some constants which are the best (`gradflow.claims.constants`)."""
+    return isinstance(value, list) and all(
+        _are_named_texts(one) and set(one) == _CONSTANT and one["known"] in KNOWN for one in value
+    )
+
+
 def _are_counts(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_is_count, value.values()))
 
@@ -186,11 +195,12 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "severity": (_or_none(_is_severity), f"null or one of {', '.join(MEANINGS)}"),
     "survives": _TEXT_OR_NONE,
     "readings": (_are_named_texts, "texts by name"),
+    "best": (_are_constants, "a list of constants"),
     "error": _TEXT_OR_NONE,
     "control_reason": _TEXT_OR_NONE,
 }
 _OPTIONAL = frozenset((
     "spared", "corrects", "corrected", "flaw", "error", "control_reason", "severity", "survives",
     "readings", "sharpens", "cite", "grade", "evidence", "proofs", "conventions", "outline",
-    "script", "again",
+    "script", "again", "best",
 ))  # fmt: skip

@@ -34,6 +34,7 @@ HOSTILE = {name: f"{name}{EVIL}" for name in (*TEXTS, "control_reason")} | {
     "notes": [EVIL],
     "counterexample": {EVIL: EVIL, "deep": [[EVIL]]},
     "readings": {EVIL: EVIL},
+    "best": [{"printed": EVIL, "best": rf"\href{{{EVIL}}}{{x}}", "known": "found", "why": EVIL}],
     "spared": 1,
     "cite": [EVIL],
     "outline": [
@@ -166,6 +167,7 @@ WRONG = {
     "severity": ["grave", 1],
     "survives": [["x"]],
     "readings": [["x"], {"x": 1}],
+    "best": [["x"], {"printed": "x"}, [{"printed": "x"}]],
     "script": [1, ["x"]],
     "outline": [
         {},
