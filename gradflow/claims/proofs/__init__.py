@@ -3,6 +3,7 @@
 from gradflow.claims.proofs.enclosure import enclose_flow
 from gradflow.claims.proofs.identity import prove_identity
 from gradflow.claims.proofs.inequality import prove_inequality
+from gradflow.claims.proofs.polynomials import decide_polynomials
 from gradflow.claims.proofs.proof import (
     Proof,
     chain,
@@ -17,6 +18,7 @@ __all__ = [
     "Words",
     "chain",
     "counterexample",
+    "decide_polynomials",
     "enclose_flow",
     "not_negative",
     "prove_identity",
