@@ -18,14 +18,14 @@ TRUE = {
     "a loss below 1/2 and det W >= 0 leave no w22 = 0": (
         sympy.Ne(W22, 0), [DET >= 0, sympy.Lt(LOSS, sympy.Rational(1, 2)), W12 > 0, W21 > 0],
     ),
-    "w12 >= 1 - sqrt(2 loss)": (W12 >= 1 - L, [sympy.Eq(L**2, 2 * LOSS), L >= 0]),
+    "w12 >= 1 - l for all l >= sqrt(2 loss)": (W12 >= 1 - L, [sympy.Ge(L**2, 2 * LOSS), L >= 0]),
     "x / y is the share": (W12 / W11 <= 1, [W11 > W12, W12 > 0]),
 }  # fmt: skip
 FALSE = {
     "with 1% less": (sympy.Le(2 * DET, sympy.Rational(99, 100) * LOSS * SQUARES), []),
     "without the sign": (sympy.Gt(LOSS, 0), []),
-    "w12 >= 1 - 0.9 sqrt(2 loss)": (
-        1 - sympy.Rational(9, 10) * L <= W12, [sympy.Eq(L**2, 2 * LOSS), L >= 0],
+    "with 10% less": (
+        1 - sympy.Rational(9, 10) * L <= W12, [sympy.Ge(L**2, 2 * LOSS), L >= 0],
     ),
 }  # fmt: skip
 
