@@ -61,6 +61,22 @@ def test_times_with_their_constants_are_those_of_a_real_flow(pose, seed):
     assert np.all(np.abs(off) < claimed[:jumps])
 
 
+@pytest.mark.parametrize("log_alpha", [np.log(1e-30), -2000.0])
+def test_flows_from_starts_of_any_size_jump_when_it_is_predicted(log_alpha):
+    posed = symmetric(4)
+    path = saddle_path(posed.objective, posed.start)
+    wanted, claimed = path.times(log_alpha=log_alpha), path.predicted_error(log_alpha=log_alpha)
+    start = gf.LogScaled(posed.start, log_alpha)
+    sure = claimed < 1e-3
+    assert np.any(sure)
+    for loss, time, error in zip(
+        ((path.losses[:-1] + path.losses[1:]) / 2)[sure], wanted[sure], claimed[sure], strict=True
+    ):
+        flow = gf.solve_flow(posed.objective, start, stop_loss=loss)
+        assert flow.stats["coordinates"] == "logcolumns"
+        assert abs(flow.times[-1] - time) < error + 1e-8 * time
+
+
 def test_naive_plateaus_are_not_those_of_the_flow():
     """If every plateau began at the exponent 1/2, times would be off by more than is claimed."""
     posed = symmetric(5)
