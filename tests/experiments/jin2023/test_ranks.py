@@ -64,15 +64,15 @@ def test_best_fits_are_least():
 
 
 def test_ends_do_not_hang_on_rounding():
-    """What a flow warns of, units that fall, decides nothing that is stored."""
+    """Rounding of the start decides nothing that is stored, though units fall far below others."""
     cell = ranks.Cell(1e-8, 16, 0, 16, 110, 100)
     job, stored = ranks.Ranks().job(cell, "float64"), []
     (u,) = job.start
     rng = np.random.default_rng(0)
     for off in (0.0, 1e-14):
-        with pytest.warns(RuntimeWarning, match="fell to"):
-            moved = u + off * np.max(np.abs(u)) * rng.normal(size=u.shape)
-            run = gf.solve_flow(job.objective, (moved,), **job.options)
+        moved = u + off * np.max(np.abs(u)) * rng.normal(size=u.shape)
+        run = gf.solve_flow(job.objective, (moved,), **job.options)
+        assert run.stats["coordinates"] == "logcolumns" and not run.warnings
         stored.append(ranks.Ranks().finish(cell, run))
     np.testing.assert_array_equal(stored[1]["when"], stored[0]["when"])
     for name in ("nearest", "end"):  # distances of matrices that are known to rtol
