@@ -14,6 +14,7 @@ orthonormal rows, Q obeys with B = O^T F O and T = diag(B) + 2 (B above the diag
 Nothing small is a difference of large numbers: while rho falls from row to row N stays of order
 one, and each direction keeps its relative accuracy at any size. Where rho has come out of order, an
 SVD of diag(exp(rho)) N, whose rows may be of any size, begins anew with N = 1.
+The start is orthogonalised in long arithmetic, as float64 knows a small angle a to 1e-16/a only.
 
 Of two layers Q^T J Q stays as it is (what is unbalanced), so that O^T J O is a function of rho and
 N. Where a direction shrinks errors of its balance would grow; O is led back to that function.
