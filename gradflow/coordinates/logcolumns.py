@@ -14,12 +14,12 @@ orthonormal rows, Q obeys with B = O^T F O and T = diag(B) + 2 (B above the diag
 Nothing small is a difference of large numbers: while rho falls from row to row N stays of order
 one, and each direction keeps its relative accuracy at any size. Where rho has come out of order, an
 SVD of diag(exp(rho)) N, whose rows may be of any size, begins anew with N = 1.
+The start is orthogonalised in long arithmetic, as float64 knows a small angle a to 1e-16/a only.
 
 Of two layers Q^T J Q stays as it is (what is unbalanced), so that O^T J O is a function of rho and
 N. Where a direction shrinks errors of its balance would grow; O is led back to that function.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -37,6 +37,7 @@ from gradflow.dynamics.gradient import GradientFlow
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.symmetric_product import SymmetricProduct
 from gradflow.linalg.graded_svd import graded_svd
+from gradflow.linalg.long_qr import long_qr
 from gradflow.objective import Objective
 from gradflow.problems.sparse import SparseCompletion
 from gradflow.state import AbstractFactorsView
@@ -49,8 +50,8 @@ _DEPENDENT = 1e-12
 """The least singular value of unit columns that are not linearly dependent up to round-off."""
 _ORDER, _SHEAR = 3.0, 1e3
 """How far a later rho may be above an earlier one, and how large an entry of N may be."""
-_OVERFLOW = 300.0
-_SPLIT = 2.0**27 + 1
+_OVERFLOW, _APART = 700.0, 340.0
+"""What an exponent may be, and how far apart sizes of layers that are not balanced."""
 _NEAR, _LEAP = 15.0, 1.0
 """How far below the goal a logarithm is near it, and by how much it may rise in a step there."""
 
@@ -108,7 +109,7 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
             return reason
         columns = columns_of(objective)
         assert columns is not None
-        unit = _unit_columns(np.asarray(columns.stack(factors)))[1]
+        lengths, unit = _unit_columns(np.asarray(columns.stack(factors)))
         if not unit.size:
             return "all columns are zero, and stay so."
         least = np.linalg.svd(unit, compute_uv=False)
@@ -117,6 +118,12 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
                 f"columns are linearly dependent up to round-off (their angle is {least[-1]:.0e}), "
                 "so that it is not known which small directions there are; use "
                 "coordinates='factors'."
+            )
+        logs = np.log(lengths[lengths > 0])
+        if columns.signs() is not None and np.ptp(logs) > _APART:
+            return (
+                f"columns of two layers differ by a factor of exp({np.ptp(logs):.0f}), and what is "
+                f"unbalanced in them is held up to exp({_APART:.0f}); use coordinates='factors'."
             )
         return None
 
@@ -169,26 +176,16 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
     def _of(cls, objective: Objective, factors: Factors, log_scale: float) -> tuple[Self, Graded]:
         columns = columns_of(objective)
         assert columns is not None
-        q = np.asarray(columns.stack(factors))
-        wide, turned = q.shape[1] > q.shape[0], None
-        if wide:  # Q = R^T turned, with the square R^T instead
-            turned, r = np.linalg.qr(q.T)
-            q, turned = r.T, turned.T
-        lengths, unit = _unit_columns(q)
-        found = _svd(jnp.log(lengths[lengths > 0]) + log_scale, jnp.asarray(unit.T))
-        rotation = np.zeros((len(unit.T), q.shape[1]))
-        rotation[:, lengths > 0] = np.asarray(found.rotation)
-        if turned is not None:
-            rotation = rotation @ turned
-        y = Graded(found.right, found.log_s, jnp.eye(len(unit.T)))
-        largest, signs = 2.0 ** np.ceil(np.log2(np.max(np.abs(q)))), columns.signs()
-        stays = np.zeros_like(found.rotation)
-        if signs is not None:
-            stays = (
-                rotation @ _gram(np.asarray(columns.stack(factors)) / largest, signs) @ rotation.T
-            )
-        unit = jnp.asarray(2 * (np.log(largest) + log_scale))
-        return cls(objective, jnp.asarray(rotation), jnp.asarray(stays), unit), y
+        q, signs = np.asarray(columns.stack(factors)), columns.signs()
+        exact = long_qr(q, signs)
+        found = _svd(jnp.asarray(exact.logs), jnp.asarray(exact.rows))
+        y = Graded(
+            exact.directions @ found.rotation.T, found.log_s + log_scale, jnp.eye(len(found.log_s))
+        )
+        largest, stays = jnp.max(found.log_s), jnp.zeros_like(found.rotation)
+        if exact.tilt is not None:
+            stays = _untilted(found, exact.tilt, 2 * largest)
+        return cls(objective, found.right.T, stays, 2 * (largest + log_scale)), y
 
     @classmethod
     def decode(
@@ -284,10 +281,17 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
     def switched(self, y: Graded) -> tuple[Self, Graded]:
         """The same with sizes in order and N = 1."""
         found = _svd(y.logs, y.shears)
-        turn = found.right.T
-        held = (turn @ self.rotation, turn @ self.unbalanced @ turn.T)
+        held = (found.right.T @ self.rotation, self.unbalanced)
+        if self.columns.signs() is not None:
+            held = (held[0], _untilted(found, self._tilt(y), self.log_unit))
         made = eqx.tree_at(lambda c: (c.rotation, c.unbalanced), self, held)
         return made, Graded(y.directions @ found.rotation.T, found.log_s, jnp.eye(y.logs.size))
+
+
+def _untilted(found: Any, tilt: Any, log_unit: Any) -> Array:
+    """What is unbalanced in the rows of an SVD, by O^T J O: of any size, as rho is."""
+    sizes = jnp.exp(found.log_s[:, None] + found.log_s - log_unit)
+    return sizes * (found.rotation @ tilt @ found.rotation.T)
 
 
 _NAMES = ("directions", "log_sizes", "shears", "rotation", "unbalanced", "log_unit")
@@ -303,21 +307,6 @@ def _svd(log_scales: Float[Array, " k"], rows: Float[Array, "k n"]) -> Any:
     return found._replace(
         log_s=found.log_s[order], rotation=rotation[order], right=found.right[:, order]
     )
-
-
-def _gram(q: Float[np.ndarray, "rows k"], signs: np.ndarray) -> Float[np.ndarray, "k k"]:
-    """Q^T diag(signs) Q, each entry the number next to its exact value: almost all may cancel."""
-    high = _SPLIT * q - (_SPLIT * q - q)  # Veltkamp: halves whose products are exact
-    low = q - high
-    columns = range(q.shape[1])
-    found = np.empty((len(columns),) * 2)
-    for i in columns:
-        a, b = (signs * part[:, i] for part in (high, low))
-        for j in range(i + 1):
-            c, d = high[:, j], low[:, j]
-            parts = np.concatenate([a * c, a * d, b * c, b * d])
-            found[i, j] = found[j, i] = math.fsum(parts.tolist())
-    return found
 
 
 def _unit_columns(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -130,6 +130,42 @@ def test_a_column_of_zeros_stays_one():
     assert np.linalg.matrix_rank(flow["product"][-1]) == 1
 
 
+@pytest.mark.parametrize("angle", [1e-8, 3e-12])
+def test_columns_that_are_almost_parallel_keep_every_digit(angle):
+    """In float64 an angle is known to 1e-16 / angle, and what is unbalanced along it to less."""
+    q, moved = np.random.default_rng(0).normal(size=(2, 4))
+    columns = 1e-3 * np.stack([q, q + angle * moved], 1)
+    start, time = (columns[:2].T, columns[2:]), np.log(1e3 / angle) / 0.1763
+    objective = gf.Objective(full(SKEW), gf.MatrixProduct((2, 2, 2)))
+    asked = {"horizon": time, "observe": ["product"], "coordinates": "logcolumns"}
+    flow = gf.solve_flow(objective, start, **asked)
+    assert wrong_by(flow, by_taylor(objective.problem, start, time)) < 1 and not flow.warnings
+
+
+def test_what_is_unbalanced_in_a_far_smaller_column_is_kept():
+    """Once the first column has risen the second grows at a constant rate."""
+    objective = gf.Objective(full(SKEW), gf.MatrixProduct((2, 2, 2)))
+    slowest = np.linalg.svd(SKEW)[1][1]
+    columns = 1e-3 * np.random.default_rng(1).normal(size=(4, 2))
+
+    def until(apart):
+        start = columns * [1.0, apart]
+        asked = {"stop_loss": slowest**2 / 4, "observe": ["loss"], "coordinates": "logcolumns"}
+        return gf.solve_flow(objective, (start[:2].T, start[2:]), **asked).times[-1]
+
+    assert until(1e-140) - until(1e-20) == pytest.approx(120 * np.log(10) / slowest, rel=1e-9)
+    with pytest.raises(ValueError, match="what is unbalanced in them"):
+        until(1e-160)
+
+
+def test_exactly_dependent_rows_stay_so():
+    objective = gf.Objective(full(SYMMETRIC), gf.SymmetricProduct(2, 3))
+    start = (1e-3 * jnp.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]),)
+    coordinates, y = LogColumnCoordinates.encode(objective, gf.GradientFlow(), start)
+    assert y.logs.shape == (1,)  # one direction, and none of round-off that would rise
+    np.testing.assert_allclose(coordinates.factors(y)[0], start[0], rtol=1e-14)
+
+
 def test_a_start_of_any_size():
     objective = gf.Objective(full(SYMMETRIC), gf.SymmetricProduct(2, 2))
     starts = [gf.LogScaled(np.eye(2), -scale) for scale in (2000.0, 4000.0)]
