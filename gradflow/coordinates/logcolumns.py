@@ -44,7 +44,7 @@ from gradflow.state import AbstractFactorsView
 
 _TINY = 1e-2
 """Of the square root of the expected norm, the largest singular value of a tiny start's Q."""
-_LARGEST = 200
+_LARGEST = 100
 """Rows of Q up to which "auto" takes these coordinates."""
 _DEPENDENT = 1e-12
 """The least singular value of unit columns that are not linearly dependent up to round-off."""
