@@ -24,6 +24,8 @@ from gradflow.problems.sparse import SparseCompletion
 from gradflow.state import AbstractView
 
 _LOG_LARGEST = 690.0
+_NEAR, _LEAP = 15.0, 1.0
+"""How far below the goal a logarithm is near it, and by how much it may rise in a step there."""
 _STEEPEST = 1e6
 """The largest rise that steps prepare for; a start at zero would rise without end."""
 
@@ -282,6 +284,23 @@ def expected_norm(problem: AbstractProblem) -> Float[Array, ""]:
     curvature = jnp.sum(direction * jax.jvp(problem.gradient, (zero,), (direction,))[1])
     norm = size / curvature
     return jnp.where((curvature > 0) & jnp.isfinite(norm), norm, 0.0)
+
+
+def leaps_to_rise(
+    goal: Float[Array, ""] | None, before: Float[Array, " n"], after: Float[Array, " n"]
+) -> Bool[Array, ""]:
+    """Whether a logarithm of no weight came near its rise too fast for a step's stages to see it.
+
+    Until then logarithms are straight lines, and a step as long as can be has no error.
+
+    Args:
+      goal: the logarithm at the end of a rise; None where there is none.
+      before: the logarithms where the step started.
+      after: where it ended.
+    """
+    if goal is None:
+        return jnp.asarray(False)
+    return jnp.any((after > goal - _NEAR) & (after - before > _LEAP))
 
 
 def growth_of_errors(

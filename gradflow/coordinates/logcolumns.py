@@ -31,12 +31,13 @@ from jaxtyping import Array, Bool, Float
 
 from gradflow._util.validate import finite_array
 from gradflow.columns import AbstractColumns, columns_of
-from gradflow.coordinates.base import AbstractCoordinates, expected_norm
+from gradflow.coordinates.base import AbstractCoordinates, expected_norm, leaps_to_rise
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.dynamics.gradient import GradientFlow
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.symmetric_product import SymmetricProduct
 from gradflow.linalg.graded_svd import graded_svd
+from gradflow.linalg.lengths import lengths_and_directions
 from gradflow.linalg.long_qr import long_qr
 from gradflow.objective import Objective
 from gradflow.problems.sparse import SparseCompletion
@@ -52,8 +53,6 @@ _ORDER, _SHEAR = 3.0, 1e3
 """How far a later rho may be above an earlier one, and how large an entry of N may be."""
 _OVERFLOW, _APART = 700.0, 340.0
 """What an exponent may be, and how far apart sizes of layers that are not balanced."""
-_NEAR, _LEAP = 15.0, 1.0
-"""How far below the goal a logarithm is near it, and by how much it may rise in a step there."""
 
 
 class Graded(NamedTuple):
@@ -109,7 +108,8 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
             return reason
         columns = columns_of(objective)
         assert columns is not None
-        lengths, unit = _unit_columns(np.asarray(columns.stack(factors)))
+        lengths, unit = lengths_and_directions(np.asarray(columns.stack(factors)))
+        unit = unit[:, lengths > 0]
         if not unit.size:
             return "all columns are zero, and stay so."
         least = np.linalg.svd(unit, compute_uv=False)
@@ -259,14 +259,7 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
         return eqx.tree_at(lambda c: c.goal, self, goal, is_leaf=lambda x: x is None)
 
     def leaps(self, before: Graded, after: Graded) -> Bool[Array, ""]:
-        """Whether a direction of no weight came near its rise too fast for the stages to see it.
-
-        Until then logarithms are straight lines, and a step as long as can be has no error.
-        """
-        if self.goal is None:
-            return jnp.asarray(False)
-        low, high = before.logs, after.logs
-        return jnp.any((high > self.goal - _NEAR) & (high - low > _LEAP))
+        return leaps_to_rise(self.goal, before.logs, after.logs)
 
     def time_scale(self, y: Graded) -> Float[Array, ""]:
         """That of the fastest coordinate: a product may be too small to be a number."""
@@ -307,16 +300,6 @@ def _svd(log_scales: Float[Array, " k"], rows: Float[Array, "k n"]) -> Any:
     return found._replace(
         log_s=found.log_s[order], rotation=rotation[order], right=found.right[:, order]
     )
-
-
-def _unit_columns(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The columns' lengths, without under- or overflow, and the directions of those not zero."""
-    largest = np.max(np.abs(q), axis=0, initial=0.0)
-    scaled = q[:, largest > 0] / largest[largest > 0]
-    norms = np.linalg.norm(scaled, axis=0)
-    lengths = largest.copy()
-    lengths[largest > 0] *= norms
-    return lengths, scaled / norms
 
 
 def _refusal_of_flow(objective: Objective, dynamics: AbstractDynamics) -> str | None:

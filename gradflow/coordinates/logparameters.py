@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from gradflow._util.validate import finite_array
-from gradflow.coordinates.base import expected_norm
+from gradflow.coordinates.base import expected_norm, leaps_to_rise
 from gradflow.coordinates.factors import AbstractFactorCoordinates
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.dynamics.gradient import GradientFlow
@@ -27,8 +27,6 @@ from gradflow.objective import Objective
 
 _TINY = 1e-2
 """Of the square root of the expected norm, the largest pair of a tiny start."""
-_NEAR, _LEAP = 15.0, 1.0
-"""How far below the goal a logarithm is near it, and by how much it may rise in a step there."""
 
 Pair = tuple[Float[Array, " n"], Float[Array, " n"]]
 
@@ -109,14 +107,7 @@ class LogParameterCoordinates(AbstractFactorCoordinates):
         return eqx.tree_at(lambda c: c.goal, self, goal, is_leaf=lambda x: x is None)
 
     def leaps(self, before: Pair, after: Pair) -> Bool[Array, ""]:
-        """Whether an entry of no weight came near its rise too fast for the stages to see it.
-
-        Until then logarithms are straight lines, and a step as long as can be has no error.
-        """
-        if self.goal is None:
-            return jnp.asarray(False)
-        low, high = jnp.concatenate(before), jnp.concatenate(after)
-        return jnp.any((high > self.goal - _NEAR) & (high - low > _LEAP))
+        return leaps_to_rise(self.goal, jnp.concatenate(before), jnp.concatenate(after))
 
     def time_scale(self, y: Pair) -> Float[Array, ""]:
         """That of the fastest logarithm: beta may be 0."""

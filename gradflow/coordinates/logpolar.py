@@ -29,6 +29,7 @@ from gradflow.dynamics.gradient import GradientFlow
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.cp_tensor import CPTensor
 from gradflow.linalg.khatri_rao import khatri_rao
+from gradflow.linalg.lengths import lengths_and_directions
 from gradflow.objective import Objective
 from gradflow.ode.extrapolation import StiffPart
 from gradflow.state import AbstractFactorsView
@@ -80,7 +81,7 @@ class LogPolarCoordinates(AbstractFactorsView, AbstractCoordinates):
         reason = _refusal_of_flow(objective, dynamics)
         if reason is not None:
             return reason
-        lengths = np.stack([_lengths(np.asarray(f))[0] for f in factors])
+        lengths = np.stack([lengths_and_directions(np.asarray(f))[0] for f in factors])
         if not lengths.all():
             n, r = np.argwhere(lengths == 0)[0]
             return (
@@ -131,7 +132,7 @@ class LogPolarCoordinates(AbstractFactorsView, AbstractCoordinates):
         factors = model.check([finite_array(f"w[{k}]", f) for k, f in enumerate(w)])
         if (reason := cls.refusal(objective, dynamics, factors)) is not None:
             raise ValueError(f"coordinates={cls.name!r} cannot hold this start: {reason}")
-        columns = [_lengths(np.asarray(f)) for f in factors]
+        columns = [lengths_and_directions(np.asarray(f)) for f in factors]
         logs = np.log(np.stack([length for length, _ in columns])) + log_scale / len(factors)
         order, fastest = len(factors), float(np.max(np.sum(logs, 0) - 2 * np.min(logs, 0)))
         if -fastest > _LARGEST:
@@ -303,11 +304,3 @@ def _refusal_of_flow(objective: Objective, dynamics: AbstractDynamics) -> str | 
             "other than 'factors' have none; use coordinates='factors'."
         )
     return None
-
-
-def _lengths(factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lengths of the columns, without under- or overflow, and their directions."""
-    largest = np.max(np.abs(factor), axis=0)
-    unit = factor / np.where(largest > 0, largest, 1)
-    norm = np.linalg.norm(unit, axis=0)
-    return largest * norm, unit / np.where(norm > 0, norm, 1)
