@@ -16,8 +16,10 @@ one, and each direction keeps its relative accuracy at any size. Where rho has c
 SVD of diag(exp(rho)) N, whose rows may be of any size, begins anew with N = 1.
 The start is orthogonalised in long arithmetic, as float64 knows a small angle a to 1e-16/a only.
 
-Of two layers Q^T J Q stays as it is (what is unbalanced), so that O^T J O is a function of rho and
-N. Where a direction shrinks errors of its balance would grow; O is led back to that function.
+Of two layers Q^T J Q stays as it is (what is unbalanced), so that O^T J O is a function of how rho
+has grown and of N. Where a direction shrinks errors of its balance would grow; O is led back to
+that function. It hangs on entries of N as small as sizes are apart, so that they are held in units
+of what rho was where N was 1: S_ij = N_ij exp(rho_i - rho_j).
 """
 
 from collections.abc import Mapping
@@ -51,8 +53,10 @@ _DEPENDENT = 1e-12
 """The least singular value of unit columns that are not linearly dependent up to round-off."""
 _ORDER, _SHEAR = 3.0, 1e3
 """How far a later rho may be above an earlier one, and how large an entry of N may be."""
-_OVERFLOW, _APART = 700.0, 340.0
-"""What an exponent may be, and how far apart sizes of layers that are not balanced."""
+_OVERFLOW, _APART = 700.0, 600.0
+"""What an exponent may be, and how far apart sizes of columns of two layers."""
+_HIDDEN = 1e-9
+"""Share of the longest column below which factors do not follow one."""
 
 
 class Graded(NamedTuple):
@@ -61,7 +65,7 @@ class Graded(NamedTuple):
     Attributes:
       directions: (rows, p) O.
       logs: (p,) rho.
-      shears: (p, p) N.
+      shears: (p, p) S.
     """
 
     directions: Float[Array, "rows p"]
@@ -75,15 +79,15 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
     Attributes:
       objective: a problem and a `SymmetricProduct`, or a `MatrixProduct` of depth 2; no penalty.
       rotation: Omega.
-      unbalanced: (p, p) Omega Q^T J Q Omega^T in units of exp(log_unit); 0 if nothing stays so.
-      log_unit: see there.
+      tilt: (p, p) O^T J O where N was 1, of which Q^T J Q is made; 0 if nothing stays so.
+      origin: (p,) what rho was there; 0 if nothing stays so.
       goal: None, or the logarithm of the root of the expected norm of the product at the end.
     """
 
     objective: Objective
     rotation: Float[Array, "p columns"]
-    unbalanced: Float[Array, "p p"]
-    log_unit: Float[Array, ""]
+    tilt: Float[Array, "p p"]
+    origin: Float[Array, " p"]
     goal: Float[Array, ""] | None = None
     name: ClassVar[str] = "logcolumns"
     normwise: ClassVar[bool] = False
@@ -122,8 +126,8 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
         logs = np.log(lengths[lengths > 0])
         if columns.signs() is not None and np.ptp(logs) > _APART:
             return (
-                f"columns of two layers differ by a factor of exp({np.ptp(logs):.0f}), and what is "
-                f"unbalanced in them is held up to exp({_APART:.0f}); use coordinates='factors'."
+                f"columns of two layers differ by a factor of exp({np.ptp(logs):.0f}), and float64 "
+                f"holds what couples them up to exp({_APART:.0f}); use coordinates='factors'."
             )
         return None
 
@@ -140,7 +144,10 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
         largest = max(float(jnp.linalg.norm(f)) for f in factors)
         if largest < _TINY * float(expected_norm(objective.problem)) ** 0.5:
             return None
-        return "the start is not tiny, and the factors themselves can be followed."
+        lengths, _ = lengths_and_directions(np.asarray(columns.stack(factors)))
+        if np.any((lengths > 0) & (lengths < _HIDDEN * np.max(lengths))):
+            return None
+        return "no column is tiny, and the factors themselves can be followed."
 
     @classmethod
     def encode(
@@ -179,13 +186,12 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
         q, signs = np.asarray(columns.stack(factors)), columns.signs()
         exact = long_qr(q, signs)
         found = _svd(jnp.asarray(exact.logs), jnp.asarray(exact.rows))
-        y = Graded(
-            exact.directions @ found.rotation.T, found.log_s + log_scale, jnp.eye(len(found.log_s))
-        )
-        largest, stays = jnp.max(found.log_s), jnp.zeros_like(found.rotation)
+        logs = found.log_s + log_scale
+        y = Graded(exact.directions @ found.rotation.T, logs, jnp.eye(logs.size))
+        tilt, origin = jnp.zeros_like(found.rotation), jnp.zeros_like(logs)
         if exact.tilt is not None:
-            stays = _untilted(found, exact.tilt, 2 * largest)
-        return cls(objective, found.right.T, stays, 2 * (largest + log_scale)), y
+            tilt, origin = found.rotation @ exact.tilt @ found.rotation.T, logs
+        return cls(objective, found.right.T, tilt, origin), y
 
     @classmethod
     def decode(
@@ -200,12 +206,18 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
 
     def named(self, y: Graded) -> dict[str, Array]:
         factors = {f"W_{n}": w for n, w in enumerate(self.factors(y), start=1)}
-        held = (*y, self.rotation, self.unbalanced, self.log_unit)
+        held = (*y, self.rotation, self.tilt, self.origin)
         return dict(zip(_NAMES, held, strict=True)) | factors
 
     def _q(self, y: Graded) -> Float[Array, "rows p"]:
         """Q but for the rotation Omega."""
-        return y.directions @ (jnp.exp(y.logs)[:, None] * y.shears)
+        sizes = y.logs[:, None] + self.origin - self.origin[:, None]
+        return y.directions @ (jnp.exp(jnp.minimum(sizes, _OVERFLOW)) * jnp.triu(y.shears))
+
+    def _unit_shears(self, y: Graded) -> Float[Array, "p p"]:
+        """N."""
+        apart = jnp.minimum(self.origin - self.origin[:, None], _OVERFLOW)
+        return jnp.exp(apart) * jnp.triu(y.shears)
 
     def factors(self, y: Graded) -> Factors:
         return self.columns.split(self._q(y) @ self.rotation)
@@ -215,33 +227,35 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
 
     def velocity(self, y: Graded) -> Graded:
         o, logs, shears = y
+        grown = logs - self.origin
         f = self.columns.operator(self._q(y))
         b = o.T @ f @ o
         twice = 2 * jnp.triu(b, 1)
-        ratios = jnp.exp(jnp.minimum(logs - logs[:, None], _OVERFLOW))
+        ratios = jnp.exp(jnp.minimum(grown - grown[:, None], _OVERFLOW))
         turning = f @ o - o @ (jnp.diag(jnp.diag(b)) + twice)
         # What is not orthonormal, or not balanced as it was, would grow where sizes fall.
         pull = 2 * jax.lax.stop_gradient(jnp.linalg.norm(b))  # whose derivative is none at 0
         turning = turning - pull * (o @ (o.T @ o - jnp.eye(logs.size)))
         if (signs := self.columns.signs()) is not None:
             turned = signs[:, None] * o
-            turning = turning - pull * (turned @ (o.T @ turned - self._tilt(y)))
-        return Graded(turning, jnp.diag(b), (twice * ratios) @ shears)
+            turning = turning - pull * (turned @ (o.T @ turned - self._tilt_now(y)))
+        return Graded(turning, jnp.diag(b), (twice * ratios) @ jnp.triu(shears))
 
-    def _tilt(self, y: Graded) -> Float[Array, "p p"]:
-        """O^T J O, as rho and N tell it."""
+    def _tilt_now(self, y: Graded) -> Float[Array, "p p"]:
+        """O^T J O, as rho and S tell it: (S^T diag(exp(rho - origin)))^-1 is led on both sides."""
 
         def solved(right: Array) -> Array:
             return jax.scipy.linalg.solve_triangular(y.shears, right, trans="T", unit_diagonal=True)
 
-        sizes = jnp.minimum(self.log_unit - y.logs - y.logs[:, None], _OVERFLOW)
-        return jnp.clip(solved(solved(self.unbalanced).T) * jnp.exp(sizes), -1.0, 1.0)
+        shrunk = jnp.exp(jnp.minimum(self.origin - y.logs, _OVERFLOW / 2))[:, None]
+        led = shrunk * solved(jnp.eye(y.logs.size))
+        return jnp.clip(led @ self.tilt @ led.T, -1.0, 1.0)
 
     def singular_values(self, y: Graded) -> Float[Array, " k"]:
         model = self.objective.factorization
         if not isinstance(model, SymmetricProduct):
             return super().singular_values(y)
-        found = jnp.sort(jnp.exp(2 * _svd(y.logs, y.shears).log_s))[::-1]
+        found = jnp.sort(jnp.exp(2 * _svd(y.logs, self._unit_shears(y)).log_s))[::-1]
         return jnp.pad(found, (0, model.size - found.size))
 
     def squared_gradient_norm(self, y: Graded) -> Float[Array, ""]:
@@ -249,8 +263,13 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
         return jnp.sum((self.columns.operator(q) @ q) ** 2)
 
     def sizes(self, y0: Graded, y1: Graded) -> Graded:
-        """A logarithm is to be right to rtol, however large; so are directions and shears."""
-        shears = jnp.maximum(1.0, jnp.maximum(jnp.abs(y0.shears), jnp.abs(y1.shears)))
+        """A logarithm is to be right to rtol, however large; so are directions and shears.
+
+        Those that matter to O^T J O: S_ij beside what its sizes have grown apart by.
+        """
+        grown = jnp.maximum(y0.logs, y1.logs) - self.origin
+        apart = jnp.exp(jnp.clip(grown - grown[:, None], 0.0, _OVERFLOW))
+        shears = jnp.maximum(apart, jnp.maximum(jnp.abs(y0.shears), jnp.abs(y1.shears)))
         return Graded(jnp.ones_like(y0.directions), jnp.ones_like(y0.logs), shears)
 
     def with_tolerance(self, tolerance: Any) -> Self:
@@ -269,25 +288,20 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
     def near_singularity(self, y: Graded) -> Bool[Array, ""]:
         """Whether sizes have come out of order."""
         above = jnp.triu(y.logs - y.logs[:, None], 1)
-        return jnp.any(above > _ORDER) | jnp.any(jnp.abs(y.shears) > _SHEAR)
+        return jnp.any(above > _ORDER) | jnp.any(jnp.abs(self._unit_shears(y)) > _SHEAR)
 
     def switched(self, y: Graded) -> tuple[Self, Graded]:
         """The same with sizes in order and N = 1."""
-        found = _svd(y.logs, y.shears)
-        held = (found.right.T @ self.rotation, self.unbalanced)
+        found = _svd(y.logs, self._unit_shears(y))
+        held = (found.right.T @ self.rotation, self.tilt, self.origin)
         if self.columns.signs() is not None:
-            held = (held[0], _untilted(found, self._tilt(y), self.log_unit))
-        made = eqx.tree_at(lambda c: (c.rotation, c.unbalanced), self, held)
+            tilt = found.rotation @ self._tilt_now(y) @ found.rotation.T
+            held = (held[0], tilt, found.log_s)
+        made = eqx.tree_at(lambda c: (c.rotation, c.tilt, c.origin), self, held)
         return made, Graded(y.directions @ found.rotation.T, found.log_s, jnp.eye(y.logs.size))
 
 
-def _untilted(found: Any, tilt: Any, log_unit: Any) -> Array:
-    """What is unbalanced in the rows of an SVD, by O^T J O: of any size, as rho is."""
-    sizes = jnp.exp(found.log_s[:, None] + found.log_s - log_unit)
-    return sizes * (found.rotation @ tilt @ found.rotation.T)
-
-
-_NAMES = ("directions", "log_sizes", "shears", "rotation", "unbalanced", "log_unit")
+_NAMES = ("directions", "log_sizes", "shears", "rotation", "tilt", "origin")
 
 
 @jax.jit

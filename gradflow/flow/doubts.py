@@ -12,6 +12,7 @@ from gradflow.flow.error_control import UNPAID, growth_from
 from gradflow.flow.ranks import share_beyond
 from gradflow.flow.setup import PreparedFlow
 from gradflow.flow.stopping import Status
+from gradflow.flow.tiny_units import tiny_units
 from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
 
 _DIGITS = 1e-3
@@ -42,6 +43,7 @@ def doubts(flow: PreparedFlow, result: dict[str, Any], drift: float | None) -> l
     """
     found = [
         _margin(result["least"][0], flow.coordinates)
+        or tiny_units(flow, result["y"], result["t"] - flow.before.time)
         or _rank(flow, result["coordinates"], result["y"])
         or _risen(flow, result, drift),
         _times(flow, result["coordinates"], result["y"]),

@@ -153,9 +153,12 @@ def test_what_is_unbalanced_in_a_far_smaller_column_is_kept():
         asked = {"stop_loss": slowest**2 / 4, "observe": ["loss"], "coordinates": "logcolumns"}
         return gf.solve_flow(objective, (start[:2].T, start[2:]), **asked).times[-1]
 
-    assert until(1e-140) - until(1e-20) == pytest.approx(120 * np.log(10) / slowest, rel=1e-9)
-    with pytest.raises(ValueError, match="what is unbalanced in them"):
-        until(1e-160)
+    near = until(1e-20)
+    for far in (140, 250):
+        expected = (far - 20) * np.log(10) / slowest
+        assert until(10.0**-far) - near == pytest.approx(expected, rel=1e-9)
+    with pytest.raises(ValueError, match="what couples them"):
+        until(1e-290)
 
 
 def test_exactly_dependent_rows_stay_so():
@@ -202,7 +205,16 @@ def test_what_they_cannot_hold_they_refuse(model, penalty, start, said):
         gf.solve_flow(objective, start, horizon=1.0, coordinates="logcolumns")
 
 
-def test_a_start_that_is_not_tiny_is_followed_in_factors():
+@pytest.mark.parametrize(("tiny", "taken"), [(1.0, "factors"), (1e-12, "logcolumns")])
+def test_a_start_that_is_not_tiny_is_followed_in_factors_unless_a_column_is(tiny, taken):
     objective = gf.Objective(full(SYMMETRIC), gf.SymmetricProduct(2, 2))
-    flow = gf.solve_flow(objective, objective.factorization.identity(0.1), horizon=1.0)
-    assert flow.stats["coordinates"] == "factors" and "not tiny" in flow.stats["coordinates_reason"]
+    start = (jnp.array([[0.1, 0.03], [0.05, -0.1]]) * jnp.array([1.0, tiny]),)
+    flow = gf.solve_flow(objective, start, horizon=60.0, observe=["product"])
+    assert flow.stats["coordinates"] == taken
+    if taken == "factors":
+        assert "no column is tiny" in flow.stats["coordinates_reason"]
+    else:
+        # The product of U^T and U, at twice the speed.
+        truth = by_taylor(objective.problem, (start[0].T, start[0]), 2 * 60.0)
+        assert wrong_by(flow, truth) < 10
+    assert not flow.warnings

@@ -116,3 +116,25 @@ def test_layers_may_be_of_several_widths():
     ]
     np.testing.assert_allclose(units[0], np.concatenate(wanted), rtol=1e-12)
     np.testing.assert_allclose(units[1], np.concatenate([s / s[0] for s in wanted]), rtol=1e-12)
+
+
+def tiny_column(horizon, **asked):
+    problem = full([[1.0, 0.2], [0.3, 0.25]])
+    objective = gf.Objective(problem, gf.MatrixProduct((2, 2, 2)))
+    columns = np.random.default_rng(0).normal(size=(4, 2)) * [0.3, 0.3e-30]
+    asked = {"horizon": horizon, "observe": ["loss"]} | asked
+    return gf.solve_flow(objective, (columns[:2].T, columns[2:]), **asked)
+
+
+def test_a_unit_that_starts_below_what_long_steps_see_is_told_or_held_in_logarithms():
+    lost, kept = tiny_column(400.0, coordinates="factors"), tiny_column(400.0)
+    assert kept.stats["coordinates"] == "logcolumns" and not kept.warnings
+    assert lost["loss"][-1] < 1e-3 * kept["loss"][-1]  # there is something to tell
+    (warning,) = lost.warnings
+    assert "starts at 6.6e-31 of the largest" in warning and "logcolumns" in warning
+
+
+def test_it_is_not_told_of_where_it_cannot_have_risen():
+    flow = tiny_column(5.0, coordinates="factors")
+    assert not flow.warnings
+    assert flow["loss"][-1] == pytest.approx(tiny_column(5.0)["loss"][-1], rel=1e-6)

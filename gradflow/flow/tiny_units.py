@@ -1,0 +1,78 @@
+"""Hidden units that start so small beside the others that steps in factors do not follow them.
+
+Beside large ones a tiny unit grows by a linear equation, whatever its size, and may rise in the
+end. Long steps (implicit, stabilised) have their errors measured beside the large ones: they may
+amplify a tiny unit by any number, or damp it, and nothing tells.
+"""
+
+from typing import Any
+
+import diffrax
+import numpy as np
+
+from gradflow.columns import columns_of
+from gradflow.coordinates.factors import FactorCoordinates
+from gradflow.dynamics.gradient import GradientFlow
+from gradflow.factorizations.hidden_units import hidden_units
+from gradflow.factorizations.symmetric_product import SymmetricProduct
+from gradflow.flow.setup import PreparedFlow
+from gradflow.linalg.lengths import lengths_and_directions
+
+_TINY = 1e-9
+"""Share of the longest unit below which one is too small for the error's norm."""
+
+
+def tiny_units(flow: PreparedFlow, y: Any, time: float) -> str | None:
+    """What is uncertain for such units: a sentence, if one of them may have risen by the end.
+
+    Whether it may is told by the steepest growth that the gradient allows, at its larger of both
+    ends: a bound for a loss that falls, hence on the safe side.
+
+    Args:
+      flow: what was asked.
+      y: the factors at the end.
+      time: how long the flow took.
+    """
+    if isinstance(flow.solver, diffrax.AbstractERK) or not (share := _least_share(flow)) < _TINY:
+        return None
+    if isinstance(flow.dynamics, GradientFlow):
+        with np.errstate(over="ignore"):
+            if share * np.exp(_rate(flow, y) * time) < flow.options.rtol:
+                return None
+    remedy = "start it larger"
+    if columns_of(flow.objective) is not None and flow.objective.penalty is None:
+        remedy += ", or use coordinates='logcolumns', which hold it at any size"
+    return (
+        f"a hidden unit starts at {share:.1e} of the largest: steps in factors do not follow what "
+        "is so small beside the others, so that it is not known whether it has risen, and when; "
+        + remedy
+    )
+
+
+def _least_share(flow: PreparedFlow) -> float:
+    """Of the longest unit of its layer, the shortest that is not zero; 1 where no unit is known."""
+    coordinates: Any = flow.coordinates
+    if not isinstance(coordinates, FactorCoordinates):
+        return 1.0
+    shares = [1.0]
+    for layer in hidden_units(flow.objective.factorization, [coordinates.factors(flow.y)]):
+        lengths, _ = lengths_and_directions(np.asarray(layer).T)
+        if np.any(there := lengths > 0):
+            shares.append(np.min(lengths[there]) / np.max(lengths))
+    return float(min(shares))
+
+
+def _rate(flow: PreparedFlow, y: Any) -> float:
+    """At most what a unit beside which the others are large grows by."""
+    objective, coordinates = flow.objective, flow.coordinates
+    found = []
+    for point in (flow.y, y):
+        factors = coordinates.factors(point)
+        gradient = objective.problem.gradient(objective.product(factors))
+        norms = [float(np.linalg.norm(f)) for f in factors]
+        if isinstance(objective.factorization, SymmetricProduct):
+            others = [2.0]
+        else:
+            others = [np.prod(norms[:k] + norms[k + 2 :]) for k in range(max(len(norms) - 1, 1))]
+        found.append(float(np.linalg.norm(gradient)) * max(others))
+    return max(found)
