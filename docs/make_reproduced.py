@@ -79,9 +79,12 @@ def section(experiment: Experiment, options: Options) -> str:
         lines += [f"    gradflow run {experiment.id}{words}", ""]
         if results.missing:
             lines += [f"{results.missing} of the grid's cells were not run.", ""]
-        name = f"{experiment.id}{'' if protocol == 'paper' else f'-{protocol}'}.png"
-        draw(experiment, results, options.page.parent / name)
-        lines += [f"![{experiment.id}: {experiment.title}]({name})", ""]
+        if results.all_diverged:
+            lines += ["Every run diverged: there is nothing to draw.", ""]
+        else:
+            name = f"{experiment.id}{'' if protocol == 'paper' else f'-{protocol}'}.png"
+            draw(experiment, results, options.page.parent / name)
+            lines += [f"![{experiment.id}: {experiment.title}]({name})", ""]
         lines += [findings_markdown(experiment.compare(results)), ""]
     return _marked(experiment.id, "\n".join(lines))
 

@@ -129,12 +129,36 @@ def smallest_start(runs: Any, count: int, value: str) -> Any:
     return some.groupby("depth")[value].mean()
 
 
+def rate_findings(results: Results) -> list[Finding]:
+    """Why no run with Gaussian measurements stays finite: rate and curvature at the truth.
+
+    At balanced factors of the truth a motion along its first singular pair u v^T has, at depth N,
+    a curvature of N s_1^(2 - 2/N) times sum_i (u^T A_i v)^2, which is about m, the number of
+    measurements; a fixed rate is stable only below 2 over the largest curvature.
+    """
+    table, grid = results.table, results.grid
+    norms = table["truth_nuclear_norm"].dropna()
+    if not len(norms) or not table["sensing"].all() or grid.protocol != "paper":
+        return []
+    least = norms.min() / grid.rank  # of the truth's largest singular value
+    depth, count = min(grid.depths), min(grid.observations)
+    stable = 2 / (depth * count * least ** (2 - 2 / depth))
+    return [
+        Finding.also(
+            "With measurements of unit variance and half the sum of squares the rates are above "
+            "what descent near the truth is stable with",
+            bool(min(grid.rates) > stable),
+            f"smallest rate {min(grid.rates):.0e}; at depth {depth} not stable above {stable:.0e}",
+        )
+    ]
+
+
 def depth_findings(results: Results) -> list[Finding]:
     """Depth helps where data are few, and is not needed where they are many."""
     findings = [arrivals(results)]
     runs, _ = tables(results)
     if runs.empty:
-        return findings
+        return findings + rate_findings(results)
     few, many = few_and_many(runs["observations"].unique().tolist())
     errors = smallest_start(runs, few, "final_test_error")
     for depth in [d for d in errors.index if d > 2 and 2 in errors.index]:

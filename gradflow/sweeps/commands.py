@@ -265,6 +265,9 @@ def _draw(results: "Results", files: list[Path]) -> None:
     matplotlib.use("Agg")
     from gradflow.plotting.static import save_figure
 
+    if results.all_diverged:
+        print("No picture: every run diverged.", file=sys.stderr)
+        return
     figure = results.experiment.plot(results)
     for file in files:
         save_figure(figure, file)

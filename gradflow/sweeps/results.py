@@ -54,6 +54,12 @@ class Results:
     def __len__(self) -> int:
         return len(self.cells)
 
+    @property
+    def all_diverged(self) -> bool:
+        """Whether there are runs (baselines are none), and not one of them stayed finite."""
+        ends = set(self.table.get("outcome", ())) - {""}
+        return ends == {"DIVERGED"}
+
     def __iter__(self) -> Iterator[tuple[Any, xr.Dataset]]:
         """Pairs of a cell and its dataset."""
         return iter((item.cell, data) for item, data in zip(self.items, self.cells, strict=True))

@@ -98,6 +98,13 @@ def test_an_experiment_of_ones_own_with_its_grid_changed(tmp_path, capsys):
     assert "--rates" in told and "Learning rates" in told
 
 
+def test_where_every_run_diverges_there_is_no_picture_and_no_crash(tmp_path, capsys):
+    assert command("run", tmp_path, "--rates", 1e9, "--seeds", 4, "--jobs", 1) == 0
+    told = capsys.readouterr()
+    assert "No picture: every run diverged." in told.err
+    assert not (tmp_path / "own.sweep-quick.png").exists()
+
+
 def test_float32_is_another_cell(tmp_path):
     report = sweeps.run(
         "own.sweep", out=tmp_path, jobs=1, precision="float32", rates=(0.1,), seeds=(0,), **QUICK
