@@ -64,7 +64,8 @@ def _least_share(flow: PreparedFlow) -> float:
 
 def _rate(flow: PreparedFlow, y: Any) -> float:
     """At most what a unit beside which the others are large grows by."""
-    objective, coordinates = flow.objective, flow.coordinates
+    objective = flow.objective
+    coordinates: Any = flow.coordinates
     found = []
     for point in (flow.y, y):
         factors = coordinates.factors(point)
