@@ -1,6 +1,7 @@
 """Flows with noise: stochastic differential equations by diffrax's solvers, many seeds at once."""
 
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from gradflow._util.random import Keys, as_keys
 from gradflow.dynamics.noise import AbstractNoise
 from gradflow.factorizations.base import Factors
 from gradflow.flow.setup import require_float64
+from gradflow.flow.stochastic_doubts import long_steps
 from gradflow.flow.stochastic_options import StochasticOptions, steps_between
 from gradflow.objective import Objective
 from gradflow.observables import check_entries, default_observables, resolve
@@ -104,7 +106,8 @@ def solve_sdes(
 
     The equation is dW_j = -(d value / dW_j) dt + noise, in Ito's sense; see
     `gradflow.dynamics.Langevin` and `gradflow.dynamics.MinibatchNoise`. Steps have a fixed length:
-    half of it shows how far the numbers hang on it. A Brownian motion hangs on its key, the horizon
+    half of it shows how far the numbers hang on it, and where it is long beside the curvature at
+    the start or the end there is a warning. A Brownian motion hangs on its key, the horizon
     and the solver, and with less than half a million steps not on their number, so that both see
     the same path.
 
@@ -161,7 +164,13 @@ def solve_sdes(
     seeds, ends, recorded = _solved(equation, factors, found, pairs, times, options)
     seconds = time.perf_counter() - tick
     config = _config(objective, noise, options, solver, [name for name, _ in pairs])
-    return _trajectories(seeds, factors, (ends, recorded), found, config, seconds)
+    told = long_steps(
+        jax.tree_util.Partial(_drift, None, equation=equation), factors, seeds.factors,
+        float(options.step), solver,
+    )  # fmt: skip
+    for sentence in sorted({sentence for sentence in told if sentence}, key=len)[:1]:
+        warnings.warn(f"In this flow {sentence}.", RuntimeWarning, stacklevel=3)
+    return _trajectories(seeds, factors, (ends, recorded), found, config, seconds, told)
 
 
 def _solved(
@@ -309,6 +318,7 @@ def _trajectories(
     keys: Keys,
     config: dict[str, Any],
     seconds: float,
+    told: list[str | None],
 ) -> list[Trajectory]:
     """One a seed, each with the records up to its own end."""
     ends, recorded = records
@@ -335,7 +345,8 @@ def _trajectories(
                     "rejected": 0,
                     "end": float(own[-1]),
                     "seconds": seconds,
-                },
+                }
+                | ({"warnings": [said]} if (said := told[k]) else {}),
                 config=config | {"key": key.tolist()},
             )
         )

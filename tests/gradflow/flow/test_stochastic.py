@@ -262,3 +262,21 @@ def test_misuse_is_refused_by_value_and_remedy(case):
 def test_an_option_that_is_needed_is_named():
     with pytest.raises(TypeError, match=r"solve_sdes\(\) needs step="):
         solve(Langevin(1.0), KEYS[0], horizon=1.0)
+
+
+@pytest.mark.parametrize(
+    ("step", "solver", "told"),
+    [
+        (0.02, diffrax.Euler(), False),
+        (0.05, diffrax.Euler(), True),
+        (0.1, None, False),
+        (0.25, None, True),
+    ],
+)
+def test_steps_that_are_long_beside_the_curvature_are_told(step, solver, told):
+    start, asked = (np.full((3, 2), 0.5),), {"horizon": 1.0, "step": step, "solver": solver}
+    runs = gf.solve_sdes(QUADRATIC, start, Langevin(0.3), KEYS[:2], **asked)
+    for run in runs:
+        assert bool(run.warnings) == told == any("shorten step" in said for said in run.warnings)
+        if told:
+            assert f"{4 * step:.2g} times its shortest time scale (0.25" in run.warnings[0]
