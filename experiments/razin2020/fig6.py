@@ -2,16 +2,15 @@
 
 from typing import ClassVar
 
-from matplotlib.figure import Figure
-
 from gradflow.sweeps import Finding, Results, register
 
 from . import _tensor_figures as figures
-from ._tensors import Grid, Tensors
+from ._tensors import Grid
+from .fig2 import Fig2
 
 
 @register
-class Fig6(Tensors):
+class Fig6(Fig2):
     """Figure 2 at rank 3; cells as in `_tensors`."""
 
     id = "razin2020.fig6"
@@ -23,9 +22,6 @@ class Fig6(Tensors):
         observations_4=(300, 500, 1000, 1500, 2000, 2500, 3000, 3500, 4095),
     )
     quick = Grid(rank=3, observations_3=(150, 300, 511), observations_4=(), seeds=(0, 1, 2))
-
-    def plot(self, results: Results) -> Figure:
-        return figures.picture(results)
 
     def compare(self, results: Results) -> list[Finding]:
         return figures.findings(results)
