@@ -12,9 +12,12 @@ from theory_checks.razin2021 import _enclosed as razin2021
 
 load_papers()
 ALL, PERTURBED = len(_enclosed.FLOWS), len(_enclosed.PERTURBED_FLOWS)
+SEVERAL = len(_enclosed.SEVERAL)
 COUNTS = {
     "razin2020.thm1.norm": ALL,
     "razin2020.thm1.norm.sharp": ALL,
+    "razin2020.thm1.erank": SEVERAL,
+    "razin2020.thm1.irank": SEVERAL,
     "razin2020.thm1.erank.sharp": len(_enclosed.SPARED),
     "razin2020.thm1.irank.sharp": ALL,
     "razin2020.thm2.erank": PERTURBED,
@@ -30,6 +33,8 @@ COUNTS = {
     "razin2020.lem26": PERTURBED,
     "razin2021.norm_blowup": len(razin2021.ONE),
     "wang2024.thm1.norm.corrected": ALL,
+    "wang2024.thm1.erank.corrected": SEVERAL,
+    "wang2024.thm1.irank.corrected": SEVERAL,
 }
 """How many cases come right after a claim's proof."""
 SLOW = "razin2020.thm1.erank.sharp"
