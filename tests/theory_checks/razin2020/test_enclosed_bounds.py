@@ -83,3 +83,9 @@ def test_flows_end_where_they_should_and_every_time_is_covered():
     assert all(a.time + a.width == b.time for a, b in itertools.pairwise(steps))
     before, last = _enclosed.ends_of(flow)[-2:]
     assert last.s**2 / 2 < 5e-3 < before.s**2 / 2
+
+
+def test_a_loss_falls_by_what_its_path_asks_and_hardly_more():
+    for kept, broken in zip(_enclosed.losses(1.0), _enclosed.losses(1.02), strict=True):
+        assert all(bool(gap > 0) for gap in kept.slack), kept.name
+        assert sum(bool(gap < 0) for gap in broken.slack) > len(broken.slack) / 2, broken.name
