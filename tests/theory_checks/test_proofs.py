@@ -115,6 +115,7 @@ def test_a_proof_that_rests_on_citations_is_a_part_and_its_control_refuted(id):
         lambda: _proofs_flows.lem2(1 - 1e-9),
         lambda: _proofs_flows.prop5(1 - 1e-9),
         lambda: _proofs_flows.lem16(1 - 1e-9),
+        lambda: _printed_lemmas.lem17(1 + 1e-9),
         lambda: _proofs_flows.app_e(1 + 1e-9),
         lambda: _case(_proofs_sharp.entry(1 + TINY)),
         lambda: _case(_proofs_sharp.entry_of_theorem2(1 - TINY)),

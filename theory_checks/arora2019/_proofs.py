@@ -56,8 +56,8 @@ def product_rule() -> Proof:
     )
 
 
-def product_flow(shift: int = 0) -> Case:
-    """Lemma 3; `shift` is added to the numerator of the left exponent."""
+def product_flow(shift: float = 0.0) -> Case:
+    """Lemma 3; `shift` is added to the left exponent."""
     statement = "dW/dt = -sum_j (W W^T)^((j-1)/N) G (W^T W)^((N-j)/N)"
     n, j = sympy.symbols("N j")
     return proof_case(
@@ -66,7 +66,9 @@ def product_flow(shift: int = 0) -> Case:
             product_rule(),
             powers_of_partial_products(),
             prove_identity(
-                "layers N+1-j and j swap the ends", (n - (n + 1 - j)) / n, (j - 1 + shift) / n
+                "layers N+1-j and j swap the ends",
+                (n - (n + 1 - j)) / n,
+                (j - 1) / n + sympy.Rational(shift),
             ),
             cites=(
                 ROOT + ": (A_j A_j^T)^N = (W W^T)^(N-j), (B_j^T B_j)^N = (W^T W)^(j-1)",

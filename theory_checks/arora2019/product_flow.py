@@ -36,10 +36,10 @@ from . import _proofs
     where="Appendix A, Lemma 3",
     statement=r"\dot W = -\sum_{j=1}^N [WW^\top]^{\frac{j-1}{N}}\,\nabla\ell(W)\,"
     r"[W^\top W]^{\frac{N-j}{N}}",
-    control={"shift": 1},
-    control_text="exponents j/N instead of (j-1)/N",
+    control={"shift": 0.1},
+    control_text="exponents 0.1 + (j-1)/N instead of (j-1)/N",
 )
-def lem3(settings: Settings, shift: int = 0) -> Iterator[Case]:
+def lem3(settings: Settings, shift: float = 0.0) -> Iterator[Case]:
     """The product's velocity by difference quotients of the factors' flow, against the formula."""
     yield _proofs.product_flow(shift)
     shapes = [((2, 2), None), ((4, 6), None), ((5, 3), 7)]
@@ -119,17 +119,17 @@ def _lemma3_runs(
     )
 
 
-def lemma3(w: np.ndarray, grad: np.ndarray, depth: int, shift: int = 0) -> np.ndarray:
+def lemma3(w: np.ndarray, grad: np.ndarray, depth: int, shift: float = 0.0) -> np.ndarray:
     """The right side of Lemma 3, term by term."""
     total = np.zeros_like(w)
     for j in range(1, depth + 1):
-        left = left_power(jnp.asarray(w), (j - 1 + shift) / depth)
+        left = left_power(jnp.asarray(w), (j - 1) / depth + shift)
         right = right_power(jnp.asarray(w), (depth - j) / depth)
         total -= np.asarray(left) @ grad @ np.asarray(right)
     return total
 
 
-def _lemma3_precisely(w: Matrix, grad: Matrix, depth: int, shift: int) -> Matrix:
+def _lemma3_precisely(w: Matrix, grad: Matrix, depth: int, shift: float) -> Matrix:
     u, s, v = svd(w)
 
     def power(frame: Matrix, exponent: Real) -> Matrix:
@@ -139,7 +139,7 @@ def _lemma3_precisely(w: Matrix, grad: Matrix, depth: int, shift: int) -> Matrix
 
     total = mpmath.zeros(len(s))
     for j in range(1, depth + 1):
-        left = power(u, mpmath.mpf(j - 1 + shift) / depth)
+        left = power(u, mpmath.mpf(j - 1) / depth + shift)
         total -= left * grad * power(v, mpmath.mpf(depth - j) / depth)
     return total
 

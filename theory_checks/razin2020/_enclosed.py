@@ -1,6 +1,5 @@
 """Rigorous enclosures of 2x2 flows, at every time up to the last, and bounds along them."""
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -71,6 +70,8 @@ FLOWS = (
 FROM_IDENTITY = tuple(FLOWS[k] for k in (0, 1, 7, 9))
 SPARED = FLOWS[1:]
 """From I/1024 the best bound on the effective rank is met up to 1e-12, as good as touched."""
+SEVERAL = tuple(FLOWS[k] for k in (0, 1, 2, 5, 7, 9))
+"""The quickest of each depth."""
 PERTURBED_FLOWS = (
     Flow("W(0) = I/1024, epsilon = 1/128", Mirrored(2, PERTURBED), (SMALL, 0, 0, SMALL)),
     Flow("W(0) = ((256, 1), (1, 1 + 1/256)), epsilon = 1/128", Mirrored(2, PERTURBED),
@@ -203,12 +204,23 @@ def definite(depths: Sequence[int]) -> Iterator[Case]:
             yield _at_ends(flow, found, "leading minors")
 
 
-def losses(direction: int) -> Iterator[Case]:
-    """What the loss loses from each end of a step to the next."""
+def losses(share: float) -> Iterator[Case]:
+    """What the loss loses from each end of a step to the next, less a share of what the path asks.
+
+    Args:
+      share: of |theta(b) - theta(a)|^2 / (b - a), all factors together.
+    """
     for flow in FLOWS:
         with precision(BITS):
             loss = [at.s**2 / 2 for at in ends_of(flow)]
-            fall = [direction * _relative(a - b, a) for a, b in itertools.pairwise(loss)]
+            places = [[interval(x) for x in flow.start], *(step.end for step in steps(flow))]
+            fall = []
+            for k, step in enumerate(steps(flow)):
+                path = flow.of.copies * sum(
+                    (b - a) ** 2 for a, b in zip(*places[k : k + 2], strict=True)
+                )
+                asked = interval(share) * path / interval(step.width)
+                fall.append(_relative(loss[k] - loss[k + 1] - asked, loss[k]))
         yield _at_ends(flow, fall, "the loss falls")
 
 
@@ -220,6 +232,18 @@ def spectral_norm(power: float) -> Iterator[Case]:
         return at.first, iv.exp(exponent * iv.log(at.s**2 / 2)) / iv.sqrt(iv.mpf(2)) - 8
 
     yield from along(sides, label="spectral norm")
+
+
+def effective_rank(constant: float) -> Iterator[Case]:
+    """(9); from I/1024 the best constant is nearly met."""
+    share = interval(constant) / iv.sqrt(iv.mpf(2))
+    yield from along(lambda at: (1 + share * at.s, at.rank), SEVERAL)
+
+
+def distance(constant: float) -> Iterator[Case]:
+    """(10); from ((256, 1), (1, 1 + 1/256)) the best constant is nearly met."""
+    share = interval(constant) / iv.sqrt(iv.mpf(2))
+    yield from along(lambda at: (share * at.s, at.second), SEVERAL)
 
 
 def entry_and_loss(at: Point, factor: float = 1.0) -> tuple[Interval, Interval]:

@@ -85,6 +85,8 @@ class Whole:
         }
 
     followed = "of all factors"
+    copies = 1
+    """How many times the squared length of the unknowns is that of all factors."""
 
     def velocities(self, x: Sequence[Any]) -> list[Any]:
         """W_1' = -W_2^T G, W_2' = -G W_1^T."""
@@ -123,6 +125,11 @@ class Mirrored(Whole):
     """
 
     followed = "the last factors are the first, transposed, at time 0 and so always"
+
+    @property
+    def copies(self) -> int:
+        """Both halves; at depth 3 the root of 2 in B has counted them."""
+        return 1 if self.depth == 3 else 2
 
     def velocities(self, x: Sequence[Any]) -> list[Any]:
         """For symmetric G: A' = -A G; B' = -M B G, M' = -B G B^T / 2; W_1' and W_2'."""

@@ -34,7 +34,7 @@ def in_time(proof: Proof, *cites: str) -> Case:
 
 def _steep(statement: str, sides: Any) -> Proof:
     """What a broken bound comes to at a matrix of a small loss."""
-    points = [Point(w) for w in (_proofs.STEEP, _proofs.FLAT, _proofs.HALF)]
+    points = [Point(w) for w in (_proofs.STEEP, _proofs.FLAT)]
     found = refuted_at(statement, points, sides)
     return found or Proof(statement, "open")
 
@@ -44,28 +44,20 @@ def thm1_norm(power: float) -> Case:
     return in_time(_proofs_theorem2.norm_bound(power, general=False))
 
 
-def thm1_erank(power: float) -> Case:
-    """(9), from the sharp constant 1; `power` of the loss."""
-    constant = 2 * iv.sqrt(iv.mpf(12)) / iv.log(iv.mpf(2))
-    found = _steep(
-        f"erank(W) <= 1 + 9.995 loss^{power}",
-        lambda at: (1 + constant * iv.exp(power * iv.log(at.s**2 / 2)), at.rank),
-    )
-    if found.outcome == "refuted" or power != 0.5:
-        return in_time(found)
-    return in_time(_proofs.rank_bound(), INFIMUM, "1 < 2 sqrt(12) / ln 2")
+def thm1_erank(constant: float) -> Case:
+    """(9), from the sharp constant 1."""
+    share = min(Fraction(constant), Fraction(1))
+    return in_time(_proofs.rank_bound(share), INFIMUM, f"{float(share):g} <= {constant:.4g}")
 
 
-def thm1_irank(power: float) -> Case:
-    """(10), from the sharp constant sqrt(2); `power` of the loss."""
-    constant = 3 * iv.sqrt(iv.mpf(2))
-    found = _steep(
-        f"s_2(W) <= 3 sqrt(2) loss^{power}",
-        lambda at: (constant * iv.exp(power * iv.log(at.s**2 / 2)), at.second),
+def thm1_irank(constant: float) -> Case:
+    """(10), from the sharp constant sqrt(2)."""
+    share = Fraction(constant) * Fraction(70710678, 10**8)  # over sqrt(2), rounded down
+    return in_time(
+        _proofs.distance_bound(min(share, Fraction(1))),
+        f"{float(min(share, Fraction(1))):g} sqrt(2) <= {constant:.4g}",
+        "the infimal rank is 1 (Proposition 2)",
     )
-    if found.outcome == "refuted" or power != 0.5:
-        return in_time(found)
-    return in_time(_proofs.distance_bound(), "1 < 3", "the infimal rank is 1 (Proposition 2)")
 
 
 def thm2_norm(power: float) -> Case:

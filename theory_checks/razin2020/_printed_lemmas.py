@@ -18,7 +18,7 @@ from gradflow.claims.proofs.interval import entropy, interval, iv
 
 from ..arora2019._proofs import powers_of_partial_products
 from ._printed import proof_case
-from ._proofs import balance_is_conserved, sign_of_determinant
+from ._proofs import CAUCHY, balance_is_conserved, sign_of_determinant
 from ._proofs_theorem2 import distance_bound, norm_bound, rank_bound
 
 ENTROPY = "-(1-p) ln(1-p) <= p, so that h(p) <= p (1 - ln p)"
@@ -92,17 +92,21 @@ def lem12(factor: float) -> Case:
     return proof_case(settle(proof, broken), SIZES)
 
 
-def lem17(direction: float) -> Case:
-    """The chain rule: f' = <grad f, theta'> = -|grad f|^2."""
+def lem17(share: float) -> Case:
+    """The chain rule: f' = <grad f, theta'> = -|grad f|^2, so f' <= -share |theta'|^2."""
     (g,) = Words.named("grad f")
     hypotheses = {"theta' = -grad f": ByConstruction("any differentiable f")}
-    moved = g.T @ -g
-    return proof_case(
-        prove_identity(
-            "f' = -|grad f|^2", moved, -int(direction) * (g.T @ g), cites=("the chain rule",)
-        ),
-        hypotheses,
+    part = Fraction(share)
+    statement = f"f(a) - f(b) >= {share:g} |theta(b) - theta(a)|^2 / (b - a)"
+    witness = {"f(x), theta(0)": "-x, 0: theta = t and f = -t"}
+    broken = counterexample(statement, part - 1, witness)
+    proof = chain(
+        statement,
+        prove_identity("f' = -|theta'|^2", g.T @ -g, -((-g).T @ -g), cites=("the chain rule",)),
+        not_negative("1 less the factor", 1 - part),
+        cites=(CAUCHY + ": |theta(b) - theta(a)|^2 / (b - a) is at most |theta'|^2, integrated",),
     )
+    return proof_case(settle(proof, broken), hypotheses)
 
 
 def lem20(depths: tuple[int, ...]) -> Case:

@@ -36,7 +36,6 @@ FAR: Matrix = ((1000, 1), (1, 1))
 NEAR_ZERO: Matrix = ((Fraction(1, 1000), 0), (0, Fraction(1, 1000)))
 STEEP: Matrix = ((101, 1), (1, Fraction(1, 100)))
 FLAT: Matrix = ((10**9, 1), (1, Fraction(1, 10**4)))  # s_2 is sqrt(2 loss), nearly
-HALF: Matrix = ((2 * 10**7, 1), (1, Fraction(1, 10**7)))  # s_2 / s_1 is loss / 2, nearly
 
 
 class Point:

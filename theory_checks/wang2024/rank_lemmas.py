@@ -151,8 +151,8 @@ _SMALL = [Fraction(1, 10**k) for k in (1, 2, 3, 6, 9, 12)]
     where="Section 8, the bound of the entropy before the conclusion for the effective rank",
     statement=r"H(1-\epsilon, \epsilon) \le (1-\epsilon)\epsilon \le \epsilon "
     r"\text{ as } \epsilon \to 0",
-    control={"factor": 0.5},
-    control_text="half of it",
+    control={"factor": 0.9},
+    control_text="0.9 of it",
     flaw="The term -epsilon ln epsilon is dropped, and it is the larger one: H / epsilon tends to "
     "infinity. With rho_2 = O(sqrt(loss)) alone the text so proves no more than "
     "erank <= 1 + O(sqrt(loss) ln(1/loss)); (12) itself survives, for rho_2 = O(loss).",
@@ -295,8 +295,8 @@ def _loss_cases(settings: Settings, factor: float) -> Iterator[Case]:
     where="Section 8, the rank-one matrix for the infimal rank",
     statement=r"a > 0,\ a \gg b, c, d \Rightarrow A' = uu^\top,\ u = [a^{1/2}, a^{-1/2}]^\top "
     r"\text{ is close to } A:\ \|A-A'\|_F^2 = (b-1)^2+(c-1)^2+(d-a^{-1})^2",
-    control={"first": 2.0},
-    control_text="(b - 2)^2 instead of (b - 1)^2",
+    control={"first": 1.1},
+    control_text="(b - 1.1)^2 instead of (b - 1)^2",
     flaw="A large a does not bring u u^T near A: its entries beside a are 1, so that b and c must "
     "be near 1 and d near 0, which is what a small loss means. That a = W_11 is positive is "
     "assumed too, while det W > 0 allows W_11 to tend to minus infinity.",

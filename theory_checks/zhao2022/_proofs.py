@@ -40,9 +40,9 @@ def eq4(exchanged: bool) -> Case:
     return proof_case(chain("vec(dW/dt) = -P_W vec(G)", flow, vec(exchanged)))
 
 
-def kron_order(shift: int) -> Case:
+def kron_order() -> Case:
     """The orders as corrected: of the powers, and of the flow."""
-    flow = arora2019.product_flow(shift).proof
+    flow = arora2019.product_flow().proof
     assert flow is not None
     return proof_case(
         chain(
@@ -81,26 +81,29 @@ def hadamard(corrected: bool, share: Fraction) -> Case:
     )
 
 
-def spectrum(shift: int) -> Case:
+def spectrum(share: Fraction) -> Case:
     """P_W vec(u_r v_r'^T), by vec(A X B), term by term; layers j and N+1-j exchanged."""
     n, j, a, b = sympy.symbols("N j log_r log_s")  # logarithms of the two values
     term = a * 2 * (j - 1) / n + b * 2 * (n - j) / n
-    printed = a * 2 * (n - j) / n + b * 2 * (j - 1 + shift) / n
+    printed = a * 2 * (n - j) / n + b * 2 * (j - 1) / n
     return proof_case(
         chain(
             "P_W vec(u_r v_r'^T) is a multiple of it",
             vec(),
             prove_identity("log of layer N+1-j's term", term.subs(j, n + 1 - j), printed),
+            prove_identity(
+                "the only term at N = 1", sympy.exp(term.subs({j: 1, n: 1})), sympy.Rational(share)
+            ),
             cites=("W W^T u_r = sigma_r^2 u_r, W^T W v_r' = sigma_r'^2 v_r'", SUM),
         )
     )
 
 
-def eq17(drop: int) -> Case:
-    """The product rule, by induction over the layers."""
+def eq17(share: Fraction) -> Case:
+    """The product rule, by induction over the layers; `share` of the term of the first one, Y."""
     x, y, dx, dy = Words.named("X", "Y", "dX", "dY")
     moved = (x @ y).derivative({"X": dx, "Y": dy})
-    return proof_case(prove_identity("(X Y)'", moved, dx @ y + (x @ dy if not drop else Words({}))))
+    return proof_case(prove_identity("(X Y)'", moved, dx @ y + share * (x @ dy)))
 
 
 def psd() -> Case:
@@ -113,11 +116,11 @@ def psd() -> Case:
     )  # fmt: skip
 
 
-def balance(vanishes: bool) -> Case:
+def balance(share: Fraction) -> Case:
     """What moves of the balance under dW_j/dt = -D_j; nothing for one constant; its bound."""
     x, y, d, e, f = Words.named("X", "Y", "D", "E", "F")
     rate = (x.T @ x - y @ y.T).derivative({"X": -e, "Y": -d})
-    printed = Words({}) if vanishes else d @ y.T + y @ d.T - x.T @ e - e.T @ x
+    printed = share * (d @ y.T + y @ d.T - x.T @ e - e.T @ x)
     grown = (x + f).T @ (x + f) - x.T @ x
     return proof_case(
         chain(
@@ -137,7 +140,7 @@ def _gradients() -> tuple[Words, Words]:
 
 
 @cache
-def ratio(corrected: bool = True, power: int = 0) -> Proof:
+def ratio(corrected: bool = True, share: Fraction = Fraction(1)) -> Proof:
     """The gradient of ||W||_* / ||W||_F along any direction, by the quotient rule.
 
     n and f are the two norms, q and w the products of U V^T and of W with the direction.
@@ -146,15 +149,15 @@ def ratio(corrected: bool = True, power: int = 0) -> Proof:
     true = sympy.diff(n / f, n) * q + sympy.diff(n / f, f) * w / f
     found = (q - n / f**2 * w) / f if corrected else (q - n / f * w) / f**2
     return prove_identity(
-        "the derivative of the ratio", true, found / f**power,
+        "the derivative of the ratio", true, sympy.Rational(share) * found,
         cites=("the nuclear norm's gradient is U V^T where all singular values are positive",
                "the Frobenius norm's is W / ||W||_F"),
     )  # fmt: skip
 
 
-def eq12(corrected: bool, power: int) -> Case:
+def eq12(corrected: bool, share: Fraction) -> Case:
     """The gradient (12)."""
-    return proof_case(ratio(corrected, power))
+    return proof_case(ratio(corrected, share))
 
 
 def penalised_product(printed: bool) -> Case:

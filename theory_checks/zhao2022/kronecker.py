@@ -35,16 +35,16 @@ from ._rational import (
     where="Appendix A.4.2, Implications of P_{W,G}; P_W as in Equation (4)",
     statement=r"P_W\,\mathrm{vec}(u_rv_{r'}^\top) = \sum_{j=1}^N \sigma_r^{2\frac{N-j}{N}}"
     r"\sigma_{r'}^{2\frac{j-1}{N}}\,\mathrm{vec}(u_rv_{r'}^\top),\quad N=1\Rightarrow P_W=I_{mn}",
-    control={"shift": 1},
-    control_text="sigma_r'^(2j/N) instead of sigma_r'^(2(j-1)/N)",
+    control={"share": Fraction(9, 10)},
+    control_text="0.9 of the sum",
 )
-def eq4_spectrum(settings: Settings, shift: int = 0) -> Iterator[Case]:
+def eq4_spectrum(settings: Settings, share: Fraction = Fraction(1)) -> Iterator[Case]:
     """Each singular pair is an eigenvector; the sum is the same with the two indices exchanged.
 
     sigma^0 = 1 also for a vanishing singular value, and for the left or right singular vectors that
     a rectangular W has no singular value for.
     """
-    yield _proofs.spectrum(shift)
+    yield _proofs.spectrum(share)
     for made in instances(settings):
         n, roots = made.depth, made.roots
         rows, columns = made.w.shape
@@ -56,13 +56,11 @@ def eq4_spectrum(settings: Settings, shift: int = 0) -> Iterator[Case]:
                 pair = vec(u[:, [r]] @ v[:, [q]].T)
                 a = roots[r] if r < len(roots) else Fraction(0)
                 b = roots[q] if q < len(roots) else Fraction(0)
-                value = sum(
-                    a ** (2 * (n - j)) * b ** (2 * (j - 1 + shift)) for j in range(1, n + 1)
-                )
+                value = sum(a ** (2 * (n - j)) * b ** (2 * (j - 1)) for j in range(1, n + 1))
                 moved.append(p @ pair)
-                printed.append(value * pair)
+                printed.append(share * value * pair)
         hypotheses = made.hypotheses()
-        if n == 1 and not shift:
+        if n == 1:
             hypotheses["P_W is the identity at depth 1"] = bool(np.all(p == eye(rows * columns)))
         yield exact_case(
             made.name, np.array(moved), np.array(printed), hypotheses, made.show(), rows * columns
@@ -75,15 +73,15 @@ def eq4_spectrum(settings: Settings, shift: int = 0) -> Iterator[Case]:
     where="Equation (17)",
     statement=r"\dot W_j = -g_j\odot S_j \Rightarrow \dot W = -\sum_{j=1}^N W_N\cdots W_{j+1}"
     r"\,(g_j\odot S_j)\,W_{j-1}\cdots W_1",
-    control={"drop": 1},
-    control_text="the sum without its first layer",
+    control={"share": Fraction(9, 10)},
+    control_text="0.9 of the first layer's term",
 )
-def eq17(settings: Settings, drop: int = 0) -> Iterator[Case]:
+def eq17(settings: Settings, share: Fraction = Fraction(1)) -> Iterator[Case]:
     """The product's velocity from seven points of the polynomial prod (W_j + t dW_j/dt).
 
     Its degree is at most 5, where the sixth-order difference quotient is exact.
     """
-    yield _proofs.eq17(drop)
+    yield _proofs.eq17(share)
     for made in instances(settings):
         moved = [-made.layer_gradient(j) * s for j, s in enumerate(made.scalings, 1)]
         slope = exact(np.zeros(made.w.shape, int))
@@ -93,8 +91,9 @@ def eq17(settings: Settings, drop: int = 0) -> Iterator[Case]:
                 product = (f + t * d) @ product
             slope = slope + Fraction(weight, 60) * product
         printed = exact(np.zeros(made.w.shape, int))
-        for j in range(1 + drop, made.depth + 1):
-            printed = printed + made.above(j) @ moved[j - 1] @ made.below(j)
+        for j in range(1, made.depth + 1):
+            part = share if j == 1 else 1
+            printed = printed + part * (made.above(j) @ moved[j - 1] @ made.below(j))
         yield exact_case(
             made.name,
             slope,
@@ -123,8 +122,8 @@ def swap() -> Instance:
     r"(W^\top W)^{\frac{j-1}{N}},\quad "
     r"\mathrm{vec}(\dot W) = -\sum_{j=1}^N (WW^\top)^{\frac{j-1}{N}}\otimes"
     r"(W^\top W)^{\frac{N-j}{N}}\,\mathrm{vec}(\nabla_W\mathcal L)",
-    control={"shift": 1},
-    control_text="exponents raised by 1/N besides",
+    control={"share": Fraction(9, 10)},
+    control_text="0.9 of all right sides besides",
     flaw="For column-major vec, vec(AXB) = (B^T kron A) vec(X), not (A^T kron C) for vec(ABC) as "
     "quoted; so W^T W stands on the left, as in Equation (4). Besides, Theorem 1 gives layer j the "
     "exponents of layer N+1-j, which only the unweighted sum forgives.",
@@ -145,28 +144,31 @@ def swap() -> Instance:
         control_text="the printed orders",
     ),
 )
-def kron_order(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[Case]:
+def kron_order(
+    settings: Settings, corrected: bool, share: Fraction = Fraction(1)
+) -> Iterator[Case]:
     """Every place that prints a Kronecker order, printed or with its two sides exchanged.
 
     Layer by layer, also rectangular, rank-deficient and with repeated singular values. Theorem 1's
     order is that of a row-major vec; with 1 x n or n x 1 matrices it is harmless.
     """
     if corrected:
-        yield _proofs.kron_order(shift)
+        yield _proofs.kron_order()
 
     def kron(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.kron(b, a) if corrected else np.kron(a, b)
 
+    part = exact(share)
     for made in (swap(), *instances(settings)):
         n, text, size = made.depth, made.show(), made.w.size
         velocity = exact(np.zeros(made.w.shape, int))
         for j in range(1, n + 1):
             velocity = velocity + made.above(j) @ made.layer_gradient(j) @ made.below(j)
-        total = sum(kron(made.left(j - 1 + shift), made.right(n - j)) for j in range(1, n + 1))
+        total = sum(kron(made.left(j - 1), made.right(n - j)) for j in range(1, n + 1))
         yield exact_case(
             f"Theorem 1's sum without G_j, {made.name}",
             vec(velocity),
-            total @ vec(made.gradient),
+            part * (total @ vec(made.gradient)),
             made.hypotheses(),
             text,
             size,
@@ -175,7 +177,7 @@ def kron_order(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[
         yield exact_case(
             f"the step before (18), {made.name}",
             np.array([np.kron(b(j).T @ b(j), a(j) @ a(j).T) for j in range(1, n + 1)]),
-            np.array([kron(made.left(n - j + shift), made.right(j - 1)) for j in range(1, n + 1)]),
+            part * np.array([kron(made.left(n - j), made.right(j - 1)) for j in range(1, n + 1)]),
             made.hypotheses(),
             text,
             size + 0.5,
@@ -190,13 +192,11 @@ def kron_order(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[
             values[:k] = roots ** (2 * power)
             return np.diag(values)
 
-        middle = [
-            kron(spread(j - 1 + shift, len(u)), spread(n - j, len(v))) for j in range(1, n + 1)
-        ]
+        middle = [kron(spread(j - 1, len(u)), spread(n - j, len(v))) for j in range(1, n + 1)]
         yield exact_case(
             f"(19), {made.name}",
             np.array([np.kron(made.right(n - j), made.left(j - 1)) for j in range(1, n + 1)]),
-            np.array([frame @ m @ frame.T for m in middle]),
+            part * np.array([frame @ m @ frame.T for m in middle]),
             made.hypotheses(),
             text,
             size + 0.5,
@@ -207,7 +207,7 @@ def kron_order(settings: Settings, corrected: bool, shift: int = 0) -> Iterator[
         yield exact_case(
             f"vec(ABC), {n}x{n}",
             vec(a @ b @ c),
-            (np.kron(c.T, a) if corrected else np.kron(a.T, c)) @ vec(b),
+            part * ((np.kron(c.T, a) if corrected else np.kron(a.T, c)) @ vec(b)),
             {"the shapes fit": ByConstruction("square, of one size")},
             f"A = {plain(a)}, B = {plain(b)}, C = {plain(c)}",
             n * n + 0.5,

@@ -57,14 +57,14 @@ def _matrices(settings: Settings, unit_norm: bool) -> Iterator[tuple[str, np.nda
 
 
 def _gradient_cases(
-    settings: Settings, corrected: bool, unit_norm: bool = False, power: int = 0
+    settings: Settings, corrected: bool, unit_norm: bool = False, share: Fraction = Fraction(1)
 ) -> Iterator[Case]:
     """A formula for grad R against difference quotients of R along random directions."""
-    yield from () if unit_norm else _exact_gradients(corrected, power)
+    yield from () if unit_norm else _exact_gradients(corrected, share)
     for name, w in _matrices(settings, unit_norm):
         rng = np.random.default_rng(settings.seed + 1)
         norm = np.linalg.norm(w)
-        formula = (ratio_gradient if corrected else printed_gradient)(w) / norm**power
+        formula = float(share) * (ratio_gradient if corrected else printed_gradient)(w)
         residual, floor = [], []
         smallest = np.linalg.svd(w, compute_uv=False)[-1]
         for _ in range(4):
@@ -88,13 +88,13 @@ def _gradient_cases(
         )
 
 
-def _exact_gradients(corrected: bool, power: int = 0) -> Iterator[Case]:
+def _exact_gradients(corrected: bool, share: Fraction) -> Iterator[Case]:
     """Diagonal matrices with a rational Frobenius norm."""
     for diagonal in ([2], [4, 3], [3, 4, 12]):
         s = exact(diagonal)
         norm = {1: Fraction(2), 2: Fraction(5), 3: Fraction(13)}[len(diagonal)]
         true = (1 - sum(s) * s / norm**2) / norm
-        found = (true if corrected else (1 - sum(s) * s / norm) / norm**2) / norm**power
+        found = (true if corrected else (1 - sum(s) * s / norm) / norm**2) * share
         gap = max(abs(true - found))
 
         def confirm(
@@ -123,8 +123,8 @@ def _exact_gradients(corrected: bool, power: int = 0) -> Iterator[Case]:
     where="Equation (12)",
     statement=r"\nabla_W\frac{\|W\|_*}{\|W\|_F} = \frac1{\|W\|_F^2}"
     r"\left(UV^\top - \frac{\|W\|_*}{\|W\|_F}U\Sigma V^\top\right)",
-    control={"power": 1},
-    control_text="one more power of ||W||_F in the denominator",
+    control={"share": Fraction(9, 10)},
+    control_text="0.9 of the right side",
     flaw="The quotient rule multiplies the gradient U V^T of ||W||_* by ||W||_F; this factor is "
     "left out, the second term is right, so that (12) is right only where ||W||_F = 1.",
     severity="constant",
@@ -143,13 +143,13 @@ def _exact_gradients(corrected: bool, power: int = 0) -> Iterator[Case]:
         control_text="as printed",
     ),
 )
-def eq12(settings: Settings, corrected: bool, power: int = 0) -> Iterator[Case]:
+def eq12(settings: Settings, corrected: bool, share: Fraction = Fraction(1)) -> Iterator[Case]:
     """Norms from 0.1 to 10 and more, repeated singular values, rectangular matrices.
 
     For a 1x1 matrix the ratio is constant, and the printed (12) gives (1 - w) / w^2.
     """
-    yield _proofs.eq12(corrected, power)
-    yield from _gradient_cases(settings, corrected, power=power)
+    yield _proofs.eq12(corrected, share)
+    yield from _gradient_cases(settings, corrected, share=share)
     if corrected:
         return
     for case in _gradient_cases(settings, corrected, unit_norm=True):

@@ -13,6 +13,7 @@ from gradflow.claims.oracles.high_precision import DIGITS
 from gradflow.claims.oracles.singular_values import motion
 
 from . import _proofs
+from ._runs import FAR, SHARE
 from .gradient_flow import apply, flow_case, preconditioner, recorded
 from .ratio_gradient import printed_gradient, ratio_gradient
 
@@ -61,8 +62,8 @@ def _product_cases(settings: Settings, printed: bool, share: float = 1.0) -> Ite
     statement=r"\mathrm{vec}(\dot W) \approx -P_W\left(\mathrm{vec}(\nabla_W\mathcal L) + \lambda"
     r"\frac{\mathrm{vec}(UV^\top-U\tilde\Sigma V^\top)}{\|W\|_F^2}\right),\quad "
     r"\tilde\Sigma = \frac{\|W\|_*}{\|W\|_F}\Sigma",
-    control={"share": 0.6},
-    control_text="0.6 of the penalty's part",
+    control={"share": SHARE},
+    control_text=f"{SHARE:g} of the penalty's part: {FAR}",
     accuracy=0.1,
     flaw="It inserts the gradient (12), which lacks the factor ||W||_F of U V^T and is right only "
     "where ||W||_F = 1.",
@@ -206,8 +207,8 @@ def _fitted_case(depth: int, share: float = 1.0) -> Case:
     where="Theorem 2, Equation (7)",
     statement=r"\dot\sigma_r \approx \dot\sigma_r^{GF} - \frac{\lambda N}{\|W\|_F^2}"
     r"\left(1-\frac{\|W\|_*}{\|W\|_F}\right)\sigma_r^{\frac{3N-2}{2}}",
-    control={"share": 0.6},
-    control_text="0.6 of the penalty's part",
+    control={"share": SHARE},
+    control_text=f"{SHARE:g} of the penalty's part: {FAR}",
     accuracy=0.1,
     flaw="Besides (12), sigma_r is taken out of the bracket 1 - (||W||_*/||W||_F) sigma_r though "
     "it stands in its second term only, and the exponent's denominator is 2 instead of N; as "
@@ -248,8 +249,8 @@ def thm2_sv(
     where="Equation (28)",
     statement=r"N=1:\ \dot\sigma_r \approx -u_r^\top\nabla_W\mathcal L\,v_r - "
     r"\frac{\lambda}{\|W\|_F^2}\left(1-\frac{\|W\|_*}{\|W\|_F}\right)\sigma_r^{\frac12}",
-    control={"share": 0.6},
-    control_text="0.6 of the penalty's part",
+    control={"share": SHARE},
+    control_text=f"{SHARE:g} of the penalty's part: {FAR}",
     accuracy=0.1,
     flaw="It is (7) at N = 1, with its faults; the root of sigma_r has no counterpart.",
     severity="substance",

@@ -130,7 +130,7 @@ def enclosed(flows: list[Followed], share: float) -> Iterator[Case]:
 
     Args:
       flows: all count.
-      share: of the start's unbalancedness, eps; 0 is the control.
+      share: of the start's unbalancedness, eps; less than the best share is the control.
     """
     for flow in flows:
         eps = share * spread(flow.points[0])

@@ -187,6 +187,14 @@ def follow(
         )
 
 
+def at_start(
+    name: str, problem: AbstractProblem, components: AbstractComponents, factors: Factors
+) -> Followed:
+    """Given factors alone, as the start of a flow that is not followed."""
+    points = [moving(components, Objective(problem, components.model), factors)]
+    return Followed(name, components, False, points, points, 0.0, 0)
+
+
 def _run(objective: Objective, start: Factors, rtol: float) -> tuple[list[Factors], int]:
     run = solve_flow(
         objective, start, coordinates="factors", record=TIMES[1:], horizon=float(TIMES[-1]),

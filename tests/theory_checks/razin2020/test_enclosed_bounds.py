@@ -12,9 +12,12 @@ from theory_checks.razin2021 import _enclosed as razin2021
 
 load_papers()
 ALL, PERTURBED = len(_enclosed.FLOWS), len(_enclosed.PERTURBED_FLOWS)
+SEVERAL = len(_enclosed.SEVERAL)
 COUNTS = {
     "razin2020.thm1.norm": ALL,
     "razin2020.thm1.norm.sharp": ALL,
+    "razin2020.thm1.erank": SEVERAL,
+    "razin2020.thm1.irank": SEVERAL,
     "razin2020.thm1.erank.sharp": len(_enclosed.SPARED),
     "razin2020.thm1.irank.sharp": ALL,
     "razin2020.thm2.erank": PERTURBED,
@@ -30,6 +33,8 @@ COUNTS = {
     "razin2020.lem26": PERTURBED,
     "razin2021.norm_blowup": len(razin2021.ONE),
     "wang2024.thm1.norm.corrected": ALL,
+    "wang2024.thm1.erank.corrected": SEVERAL,
+    "wang2024.thm1.irank.corrected": SEVERAL,
 }
 """How many cases come right after a claim's proof."""
 SLOW = "razin2020.thm1.erank.sharp"
@@ -78,3 +83,9 @@ def test_flows_end_where_they_should_and_every_time_is_covered():
     assert all(a.time + a.width == b.time for a, b in itertools.pairwise(steps))
     before, last = _enclosed.ends_of(flow)[-2:]
     assert last.s**2 / 2 < 5e-3 < before.s**2 / 2
+
+
+def test_a_loss_falls_by_what_its_path_asks_and_hardly_more():
+    for kept, broken in zip(_enclosed.losses(1.0), _enclosed.losses(1.02), strict=True):
+        assert all(bool(gap > 0) for gap in kept.slack), kept.name
+        assert sum(bool(gap < 0) for gap in broken.slack) > len(broken.slack) / 2, broken.name

@@ -27,9 +27,13 @@ PAIRS = {
         lambda: _proofs_theorem2.entry_bound(Fraction(11, 10)),
     ),
     "(8)": (lambda: _printed.thm1_norm(0.5).proof, lambda: _printed.thm1_norm(0.6).proof),
-    "(9)": (lambda: _printed.thm1_erank(0.5).proof, lambda: _printed.thm1_erank(1.0).proof),
-    "(10)": (lambda: _printed.thm1_irank(0.5).proof, lambda: _printed.thm1_irank(0.6).proof),
+    "(9)": (lambda: _printed.thm1_erank(9.99).proof, lambda: _printed.thm1_erank(0.9).proof),
+    "(10)": (lambda: _printed.thm1_irank(4.24).proof, lambda: _printed.thm1_irank(1.27).proof),
     "(17)": (lambda: _printed.thm2_irank(4, 1).proof, lambda: _printed.thm2_irank(0.9, 0).proof),
+    "lemma 17": (
+        lambda: _printed_lemmas.lem17(1.0).proof,
+        lambda: _printed_lemmas.lem17(1.1).proof,
+    ),
     "lemma 9": (lambda: _printed_lemmas.lem9(2.0).proof, lambda: _printed_lemmas.lem9(1.1).proof),
 }
 
