@@ -234,7 +234,7 @@ def _alone(
 def _together(batch: Batch) -> Part:
     """All flows through their recording times; every array has a leading axis, of flows."""
     flows, y = batch.flows, batch.points[0].y
-    for k, flow in enumerate(flows):
+    for k, flow in zip(batch.places, flows, strict=True):
         if flow.grid.size != flows[0].grid.size:
             raise unlike(k)
     (stacked, common), pairs = _legs(batch), flows[0].pairs

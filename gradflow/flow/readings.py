@@ -126,15 +126,11 @@ def learn_norms(problems: Sequence[AbstractProblem]) -> None:
     """Let `known_norm` know many problems that are alike.
 
     Args:
-      problems: any number; the same ones may come again.
-
-    Raises:
-      ValueError: if they are not.
+      problems: any number.
     """
-    others = list({id(problem): problem for problem in problems}.values())
-    if len(others) > 1:
-        arrays, rest = stack_alike(others)
-        know_norms(others, jax.device_get(_expected_norms(arrays, rest, in_turn())))
+    if len(problems) > 1:
+        arrays, rest = stack_alike(problems)
+        know_norms(problems, jax.device_get(_expected_norms(arrays, rest, in_turn())))
 
 
 def _each(function: Callable[..., Any], arrays: Any, rest: Any, turn: bool) -> Any:

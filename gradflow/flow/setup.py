@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import diffrax
 import equinox as eqx
+import jax
 import numpy as np
 from jaxtyping import Array
 
@@ -22,7 +23,7 @@ from gradflow.flow.recording import check_observables, recording_times
 from gradflow.flow.resuming import Before, taken_up
 from gradflow.flow.sizes import check_size
 from gradflow.flow.solvers import Choice, choose_solver
-from gradflow.flow.stacking import stack_alike
+from gradflow.flow.stacking import alike, stack_alike
 from gradflow.objective import Objective
 from gradflow.observables import Observable, check_entries, default_observables, resolve
 from gradflow.spreading import SPREAD_RECORDS
@@ -98,18 +99,22 @@ class Batch(NamedTuple):
     """Flows that are alike, ready to run.
 
     Attributes:
+      places: which of the flows that were asked for these are.
       flows: what each needs.
       points: their coordinates, starts and rtol, stacked: arrays, and what they have in common.
     """
 
+    places: list[int]
     flows: list[PreparedFlow]
     points: tuple[Point, Point]
 
 
 def prepare_flows(
     objectives: Sequence[Objective], starts: Sequence[Any], options: Sequence[FlowOptions]
-) -> Batch:
-    """What `prepare_flow` gives for each; what coordinates tell of starts in one program for all.
+) -> list[Batch]:
+    """What `prepare_flow` gives for each, in as many batches as there are kinds of coordinates.
+
+    What coordinates tell of starts is computed in one program for a batch.
 
     Raises:
       ValueError: as `gradflow.solve_flows` says.
@@ -120,14 +125,26 @@ def prepare_flows(
             checked[id(given)] = _of_today(given)
             checked[id(given)].check()
     make_room()
-    learn_norms([objective.problem for objective in objectives])
+    problems = list({id(o.problem): o.problem for o in objectives}.values())
+    alike(objectives)
+    learn_norms(problems)
     todays = [checked[id(given)] for given in options]
     placed = [_placed(*each) for each in zip(objectives, starts, todays, strict=True)]
-    points = stack_alike([Point(p.coordinates, p.y, np.float64(p.options.rtol)) for p in placed])
+    groups: dict[Any, list[int]] = {}
+    for k, flow in enumerate(placed):
+        groups.setdefault(jax.tree.structure((flow.coordinates, flow.y)), []).append(k)
+    return [_batch(places, [placed[k] for k in places]) for places in groups.values()]
+
+
+def _batch(places: list[int], placed: list[_Placed]) -> Batch:
+    points = stack_alike(
+        [Point(p.coordinates, p.y, np.float64(p.options.rtol)) for p in placed], places
+    )
     read = at_starts(*points, len(placed))
     _check_told(placed[0])  # as for all, since they are alike
     solver = _solver(placed[0])
-    return Batch([_prepared(*each, solver) for each in zip(placed, read, strict=True)], points)
+    flows = [_prepared(*each, solver) for each in zip(placed, read, strict=True)]
+    return Batch(places, flows, points)
 
 
 def _placed(objective: Objective, start: Any, options: FlowOptions) -> _Placed:

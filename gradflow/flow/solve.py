@@ -60,13 +60,13 @@ def solve_flow(objective: Objective, start: Start, options: FlowOptions) -> Traj
 
     Returns:
       A `Trajectory`; its outcome says how the flow ended. Its stats: steps, rejected, end (the last
-      time), seconds (of the whole batch), coordinates and solver with their reasons, charts (how
-      many coordinates were gone through: a small pivot in "logdet" coordinates gives way to
+      time), seconds (of all that went together), coordinates and solver with their reasons, charts
+      (how many coordinates were gone through: a small pivot in "logdet" coordinates gives way to
       another); rise (how many times errors of the start may grow, beyond what steps are more
       accurate for); sign (of the start's determinant, where it is watched); rank (of the start's
-      product, where it is not full and the flow keeps it); where the solver counts
-      them, gradients, hessian_products and spectral_radius (the largest seen); and invariant_drift,
-      the largest change of W_{j+1}^T W_{j+1} - W_j W_j^T (of the factorisation's invariants)
+      product, where it is not full and the flow keeps it); where the solver counts them, gradients,
+      hessian_products and spectral_radius (the largest seen); and invariant_drift, the largest
+      change of W_{j+1}^T W_{j+1} - W_j W_j^T (of the factorisation's invariants)
       against the largest squared norm of a factor, where the flow conserves it. What
       speaks against its numbers is in `warnings`, and is given as a Python warning too.
 
@@ -100,14 +100,15 @@ def solve_flows(
     """Integrate a batch of flows of one shape in one compiled call: seeds, scales, data.
 
     Each flow takes its own steps and stops by itself. On a CPU they run one after the other, on an
-    accelerator side by side, until the last one is done.
+    accelerator side by side, until the last one is done. Where "auto" takes other coordinates for
+    some starts than for others, there is one such call for each kind.
 
     Args:
       objectives: one for all, or one a start; problems of one kind, shape and number of
         observations.
       starts: one a flow, as for `solve_flow`.
       options: as for `solve_flow`, for all; only `horizon`, `rtol` and `atol` may be lists with one
-        a flow. "auto" must come out the same for all.
+        a flow.
 
     Returns:
       One `Trajectory` a flow, each what `solve_flow` gives.
@@ -136,11 +137,12 @@ def solve_flows(
         raise ValueError(f"There are {len(starts)} starts but {len(many)} objectives.")
     _check_kinds(many)
     asked = options.one_each(len(starts))
-    batch = prepare_flows(many, starts, asked)
-    known, made = _Descriptions(), []
-    for flow, result in zip(batch.flows, run_together(batch), strict=True):
-        made.append(_trajectory(flow, result, known))
-    return made
+    batches = prepare_flows(many, starts, asked)
+    known, made = _Descriptions(), {}
+    for batch in batches:
+        for k, flow, result in zip(batch.places, batch.flows, run_together(batch), strict=True):
+            made[k] = _trajectory(flow, result, known)
+    return [made[k] for k in range(len(starts))]
 
 
 def _check_kinds(objectives: list[Objective]) -> None:

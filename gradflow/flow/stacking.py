@@ -10,27 +10,53 @@ import numpy as np
 _ARRAYS = (jax.Array, np.ndarray, np.generic)
 
 
-def stack_alike(trees: Sequence[Any]) -> tuple[Any, Any]:
+def alike(trees: Sequence[Any], places: Sequence[int] | None = None) -> tuple[Any, list[Any]]:
+    """See that trees can be stacked; their structure, and their leaves in columns.
+
+    Args:
+      trees: one a flow.
+      places: the numbers of the flows, for the message; by default from 0 on.
+
+    Raises:
+      ValueError: if a tree is not like the first.
+    """
+    leaves, kinds = zip(*(jax.tree.flatten(tree) for tree in trees), strict=True)
+    columns = list(zip(*leaves, strict=False))
+    for k, kind in enumerate(kinds):
+        same = kind == kinds[0] and all(_like(column[k], column[0]) for column in columns)
+        if not same:
+            raise unlike(k if places is None else places[k])
+    return kinds[0], columns
+
+
+def _like(leaf: Any, first: Any) -> bool:
+    """Whether two are arrays of one shape, or equal."""
+    if leaf is first:
+        return True
+    if isinstance(leaf, _ARRAYS) and isinstance(first, _ARRAYS):
+        return leaf.shape == first.shape
+    return not isinstance(leaf, _ARRAYS) and not isinstance(first, _ARRAYS) and leaf == first
+
+
+def stack_alike(trees: Sequence[Any], places: Sequence[int] | None = None) -> tuple[Any, Any]:
     """Arrays with a leading axis, and all else, as `equinox.partition` parts them.
 
     What is one object in all flows, such as a problem's data, is copied by one operation.
 
     Args:
       trees: one a flow.
+      places: as for `alike`.
 
     Raises:
       ValueError: if a tree is not like the first.
     """
-    leaves, kinds = zip(*(jax.tree.flatten(tree) for tree in trees), strict=True)
-    for k, kind in enumerate(kinds):
-        if kind != kinds[0]:
-            raise unlike(k)
-    arrays, rest = [], []
-    for column in zip(*leaves, strict=True):
-        stacked = _stacked(column) if isinstance(column[0], _ARRAYS) else None
-        arrays.append(stacked)
-        rest.append(None if stacked is not None else _common(column))
-    return kinds[0].unflatten(arrays), kinds[0].unflatten(rest)
+    kind, columns = alike(trees, places)
+    parts = [
+        (_stacked(column), None) if isinstance(column[0], _ARRAYS) else (None, column[0])
+        for column in columns
+    ]
+    arrays, rest = ([part[side] for part in parts] for side in (0, 1))
+    return kind.unflatten(arrays), kind.unflatten(rest)
 
 
 def _stacked(column: Sequence[Any]) -> Any:
@@ -39,17 +65,7 @@ def _stacked(column: Sequence[Any]) -> Any:
         return jnp.stack(column)
     if all(leaf is first for leaf in column):
         return jnp.asarray(np.broadcast_to(np.asarray(first), (len(column), *first.shape)))
-    for k, leaf in enumerate(column):
-        if not isinstance(leaf, _ARRAYS) or leaf.shape != first.shape:
-            raise unlike(k)
     return jnp.asarray(np.stack([np.asarray(leaf) for leaf in column]))
-
-
-def _common(column: Sequence[Any]) -> Any:
-    for k, leaf in enumerate(column):
-        if leaf is not column[0] and (isinstance(leaf, _ARRAYS) or leaf != column[0]):
-            raise unlike(k)
-    return column[0]
 
 
 def apart(tree: Any, count: int) -> list[Any]:
