@@ -113,6 +113,13 @@ class DilatedColumns(AbstractColumns):
         return -jnp.block([[above, gradient.T], [gradient, below]])
 
 
+def has_columns(objective: Objective) -> bool:
+    """Whether an objective has a column flow."""
+    model = objective.factorization
+    layers = isinstance(model, MatrixProduct) and model.depth == 2
+    return layers or isinstance(model, SymmetricProduct)
+
+
 def columns_of(objective: Objective) -> AbstractColumns | None:
     """The column flow of an objective; None if it has none."""
     model = objective.factorization

@@ -7,9 +7,12 @@ of 0.01, and what is then computed is no gradient flow any more.
 """
 
 import abc
-from collections.abc import Mapping
+import math
+import weakref
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -165,9 +168,8 @@ class AbstractCoordinates(AbstractView):
 
     def loss_by_rounding(self, y: Any) -> Float[Array, ""]:
         """What rounding the product's entries, some up and some down, makes of the loss."""
-        w = np.asarray(self.product(y))
-        signs = np.random.default_rng(0).choice([-1.0, 1.0], w.shape)
-        change = jnp.asarray(np.finfo(float).eps * w * signs)
+        w = self.product(y)
+        change = np.finfo(float).eps * w * _signs(w.shape)
         loss = self.problem.loss
         return jnp.abs(loss(w + change) + loss(w - change) - 2 * loss(w)) / 2
 
@@ -255,6 +257,14 @@ class AbstractCoordinates(AbstractView):
         return self, y
 
 
+def _signs(shape: tuple[int, ...]) -> Float[Array, "..."]:
+    """Signs without a pattern: the highest bits of positions, as MurmurHash3 scrambles them."""
+    bits = jnp.arange(math.prod(shape), dtype=jnp.uint32)
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
+        bits = (bits ^ (bits >> shift)) * jnp.uint32(factor)
+    return jnp.where(bits >> 31 == 1, -1.0, 1.0).reshape(shape)
+
+
 def root_mean_square(y: Any) -> Float[Array, ""]:
     """Of all entries of a tree together."""
     leaves = jax.tree.leaves(y)
@@ -284,6 +294,36 @@ def expected_norm(problem: AbstractProblem) -> Float[Array, ""]:
     curvature = jnp.sum(direction * jax.jvp(problem.gradient, (zero,), (direction,))[1])
     norm = size / curvature
     return jnp.where((curvature > 0) & jnp.isfinite(norm), norm, 0.0)
+
+
+def known_norm(problem: AbstractProblem) -> float:
+    """`expected_norm` as a number, which is computed once for each problem that lives.
+
+    Args:
+      problem: what is fitted.
+    """
+    found = _KNOWN.get(id(problem))
+    if found is None:
+        know_norms([problem], np.asarray(_expected_norm(problem))[None])
+        found = _KNOWN[id(problem)]
+    return found
+
+
+def know_norms(problems: Sequence[AbstractProblem], norms: np.ndarray) -> None:
+    """Keep what `known_norm` is to say of problems, as long as these live.
+
+    Args:
+      problems: any number of them.
+      norms: of each what `expected_norm` says, compiled.
+    """
+    for problem, norm in zip(problems, norms.tolist(), strict=True):
+        key = id(problem)
+        _KNOWN[key] = norm
+        weakref.finalize(problem, _KNOWN.pop, key, None).atexit = False
+
+
+_KNOWN: dict[int, float] = {}
+_expected_norm = eqx.filter_jit(expected_norm)
 
 
 def leaps_to_rise(

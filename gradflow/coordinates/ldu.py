@@ -18,9 +18,14 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from gradflow._util.validate import finite_array
-from gradflow.coordinates.base import AbstractCoordinates, expected_norm, growth_in_logarithms
+from gradflow.coordinates.base import (
+    AbstractCoordinates,
+    expected_norm,
+    growth_in_logarithms,
+    known_norm,
+)
 from gradflow.coordinates.graded import Spectrum, kernel_weights, scaled_change
-from gradflow.coordinates.product import depth_of, refusal_of_signs
+from gradflow.coordinates.product import depth_of, product_of, refusal_of_signs
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
 from gradflow.linalg.exact_elimination import (
@@ -125,9 +130,9 @@ class LDUCoordinates(AbstractCoordinates):
                 f"coordinates='ldu' are dear for {unknowns} unknowns, more than {DENSE}; ask for "
                 "them where the smallest singular value matters."
             )
-        goal = expected_norm(objective.problem)
-        tiny = bool(jnp.max(jnp.abs(objective.product(factors))) < _TINY * goal)
-        if len(factors) > 2 and not tiny:
+        if len(factors) > 2 and not (
+            np.max(np.abs(product_of(objective, factors))) < _TINY * known_norm(objective.problem)
+        ):
             return (
                 f"at depth {len(factors)} singular values fall like powers of time, which the "
                 "factors resolve."

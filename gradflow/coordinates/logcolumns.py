@@ -32,8 +32,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from gradflow._util.validate import finite_array
-from gradflow.columns import AbstractColumns, columns_of
-from gradflow.coordinates.base import AbstractCoordinates, expected_norm, leaps_to_rise
+from gradflow.columns import AbstractColumns, columns_of, has_columns
+from gradflow.coordinates.base import AbstractCoordinates, expected_norm, known_norm, leaps_to_rise
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.dynamics.gradient import GradientFlow
 from gradflow.factorizations.base import Factors
@@ -141,8 +141,8 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
         assert columns is not None
         if columns.rows > _LARGEST:
             return f"the factors have more than {_LARGEST} rows together."
-        largest = max(float(jnp.linalg.norm(f)) for f in factors)
-        if largest < _TINY * float(expected_norm(objective.problem)) ** 0.5:
+        largest = max(float(np.linalg.norm(np.asarray(f))) for f in factors)
+        if largest < _TINY * known_norm(objective.problem) ** 0.5:
             return None
         lengths, _ = lengths_and_directions(np.asarray(columns.stack(factors)))
         if np.any((lengths > 0) & (lengths < _HIDDEN * np.max(lengths))):
@@ -318,7 +318,7 @@ def _svd(log_scales: Float[Array, " k"], rows: Float[Array, "k n"]) -> Any:
 
 def _refusal_of_flow(objective: Objective, dynamics: AbstractDynamics) -> str | None:
     """Why these coordinates know no flow of this kind; None if they do."""
-    if columns_of(objective) is None:
+    if not has_columns(objective):
         return (
             "they are for a SymmetricProduct or a MatrixProduct of depth 2, not "
             f"{objective.factorization}; use coordinates='factors'."

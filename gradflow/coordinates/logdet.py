@@ -8,6 +8,8 @@ come in closed form from the angle theta = log(s_1 / s_2), through sinh(p theta)
 which is smooth where the singular values coincide.
 """
 
+import functools
+import weakref
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
@@ -19,14 +21,13 @@ from jaxtyping import Array, Bool, Float, Int
 from gradflow._util.annotations import AnyArray
 from gradflow._util.validate import finite_array
 from gradflow.coordinates.base import AbstractCoordinates, expected_norm, growth_in_logarithms
-from gradflow.coordinates.product import depth_of, refusal_of_signs
+from gradflow.coordinates.product import depth_of, product_of, refusal_of_signs, slogdet_of
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
 from gradflow.linalg.spectrum import log_singular_values_2x2
 from gradflow.objective import Objective
 from gradflow.problems.base import AbstractProblem
 from gradflow.problems.completion import MatrixCompletion
-from gradflow.state import FactorsView
 
 _SERIES_TERMS = 14
 _SERIES_RADIUS = 0.1
@@ -77,13 +78,9 @@ class LogDetCoordinates(AbstractCoordinates):
         pivot: tuple[int, int],
     ):
         self.completion, self.sign, self.pivot_sign = completion, sign, pivot_sign
-        self.depth, self.pivot, self.goal = depth, jnp.asarray(pivot), None
-        self._mask = self._turn(completion.mask)
-        self._offset = self._turn(completion.mask * completion.target)
-        self._turned_sign = jnp.where(self.pivot[0] == self.pivot[1], sign, -sign)
-        largest = jnp.max(jnp.abs(self._offset))
-        exponent = jnp.frexp(jnp.where(largest > 0, largest, 1.0))[1] - 1
-        self._unit = jnp.ldexp(jnp.ones_like(largest), exponent)
+        self.depth, self.goal = depth, None
+        self._turned_sign = _sign(float(sign) * (1.0 if pivot[0] == pivot[1] else -1.0))
+        self.pivot, self._mask, self._offset, self._unit = _turned_problem(completion, pivot)
 
     @property
     def problem(self) -> AbstractProblem:
@@ -102,10 +99,10 @@ class LogDetCoordinates(AbstractCoordinates):
         reason = refusal_of_signs(objective, dynamics, factors, cls.name)
         if reason is not None:
             return reason
-        if float(FactorsView(objective).slogdet(factors)[0]) == 0:
+        if slogdet_of(objective, factors)[0] == 0:
             return "coordinates='logdet' needs a start of non-zero determinant; use 'product'."
-        largest = float(jnp.max(jnp.abs(objective.product(factors))))
-        if largest < _SMALL_START * float(jnp.max(jnp.abs(problem.target))):
+        largest = float(np.max(np.abs(product_of(objective, factors))))
+        if largest < _SMALL_START * float(np.max(np.abs(problem.target))):
             return (
                 "coordinates='logdet' hold entries as differences from the observed ones, which "
                 f"leaves too few digits for a start of {largest:.3g}; use 'ldu'."
@@ -117,10 +114,10 @@ class LogDetCoordinates(AbstractCoordinates):
         cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
     ) -> tuple[Self, Float[Array, " 4"]]:
         problem: Any = objective.problem
-        sign, log_abs_det = FactorsView(objective).slogdet(factors)
-        w = objective.product(factors)
+        sign, log_abs_det = slogdet_of(objective, factors)
+        w = product_of(objective, factors)
         pivot = choose_pivot(problem, w)
-        made = cls(problem, sign, jnp.sign(w[pivot]), len(factors), pivot)
+        made = cls(problem, _sign(sign), _sign(np.sign(w[pivot])), len(factors), pivot)
         return made, made.at(w, log_abs_det)
 
     @classmethod
@@ -149,17 +146,13 @@ class LogDetCoordinates(AbstractCoordinates):
         i, j = self.pivot
         return w[jnp.stack([i, 1 - i])][:, jnp.stack([j, 1 - j])]
 
-    def at(self, w: Float[Array, "2 2"], log_abs_det: Float[Array, ""]) -> Float[Array, " 4"]:
+    def at(self, w: Float[AnyArray, "2 2"], log_abs_det: Any) -> Float[Array, " 4"]:
         """Coordinates of a matrix whose determinant is known better than its entries tell."""
-        moved, offset = self._turn(w), self._offset
-        return jnp.stack(
-            [
-                jnp.log(jnp.abs(moved[0, 0])),
-                (moved[0, 1] - offset[0, 1]) / self._unit,
-                (moved[1, 0] - offset[1, 0]) / self._unit,
-                log_abs_det,
-            ]
-        )
+        i, j = np.asarray(self.pivot).tolist()
+        moved, offset = _turned(np.asarray(w), (i, j)), np.asarray(self._offset)
+        right, below = moved[0, 1] - offset[0, 1], moved[1, 0] - offset[1, 0]
+        unit, largest = float(self._unit), np.log(np.abs(moved[0, 0]))
+        return jnp.asarray(np.array([largest, right / unit, below / unit, float(log_abs_det)]))
 
     def with_tolerance(self, tolerance: Any) -> Self:
         del tolerance
@@ -249,6 +242,45 @@ class LogDetCoordinates(AbstractCoordinates):
     def squared_gradient_norm(self, y: Float[Array, " 4"]) -> Float[Array, ""]:
         _, gradient, d_w, _ = self._velocities(y)
         return -jnp.sum(gradient * d_w)
+
+
+def _sign(value: float) -> Float[Array, ""]:
+    return _one_sign(float(value))
+
+
+@functools.cache  # the two of them, once and not for each flow of a batch
+def _one_sign(value: float) -> Float[Array, ""]:
+    return jnp.asarray(value)
+
+
+def _turned_problem(
+    completion: MatrixCompletion, pivot: tuple[int, int]
+) -> tuple[Array, Array, Array, Array]:
+    """The pivot, the mask and the observed values in its order, and their unit.
+
+    Once for each pivot of a problem that lives: a batch has four of them at most.
+    """
+    key = (id(completion), pivot)
+    if (found := _TURNED.get(key)) is not None:
+        return found
+    mask = np.asarray(completion.mask)
+    offset = mask * np.asarray(completion.target)
+    largest = np.max(np.abs(offset))
+    exponent = np.frexp(largest if largest > 0 else 1.0)[1] - 1
+    unit = np.ldexp(1.0, exponent)
+    numbers = (np.asarray(pivot), _turned(mask, pivot), _turned(offset, pivot), unit)
+    first, second, third, fourth = map(jnp.asarray, numbers)
+    weakref.finalize(completion, _TURNED.pop, key, None).atexit = False
+    return _TURNED.setdefault(key, (first, second, third, fourth))
+
+
+_TURNED: dict[tuple[int, tuple[int, int]], tuple[Array, Array, Array, Array]] = {}
+
+
+def _turned(w: np.ndarray, pivot: tuple[int, int]) -> np.ndarray:
+    """With the pivot in the first place."""
+    i, j = pivot
+    return w[np.ix_((i, 1 - i), (j, 1 - j))]
 
 
 class _Powers:

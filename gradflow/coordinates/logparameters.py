@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from gradflow._util.validate import finite_array
-from gradflow.coordinates.base import expected_norm, leaps_to_rise
+from gradflow.coordinates.base import expected_norm, known_norm, leaps_to_rise
 from gradflow.coordinates.factors import AbstractFactorCoordinates
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.dynamics.gradient import GradientFlow
@@ -69,7 +69,7 @@ class LogParameterCoordinates(AbstractFactorCoordinates):
         cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
     ) -> str | None:
         pairs = jnp.hypot(*factors) if len(factors) == 2 else jnp.ones(1)
-        if float(jnp.max(pairs)) < _TINY * float(expected_norm(objective.problem)) ** 0.5:
+        if float(jnp.max(pairs)) < _TINY * known_norm(objective.problem) ** 0.5:
             return None
         return "the start is not tiny, and the parameters themselves can be followed."
 

@@ -23,7 +23,12 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from gradflow._util.validate import finite_array
-from gradflow.coordinates.base import AbstractCoordinates, expected_norm, growth_in_logarithms
+from gradflow.coordinates.base import (
+    AbstractCoordinates,
+    expected_norm,
+    growth_in_logarithms,
+    known_norm,
+)
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.dynamics.gradient import GradientFlow
 from gradflow.factorizations.base import Factors
@@ -157,8 +162,8 @@ class LogPolarCoordinates(AbstractFactorsView, AbstractCoordinates):
                 "the loss's second derivatives jump, where linearly implicit steps, as "
                 "coordinates='logpolar' have them, may not see their errors."
             )
-        goal = float(expected_norm(objective.problem)) ** (1 / max(len(factors), 1))
-        largest = max(float(jnp.max(jnp.abs(f))) for f in factors)
+        goal = known_norm(objective.problem) ** (1 / max(len(factors), 1))
+        largest = max(float(np.max(np.abs(f))) for f in factors)
         if not largest < _TINY * goal:
             return (
                 "from a start that is not tiny the factors hold all components well; ask for "

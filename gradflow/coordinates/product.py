@@ -1,6 +1,7 @@
 """The product of balanced factors alone."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
@@ -13,7 +14,7 @@ from gradflow._util.validate import finite_array
 from gradflow.coordinates.base import AbstractCoordinates, expected_norm, growth_of_errors
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.dynamics.gradient import GradientFlow
-from gradflow.factorizations.balance import relative_unbalancedness
+from gradflow.factorizations.balance import measured_unbalancedness
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.factorizations.preconditioners import end_to_end
@@ -61,7 +62,7 @@ class ProductCoordinates(AbstractCoordinates):
         reason = refusal_of_product(objective, dynamics, factors)
         if reason is not None or len(factors) < 3:
             return reason
-        s = np.linalg.svd(np.asarray(objective.product(factors)), compute_uv=False)
+        s = np.linalg.svd(product_of(objective, factors), compute_uv=False)
         if s[-1] > _SINGULAR * s[0]:
             return None
         return (
@@ -140,7 +141,7 @@ def refusal_of_product(
         return (
             f"{type(model).__name__} has no flow of the product alone; use coordinates='factors'."
         )
-    found = 0.0 if factors is None else float(relative_unbalancedness(factors))
+    found = 0.0 if factors is None else measured_unbalancedness(factors)
     if found > _BALANCED:
         return (
             f"The factors are not balanced (relative unbalancedness {found:.3g}), so the product "
@@ -170,7 +171,42 @@ def sign_to_keep(
     """
     if refusal_of_product(objective, dynamics, factors) is not None:
         return None
-    return _sign_of(FactorsView(objective), factors, len(factors))
+    if objective.by_observations:
+        return _sign_of(FactorsView(objective), factors, len(factors))
+    shape = objective.problem.shape
+    if len(shape) != 2 or min(shape) > _WATCHED or len(factors) < 2:
+        return None
+    s = np.linalg.svd(product_of(objective, factors), compute_uv=False)
+    sign = slogdet_of(objective, factors)[0] if shape[0] == shape[1] else 1.0
+    share = sign * s[-1] / (s[0] if s[0] > 0 else 1.0)
+    return jnp.asarray(np.sign(share)) if abs(share) > _SINGULAR else None
+
+
+def product_of(objective: Objective, factors: Factors) -> np.ndarray:
+    """The product of a start, on the host: its checks are many small operations.
+
+    Args:
+      objective: the problem and its factorisation.
+      factors: the start.
+    """
+    if isinstance(objective.factorization, MatrixProduct):
+        return functools.reduce(lambda w, f: np.asarray(f) @ w, factors[1:], np.asarray(factors[0]))
+    return np.asarray(objective.product(factors))
+
+
+def slogdet_of(objective: Objective, factors: Factors) -> tuple[float, float]:
+    """Sign and logarithm of the absolute value of the determinant of a start's square product.
+
+    Args:
+      objective: the problem and its factorisation.
+      factors: the start.
+    """
+    square = all(f.ndim == 2 and f.shape[0] == f.shape[1] for f in factors)
+    if not (square and isinstance(objective.factorization, MatrixProduct)):
+        sign, log = np.linalg.slogdet(product_of(objective, factors))
+        return float(sign), float(log)
+    parts = [np.linalg.slogdet(np.asarray(f)) for f in factors]
+    return float(np.prod([p[0] for p in parts])), float(sum(p[1] for p in parts))
 
 
 def _sign_of(view: AbstractView, y: Any, depth: int) -> Float[Array, ""] | None:

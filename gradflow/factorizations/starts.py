@@ -4,12 +4,14 @@ Factors are balanced if W_{j+1}^T W_{j+1} = W_j W_j^T for all j (razin2020, Equa
 flow keeps these differences constant, so a balanced start stays balanced.
 """
 
+import functools
 from collections.abc import Sequence
 from math import prod
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
@@ -52,18 +54,27 @@ def balanced_factors(
             f"w has shape {w.shape} but sizes {sizes} make a product of shape "
             f"{(sizes[-1], sizes[0])}; sizes are (columns, hidden ..., rows)."
         )
-    depth = len(sizes) - 1
-    u, s, vt = jnp.linalg.svd(w, full_matrices=False)
-    rank = int(jnp.sum(s > s[0] * max(w.shape) * jnp.finfo(w.dtype).eps)) if s[0] > 0 else 0
+    values, factors = _split(w, tuple(sizes), key)
+    s = np.asarray(values)
+    rank = int(np.sum(s > s[0] * max(w.shape) * np.finfo(s.dtype).eps)) if s[0] > 0 else 0
     width = min(min(sizes), s.size)
     if width < rank:
         raise ValueError(
             f"w has rank {rank}, but the smallest hidden size is {width}; "
             "factors of these sizes cannot multiply to w. Use larger hidden sizes."
         )
-    u, root, vt = u[:, :width], s[:width] ** (1 / depth), vt[:width]
+    return factors
+
+
+@functools.partial(jax.jit, static_argnames="sizes")
+def _split(w: Array, sizes: tuple[int, ...], key: PRNGKeyArray | None) -> tuple[Array, Factors]:
+    """All singular values of w, and the factors."""
+    depth = len(sizes) - 1
+    u, s, vt = jnp.linalg.svd(w, full_matrices=False)
     if depth == 1:
-        return (w,)
+        return s, (w,)
+    width = min(min(sizes), s.size)
+    u, root, vt = u[:, :width], s[:width] ** (1 / depth), vt[:width]
     frames = [vt.T]
     for j, size in enumerate(sizes[1:-1]):
         frame = jnp.eye(size, width, dtype=w.dtype)
@@ -72,7 +83,7 @@ def balanced_factors(
             frame = jnp.linalg.qr(normal)[0]
         frames.append(frame)
     frames.append(u)
-    return tuple((frames[j + 1] * root) @ frames[j].T for j in range(depth))
+    return s, tuple((frames[j + 1] * root) @ frames[j].T for j in range(depth))
 
 
 def random_balanced(

@@ -30,8 +30,8 @@ class Clock(eqx.Module):
     """
 
     logarithmic: bool = eqx.field(static=True)
-    scale: Float[Array, ""]
-    base: Float[Array, ""] | float = 0.0
+    scale: Float[Array, "*b"]
+    base: Float[Array, "*b"] | float = 0.0
 
     def reading(self, t: Float[Array, "*n"]) -> Float[Array, "*n"]:
         """The clock's reading at a time."""

@@ -3,13 +3,13 @@
 from typing import Any
 
 import diffrax
-import jax.numpy as jnp
 import numpy as np
 
 from gradflow.columns import columns_of
 from gradflow.coordinates.base import AbstractCoordinates
-from gradflow.flow.error_control import UNPAID, growth_from
+from gradflow.flow.error_control import UNPAID
 from gradflow.flow.ranks import share_beyond
+from gradflow.flow.readings import AtEnd
 from gradflow.flow.setup import PreparedFlow
 from gradflow.flow.stopping import Status
 from gradflow.flow.tiny_units import tiny_units
@@ -44,10 +44,10 @@ def doubts(flow: PreparedFlow, result: dict[str, Any], drift: float | None) -> l
     found = [
         _margin(result["least"][0], flow.coordinates)
         or tiny_units(flow, result["y"], result["t"] - flow.before.time)
-        or _rank(flow, result["coordinates"], result["y"])
+        or _rank(flow, result["read"])
         or _risen(flow, result, drift),
-        _times(flow, result["coordinates"], result["y"]),
-        _rounding(result["coordinates"], result["y"], result["status"]),
+        _times(flow, result["read"]),
+        _rounding(result["read"], result["status"]),
         _jumps(flow),
     ]
     if drift is not None and drift > _DRIFT * flow.options.rtol:
@@ -76,11 +76,11 @@ def _margin(margin: Any, coordinates: AbstractCoordinates) -> str | None:
     return None
 
 
-def _rank(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> str | None:
+def _rank(flow: PreparedFlow, read: AtEnd) -> str | None:
     """Singular values that start from zero, or so near that round-off is not far below."""
     if (rank := flow.before.rank) is None:
         return None
-    share = share_beyond(coordinates, y, rank)
+    share = share_beyond(read.singular_values, rank)
     if not share > flow.options.rtol:
         return None
     return (
@@ -95,17 +95,16 @@ def _risen(flow: PreparedFlow, result: dict[str, Any], drift: float | None) -> s
     if result["least"][1] is None:
         return None
     smallest, least = np.maximum(result["least"][1], np.finfo(float).tiny)
-    now = np.asarray(result["coordinates"].units(result["y"]))[1]
+    (sizes, first), (_, now) = result["read"].units
     explicit = isinstance(flow.solver, diffrax.AbstractERK)
     rtol = flow.options.rtol
     errors = (_ROUNDED / rtol if explicit else _SHARE) / least
     if drift is not None:  # of what a unit that shrinks comes to rest at, however small it gets
-        first = np.asarray(flow.coordinates.units(flow.y))[0]
         with np.errstate(over="ignore"):
-            errors = np.maximum(errors, drift / rtol * (first / smallest) ** 2)
+            errors = np.maximum(errors, drift / rtol * (sizes / smallest) ** 2)
     errors = np.minimum(errors, 1 / rtol) * now**2  # at most all that the unit makes
     if not np.max(errors, initial=0.0) > _RISEN:
-        return _lost(flow, least)
+        return _lost(flow, first, least)
     k = int(np.argmax(errors))
     remedy = "it is lost in their rounding" if explicit else "solver=diffrax.Dopri8() takes others"
     if columns_of(flow.objective) is not None and flow.objective.penalty is None:
@@ -117,9 +116,8 @@ def _risen(flow: PreparedFlow, result: dict[str, Any], drift: float | None) -> s
     )
 
 
-def _lost(flow: PreparedFlow, least: np.ndarray) -> str | None:
+def _lost(flow: PreparedFlow, first: np.ndarray, least: np.ndarray) -> str | None:
     """Hidden units that round-off may keep from rising; under a penalty they may well vanish."""
-    first = np.asarray(flow.coordinates.units(flow.y))[1]
     lost = (first > _THERE) & (least < _LOST)
     if flow.objective.penalty is not None or not np.any(lost):
         return None
@@ -131,29 +129,27 @@ def _lost(flow: PreparedFlow, least: np.ndarray) -> str | None:
     )
 
 
-def _unpaid(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> float:
+def _unpaid(flow: PreparedFlow, read: AtEnd) -> float:
     """How many times errors have grown since the start, as a multiple of what steps paid for."""
-    growth, _ = growth_from(coordinates, y, jnp.asarray(flow.options.rtol))
-    return flow.before.rise / max(float(growth), 1.0)
+    return flow.before.rise / max(float(read.growth), 1.0)
 
 
-def times_are_lost(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> bool:
+def times_are_lost(flow: PreparedFlow, read: AtEnd) -> bool:
     """Whether what is seen at a given time is uncertain by far more than the tolerance.
 
     Args:
       flow: what was asked.
-      coordinates: those at the end.
-      y: the point at the end.
+      read: what the coordinates tell at the end.
     """
     # Steps in factors and products pay for usual starts only; there the first digits must be lost.
     lost = max(_DIGITS / flow.options.rtol, UNPAID) if flow.coordinates.normwise else UNPAID
-    return _unpaid(flow, coordinates, y) > lost
+    return _unpaid(flow, read) > lost
 
 
-def _times(flow: PreparedFlow, coordinates: AbstractCoordinates, y: Any) -> str | None:
-    if not times_are_lost(flow, coordinates, y):
+def _times(flow: PreparedFlow, read: AtEnd) -> str | None:
+    if not times_are_lost(flow, read):
         return None
-    share = _unpaid(flow, coordinates, y)
+    share = _unpaid(flow, read)
     return (
         f"errors grow {share:.1e} times in the rise from this start, beyond what steps of float64 "
         "can pay for: the times of what follows are uncertain by that multiple of rtol in units of "
@@ -173,12 +169,11 @@ def _jumps(flow: PreparedFlow) -> str | None:
     )
 
 
-def _rounding(coordinates: AbstractCoordinates, y: Any, status: Status) -> str | None:
+def _rounding(read: AtEnd, status: Status) -> str | None:
     """A loss that is hardly more than round-off of the product's entries."""
-    if coordinates.holds_residuals or status is Status.DIVERGED:
+    if read.rounding is None or status is Status.DIVERGED:
         return None
-    noise = float(coordinates.loss_by_rounding(y))
-    now = float(coordinates.loss(y))
+    now, noise = map(float, read.rounding)
     if not now < _HARDLY * noise:
         return None
     return (

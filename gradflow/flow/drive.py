@@ -1,7 +1,7 @@
 """From a prepared flow to its end, alone or in a batch."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -15,9 +15,11 @@ from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.coordinates.handover import handed_over
 from gradflow.flow.clock import Clock
 from gradflow.flow.loop import Leg, Passed, integrate
+from gradflow.flow.readings import Asked, Point, at_end, at_ends
 from gradflow.flow.recording import Marks, marks_of, observe
-from gradflow.flow.setup import PreparedFlow, time_scale
+from gradflow.flow.setup import Batch, PreparedFlow, time_scale
 from gradflow.flow.side_by_side import integrate_side_by_side
+from gradflow.flow.stacking import in_turn, stack_alike, unlike
 from gradflow.flow.step import Carry
 from gradflow.flow.stopping import Status, Stop
 from gradflow.observables import Observable
@@ -81,7 +83,10 @@ def run(flow: PreparedFlow, begun: Part | None = None) -> dict[str, Any]:
             work = getattr(part.end.solver_state, "work", None)
             least.append(jax.tree.map(np.asarray, part.end.least))
     times, observables = jax.tree.map(lambda *pieces: np.concatenate(pieces), *records)
+    rtol = jnp.asarray(flow.options.rtol)
+    places = Point(flow.coordinates, flow.y, rtol), Point(coordinates, y, rtol)
     return {
+        "read": at_end(*places, _asked([flow])),
         "times": times,
         "observables": observables,
         "coordinates": coordinates,
@@ -97,13 +102,56 @@ def run(flow: PreparedFlow, begun: Part | None = None) -> dict[str, Any]:
     }
 
 
-def run_together(flows: list[PreparedFlow]) -> list[dict[str, Any]]:
+def run_together(batch: Batch) -> list[dict[str, Any]]:
     """Integrate all in one compiled call; those that need other coordinates go on one by one."""
-    began = time.perf_counter()
-    part = jax.device_get(_together(flows))  # at once: a slice on the device is a program's run
-    ends = [run(flow, begun=_own(part, k)) for k, flow in enumerate(flows)]
+    began, flows = time.perf_counter(), batch.flows
+    through = _together(batch)
+    part = jax.device_get(through)  # at once: a slice on the device is a program's run
+    logarithmic = flows[0].coordinates.logarithmic_clock
+    units = [flow.scale for flow in flows], [flow.before.time for flow in flows]
+    clock = Clock(logarithmic, *(jnp.asarray(numbers, jnp.float64) for numbers in units))
+    times = np.asarray(clock.time(through.end.clock)).tolist()
+    goes_on = np.isin(part.end.status, _GO_ON)
+    ends = [
+        run(flow, begun=_own(part, k)) if goes_on[k] else _ended(flow, part, k, times[k])
+        for k, flow in enumerate(flows)
+    ]
+    # What goes on was told of its end by itself.
+    tree, (starts, common) = jax.tree.map, batch.points
+    held = tree(lambda y, y0: _chosen(goes_on, y0, y), part.end.y, jax.device_get(starts.y))
+    read = at_ends(starts, common, tree(jnp.asarray, held), len(flows), _asked(flows))
     seconds = time.perf_counter() - began
-    return [end | {"seconds": seconds} for end in ends]
+    return [{"read": its} | end | {"seconds": seconds} for its, end in zip(read, ends, strict=True)]
+
+
+def _chosen(which: np.ndarray, yes: np.ndarray, no: np.ndarray) -> np.ndarray:
+    return np.where(which.reshape(-1, *[1] * (no.ndim - 1)), yes, no)
+
+
+def _ended(flow: PreparedFlow, part: Part, k: int, t: float) -> dict[str, Any]:
+    """What `run` gives for a flow of a batch that came to its end."""
+    rows, end = part.valid[k], part.end
+    work = getattr(end.solver_state, "work", None)
+    status = Status(int(end.status[k]))
+    return {
+        "times": part.times[k][rows],
+        "observables": jax.tree.map(lambda seen: seen[k][rows], part.seen),
+        "coordinates": flow.coordinates,
+        "y": jax.tree.map(lambda leaf: leaf[k], end.y),
+        "t": t,
+        "status": Status.HORIZON if status is Status.RUNNING else status,
+        "accepted": int(end.accepted[k]),
+        "rejected": int(end.rejected[k]),
+        "charts": 1,
+        "work": jax.tree.map(lambda leaf: leaf[k], work),
+        "least": jax.tree.map(lambda leaf: leaf[k], end.least),
+    }
+
+
+def _asked(flows: Sequence[PreparedFlow]) -> Asked:
+    """What is to be told of the ends: the same for all of a batch."""
+    conserved = flows[0].dynamics.conserves_balance and flows[0].objective.conserves_balance
+    return Asked(any(flow.before.rank is not None for flow in flows), conserved)
 
 
 def _own(part: Part, k: int) -> Part:
@@ -139,6 +187,35 @@ def _leg(
     )
 
 
+def _legs(batch: Batch) -> tuple[Leg, Leg]:
+    """The flows' legs: arrays with a leading axis, and what they have in common."""
+    first, (arrays, rest) = batch.flows[0], batch.points
+
+    def numbers(flow: PreparedFlow) -> tuple[Any, ...]:
+        """In the order of a leg's fields."""
+        options, real = flow.options, np.float64
+        stops = [s if s is None else real(s) for s in (options.stop_loss, options.stop_gradient)]
+        return (
+            (real(flow.scale), real(flow.before.time)),
+            flow.solver,
+            (real(options.rtol), real(flow.atol)),
+            (*stops, np.int64(options.max_steps)),
+            (real(flow.grid[:2][-1]), real(flow.grid[-1])),
+            np.bool_(flow.interpolate),
+        )
+
+    leg = _leg(first, first.coordinates, first.scale, first.before.time, 0)
+    kind = jax.tree.structure(leg)
+    kinds = [jax.tree.structure(part) for part in (first.coordinates, numbers(first))]
+
+    def made(*parts: Any) -> Leg:
+        leaves = [k.flatten_up_to(part) for k, part in zip(kinds, parts, strict=True)]
+        return kind.unflatten(leaves[0] + leaves[1])
+
+    own, common = stack_alike([numbers(flow) for flow in batch.flows])
+    return made(arrays.coordinates, own), made(rest.coordinates, common)
+
+
 def _alone(
     flow: PreparedFlow, leg: Leg, start: tuple[Any, float], done: np.ndarray, handle: int
 ) -> Part:
@@ -149,47 +226,30 @@ def _alone(
         return integrate(leg, at, marks, jnp.asarray(handle), handle >= 0)
 
     def look(points: Any, valid: Any) -> dict[str, Any]:
-        return observe(flow.pairs, leg.coordinates, leg.rtol, points, valid, _in_turn())
+        return observe(flow.pairs, leg.coordinates, leg.rtol, points, valid, in_turn())
 
     return _through(go, look, (y, jnp.asarray(t)), marks_of(flow.grid, done, _bytes(y)))
 
 
-def _together(flows: list[PreparedFlow]) -> Part:
+def _together(batch: Batch) -> Part:
     """All flows through their recording times; every array has a leading axis, of flows."""
-    legs = [_leg(flow, flow.coordinates, flow.scale, flow.before.time, 0) for flow in flows]
-    arrays, rest = zip(*(eqx.partition(leg, eqx.is_array) for leg in legs), strict=True)
-    _check_alike([(a, f.y, f.grid) for a, f in zip(arrays, flows, strict=True)], rest)
-    stacked, common, pairs = _stack(arrays), rest[0], flows[0].pairs
+    flows, y = batch.flows, batch.points[0].y
+    for k, flow in zip(batch.places, flows, strict=True):
+        if flow.grid.size != flows[0].grid.size:
+            raise unlike(k)
+    (stacked, common), pairs = _legs(batch), flows[0].pairs
 
     def go(at: Any, marks: Marks) -> tuple[Carry, Passed]:
-        return _integrate_all(stacked, common, at, marks, _in_turn())
+        return _integrate_all(stacked, common, at, marks, in_turn())
 
     def look(points: Any, valid: Any) -> dict[str, Any]:
-        return _observe_all(stacked, common, pairs, points, valid, _in_turn())
+        return _observe_all(stacked, common, pairs, points, valid, in_turn())
 
-    y = _stack([flow.y for flow in flows])
-    none, size = np.zeros(flows[0].grid.size, bool), _bytes(y)
-    if not _in_turn():  # at the end of a portion all wait for the slowest: fewer of them
+    grid, size = np.stack([flow.grid for flow in flows]), _bytes(y)
+    if not in_turn():  # at the end of a portion all wait for the slowest: fewer of them
         size //= 8
-    portions = zip(*(marks_of(flow.grid, none, size) for flow in flows), strict=True)
     begin = jnp.asarray([flow.before.time for flow in flows])
-    return _through(go, look, (y, begin), map(_stack, portions))
-
-
-def _check_alike(arrays: list[Any], rest: tuple[Leg, ...]) -> None:
-    shapes = [jax.tree.map(jnp.shape, a) for a in arrays]
-    for k, (shape, other) in enumerate(zip(shapes, rest, strict=True)):
-        if shape != shapes[0] or not eqx.tree_equal(other, rest[0]):
-            raise unlike(k)
-
-
-def unlike(k: int) -> ValueError:
-    """What to raise where the k-th flow of a batch cannot go with the first."""
-    return ValueError(
-        f"Flow {k} of the batch is not like the first: problems, factorisations, shapes, numbers "
-        "of observations and of recording times up to the horizon, coordinates and solvers must "
-        "agree; run it by gradflow.solve_flow."
-    )
+    return _through(go, look, (y, begin), marks_of(grid, np.zeros(grid.shape, bool), size))
 
 
 def _through(
@@ -213,13 +273,13 @@ def _through(
 
 @eqx.filter_jit
 def _integrate_all(
-    arrays: Leg, rest: Leg, start: Any, marks: Marks, in_turn: bool
+    arrays: Leg, rest: Leg, start: Any, marks: Marks, turn: bool
 ) -> tuple[Carry, Passed]:
     def one(each: tuple[Leg, Any, Marks]) -> tuple[Carry, Passed]:
         leg, at, portion = each
         return integrate(eqx.combine(leg, rest), at, portion, jnp.asarray(-1), progress=False)
 
-    if in_turn:
+    if turn:
         return jax.lax.map(one, (arrays, start, marks))
     return integrate_side_by_side(arrays, rest, start, marks)
 
@@ -231,24 +291,15 @@ def _observe_all(
     pairs: tuple[tuple[str, Observable], ...],
     points: Any,
     valid: Any,
-    in_turn: bool,
+    turn: bool,
 ) -> dict[str, Any]:
     def one(each: tuple[Leg, Any, Any]) -> dict[str, Any]:
         leg, at, which = each
         coordinates = eqx.combine(leg, rest).coordinates
-        return observe(pairs, coordinates, leg.rtol, at, which, in_turn)
+        return observe(pairs, coordinates, leg.rtol, at, which, turn)
 
     given = (arrays, points, valid)
-    return jax.lax.map(one, given) if in_turn else jax.vmap(one)(given)
-
-
-def _in_turn() -> bool:
-    """On a CPU one after the other, each as long as it takes; elsewhere all side by side."""
-    return jax.default_backend() == "cpu"
-
-
-def _stack(trees: Iterable[Any]) -> Any:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+    return jax.lax.map(one, given) if turn else jax.vmap(one)(given)
 
 
 def _bytes(y: Any) -> int:

@@ -27,7 +27,7 @@ from gradflow.flow.error_control import (
     proportionality,
     with_tolerances,
 )
-from gradflow.flow.setup import require_float64
+from gradflow.flow.placing import require_float64
 from gradflow.flow.stopping import Status
 from gradflow.objective import Objective
 from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation

@@ -96,6 +96,8 @@ class FlowOptions(RunOptions):
         for name, values in many.items():
             if len(values) != count:
                 raise ValueError(f"There are {count} starts but {len(values)} values of {name}.")
+        if not many:
+            return [self] * count
         return [
             dataclasses.replace(self, **{name: values[k] for name, values in many.items()})
             for k in range(count)

@@ -53,7 +53,8 @@ def rank_to_keep(
     elif isinstance(coordinates, FactorCoordinates):
         count = len(model.factor_shapes)
         states = [tuple(y[k : k + count]) for k in range(0, len(y), count)]
-        hidden = [np.asarray(units) for units in hidden_units(model, states)]
+        arrays = [tuple(map(np.asarray, state)) for state in states]
+        hidden = [np.asarray(units) for units in hidden_units(model, arrays, np.hstack)]
         least = _ZERO
     else:
         return None
@@ -68,13 +69,11 @@ def _rank(units: np.ndarray, least: float) -> int:
     return int(np.sum(s > least * s[0]))
 
 
-def share_beyond(coordinates: AbstractCoordinates, y: Any, rank: int) -> float:
+def share_beyond(s: np.ndarray, rank: int) -> float:
     """The largest singular value of the product beyond a rank, as a share of the largest of all.
 
     Args:
-      coordinates: those of y.
-      y: a point.
-      rank: how many singular values to leave out, at least 1.
+      s: the product's singular values.
+      rank: how many of them to leave out, at least 1.
     """
-    s = np.asarray(coordinates.singular_values(y))
     return float(s[rank] / s[0]) if len(s) > rank and s[0] > 0 else 0.0

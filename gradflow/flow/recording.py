@@ -41,7 +41,7 @@ class Marks(eqx.Module):
 
 
 def marks_of(grid: np.ndarray, done: np.ndarray, point_bytes: int) -> Iterator[Marks]:
-    """A flow's recording times, in portions whose points fit into memory.
+    """A flow's recording times, or those of each flow of a batch, in portions that fit into memory.
 
     Args:
       grid: the times, from the start's; the last is the horizon, which may come more than once.
@@ -50,11 +50,10 @@ def marks_of(grid: np.ndarray, done: np.ndarray, point_bytes: int) -> Iterator[M
     """
     due = (np.diff(grid, prepend=-1.0) > 0) & ~done
     each = max(1, min(_MARKS, _BYTES // max(point_bytes, 1)))
-    missing = -grid.size % each
-    grid = np.append(grid, np.full(missing, grid[-1]))
-    due = np.append(due, np.zeros(missing, bool))
-    for k in range(0, grid.size, each):
-        yield Marks(jnp.asarray(grid[k : k + each]), jnp.asarray(due[k : k + each]))
+    missing = [(0, 0)] * (grid.ndim - 1) + [(0, -grid.shape[-1] % each)]
+    grid, due = np.pad(grid, missing, mode="edge"), np.pad(due, missing)
+    for k in range(0, grid.shape[-1], each):
+        yield Marks(jnp.asarray(grid[..., k : k + each]), jnp.asarray(due[..., k : k + each]))
 
 
 @eqx.filter_jit  # an empty program, for its cache: a second flow of this kind costs nothing

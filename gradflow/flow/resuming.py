@@ -13,7 +13,6 @@ from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.coordinates.product import ProductCoordinates
 from gradflow.dynamics.base import AbstractDynamics
-from gradflow.flow.error_control import growth_from
 from gradflow.flow.options import FlowOptions
 from gradflow.objective import Objective
 from gradflow.resuming import check_goes_on
@@ -53,16 +52,21 @@ class Before(NamedTuple):
         Raises:
           ValueError: if it would not.
         """
-        now = described(dynamics)
-        if self.dynamics is not None and now != self.dynamics:
+        if self.dynamics is None:
+            return
+        if (now := described(dynamics)) != self.dynamics:
             raise ValueError(
                 f"The trajectory's dynamics is {dict(self.dynamics)}, not {now}; give the same by "
                 "dynamics=, or start from its `final`, and from 0."
             )
 
-    def rising(self, coordinates: AbstractCoordinates, y: Any, rtol: float) -> "Before":
-        """The same, with the rise from this start if it is the larger one."""
-        growth, paid = map(float, growth_from(coordinates, y, jnp.asarray(rtol)))
+    def rising(self, growth: float, paid: float) -> "Before":
+        """The same, with the rise from this start if it is the larger one.
+
+        Args:
+          growth: how many times relative errors made at the start will grow.
+          paid: what of it steps pay for.
+        """
         if not math.isfinite(growth):
             return self  # a product that is zero tells nothing
         return self._replace(rise=max(growth / paid, self.rise))

@@ -2,61 +2,32 @@ r"""What a flow needs before it starts: checks, coordinates, solver, tolerances,
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import diffrax
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from gradflow._util.logs import LOGGER
 from gradflow._util.programs import make_room
-from gradflow._util.validate import same_float_dtype
-from gradflow.coordinates.base import AbstractCoordinates, root_mean_square
-from gradflow.coordinates.factors import FactorCoordinates
-from gradflow.coordinates.ldu import LDUCoordinates
-from gradflow.coordinates.logcolumns import LogColumnCoordinates
-from gradflow.coordinates.logdet import LogDetCoordinates
-from gradflow.coordinates.logparameters import LogParameterCoordinates
-from gradflow.coordinates.logpolar import LogPolarCoordinates
-from gradflow.coordinates.product import ProductCoordinates
-from gradflow.coordinates.singular import SingularCoordinates
+from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.dynamics.base import AbstractDynamics
-from gradflow.factorizations.base import Factors
-from gradflow.factorizations.cp_tensor import CPTensor
-from gradflow.factorizations.diagonal_network import DiagonalNetwork
-from gradflow.factorizations.symmetric_product import SymmetricProduct
 from gradflow.flow.options import FlowOptions
+from gradflow.flow.placing import place, spread_over
 from gradflow.flow.ranks import rank_to_keep
+from gradflow.flow.readings import AtStart, Point, at_start, at_starts, learn_norms
 from gradflow.flow.recording import check_observables, recording_times
 from gradflow.flow.resuming import Before, taken_up
-from gradflow.flow.sizes import check_log_scale, check_size
+from gradflow.flow.sizes import check_size
 from gradflow.flow.solvers import Choice, choose_solver
+from gradflow.flow.stacking import alike, stack_alike
 from gradflow.objective import Objective
 from gradflow.observables import Observable, check_entries, default_observables, resolve
-from gradflow.spreading import SPREAD_RECORDS, spread_objective, spread_tree
-from gradflow.start import LogScaled, as_factors
+from gradflow.spreading import SPREAD_RECORDS
 from gradflow.state import State
-
-COORDINATES: dict[str, type[AbstractCoordinates]] = {
-    kind.name: kind
-    for kind in (
-        FactorCoordinates,
-        ProductCoordinates,
-        SingularCoordinates,
-        LogDetCoordinates,
-        LDUCoordinates,
-        LogPolarCoordinates,
-        LogParameterCoordinates,
-        LogColumnCoordinates,
-    )
-}
-"""By name; what else there is can be given as a class."""
-STRUCTURAL = (LogDetCoordinates, LDUCoordinates)
-"""What "auto" takes of matrices where it can, the first before the next; else the factors."""
 
 
 class PreparedFlow(NamedTuple):
@@ -95,6 +66,20 @@ class PreparedFlow(NamedTuple):
     before: Before
 
 
+class _Placed(NamedTuple):
+    """A flow whose start is in coordinates; see `PreparedFlow`."""
+
+    objective: Objective
+    initial: dict[str, Any]
+    dynamics: AbstractDynamics
+    coordinates: AbstractCoordinates
+    y: Any
+    pairs: tuple[tuple[str, Observable], ...]
+    why: str
+    options: FlowOptions
+    before: Before
+
+
 def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> PreparedFlow:
     """Check what was asked and choose what was left open; see `gradflow.solve_flow`.
 
@@ -104,8 +89,68 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
     options = _of_today(options)
     options.check()
     make_room()
+    placed = _placed(objective, start, options)
+    _check_told(placed)
+    read = at_start(placed.coordinates, placed.y, options.rtol)
+    return _prepared(placed, read, _solver(placed))
+
+
+class Batch(NamedTuple):
+    """Flows that are alike, ready to run.
+
+    Attributes:
+      places: which of the flows that were asked for these are.
+      flows: what each needs.
+      points: their coordinates, starts and rtol, stacked: arrays, and what they have in common.
+    """
+
+    places: list[int]
+    flows: list[PreparedFlow]
+    points: tuple[Point, Point]
+
+
+def prepare_flows(
+    objectives: Sequence[Objective], starts: Sequence[Any], options: Sequence[FlowOptions]
+) -> list[Batch]:
+    """What `prepare_flow` gives for each, in as many batches as there are kinds of coordinates.
+
+    What coordinates tell of starts is computed in one program for a batch.
+
+    Raises:
+      ValueError: as `gradflow.solve_flows` says.
+    """
+    checked: dict[int, FlowOptions] = {}
+    for given in options:
+        if id(given) not in checked:
+            checked[id(given)] = _of_today(given)
+            checked[id(given)].check()
+    make_room()
+    problems = list({id(o.problem): o.problem for o in objectives}.values())
+    alike(objectives)
+    learn_norms(problems)
+    todays = [checked[id(given)] for given in options]
+    placed = [_placed(*each) for each in zip(objectives, starts, todays, strict=True)]
+    groups: dict[Any, list[int]] = {}
+    for k, flow in enumerate(placed):
+        groups.setdefault(jax.tree.structure((flow.coordinates, flow.y)), []).append(k)
+    return [_batch(places, [placed[k] for k in places]) for places in groups.values()]
+
+
+def _batch(places: list[int], placed: list[_Placed]) -> Batch:
+    points = stack_alike(
+        [Point(p.coordinates, p.y, np.float64(p.options.rtol)) for p in placed], places
+    )
+    read = at_starts(*points, len(placed))
+    _check_told(placed[0])  # as for all, since they are alike
+    solver = _solver(placed[0])
+    flows = [_prepared(*each, solver) for each in zip(placed, read, strict=True)]
+    return Batch(places, flows, points)
+
+
+def _placed(objective: Objective, start: Any, options: FlowOptions) -> _Placed:
+    """Up to here all is done by the host, flow by flow."""
     start, before = taken_up(objective, start, options)
-    coordinates, y, dynamics, initial, why = _place(objective, start, options)
+    coordinates, y, dynamics, initial, why = place(objective, start, options)
     before.check(dynamics)
     check_size(objective.problem)
     coordinates = before.watched(coordinates)
@@ -113,73 +158,70 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
     if observe is None:
         observe = default_observables(objective.problem)
     if options.mesh is not None:
-        coordinates, y = _spread_over(options.mesh, coordinates, y)
+        coordinates, y = spread_over(options.mesh, coordinates, y)
         observe = options.observe or SPREAD_RECORDS
-    pairs = resolve(observe)
-    check_entries(pairs, State(coordinates, y))
-    check_observables(pairs, coordinates, y)
-    if not bool(coordinates.smooth(y, options.rtol)):
+    return _Placed(
+        objective, initial, dynamics, coordinates, y, resolve(observe), why, options, before
+    )
+
+
+def _check_told(flow: _Placed) -> None:
+    """See that the coordinates can tell every observable."""
+    check_entries(flow.pairs, State(flow.coordinates, flow.y))
+    check_observables(flow.pairs, flow.coordinates, flow.y)
+
+
+def _solver(flow: _Placed) -> Choice:
+    if flow.options.solver == "auto":
+        return choose_solver(flow.coordinates, flow.dynamics, flow.y)
+    return Choice(flow.options.solver, "as asked")
+
+
+def _prepared(flow: _Placed, read: AtStart, solver: Choice) -> PreparedFlow:
+    options, coordinates, atol = flow.options, flow.coordinates, flow.options.atol
+    if not bool(read.smooth):
         raise ValueError(
-            f"{type(objective.penalty).__name__} has no gradient at the start: singular values of "
-            f"the product below rtol = {options.rtol} times the largest count as zero. Start from "
-            "a product of full rank, lower rtol, or use gradflow.run_descent, which takes a "
+            f"{type(flow.objective.penalty).__name__} has no gradient at the start: singular values"
+            f" of the product below rtol = {options.rtol} times the largest count as zero. Start "
+            "from a product of full rank, lower rtol, or use gradflow.run_descent, which takes a "
             "subgradient."
         )
-    solver, because = Choice(options.solver, "as asked")
-    if solver == "auto":
-        solver, because = choose_solver(coordinates, dynamics, y)
-    logarithmic, atol = coordinates.logarithmic_clock, options.atol
+    logarithmic = coordinates.logarithmic_clock
     if atol is None:
         relative = (
             1e-2
             if logarithmic or coordinates.of_order_one
-            else (float(root_mean_square(y)) or 1.0) * (1e-3 if coordinates.normwise else 1)
+            else (float(read.size) or 1.0) * (1e-3 if coordinates.normwise else 1)
         )
         atol = options.rtol * relative
-    name = type(solver).__name__
-    LOGGER.info("flow: coordinates %s (%s), solver %s (%s)", coordinates.name, why, name, because)
-    scale = time_scale(coordinates, y)
-    rank = None if options.mesh else rank_to_keep(objective, dynamics, coordinates, y)
+    LOGGER.info(
+        "flow: coordinates %s (%s), solver %s (%s)",
+        coordinates.name,
+        flow.why,
+        type(solver.value).__name__,
+        solver.reason,
+    )
+    scale = _unit_of_time(read.scale)
+    rank = None
+    if options.mesh is None:
+        rank = rank_to_keep(flow.objective, flow.dynamics, coordinates, flow.y)
     interpolate = options.record is None if options.interpolate is None else options.interpolate
     return PreparedFlow(
-        objective=objective,
-        initial=initial,
-        dynamics=dynamics,
+        objective=flow.objective,
+        initial=flow.initial,
+        dynamics=flow.dynamics,
         coordinates=coordinates,
-        y=y,
-        grid=recording_times(options, scale, logarithmic, before.time),
+        y=flow.y,
+        grid=recording_times(options, scale, logarithmic, flow.before.time),
         scale=scale,
-        pairs=pairs,
-        solver=solver,
+        pairs=flow.pairs,
+        solver=solver.value,
         atol=atol,
         interpolate=interpolate,
-        reasons=(why, because),
+        reasons=(flow.why, solver.reason),
         options=options,
-        before=before.rising(coordinates, y, options.rtol).keeping(rank),
+        before=flow.before.rising(float(read.growth), float(read.paid)).keeping(rank),
     )
-
-
-def _spread_over(
-    mesh: Any, coordinates: AbstractCoordinates, y: Any
-) -> tuple[AbstractCoordinates, Any]:
-    """Coordinates and start spread over the devices of a mesh.
-
-    Raises:
-      ValueError: if these are no factors, or those of other processes.
-    """
-    if not isinstance(coordinates, FactorCoordinates):
-        raise ValueError(
-            f"A mesh spreads factors, but the coordinates are {coordinates.name!r}; give "
-            "coordinates='factors'."
-        )
-    objective = coordinates.objective
-    placed = dataclasses.replace(coordinates, objective=spread_objective(objective, mesh))
-    if mesh.is_multi_process:
-        raise ValueError(
-            f"A flow's mesh must be of one process, but it is of {jax.process_count()}; "
-            "gradflow.run_descent goes over several."
-        )
-    return spread_tree((placed, y), mesh, objective)
 
 
 def _of_today(options: FlowOptions) -> FlowOptions:
@@ -194,149 +236,6 @@ def _of_today(options: FlowOptions) -> FlowOptions:
     return dataclasses.replace(options, dynamics=options.coordinates, coordinates="factors")
 
 
-def _place(
-    objective: Objective, start: Any, options: FlowOptions
-) -> tuple[AbstractCoordinates, Any, AbstractDynamics, dict[str, Any], str]:
-    """Coordinates, the start in them, the dynamics, the start by name, and why these."""
-    asked = options.coordinates
-    if options.mesh is not None and asked == "auto":
-        asked = FactorCoordinates.name
-    if isinstance(start, Mapping):
-        name = next((n for n, kind in _MARKS.items() if n in start), "W_1")
-        kind = _MARKS.get(name, FactorCoordinates)
-        if asked not in ("auto", kind.name, kind):
-            raise ValueError(
-                f"The start is a state in coordinates {kind.name!r}, but coordinates are "
-                f"{asked!r}; leave these away, or start from factors."
-            )
-        require_float64(objective, tuple(start.values()))
-        coordinates, y = kind.decode(objective, options.dynamics, start)
-        dynamics = getattr(coordinates, "dynamics", options.dynamics)
-        initial = {k: start.get(k, v) for k, v in coordinates.named(y).items()}
-        return coordinates, y, dynamics, initial, "those of the start"
-    if isinstance(start, LogScaled):
-        coordinates, y = _of_any_scale(objective, start, options)
-        return coordinates, y, options.dynamics, coordinates.named(y), "a start of any scale"
-    factors = as_factors(objective, start)
-    require_float64(objective, factors)
-    dynamics = options.dynamics.prepared(objective, factors)
-    matrix = None if isinstance(start, tuple | list) else np.asarray(start)
-    if isinstance(asked, str) and asked == "auto":
-        kind, why = choose_coordinates(objective, dynamics, factors, matrix)
-    else:
-        kind, why = _kind(asked), "as asked"
-        if (reason := _refusal(kind, objective, dynamics, factors, matrix)) is not None:
-            raise ValueError(f"coordinates={kind.name!r} cannot hold this start: {reason}")
-    initial = {f"W_{k}": factor for k, factor in enumerate(factors, start=1)}
-    if matrix is None:
-        coordinates, y = kind.encode(objective, dynamics, factors)
-    else:
-        coordinates, y = kind.encode_matrix(objective, dynamics, matrix)
-    return coordinates, y, dynamics, initial, why
-
-
-def _of_any_scale(
-    objective: Objective, start: LogScaled, options: FlowOptions
-) -> tuple[AbstractCoordinates, Any]:
-    """Coordinates that need no number of the start's own size, and the start in them."""
-    kind: Any = LogPolarCoordinates if _of_components(objective) else LDUCoordinates
-    if isinstance(objective.factorization, SymmetricProduct):
-        kind = LogColumnCoordinates
-    if options.coordinates not in ("auto", kind.name, kind):
-        raise ValueError(
-            f"A LogScaled start needs coordinates={kind.name!r}, but they are "
-            f"{options.coordinates!r}; leave them away, or start from factors."
-        )
-    require_float64(objective, start.w)
-    check_log_scale(start.log_scale)
-    return kind.encode_scaled(objective, options.dynamics, start.w, start.log_scale)
-
-
-def _of_components(objective: Objective) -> bool:
-    """Whether it is components, not singular values, that structural coordinates hold."""
-    return isinstance(objective.factorization, CPTensor)
-
-
-def _refusal(
-    kind: type[AbstractCoordinates],
-    objective: Objective,
-    dynamics: AbstractDynamics,
-    factors: Factors,
-    matrix: np.ndarray | None,
-) -> str | None:
-    if matrix is None:
-        return kind.refusal(objective, dynamics, factors)
-    return kind.refusal_of_matrix(objective, dynamics, matrix)
-
-
-_MARKS = {
-    "W": ProductCoordinates,
-    "log_singular_values": SingularCoordinates,
-    "log_abs_pivot": LogDetCoordinates,
-    "log_pivots": LDUCoordinates,
-    "log_lengths": LogPolarCoordinates,
-    "log_plus": LogParameterCoordinates,
-    "log_sizes": LogColumnCoordinates,
-}
-"""Arrays by whose name a state is known to be in coordinates other than the factors."""
-
-
-def _kind(asked: Any) -> type[AbstractCoordinates]:
-    if isinstance(asked, type) and issubclass(asked, AbstractCoordinates):
-        return asked
-    if isinstance(asked, str) and asked in COORDINATES:
-        return COORDINATES[asked]
-    raise ValueError(
-        f"coordinates must be 'auto', {', '.join(map(repr, COORDINATES))} or a class of "
-        f"coordinates, but it is {asked!r}."
-    )
-
-
-def require_float64(objective: Objective, start: Any) -> None:
-    """Raise a ValueError, with the remedy, if an array of the two is not in float64."""
-    dtype = same_float_dtype(objective=objective, start=start)
-    if dtype != jnp.float64:
-        raise ValueError(
-            f"A flow needs float64, but the input is {dtype}: round-off would decide the result. "
-            'Call jax.config.update("jax_enable_x64", True) before anything else, '
-            "or use gradflow.run_descent for float32 runs."
-        )
-
-
-def choose_coordinates(
-    objective: Objective,
-    dynamics: AbstractDynamics,
-    factors: Factors,
-    matrix: np.ndarray | None = None,
-) -> Choice:
-    """Structural coordinates where they can hold the start, else the factors.
-
-    What is recorded has no say: looking at more must not change a run.
-
-    Args:
-      objective: the problem, its factorisation and its penalty.
-      dynamics: what the parameters obey.
-      factors: the start.
-      matrix: the product, where the start was given by it.
-    """
-    reason = None
-    for kind in _structural(objective):
-        reason = kind.drawback(objective, dynamics, factors)  # in no time; a refusal may take some
-        if reason is None:
-            reason = _refusal(kind, objective, dynamics, factors, matrix)
-        if reason is None:
-            return Choice(kind, kind.virtue)
-    return Choice(FactorCoordinates, f"no structural coordinates: {reason}")
-
-
-def _structural(objective: Objective) -> tuple[type[AbstractCoordinates], ...]:
-    if _of_components(objective):
-        return (LogPolarCoordinates,)
-    if isinstance(objective.factorization, DiagonalNetwork):
-        return (LogParameterCoordinates,)
-    return (*STRUCTURAL, LogColumnCoordinates)
-
-
 @eqx.filter_jit
 def _time_scale(coordinates: AbstractCoordinates, y: Any) -> Array:
     return coordinates.time_scale(y)
@@ -349,5 +248,8 @@ def time_scale(coordinates: AbstractCoordinates, y: Any) -> float:
       coordinates: those of the flow.
       y: where it starts.
     """
-    scale = float(_time_scale(coordinates, y))
-    return scale if np.isfinite(scale) and scale > 0 else 1.0
+    return _unit_of_time(_time_scale(coordinates, y))
+
+
+def _unit_of_time(scale: Any) -> float:
+    return float(scale) if np.isfinite(scale) and scale > 0 else 1.0

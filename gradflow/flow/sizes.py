@@ -1,16 +1,12 @@
 """Sizes of data and of starts that float64 can follow."""
 
-import equinox as eqx
-
-from gradflow.coordinates.base import expected_norm
+from gradflow.coordinates.base import known_norm
 from gradflow.problems.base import AbstractProblem
 
 _LARGEST = 1e60
 """The size of data, either way, up to which flows were seen to scale with them."""
 _FURTHEST = 1e6
 """The logarithm of a start's scale, either way, up to which it has nine digits after the point."""
-
-_expected_norm = eqx.filter_jit(expected_norm)
 
 
 def check_size(problem: AbstractProblem) -> None:
@@ -22,7 +18,7 @@ def check_size(problem: AbstractProblem) -> None:
     Raises:
       ValueError: if they are not.
     """
-    size = float(_expected_norm(problem))
+    size = known_norm(problem)
     if size == 0 or 1 / _LARGEST <= size <= _LARGEST:
         return
     raise ValueError(

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import diffrax
-import jax.numpy as jnp
 
 from gradflow._util.logs import LOGGER
 from gradflow._util.options import takes_options
@@ -17,10 +16,12 @@ from gradflow._util.provenance import describe, provenance
 from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.coordinates.product import ProductCoordinates
 from gradflow.flow.doubts import doubts, times_are_lost
-from gradflow.flow.drive import run, run_together, unlike
+from gradflow.flow.drive import run, run_together
 from gradflow.flow.options import FlowOptions
+from gradflow.flow.readings import AtEnd
 from gradflow.flow.resuming import described
-from gradflow.flow.setup import PreparedFlow, prepare_flow
+from gradflow.flow.setup import PreparedFlow, prepare_flow, prepare_flows
+from gradflow.flow.stacking import unlike
 from gradflow.flow.stopping import Status
 from gradflow.objective import Objective
 from gradflow.start import Start
@@ -59,13 +60,13 @@ def solve_flow(objective: Objective, start: Start, options: FlowOptions) -> Traj
 
     Returns:
       A `Trajectory`; its outcome says how the flow ended. Its stats: steps, rejected, end (the last
-      time), seconds (of the whole batch), coordinates and solver with their reasons, charts (how
-      many coordinates were gone through: a small pivot in "logdet" coordinates gives way to
+      time), seconds (of all that went together), coordinates and solver with their reasons, charts
+      (how many coordinates were gone through: a small pivot in "logdet" coordinates gives way to
       another); rise (how many times errors of the start may grow, beyond what steps are more
       accurate for); sign (of the start's determinant, where it is watched); rank (of the start's
-      product, where it is not full and the flow keeps it); where the solver counts
-      them, gradients, hessian_products and spectral_radius (the largest seen); and invariant_drift,
-      the largest change of W_{j+1}^T W_{j+1} - W_j W_j^T (of the factorisation's invariants)
+      product, where it is not full and the flow keeps it); where the solver counts them, gradients,
+      hessian_products and spectral_radius (the largest seen); and invariant_drift, the largest
+      change of W_{j+1}^T W_{j+1} - W_j W_j^T (of the factorisation's invariants)
       against the largest squared norm of a factor, where the flow conserves it. What
       speaks against its numbers is in `warnings`, and is given as a Python warning too.
 
@@ -89,7 +90,7 @@ def solve_flow(objective: Objective, start: Start, options: FlowOptions) -> Traj
       razin2020, Equation (4); arora2019, Equation (4).
     """
     flow = prepare_flow(objective, start, options)
-    return _trajectory(flow, run(flow))
+    return _trajectory(flow, run(flow), _Descriptions())
 
 
 @takes_options(FlowOptions, renamed=_OLD)
@@ -99,14 +100,15 @@ def solve_flows(
     """Integrate a batch of flows of one shape in one compiled call: seeds, scales, data.
 
     Each flow takes its own steps and stops by itself. On a CPU they run one after the other, on an
-    accelerator side by side, until the last one is done.
+    accelerator side by side, until the last one is done. Where "auto" takes other coordinates for
+    some starts than for others, there is one such call for each kind.
 
     Args:
       objectives: one for all, or one a start; problems of one kind, shape and number of
         observations.
       starts: one a flow, as for `solve_flow`.
       options: as for `solve_flow`, for all; only `horizon`, `rtol` and `atol` may be lists with one
-        a flow. "auto" must come out the same for all.
+        a flow.
 
     Returns:
       One `Trajectory` a flow, each what `solve_flow` gives.
@@ -135,10 +137,12 @@ def solve_flows(
         raise ValueError(f"There are {len(starts)} starts but {len(many)} objectives.")
     _check_kinds(many)
     asked = options.one_each(len(starts))
-    flows = [prepare_flow(*each) for each in zip(many, starts, asked, strict=True)]
-    return [
-        _trajectory(flow, result) for flow, result in zip(flows, run_together(flows), strict=True)
-    ]
+    batches = prepare_flows(many, starts, asked)
+    known, made = _Descriptions(), {}
+    for batch in batches:
+        for k, flow, result in zip(batch.places, batch.flows, run_together(batch), strict=True):
+            made[k] = _trajectory(flow, result, known)
+    return [made[k] for k in range(len(starts))]
 
 
 def _check_kinds(objectives: list[Objective]) -> None:
@@ -152,21 +156,43 @@ def _check_kinds(objectives: list[Objective]) -> None:
             raise unlike(k)
 
 
-def _trajectory(flow: PreparedFlow, result: dict[str, Any]) -> Trajectory:
+class _Descriptions:
+    """What stored runs say of objectives, dynamics and solvers, once for each of them."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[int, ...], dict[str, Any]] = {}
+
+    def of(self, flow: PreparedFlow) -> dict[str, Any]:
+        """Of a flow that lives longer than this."""
+        key = (id(flow.objective), id(flow.dynamics), id(flow.solver))
+        if key not in self.known:
+            fields = {k: v for k, v in vars(flow.solver).items() if isinstance(v, int | float)}
+            self.known[key] = _plain(
+                {
+                    "objective": describe(flow.objective),
+                    "dynamics": described(flow.dynamics),
+                    "solver": type(flow.solver).__name__,
+                    "solver_fields": fields,
+                    **provenance(),
+                }
+            )
+        return self.known[key]
+
+
+def _plain(config: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(config, default=str))
+
+
+def _trajectory(flow: PreparedFlow, result: dict[str, Any], known: _Descriptions) -> Trajectory:
     options, solver, coordinates = flow.options, flow.solver, result["coordinates"]
     names = [name for name, _ in flow.pairs]
-    drift = _drift(flow, result["y"])
+    drift = _drift(flow, result["read"])
     warned = doubts(flow, result, drift.get("invariant_drift"))
     for sentence in warned:
-        warnings.warn(f"In this flow {sentence}.", RuntimeWarning, stacklevel=5)
+        warnings.warn(f"In this flow {sentence}.", RuntimeWarning, stacklevel=4)
     warned = [*flow.before.warnings, *warned]
-    config = {
-        "kind": "flow",
-        "objective": describe(flow.objective),
-        "dynamics": described(flow.dynamics),
+    asked = {
         "coordinates": coordinates.name,
-        "solver": type(solver).__name__,
-        "solver_fields": {k: v for k, v in vars(solver).items() if isinstance(v, int | float)},
         "rtol": options.rtol,
         "atol": flow.atol,
         "horizon": options.horizon,
@@ -177,14 +203,13 @@ def _trajectory(flow: PreparedFlow, result: dict[str, Any]) -> Trajectory:
         "observe": names,
         **({"resumed_at": flow.before.time} if flow.before.resumed else {}),
         **({} if options.mesh is None else {"mesh": dict(options.mesh.shape)}),
-        **provenance(),
     }
     outcome, steps = _outcome(flow, result), result["accepted"]
     LOGGER.info("flow: %s at t = %.6g after %d steps", outcome.name, result["t"], steps)
     return Trajectory(
         times=result["times"],
         observables=named_observables(names, result["observables"]),
-        final=coordinates.named(result["y"]),
+        final=dict(result["read"].named),
         initial=flow.initial,
         outcome=outcome,
         stats={
@@ -204,15 +229,13 @@ def _trajectory(flow: PreparedFlow, result: dict[str, Any]) -> Trajectory:
             **drift,
             **({"warnings": warned} if warned else {}),
         },
-        config=json.loads(json.dumps(config, default=str)),
+        config={"kind": "flow"} | known.of(flow) | _plain(asked),
     )
 
 
 def _outcome(flow: PreparedFlow, result: dict[str, Any]) -> Outcome:
     outcome = _OUTCOMES[result["status"]]
-    lost = outcome is Outcome.REACHED_HORIZON and times_are_lost(
-        flow, result["coordinates"], result["y"]
-    )
+    lost = outcome is Outcome.REACHED_HORIZON and times_are_lost(flow, result["read"])
     return Outcome.LOST_TIME if lost else outcome
 
 
@@ -240,15 +263,9 @@ def _spent(flow: PreparedFlow, result: dict[str, Any]) -> dict[str, float]:
     return {}
 
 
-def _drift(flow: PreparedFlow, y: Any) -> dict[str, float]:
+def _drift(flow: PreparedFlow, read: AtEnd) -> dict[str, float]:
     """How far the invariants have moved, against the largest squared norm of a factor."""
-    conserved = flow.dynamics.conserves_balance and flow.objective.conserves_balance
-    if not isinstance(flow.coordinates, FactorCoordinates) or not conserved:
+    if read.moved is None:
         return {}
-    invariants = flow.objective.factorization.invariants
-    before, after = (invariants(flow.coordinates.factors(point)) for point in (flow.y, y))
-    changes = [jnp.linalg.norm(b - a) for a, b in zip(before, after, strict=True)]
-    if not changes:
-        return {}
-    size = max(float(jnp.sum(f**2)) for f in flow.coordinates.factors(y))
-    return {"invariant_drift": float(max(changes)) / (size or 1.0) + flow.before.drift}
+    change, size = map(float, read.moved)
+    return {"invariant_drift": change / (size or 1.0) + flow.before.drift}

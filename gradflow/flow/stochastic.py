@@ -19,7 +19,7 @@ from gradflow._util.provenance import describe, plain, provenance
 from gradflow._util.random import Keys, as_keys
 from gradflow.dynamics.noise import AbstractNoise
 from gradflow.factorizations.base import Factors
-from gradflow.flow.setup import require_float64
+from gradflow.flow.placing import require_float64
 from gradflow.flow.stochastic_doubts import long_steps
 from gradflow.flow.stochastic_options import StochasticOptions, steps_between
 from gradflow.objective import Objective

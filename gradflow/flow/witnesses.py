@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from gradflow._util.options import takes_options
 from gradflow.coordinates.ldu import DENSE, LDUCoordinates
 from gradflow.flow.options import FlowOptions
-from gradflow.flow.setup import STRUCTURAL, PreparedFlow, prepare_flow
+from gradflow.flow.placing import STRUCTURAL
+from gradflow.flow.setup import PreparedFlow, prepare_flow
 from gradflow.flow.solve import solve_flow
 from gradflow.flow.verification import Verification, Witness
 from gradflow.objective import Objective

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.flow import drive
+from gradflow.flow import drive, readings
 from gradflow.trajectory import Outcome
 
 TRACED = []
@@ -120,7 +120,8 @@ def test_flows_side_by_side_take_the_steps_that_they_take_in_turn(monkeypatch):
         "coordinates": "factors", "solver": diffrax.Tsit5(), "observe": ("loss", "product"),
     }  # fmt: skip
     in_turn = gf.solve_flows(objective, starts, **asked)
-    monkeypatch.setattr(drive, "_in_turn", lambda: False)
+    monkeypatch.setattr(drive, "in_turn", lambda: False)
+    monkeypatch.setattr(readings, "in_turn", lambda: False)
     for one, other in zip(in_turn, gf.solve_flows(objective, starts, **asked), strict=True):
         assert one.outcome is other.outcome and len(one) == len(other)
         for name in ("steps", "rejected"):

@@ -7,7 +7,7 @@ import pytest
 
 import gradflow as gf
 from gradflow.factorizations import nearest_balanced
-from gradflow.flow.setup import COORDINATES
+from gradflow.flow.placing import COORDINATES
 from tests.helpers import product_by_scipy
 
 HORIZON, RTOL = 6.0, 1e-8
