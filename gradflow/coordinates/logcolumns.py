@@ -37,6 +37,7 @@ from gradflow.coordinates.base import AbstractCoordinates, expected_norm, known_
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.dynamics.gradient import GradientFlow
 from gradflow.factorizations.base import Factors
+from gradflow.factorizations.hidden_units import hidden_units
 from gradflow.factorizations.symmetric_product import SymmetricProduct
 from gradflow.linalg.graded_svd import graded_svd
 from gradflow.linalg.lengths import lengths_and_directions
@@ -141,10 +142,11 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
         assert columns is not None
         if columns.rows > _LARGEST:
             return f"the factors have more than {_LARGEST} rows together."
-        largest = max(float(np.linalg.norm(np.asarray(f))) for f in factors)
-        if largest < _TINY * known_norm(objective.problem) ** 0.5:
+        arrays = tuple(np.asarray(f) for f in factors)
+        if max(np.linalg.norm(f) for f in arrays) < _TINY * known_norm(objective.problem) ** 0.5:
             return None
-        lengths, _ = lengths_and_directions(np.asarray(columns.stack(factors)))
+        (units,) = hidden_units(objective.factorization, [arrays], np.hstack)
+        lengths, _ = lengths_and_directions(np.asarray(units).T)
         if np.any((lengths > 0) & (lengths < _HIDDEN * np.max(lengths))):
             return None
         return "no column is tiny, and the factors themselves can be followed."

@@ -10,7 +10,7 @@ from typing import Any
 import diffrax
 import numpy as np
 
-from gradflow.columns import columns_of
+from gradflow.columns import has_columns
 from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.dynamics.gradient import GradientFlow
 from gradflow.factorizations.hidden_units import hidden_units
@@ -40,7 +40,7 @@ def tiny_units(flow: PreparedFlow, y: Any, time: float) -> str | None:
             if share * np.exp(_rate(flow, y) * time) < flow.options.rtol:
                 return None
     remedy = "start it larger"
-    if columns_of(flow.objective) is not None and flow.objective.penalty is None:
+    if has_columns(flow.objective) and flow.objective.penalty is None:
         remedy += ", or use coordinates='logcolumns', which hold it at any size"
     return (
         f"a hidden unit starts at {share:.1e} of the largest: steps in factors do not follow what "
@@ -54,8 +54,8 @@ def _least_share(flow: PreparedFlow) -> float:
     coordinates: Any = flow.coordinates
     if not isinstance(coordinates, FactorCoordinates):
         return 1.0
-    shares = [1.0]
-    for layer in hidden_units(flow.objective.factorization, [coordinates.factors(flow.y)]):
+    shares, factors = [1.0], tuple(np.asarray(f) for f in coordinates.factors(flow.y))
+    for layer in hidden_units(flow.objective.factorization, [factors], np.hstack):
         lengths, _ = lengths_and_directions(np.asarray(layer).T)
         if np.any(there := lengths > 0):
             shares.append(np.min(lengths[there]) / np.max(lengths))
