@@ -128,7 +128,7 @@ def singular_values(state: State) -> Float[Array, " k"]:
 
 def effective_rank(state: State) -> Float[Array, ""]:
     """Effective rank; see `linalg.effective_rank`."""
-    return spectrum.effective_rank_of(state.singular_values)
+    return spectrum.effective_rank_of(state.view.relative_singular_values(state.y))
 
 
 def log_abs_det(state: State) -> Float[Array, ""]:

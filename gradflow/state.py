@@ -59,6 +59,10 @@ class AbstractView(eqx.Module):
         """Singular values of the product, in falling order."""
         return singular_values(self.product(y))
 
+    def relative_singular_values(self, y: Any) -> Float[Array, " k"]:
+        """The same up to a common factor, by which a product too small to be a number has some."""
+        return self.singular_values(y)
+
     def entries(self, y: Any, indices: Int[Array, "u order"]) -> Float[Array, " u"]:
         """Entries of the product."""
         return self.product(y)[tuple(indices.T)]

@@ -269,6 +269,10 @@ class LDUCoordinates(AbstractCoordinates):
     def singular_values(self, y: LDU) -> Float[Array, " k"]:
         return jnp.exp(self.log_singular_values(y))
 
+    def relative_singular_values(self, y: LDU) -> Float[Array, " k"]:
+        logs = self.log_singular_values(y)
+        return jnp.exp(logs - logs[0])
+
     def log_singular_values(self, y: LDU) -> Float[Array, " k"]:
         return -jnp.sort(-self._spectrum(y).log_s)
 

@@ -257,8 +257,14 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
         model = self.objective.factorization
         if not isinstance(model, SymmetricProduct):
             return super().singular_values(y)
-        found = jnp.sort(jnp.exp(2 * _svd(y.logs, self._unit_shears(y)).log_s))[::-1]
+        found = jnp.exp(2 * _svd(y.logs, self._unit_shears(y)).log_s)
         return jnp.pad(found, (0, model.size - found.size))
+
+    def relative_singular_values(self, y: Graded) -> Float[Array, " k"]:
+        if not isinstance(self.objective.factorization, SymmetricProduct):
+            return super().relative_singular_values(y)
+        logs = _svd(y.logs, self._unit_shears(y)).log_s
+        return jnp.exp(2 * (logs - logs[0]))
 
     def squared_gradient_norm(self, y: Graded) -> Float[Array, ""]:
         q = self._q(y)

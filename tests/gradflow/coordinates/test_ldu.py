@@ -117,6 +117,8 @@ def test_a_start_may_be_too_small_for_a_number():
     ends = [float(flow["unobserved_entries"][-1, 0]) for flow in flows]
     assert ends == pytest.approx([ends[0]] * 3, rel=1e-7)
     assert flows[2].stats["end"] - flows[1].stats["end"] == pytest.approx(2000, abs=1e-4)  # exp(2t)
+    ranks = [float(flow["effective_rank"][0]) for flow in flows]
+    assert ranks == pytest.approx([2.0] * 3, abs=1e-9)  # of products that are no numbers, too
 
 
 @pytest.mark.filterwarnings("ignore:In this flow errors grow")

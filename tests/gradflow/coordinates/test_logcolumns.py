@@ -172,7 +172,10 @@ def test_exactly_dependent_rows_stay_so():
 def test_a_start_of_any_size():
     objective = gf.Objective(full(SYMMETRIC), gf.SymmetricProduct(2, 2))
     starts = [gf.LogScaled(np.eye(2), -scale) for scale in (2000.0, 4000.0)]
-    ends = [gf.solve_flow(objective, start, stop_loss=1e-3).times[-1] for start in starts]
+    flows = [gf.solve_flow(objective, start, stop_loss=1e-3) for start in starts]
+    ends = [flow.times[-1] for flow in flows]
+    for flow in flows:  # of a product that is no number, too
+        assert flow["effective_rank"][0] == pytest.approx(2.0, abs=1e-12)
     slowest = np.linalg.eigvalsh(SYMMETRIC)[0]
     assert ends[1] - ends[0] == pytest.approx(2000 / (4 * slowest), rel=1e-9)
 
