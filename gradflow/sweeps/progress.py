@@ -1,7 +1,10 @@
 """Progress of a sweep: one bar, and the figures of the cells in flight."""
 
 import math
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from gradflow._util.terminal import console
 from gradflow.sweeps.heartbeat import in_flight
 
 _PLAIN = 10.0  # seconds between two lines where the output is no terminal
+_LOOK = 0.5  # seconds between two looks at a run of this process
 
 
 class Display:
@@ -34,6 +38,7 @@ class Display:
         self.show, self.rich = show, show and self.console.is_terminal
         self.began = self.told = time.monotonic()
         self.live: Any = None
+        self.one_at_a_time = threading.Lock()
 
     def __enter__(self) -> "Display":
         if self.rich:
@@ -56,10 +61,34 @@ class Display:
         if self.live is not None:
             self.live.stop()
 
+    @contextmanager
+    def watching(self, counts: Callable[[], tuple[int, int]]) -> Iterator[None]:
+        """Show how far it is while this process computes.
+
+        Args:
+          counts: cells done and failed now.
+        """
+        ended = threading.Event()
+
+        def look() -> None:
+            while not ended.wait(_LOOK):
+                self.update(*counts())
+
+        watch = threading.Thread(target=look, daemon=True)
+        watch.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watch.join()
+
     def update(self, done: int, failed: int) -> None:
         """Show how far it is: cells done and failed now."""
-        if not self.show:
-            return
+        if self.show:
+            with self.one_at_a_time:
+                self._tell(done, failed)
+
+    def _tell(self, done: int, failed: int) -> None:
         left = self._left(done, failed)
         if self.rich:
             text = f"about {left} left" if left else ""

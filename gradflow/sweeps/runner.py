@@ -191,8 +191,9 @@ def _do_all(
     display: Display,
 ) -> None:  # fmt: skip
     if cluster is None and device == "cpu" and (jobs == 1 or len(tasks) == 1):
-        for task in tasks:
-            _take(task, do(task), report, display)
+        with display.watching(lambda: (report.done, len(report.failures))):
+            for task in tasks:
+                _take(task, do(task), report, display)
         return
     died: dict[Task, int] = defaultdict(int)
     waiting, suspects = deque(tasks), deque[Task]()

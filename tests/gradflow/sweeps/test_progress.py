@@ -21,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("keep_environment")
 
 def test_output_that_is_no_terminal_has_plain_lines(copy, capsys, monkeypatch):
     monkeypatch.setattr(live, "_PLAIN", 0.0)
+    monkeypatch.setattr(live, "_LOOK", 600.0)
     for name in names_of():
         (copy / "own.sweep" / f"{name}.nc").unlink()
     sweeps.run("own.sweep", out=copy, jobs=1, with_flow=True, **QUICK | {"show": True})
@@ -28,6 +29,15 @@ def test_output_that_is_no_terminal_has_plain_lines(copy, capsys, monkeypatch):
     assert lines[0] == "own.sweep: 8 cells, 4 are there"
     assert [line.split(",")[0] for line in lines[1:5]] == [f"{k}/8 cells" for k in range(5, 9)]
     assert "about" in lines[1] and "\x1b" not in "".join(lines)
+
+
+def test_a_run_of_this_process_is_told_of_while_it_goes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(live, "_PLAIN", 0.0)
+    some = {"rates": (0.1,), "seeds": (0, 1), "pause": 2.0, **QUICK}
+    sweeps.run("own.sweep", out=tmp_path, jobs=1, **some | {"show": True})
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("0/2 cells") and "[seed 0: " in line for line in lines)
+    assert lines[-1].startswith("2/2 cells")
 
 
 def test_a_terminal_has_a_bar(tmp_path, monkeypatch):
