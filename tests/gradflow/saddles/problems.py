@@ -68,6 +68,42 @@ def product(seed, shape=(3, 4), count=10):
     )
 
 
+class Deep(NamedTuple):
+    """A problem of a balanced product of depth 3 or more, from alpha times a matrix."""
+
+    objective: gf.Objective
+    w: np.ndarray
+
+
+DEEP = (((3, 3), 3), ((2, 3), 4), ((3, 4), 3), ((2, 2), 3), ((4, 4), 3))
+"""Shapes and depths."""
+
+
+def deep(seed, shape=None, depth=None):
+    """Sensing with Gaussian matrices, or completion of all but two entries; a Gaussian start."""
+    rng = np.random.default_rng(seed)
+    of = DEEP[seed % len(DEEP)]
+    shape, depth = shape or of[0], depth or of[1]
+    count = shape[0] * shape[1] - 2
+    if seed // len(DEEP) % 2:
+        places = rng.permutation(list(np.ndindex(shape)))[:count].tolist()
+        problem = gf.MatrixCompletion(shape, places, rng.normal(size=count))
+    else:
+        measurements = rng.normal(size=(count, *shape)) / count**0.5
+        problem = gf.MatrixSensing(measurements, rng.normal(size=count))
+    model = gf.MatrixProduct.of(shape, depth)
+    return Deep(gf.Objective(problem, model), rng.normal(size=shape))
+
+
+def deep_times(posed, log_alpha, losses):
+    """When a flow of W alone, in the pivots of an elimination, falls below the losses."""
+    start = gf.LogScaled(posed.w, log_alpha)
+    return np.array([
+        gf.solve_flow(posed.objective, start, stop_loss=loss, coordinates="ldu").times[-1]
+        for loss in losses
+    ])  # fmt: skip
+
+
 class Diagonal(NamedTuple):
     """A regression with a diagonal network."""
 
