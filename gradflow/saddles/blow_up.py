@@ -28,6 +28,8 @@ _SHRUNK = 1e-6
 """How much they may shrink before they count as vanishing."""
 _CLOSE = 1e-7
 """Misalignment at which the way to a singular pair is closed by a rotation."""
+_NEAR = 0.1
+"""Misalignment up to which that is right to its square."""
 _LEAST, _LONG, _FARTHEST = 30.0, 200.0, 2000.0
 """How far in x it is followed: at least, where another pair may have been taken, and at most."""
 _STRIDE = 20.0
@@ -122,7 +124,8 @@ def blow_up(layers: Layers, m: Float[np.ndarray, "m n"], rtol: float = 1e-12) ->
       rtol: of both parts of the way.
 
     Returns:
-      How it did; or "tie" where two singular values do so together, "stuck" where Z vanishes.
+      How it did; or "tie" where two singular values do so together, or rates are hardly
+      apart; "stuck" where Z vanishes.
     """
     first = _separated(layers, m, rtol)
     if isinstance(first, str):
@@ -165,7 +168,7 @@ def _complement(u: np.ndarray, some: np.ndarray) -> np.ndarray:
     return whole[:, 1:]
 
 
-def _aligned(time: float, layers: Layers, m: np.ndarray, rtol: float) -> BlowUp:
+def _aligned(time: float, layers: Layers, m: np.ndarray, rtol: float) -> BlowUp | str:
     """The rest of the way: u and v turn, and what is left of Z beside them."""
     depth, power = len(layers), 1 - 2 / len(layers)
     u, d, v = (layers[-1] / np.linalg.norm(layers[-1], axis=0), np.diag(layers[1]).copy(),
@@ -198,7 +201,9 @@ def _aligned(time: float, layers: Layers, m: np.ndarray, rtol: float) -> BlowUp:
         found = solve_ivp(field, (x, x + _STRIDE), y, "DOP853", rtol=rtol, atol=1e-2 * rtol)
         x, y = x + _STRIDE, found.y[:, -1]
     left, right, p, q, *kept = _shaped(y, like)
-    top = bool(off < 0.3)
+    top = off < _NEAR
+    if not top and x > _FARTHEST:
+        return "tie"
     if top:
         (left, p), (right, q) = (
             _rotated(a, b, sign * e) for a, b, e in zip((left, right), (p, q), first, strict=True)

@@ -1,7 +1,7 @@
 r"""The way from one saddle to the next: large columns by their flow, small ones beside them."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import diffrax
 import equinox as eqx
@@ -164,6 +164,7 @@ def follow(
     )  # fmt: skip
 
 
+@runtime_checkable
 class Records(Protocol):
     """The loss along a way: when, how much, and its derivatives."""
 

@@ -85,12 +85,11 @@ def deep(seed, shape=None, depth=None):
     of = DEEP[seed % len(DEEP)]
     shape, depth = shape or of[0], depth or of[1]
     count = shape[0] * shape[1] - 2
-    if seed // len(DEEP) % 2:
-        places = rng.permutation(list(np.ndindex(shape)))[:count].tolist()
-        problem = gf.MatrixCompletion(shape, places, rng.normal(size=count))
-    else:
-        measurements = rng.normal(size=(count, *shape)) / count**0.5
-        problem = gf.MatrixSensing(measurements, rng.normal(size=count))
+    measurements = rng.normal(size=(count, *shape)) / count**0.5
+    if seed // len(DEEP) % 2:  # of entries: a completion, in the programs of the other kind
+        places = rng.permutation(shape[0] * shape[1])[:count]
+        measurements = np.eye(shape[0] * shape[1])[places].reshape(count, *shape)
+    problem = gf.MatrixSensing(measurements, rng.normal(size=count))
     model = gf.MatrixProduct.of(shape, depth)
     return Deep(gf.Objective(problem, model), rng.normal(size=shape))
 
