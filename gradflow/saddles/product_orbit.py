@@ -27,6 +27,10 @@ from gradflow.problems.base import AbstractProblem
 _SAMPLES = 128
 _FEW = 150
 """Up to how many unknowns steps may be implicit."""
+_SLOW = 1e-3
+"""Part of the fall of the loss below which looks at the way become twice as rare."""
+_MANY = 64.0
+"""Looks in one from which on steps are implicit."""
 
 
 class ProductOrbit(NamedTuple):
@@ -130,7 +134,7 @@ def follow(
     scale: float,
     rate: float,
     tolerance: float = 1e-8,
-    longest: float = 1e3,
+    longest: float = 1e6,
 ) -> ProductOrbit:
     """Follow factors, of which the smallest singular value has come up, to their next saddle.
 
@@ -151,7 +155,7 @@ def follow(
     loss, norm, w = _steepness(problem, factors)
     times, losses, slopes = [np.zeros(1)], [np.atleast_1d(loss)], [-(np.atleast_1d(norm) ** 2)]
     t, settled, stiff, risen, few = 0.0, False, False, None, sum(f.size for f in factors) <= _FEW
-    first = None
+    first, stride = None, 1.0
     while True:
         s = np.linalg.svd(np.asarray(w), compute_uv=False)
         speed = depth * scale * s[0] ** power if s[0] > 0.1 else depth * scale * 0.1**power
@@ -160,7 +164,11 @@ def follow(
         first = wait if first is None else first
         if risen is None and wait < 0.1 * first:
             risen = t
-        length = max(12 / speed, 0.5 * wait if risen is None else 0.0)
+        if risen is not None and t > risen:
+            fallen = losses[-1][0] - losses[-1][-1]
+            stride = 2 * stride if fallen < _SLOW * (losses[0][0] - losses[-1][-1]) else 1.0
+            stiff = stiff or (few and stride > _MANY)
+        length = max(12 * stride / speed, 0.5 * wait if risen is None else 0.0)
         if t > 10 * first and (risen is None or t - risen > longest / speed):
             break
         end, at, found, slope, fine = _advance(problem, state, jnp.asarray(length), stiff)
