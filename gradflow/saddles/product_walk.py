@@ -158,7 +158,8 @@ def product_walk(
             return ProductWalk(nodes, jumps, sizes, SaddleOutcome.SLOW_ORBIT, reason, flags)
         following = _next(problem, orbit, depth)
         half, blown = half_way(orbit, following.loss), small**-power / ((depth - 2) * found.rate)
-        reached = float(np.linalg.svd(following.w, compute_uv=False)[node.rank])
+        # Either may come first: it feels itself, or, along a way that turns, is what it is to be.
+        reached = min(float(np.linalg.svd(following.w, compute_uv=False)[node.rank]), size)
         misaligned = found.log_misalignment - found.power * np.log(reached), found.power
         waited = found.time, node.decay, float(sizes[-1][0])
         terms = _terms(found, misaligned, fall, small, reached, waited, depth, bool(jumps))
