@@ -31,12 +31,7 @@ def column_path(
         most = 0
     found = walk(columns, q, convex=convex, most=most, tie=tie)
     if len(parts) > 1:
-        listed = " and ".join("{" + ", ".join(map(str, part)) + "}" for part in parts)
-        reason = (
-            f"rows {listed} never meet in the gradient: each block is a flow of its own, with its "
-            "own times, and what is between them hangs on the start; give each its own problem"
-        )
-        found = found._replace(outcome=SaddleOutcome.DECOUPLED, reason=reason)
+        found = found._replace(outcome=SaddleOutcome.DECOUPLED, reason=never_meet(parts))
     elif found.outcome is SaddleOutcome.VANISHING_MINOR and _keeps_determinant(columns, factors):
         found = found._replace(
             reason=f"{found.reason}; from a balanced start of a square product of full width the "
@@ -75,6 +70,15 @@ def blocks(columns: AbstractColumns) -> list[list[int]]:
     return found
 
 
+def never_meet(parts: list[list[int]]) -> str:
+    """Why blocks are no path of saddles."""
+    listed = " and ".join("{" + ", ".join(map(str, part)) + "}" for part in parts)
+    return (
+        f"rows {listed} never meet in the gradient: each block is a flow of its own, with its "
+        "own times, and what is between them hangs on the start; give each its own problem"
+    )
+
+
 def _assembled(
     found: Walk, factors: Factors, shape: tuple[int, ...], config: Mapping[str, Any]
 ) -> SaddlePath:
@@ -83,8 +87,8 @@ def _assembled(
         products=np.stack([node.place.product for node in nodes]),
         ranks=np.array([node.q.shape[1] for node in nodes]),
         losses=np.array([float(node.place.loss) for node in nodes]),
-        rates=_padded([node.rates for node in nodes]),
-        levels=_padded(found.exponents),
+        rates=padded([node.rates for node in nodes]),
+        levels=padded(found.exponents),
         decays=np.array([node.decay for node in nodes]),
         growths=np.array([node.growth for node in nodes]),
         taus=np.array([jump.tau for jump in jumps]),
@@ -103,7 +107,8 @@ def _assembled(
     )
 
 
-def _padded(rows: list[np.ndarray]) -> np.ndarray:
+def padded(rows: list[np.ndarray]) -> np.ndarray:
+    """Rows of one length, with NaN beyond their ends."""
     most = max(len(row) for row in rows)
     return np.stack([np.pad(row, (0, most - len(row)), constant_values=np.nan) for row in rows])
 

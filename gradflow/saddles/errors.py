@@ -16,7 +16,7 @@ class Terms(NamedTuple):
 
     Attributes:
       logs: logarithms of the coefficients.
-      powers: of alpha; not negative.
+      powers: of alpha; negative where errors grow more slowly than times.
     """
 
     logs: tuple[float, ...] = ()

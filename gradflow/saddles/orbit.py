@@ -1,7 +1,7 @@
 r"""The way from one saddle to the next: large columns by their flow, small ones beside them."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import diffrax
 import equinox as eqx
@@ -164,7 +164,19 @@ def follow(
     )  # fmt: skip
 
 
-def half_way(orbit: Orbit, loss: float) -> float:
+@runtime_checkable
+class Records(Protocol):
+    """The loss along a way: when, how much, and its derivatives."""
+
+    @property
+    def times(self) -> np.ndarray: ...
+    @property
+    def losses(self) -> np.ndarray: ...
+    @property
+    def slopes(self) -> np.ndarray: ...
+
+
+def half_way(orbit: Records, loss: float) -> float:
     """When the loss is half way between that of the first record and that of the end.
 
     By cubic interpolation between records, which are 1/10 of a time scale apart or closer. NaN if

@@ -51,23 +51,27 @@ class SaddlePath(eqx.Module):
 
     with c(alpha) = ln(1/alpha) where parameters grow exponentially (degree 2), and c(alpha) =
     alpha^(-power), power = 1 - 2/degree, beyond. It is the time when the loss is half way between
-    two saddles. Immutable.
+    two saddles. In matrix products of depth 3 and more o(1) is true of the first jump and of
+    aligned starts; of later ones o(c(alpha)), by powers that `predicted_error` has. Immutable.
 
     Attributes:
       products: (nodes, *shape) the saddles W_0 = 0, W_1, ...
       ranks: (nodes,) their ranks; of vectors, the numbers of entries that are not 0.
       losses: (nodes,) the losses there.
       rates: (nodes, modes) of columns: eigenvalues of F on the null space, falling, NaN beyond; of
-        diagonal networks: the derivative -G of the dual in time.
+        products of depth 3 and more: singular values of G on the null spaces; of diagonal networks:
+        the derivative -G of the dual in time.
       levels: (nodes, columns) of columns: their exponents of alpha when the path comes to the
-        saddle; of diagonal networks: the dual there, between minus and plus its thresholds.
+        saddle; of products of depth 3 and more: singular values of what is small, in units of
+        alpha; of diagonal networks: the dual there, between minus and plus its thresholds.
       decays: (nodes,) the smallest rate at which a saddle's own flow comes to it.
       growths: (nodes,) the largest at which it leaves it; positive at no minimum of its rank.
       taus: (jumps,) times in units of c(alpha).
       offsets: (jumps,) what is added; NaN where it is not known.
       margins: (jumps,) by which factor the plateau would have been longer without the first
         column or entry; 1 is a tie.
-      directions: (jumps, rows) the unit vectors along which saddles are left.
+      directions: (jumps, rows) the unit vectors along which saddles are left; of products the
+        right singular vector before the left one.
       orbit_times: (jumps, records) of the way between saddles, relative to the jump.
       orbit_losses: (jumps, records) there.
       error_terms: (jumps, terms, 2) logarithms of coefficients, and powers of alpha.

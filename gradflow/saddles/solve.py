@@ -11,6 +11,7 @@ from gradflow._util.provenance import describe, fingerprint, provenance
 from gradflow._util.validate import positive, same_float_dtype, whole
 from gradflow.columns import columns_of
 from gradflow.factorizations.diagonal_network import DiagonalNetwork
+from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.objective import Objective
 from gradflow.problems.base import AbstractQuadraticProblem
 from gradflow.problems.entrywise import HuberCompletion, LogisticCompletion
@@ -18,6 +19,7 @@ from gradflow.problems.sensing import HuberSensing
 from gradflow.saddles.column_path import column_path
 from gradflow.saddles.diagonal_path import diagonal_path
 from gradflow.saddles.path import SaddlePath
+from gradflow.saddles.product_path import product_path
 from gradflow.start import as_factors
 
 _CONVEX = (AbstractQuadraticProblem, HuberCompletion, LogisticCompletion, HuberSensing)
@@ -44,9 +46,10 @@ def saddle_path(
     `reason` say why. Those are no errors: see `SaddlePath.determined`.
 
     Args:
-      objective: a problem with a `SymmetricProduct`, a `MatrixProduct` of depth 2 or, if its loss
-        is quadratic, a `DiagonalNetwork` of any depth; no penalty.
-      start: its factors, float64, of size 1; or W itself, for balanced factors of it.
+      objective: a problem with a `SymmetricProduct`, a `MatrixProduct` of depth 2 or more or, if
+        its loss is quadratic, a `DiagonalNetwork` of any depth; no penalty.
+      start: its factors, float64, of size 1; or W itself, for balanced factors of it. Those of a
+        matrix product of depth 3 and more must be balanced.
       max_jumps: where to stop at the latest.
       tie: events whose times differ by less, relatively, count as one.
       convex: whether the loss is a convex function of W; None: as known of the library's problems,
@@ -55,7 +58,8 @@ def saddle_path(
         `taus` do without, and which take nearly all of the time. Without them `offsets` are NaN.
 
     Raises:
-      ValueError: on another factorisation, a penalty, float32, or a start of another shape.
+      ValueError: on another factorisation, a penalty, float32, a start of another shape, or one of
+        depth 3 and more that is not balanced.
 
     Example:
       >>> import numpy as np, gradflow as gf
@@ -94,6 +98,8 @@ def saddle_path(
     }
     plain = json.loads(json.dumps(config, default=str))
     columns = columns_of(objective)
+    if _deep(objective):
+        return product_path(objective, factors, convex=known, most=most, tie=tie, config=plain)
     if columns is None:
         return diagonal_path(
             objective, factors, most=most, tie=tie, constants=bool(constants), config=plain
@@ -110,9 +116,14 @@ def _check(objective: Any) -> None:
             f"{type(objective.penalty).__name__}; use gradflow.solve_flow from a small start."
         )
     diagonal = isinstance(objective.factorization, DiagonalNetwork)
-    if columns_of(objective) is None and not diagonal:
+    if columns_of(objective) is None and not diagonal and not _deep(objective):
         raise ValueError(
-            "A path of saddles is known for SymmetricProduct, MatrixProduct of depth 2 and "
-            f"DiagonalNetwork, not for {objective.factorization!r}; use gradflow.solve_flow from "
-            "small starts."
+            "A path of saddles is known for SymmetricProduct, MatrixProduct of depth 2 and more, "
+            f"and DiagonalNetwork, but not for {objective.factorization!r}; use "
+            "gradflow.solve_flow from small starts."
         )
+
+
+def _deep(objective: Objective) -> bool:
+    model = objective.factorization
+    return isinstance(model, MatrixProduct) and model.depth > 2

@@ -68,6 +68,41 @@ def product(seed, shape=(3, 4), count=10):
     )
 
 
+class Deep(NamedTuple):
+    """A problem of a balanced product of depth 3 or more, from alpha times a matrix."""
+
+    objective: gf.Objective
+    w: np.ndarray
+
+
+DEEP = (((3, 3), 3), ((2, 3), 4), ((3, 4), 3), ((2, 2), 3), ((4, 4), 3))
+"""Shapes and depths."""
+
+
+def deep(seed, shape=None, depth=None):
+    """Sensing with Gaussian matrices, or completion of all but two entries; a Gaussian start."""
+    rng = np.random.default_rng(seed)
+    of = DEEP[seed % len(DEEP)]
+    shape, depth = shape or of[0], depth or of[1]
+    count = shape[0] * shape[1] - 2
+    measurements = rng.normal(size=(count, *shape)) / count**0.5
+    if seed // len(DEEP) % 2:  # of entries: a completion, in the programs of the other kind
+        places = rng.permutation(shape[0] * shape[1])[:count]
+        measurements = np.eye(shape[0] * shape[1])[places].reshape(count, *shape)
+    problem = gf.MatrixSensing(measurements, rng.normal(size=count))
+    model = gf.MatrixProduct.of(shape, depth)
+    return Deep(gf.Objective(problem, model), rng.normal(size=shape))
+
+
+def deep_times(posed, log_alpha, losses):
+    """When a flow of W alone, in the pivots of an elimination, falls below the losses."""
+    start = gf.LogScaled(posed.w, log_alpha)
+    return np.array([
+        gf.solve_flow(posed.objective, start, stop_loss=loss, coordinates="ldu").times[-1]
+        for loss in losses
+    ])  # fmt: skip
+
+
 class Diagonal(NamedTuple):
     """A regression with a diagonal network."""
 

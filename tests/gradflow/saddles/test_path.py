@@ -125,9 +125,13 @@ REFUSED = {
         lambda: saddle_path(
             gf.Objective(PROBLEM, OBJECTIVE.factorization, gf.NuclearNorm(0.1)), (jnp.eye(2),)
         ), "NuclearNorm", "solve_flow"),
-    "depth 3": (
-        lambda: saddle_path(gf.Objective(PROBLEM, gf.MatrixProduct((2,) * 4)), jnp.eye(2)),
-        "(2, 2, 2, 2)", "solve_flow"),
+    "depth 1": (
+        lambda: saddle_path(gf.Objective(PROBLEM, gf.MatrixProduct((2, 2))), jnp.eye(2)),
+        "(2, 2)", "solve_flow"),
+    "depth 3, unbalanced": (
+        lambda: saddle_path(
+            gf.Objective(PROBLEM, gf.MatrixProduct((2,) * 4)), (2 * jnp.eye(2), *[jnp.eye(2)] * 2)
+        ), "unbalancedness 0.75", "W itself"),
     "float32": (
         lambda: saddle_path(
             gf.astype(OBJECTIVE, jnp.float32), (jnp.eye(2, dtype=jnp.float32),)

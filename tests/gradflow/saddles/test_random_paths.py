@@ -11,7 +11,14 @@ import pytest
 
 from gradflow.saddles import saddle_path
 from tests.gradflow.saddles.log_scaled import run
-from tests.gradflow.saddles.problems import diagonal, diagonal_times, product, symmetric
+from tests.gradflow.saddles.problems import (
+    deep,
+    deep_times,
+    diagonal,
+    diagonal_times,
+    product,
+    symmetric,
+)
 
 SEED = int(os.environ.get("GRADFLOW_RANDOM_PATHS_SEED", "1000"))
 COUNT = int(os.environ.get("GRADFLOW_RANDOM_PATHS", "100"))
@@ -50,9 +57,26 @@ def entries(depth, seed, log_alpha):
     return path, claimed[kept], np.abs(found - wanted)[kept]
 
 
+def deeper(seed, log_alpha):
+    """The same of balanced products of depth 3 and 4, where errors are compared with times.
+
+    A flow's times are right to its rtol of 1e-8, which at the smallest alpha is more than is
+    claimed.
+    """
+    posed = deep(seed)
+    path = saddle_path(posed.objective, posed.w)
+    wanted = path.times(log_alpha=log_alpha)
+    claimed = path.predicted_error(log_alpha=log_alpha)
+    jumps = int(np.argmin([*(claimed < SURE * wanted), False]))
+    goals = (path.losses[:jumps] + path.losses[1 : jumps + 1]) / 2
+    found = deep_times(posed, log_alpha, goals)
+    return path, claimed[:jumps] + 1e-8 * found, np.abs(found - wanted[:jumps])
+
+
 KINDS = {
     "symmetric": (lambda seed, log: columns(symmetric, seed, log), (-46.0, -138.2)),
     "product": (lambda seed, log: columns(product, seed, log), (-46.0, -138.2)),
+    "deep": (deeper, (-20.7, -69.0)),
     "diagonal 2": (lambda seed, log: entries(2, seed, log), (-46.0, -138.2)),
     "diagonal 3": (lambda seed, log: entries(3, seed, log), (-15.0, -21.0)),
 }
