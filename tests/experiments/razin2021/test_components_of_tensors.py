@@ -52,7 +52,7 @@ def test_no_blow_up_is_told_apart(tmp_path):
     ax = results.experiment.plot(results).axes[0]
     np.testing.assert_allclose(ax.lines[0].get_xdata(), 10 ** (-np.arange(1, 5) / 4), rtol=1e-6)
     told = findings_of(results)
-    assert told["With 20 entries observed norms blow up"] is False
+    assert told["With 20 entries observed norms blow up from some start"] is False
     assert told["What blows up is not observed"] is None
 
 
