@@ -8,6 +8,7 @@ which makes the constants of times, and rotations by what a direction is off at 
 which make their errors.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -25,8 +26,8 @@ NULL = 1e-7
 """Below which part of the first rates a rate counts as 0."""
 _CHANGE = 1e-5
 """Length of the small changes of Z."""
-_ROTATIONS = 4
-"""How many rotations stand for all."""
+_ROTATIONS = 12
+"""How many rotations are followed at most; they stand for all."""
 _ACCURACY = 1e-9
 """How well times are known in units of the clock."""
 _ORDER = 4
@@ -322,9 +323,9 @@ def _felt(changes: list[Change], terms: Terms, power: float) -> tuple[Terms, flo
     jumps = sorted({change.of for change in changes if change.terms is not None})
     for jump in jumps:
         same = [c for c in changes if c.of == jump and c.terms is not None]
-        worst = max(same, key=lambda change: abs(change.shift))
-        assert worst.terms is not None
-        terms = terms.with_all(worst.terms.times(abs(worst.shift)))
+        steepest = float(np.linalg.norm([change.shift for change in same]))  # the worst of all
+        assert same[0].terms is not None
+        terms = terms.with_all(same[0].terms.times(steepest))
     if not np.isfinite(offset):
         return terms.plus(np.inf, 0.0), 0.0
     return terms, offset
@@ -340,16 +341,17 @@ def _made(
     made = [Change([a + _CHANGE * b for a, b in zip(layers, pushed, strict=True)], 0.0, None, jump)]
     if misaligned[0] == -np.inf:
         return made
-    terms = Terms().plus(misaligned[0], misaligned[1] - power)
-    for _ in range(_ROTATIONS):
-        left, right = (_rotation(rng, size) for size in push.shape)
-        made.append(Change(turned(layers, left, right), 0.0, terms, jump))
+    planes = [
+        (side, a, b)
+        for side in (0, 1)
+        for a, b in itertools.combinations(range(push.shape[side]), 2)
+    ]
+    followed = rng.permutation(len(planes))[:_ROTATIONS]
+    share = 0.5 * np.log(max(len(planes), 1) / max(len(followed), 1))  # of the others
+    terms = Terms().plus(misaligned[0] + share, misaligned[1] - power)
+    for k in followed:
+        side, a, b = planes[k]
+        frames = [np.eye(size) for size in push.shape]
+        frames[side][a, b], frames[side][b, a] = _CHANGE, -_CHANGE
+        made.append(Change(turned(layers, *frames), 0.0, terms, jump))
     return made
-
-
-def _rotation(rng: np.random.Generator, size: int) -> np.ndarray:
-    """By a small angle in a random plane."""
-    if size < 2:
-        return np.eye(size)
-    a, b = np.linalg.qr(rng.normal(size=(size, 2)))[0].T
-    return np.eye(size) + _CHANGE * (np.outer(a, b) - np.outer(b, a))
