@@ -19,7 +19,9 @@ The start is orthogonalised in long arithmetic, as float64 knows a small angle a
 Of two layers Q^T J Q stays as it is (what is unbalanced), so that O^T J O is a function of how rho
 has grown and of N. Where a direction shrinks errors of its balance would grow; O is led back to
 that function. It hangs on entries of N as small as sizes are apart, so that they are held in units
-of what rho was where N was 1: S_ij = N_ij exp(rho_i - rho_j).
+of what rho was where N was 1: S_ij = N_ij exp(rho_i - rho_j). What is held is S^-1 = R, of which
+it is made: where a middle row grows by far more than a later one, entries of S are their
+round-off, and all digits of R would cancel.
 """
 
 from collections.abc import Mapping
@@ -66,12 +68,12 @@ class Graded(NamedTuple):
     Attributes:
       directions: (rows, p) O.
       logs: (p,) rho.
-      shears: (p, p) S.
+      unshears: (p, p) R.
     """
 
     directions: Float[Array, "rows p"]
     logs: Float[Array, " p"]
-    shears: Float[Array, "p p"]
+    unshears: Float[Array, "p p"]
 
 
 class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
@@ -117,10 +119,9 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
         unit = unit[:, lengths > 0]
         if not unit.size:
             return "all columns are zero, and stay so."
-        least = np.linalg.svd(unit, compute_uv=False)
-        if unit.shape[1] <= unit.shape[0] and least[-1] < _DEPENDENT:
+        if (least := _least_angle(unit, np.log(lengths[lengths > 0]))) < _DEPENDENT:
             return (
-                f"columns are linearly dependent up to round-off (their angle is {least[-1]:.0e}), "
+                f"columns are linearly dependent up to round-off (their angle is {least:.0e}), "
                 "so that it is not known which small directions there are; use "
                 "coordinates='factors'."
             )
@@ -214,12 +215,12 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
     def _q(self, y: Graded) -> Float[Array, "rows p"]:
         """Q but for the rotation Omega."""
         sizes = y.logs[:, None] + self.origin - self.origin[:, None]
-        return y.directions @ (jnp.exp(jnp.minimum(sizes, _OVERFLOW)) * jnp.triu(y.shears))
+        return y.directions @ (jnp.exp(jnp.minimum(sizes, _OVERFLOW)) * _inverse(y.unshears))
 
     def _unit_shears(self, y: Graded) -> Float[Array, "p p"]:
         """N."""
         apart = jnp.minimum(self.origin - self.origin[:, None], _OVERFLOW)
-        return jnp.exp(apart) * jnp.triu(y.shears)
+        return jnp.exp(apart) * _inverse(y.unshears)
 
     def factors(self, y: Graded) -> Factors:
         return self.columns.split(self._q(y) @ self.rotation)
@@ -228,7 +229,7 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
         return self.columns.product(self._q(y))
 
     def velocity(self, y: Graded) -> Graded:
-        o, logs, shears = y
+        o, logs, unshears = y
         grown = logs - self.origin
         f = self.columns.operator(self._q(y))
         b = o.T @ f @ o
@@ -241,16 +242,12 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
         if (signs := self.columns.signs()) is not None:
             turned = signs[:, None] * o
             turning = turning - pull * (turned @ (o.T @ turned - self._tilt_now(y)))
-        return Graded(turning, jnp.diag(b), (twice * ratios) @ jnp.triu(shears))
+        return Graded(turning, jnp.diag(b), -jnp.triu(unshears) @ (twice * ratios))
 
     def _tilt_now(self, y: Graded) -> Float[Array, "p p"]:
-        """O^T J O, as rho and S tell it: (S^T diag(exp(rho - origin)))^-1 is led on both sides."""
-
-        def solved(right: Array) -> Array:
-            return jax.scipy.linalg.solve_triangular(y.shears, right, trans="T", unit_diagonal=True)
-
+        """O^T J O, as rho and R tell it: (S^T diag(exp(rho - origin)))^-1 is led on both sides."""
         shrunk = jnp.exp(jnp.minimum(self.origin - y.logs, _OVERFLOW / 2))[:, None]
-        led = shrunk * solved(jnp.eye(y.logs.size))
+        led = shrunk * jnp.triu(y.unshears).T
         return jnp.clip(led @ self.tilt @ led.T, -1.0, 1.0)
 
     def singular_values(self, y: Graded) -> Float[Array, " k"]:
@@ -273,12 +270,13 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
     def sizes(self, y0: Graded, y1: Graded) -> Graded:
         """A logarithm is to be right to rtol, however large; so are directions and shears.
 
-        Those that matter to O^T J O: S_ij beside what its sizes have grown apart by.
+        Errors of R are some R E, as its velocity is; E_mj counts beside what its sizes have grown
+        apart by, which is what O^T J O feels.
         """
         grown = jnp.maximum(y0.logs, y1.logs) - self.origin
         apart = jnp.exp(jnp.clip(grown - grown[:, None], 0.0, _OVERFLOW))
-        shears = jnp.maximum(apart, jnp.maximum(jnp.abs(y0.shears), jnp.abs(y1.shears)))
-        return Graded(jnp.ones_like(y0.directions), jnp.ones_like(y0.logs), shears)
+        unshears = jnp.maximum(jnp.abs(y0.unshears), jnp.abs(y1.unshears)) @ apart
+        return Graded(jnp.ones_like(y0.directions), jnp.ones_like(y0.logs), unshears)
 
     def with_tolerance(self, tolerance: Any) -> Self:
         del tolerance
@@ -309,7 +307,13 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
         return made, Graded(y.directions @ found.rotation.T, found.log_s, jnp.eye(y.logs.size))
 
 
-_NAMES = ("directions", "log_sizes", "shears", "rotation", "tilt", "origin")
+_NAMES = ("directions", "log_sizes", "unshears", "rotation", "tilt", "origin")
+
+
+def _inverse(unshears: Float[Array, "p p"]) -> Float[Array, "p p"]:
+    """S of R; what is below the diagonals of either has no meaning, and is zero here."""
+    one = jnp.eye(unshears.shape[0])
+    return jnp.triu(jax.scipy.linalg.solve_triangular(unshears, one, unit_diagonal=True))
 
 
 @jax.jit
@@ -322,6 +326,28 @@ def _svd(log_scales: Float[Array, " k"], rows: Float[Array, "k n"]) -> Any:
     return found._replace(
         log_s=found.log_s[order], rotation=rotation[order], right=found.right[:, order]
     )
+
+
+def _least_angle(unit: np.ndarray, logs: np.ndarray) -> float:
+    """The least singular value of unit columns; of more than fill their space, the least remainder.
+
+    That is what is left of one beside longer ones, where it is the longest that is left of all: it
+    becomes a direction, if it is not zero.
+    """
+    if unit.shape[1] <= unit.shape[0]:
+        return float(np.linalg.svd(unit, compute_uv=False)[-1])
+    left, found = unit, 1.0
+    for _ in range(np.count_nonzero(np.any(unit, axis=1))):
+        sizes = np.linalg.norm(left, axis=0)
+        if not sizes.any():
+            break
+        first = np.argmax(logs + np.log(np.maximum(sizes, np.finfo(float).tiny)))
+        found = min(found, float(sizes[first]))
+        o = left[:, first] / sizes[first]
+        for _ in range(2):  # once leaves a rounding of what was taken away
+            left = left - np.outer(o, o @ left)
+        left[:, first] = 0.0
+    return found
 
 
 def _refusal_of_flow(objective: Objective, dynamics: AbstractDynamics) -> str | None:

@@ -5,14 +5,13 @@ from typing import Any
 import diffrax
 import numpy as np
 
-from gradflow.columns import columns_of
 from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.flow.error_control import UNPAID
 from gradflow.flow.ranks import share_beyond
 from gradflow.flow.readings import AtEnd
 from gradflow.flow.setup import PreparedFlow
 from gradflow.flow.stopping import Status
-from gradflow.flow.tiny_units import tiny_units
+from gradflow.flow.tiny_units import log_columns_hold, tiny_units
 from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
 
 _DIGITS = 1e-3
@@ -107,7 +106,7 @@ def _risen(flow: PreparedFlow, result: dict[str, Any], drift: float | None) -> s
         return _lost(flow, first, least)
     k = int(np.argmax(errors))
     remedy = "it is lost in their rounding" if explicit else "solver=diffrax.Dopri8() takes others"
-    if columns_of(flow.objective) is not None and flow.objective.penalty is None:
+    if log_columns_hold(flow):
         remedy += ", and coordinates='logcolumns' hold it at any size"
     return (
         f"a hidden unit was {least[k]:.1e} of the largest and has risen to {now[k]:.1e}: steps "

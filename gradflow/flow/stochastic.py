@@ -166,7 +166,7 @@ def solve_sdes(
     config = _config(objective, noise, options, solver, [name for name, _ in pairs])
     told = long_steps(
         jax.tree_util.Partial(_drift, None, equation=equation), factors, seeds.factors,
-        float(options.step), solver,
+        float(np.max(np.diff(times) / steps_between(times, float(options.step)))), solver,
     )  # fmt: skip
     for sentence in sorted({sentence for sentence in told if sentence}, key=len)[:1]:
         warnings.warn(f"In this flow {sentence}.", RuntimeWarning, stacklevel=3)

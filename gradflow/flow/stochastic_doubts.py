@@ -38,7 +38,7 @@ def long_steps(
       drift: the field without the noise.
       start: factors.
       ends: factors of all seeds, along the first axis.
-      step: the longest step.
+      step: the longest step that was taken.
       solver: a diffrax solver.
     """
     allowed = _EULER if isinstance(solver, diffrax.Euler) else _OTHERS

@@ -10,13 +10,15 @@ from typing import Any
 import diffrax
 import numpy as np
 
-from gradflow.columns import has_columns
 from gradflow.coordinates.factors import FactorCoordinates
+from gradflow.coordinates.logcolumns import LogColumnCoordinates
 from gradflow.dynamics.gradient import GradientFlow
 from gradflow.factorizations.hidden_units import hidden_units
 from gradflow.factorizations.symmetric_product import SymmetricProduct
 from gradflow.flow.setup import PreparedFlow
 from gradflow.linalg.lengths import lengths_and_directions
+from gradflow.objective import FactorsLike, Objective
+from gradflow.problems.sparse import SparseCompletion
 
 _TINY = 1e-9
 """Share of the longest unit below which one is too small for the error's norm."""
@@ -40,13 +42,25 @@ def tiny_units(flow: PreparedFlow, y: Any, time: float) -> str | None:
             if share * np.exp(_rate(flow, y) * time) < flow.options.rtol:
                 return None
     remedy = "start it larger"
-    if has_columns(flow.objective) and flow.objective.penalty is None:
+    if log_columns_hold(flow):
         remedy += ", or use coordinates='logcolumns', which hold it at any size"
     return (
         f"a hidden unit starts at {share:.1e} of the largest: steps in factors do not follow what "
         "is so small beside the others, so that it is not known whether it has risen, and when; "
         + remedy
     )
+
+
+def log_columns_hold(flow: PreparedFlow) -> bool:
+    """Whether a flow in factors could be asked for in "logcolumns".
+
+    Args:
+      flow: what was asked.
+    """
+    if not isinstance(flow.coordinates, FactorCoordinates):
+        return False
+    factors = flow.coordinates.factors(flow.y)
+    return LogColumnCoordinates.refusal(flow.objective, flow.dynamics, factors) is None
 
 
 def _least_share(flow: PreparedFlow) -> float:
@@ -69,11 +83,18 @@ def _rate(flow: PreparedFlow, y: Any) -> float:
     found = []
     for point in (flow.y, y):
         factors = coordinates.factors(point)
-        gradient = objective.problem.gradient(objective.product(factors))
         norms = [float(np.linalg.norm(f)) for f in factors]
         if isinstance(objective.factorization, SymmetricProduct):
             others = [2.0]
         else:
             others = [np.prod(norms[:k] + norms[k + 2 :]) for k in range(max(len(norms) - 1, 1))]
-        found.append(float(np.linalg.norm(gradient)) * max(others))
+        found.append(_slope(objective, factors) * max(others))
     return max(found)
+
+
+def _slope(objective: Objective, factors: FactorsLike) -> float:
+    """The norm of the gradient in W, of which too many entries are never formed."""
+    problem = objective.problem
+    if isinstance(problem, SparseCompletion):
+        return 2 * float(np.sqrt(problem.weight * objective.loss(factors)))
+    return float(np.linalg.norm(problem.gradient(objective.product(factors))))

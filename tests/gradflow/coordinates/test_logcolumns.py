@@ -221,3 +221,37 @@ def test_a_start_that_is_not_tiny_is_followed_in_factors_unless_a_column_is(tiny
         truth = by_taylor(objective.problem, (start[0].T, start[0]), 2 * 60.0)
         assert wrong_by(flow, truth) < 10
     assert not flow.warnings
+
+
+@pytest.mark.parametrize("time", [100.0, 140.0])
+def test_a_middle_column_that_grows_by_far_the_most_takes_few_steps(time):
+    """What it grows by beside the others is above 1e17: shears are their round-off by then."""
+    objective = gf.Objective(
+        full(np.random.default_rng(2).normal(size=(3, 3))), gf.MatrixProduct((3, 3, 3))
+    )
+    w1, w2 = np.random.default_rng(11).normal(size=(2, 3, 3))
+    sizes = np.array([0.3, 1e-30, 1e-60])
+    start = (sizes[:, None] * w1, sizes * w2)
+    flow = gf.solve_flow(objective, start, horizon=time, observe=["product"], max_steps=1000)
+    assert flow.stats["coordinates"] == "logcolumns" and not flow.warnings
+    assert flow.outcome is gf.Outcome.REACHED_HORIZON
+    assert wrong_by(flow, by_taylor(objective.problem, start, time)) < 1
+
+
+@pytest.mark.parametrize("small", [None, 1e-30])
+def test_more_columns_than_rows_may_be_dependent_too(small):
+    """All of a plane, but for round-off: the flow keeps it, and a third direction is none."""
+    rng = np.random.default_rng(0)
+    u = 1e-3 * rng.normal(size=(3, 2)) @ rng.normal(size=(2, 5))
+    if small is not None:  # below that round-off
+        u[:, 4] = small * rng.normal(size=3)
+    objective = gf.Objective(full(np.diag([1.0, 0.6, 0.35])), gf.SymmetricProduct(3, 5))
+    with pytest.raises(ValueError, match="linearly dependent"):
+        gf.solve_flow(objective, (u,), horizon=1.0, coordinates="logcolumns")
+    # Zeros are exact, and a column above round-off makes a direction of its own.
+    u[2] = 0.0
+    known = np.concatenate([u[:, :4], 1e-5 * rng.normal(size=(3, 1))], 1)
+    for start in (u, known):
+        _, y = LogColumnCoordinates.encode(objective, gf.GradientFlow(), (jnp.asarray(start),))
+        flow = gf.solve_flow(objective, (start,), horizon=1e-3, coordinates="logcolumns")
+        assert flow.final["log_sizes"].shape == y.logs.shape == (2 if start is u else 3,)

@@ -8,6 +8,7 @@ import pytest
 import gradflow as gf
 from gradflow.claims.oracles.high_precision import precise
 from gradflow.claims.oracles.taylor import follow_factors
+from gradflow.flow.tiny_units import _slope
 
 pytestmark = pytest.mark.filterwarnings("ignore:In this flow")
 CELLS = list(np.ndindex(2, 2))
@@ -138,3 +139,29 @@ def test_it_is_not_told_of_where_it_cannot_have_risen():
     flow = tiny_column(5.0, coordinates="factors")
     assert not flow.warnings
     assert flow["loss"][-1] == pytest.approx(tiny_column(5.0)["loss"][-1], rel=1e-6)
+
+
+def sparse(side, observed):
+    """A unit of 1e-12 in a completion whose matrix is never formed."""
+    rng = np.random.default_rng(0)
+    seen = np.unique(rng.integers(0, side, (observed, 2)), axis=0)
+    problem = gf.problems.SparseCompletion((side, side), seen, rng.normal(size=len(seen)))
+    sizes = 0.3 * np.array([1.0, 1e-12])
+    low, high = sizes[:, None] * rng.normal(size=(2, side)), sizes * rng.normal(size=(side, 2))
+    return problem, gf.MatrixProduct.of((side, side), 2, hidden=2), (low, high)
+
+
+def test_of_a_matrix_that_is_never_formed_it_is_told_without_it():
+    """80 GB, where it was formed; and "logcolumns", which form it, are no remedy."""
+    problem, model, start = sparse(100_000, 3000)
+    asked = {"horizon": 1e-3, "rtol": 1e-3, "observe": ["loss"]}
+    quiet = gf.solve_flow(gf.Objective(problem, model), start, **asked)
+    assert not quiet.warnings and quiet.stats["solver"] == "StiffnessSwitch"
+    problem, model, start = sparse(60, 300)
+    with pytest.warns(RuntimeWarning, match="a hidden unit starts at"):
+        flow = gf.solve_flow(gf.Objective(problem, model), start, horizon=1.0, rtol=1e-5)
+    assert flow.warnings[0].endswith("start it larger")
+    dense = gf.MatrixCompletion(problem.shape, problem.indices, problem.values)
+    factors = model.check(start)
+    slopes = [_slope(gf.Objective(each, model), factors) for each in (problem, dense)]
+    assert slopes[0] == pytest.approx(slopes[1], rel=1e-12)

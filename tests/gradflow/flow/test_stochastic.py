@@ -280,3 +280,9 @@ def test_steps_that_are_long_beside_the_curvature_are_told(step, solver, told):
         assert bool(run.warnings) == told == any("shorten step" in said for said in run.warnings)
         if told:
             assert f"{4 * step:.2g} times its shortest time scale (0.25" in run.warnings[0]
+
+
+def test_steps_that_records_cut_short_are_not_told_of():
+    start, asked = (np.full((3, 2), 0.5),), {"horizon": 0.3, "step": 10.0, "record": [0.1, 0.2]}
+    runs = gf.solve_sdes(QUADRATIC, start, Langevin(0.3), KEYS[:2], **asked)
+    assert not any(run.warnings for run in runs) and runs[0].stats["steps"] == 3
