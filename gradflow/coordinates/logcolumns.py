@@ -58,6 +58,8 @@ _ORDER, _SHEAR = 3.0, 1e3
 """How far a later rho may be above an earlier one, and how large an entry of N may be."""
 _OVERFLOW, _APART = 700.0, 600.0
 """What an exponent may be, and how far apart sizes of columns of two layers."""
+_FEW = 3
+"""Columns of two layers up to which "auto" takes these coordinates though some are hidden."""
 _HIDDEN = 1e-9
 """Share of the longest column below which factors do not follow one."""
 
@@ -144,11 +146,14 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
         if columns.rows > _LARGEST:
             return f"the factors have more than {_LARGEST} rows together."
         arrays = tuple(np.asarray(f) for f in factors)
-        if max(np.linalg.norm(f) for f in arrays) < _TINY * known_norm(objective.problem) ** 0.5:
-            return None
         (units,) = hidden_units(objective.factorization, [arrays], np.hstack)
         lengths, _ = lengths_and_directions(np.asarray(units).T)
-        if np.any((lengths > 0) & (lengths < _HIDDEN * np.max(lengths))):
+        lengths = lengths[lengths > 0]
+        hidden = lengths.size > 0 and np.min(lengths) < _HIDDEN * np.max(lengths)
+        if hidden and columns.signs() is not None and lengths.size > _FEW:
+            return f"more than {_FEW} columns of two layers that are far apart take short steps."
+        tiny = _TINY * known_norm(objective.problem) ** 0.5
+        if hidden or max(np.linalg.norm(f) for f in arrays) < tiny:
             return None
         return "no column is tiny, and the factors themselves can be followed."
 

@@ -129,10 +129,13 @@ def prepare_flows(
     alike(objectives)
     learn_norms(problems)
     todays = [checked[id(given)] for given in options]
-    placed = [_placed(*each) for each in zip(objectives, starts, todays, strict=True)]
+    each = enumerate(zip(objectives, starts, todays, strict=True))
+    placed = [_placed_of_batch(k, *asked) for k, asked in each]
     groups: dict[Any, list[int]] = {}
-    for k, flow in enumerate(placed):
-        groups.setdefault(jax.tree.structure((flow.coordinates, flow.y)), []).append(k)
+    for k, flow in enumerate(placed):  # columns of zeros are left out of some coordinates
+        sizes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(flow.y))
+        kind = jax.tree.structure((flow.coordinates, flow.y)), sizes
+        groups.setdefault(kind, []).append(k)
     return [_batch(places, [placed[k] for k in places]) for places in groups.values()]
 
 
@@ -145,6 +148,13 @@ def _batch(places: list[int], placed: list[_Placed]) -> Batch:
     solver = _solver(placed[0])
     flows = [_prepared(*each, solver) for each in zip(placed, read, strict=True)]
     return Batch(places, flows, points)
+
+
+def _placed_of_batch(k: int, objective: Objective, start: Any, options: FlowOptions) -> _Placed:
+    try:
+        return _placed(objective, start, options)
+    except ValueError as error:
+        raise ValueError(f"Flow {k} of the batch: {error}") from error
 
 
 def _placed(objective: Objective, start: Any, options: FlowOptions) -> _Placed:

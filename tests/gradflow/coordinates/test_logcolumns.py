@@ -255,3 +255,11 @@ def test_more_columns_than_rows_may_be_dependent_too(small):
         _, y = LogColumnCoordinates.encode(objective, gf.GradientFlow(), (jnp.asarray(start),))
         flow = gf.solve_flow(objective, (start,), horizon=1e-3, coordinates="logcolumns")
         assert flow.final["log_sizes"].shape == y.logs.shape == (2 if start is u else 3,)
+
+
+@pytest.mark.parametrize(("count", "taken"), [(3, "logcolumns"), (4, "factors")])
+def test_many_columns_of_two_layers_far_apart_are_left_to_factors(count, taken):
+    objective = gf.Objective(full(np.diag([1.0, 0.5, 0.3, 0.1])), gf.MatrixProduct((4, count, 4)))
+    columns = np.random.default_rng(0).normal(size=(8, count)) * 10.0 ** (-12 * np.arange(count))
+    flow = gf.solve_flow(objective, (columns[:4].T, columns[4:]), horizon=0.1, observe=["loss"])
+    assert flow.stats["coordinates"] == taken

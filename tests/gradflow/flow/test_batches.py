@@ -129,3 +129,19 @@ def test_flows_side_by_side_take_the_steps_that_they_take_in_turn(monkeypatch):
         for name in ("loss", "product"):
             np.testing.assert_allclose(other[name], one[name], rtol=1e-9, atol=1e-12)
     assert {flow.outcome for flow in in_turn} == {Outcome.REACHED_LOSS, Outcome.REACHED_HORIZON}
+
+
+def test_starts_with_and_without_columns_of_zeros_go_in_one_batch():
+    target = np.array([[1.0, 0.2, 0.0], [0.2, 0.5, 0.1], [0.0, 0.1, 0.3]])
+    problem = gf.MatrixCompletion.from_array(target)
+    objective = gf.Objective(problem, gf.SymmetricProduct(3, 3))
+    columns = np.random.default_rng(0).normal(size=(3, 3))
+    starts = [(columns * [1.0, 1e-12, 1e-20],), (columns * [1.0, 1e-14, 0.0],)]
+    asked = {"horizon": 5.0, "observe": ["loss"]}
+    for flow, start in zip(gf.solve_flows(objective, starts, **asked), starts, strict=True):
+        assert flow.stats["coordinates"] == "logcolumns"
+        np.testing.assert_array_equal(
+            flow["loss"], gf.solve_flow(objective, start, **asked)["loss"]
+        )
+    with pytest.raises(ValueError, match=r"Flow 1 of the batch: start\[0\]\[0, 0\] is nan"):
+        gf.solve_flows(objective, [(columns,), (columns * np.nan,)], **asked)
