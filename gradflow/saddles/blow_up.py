@@ -66,12 +66,12 @@ class BlowUp(NamedTuple):
     top: bool
 
 
-def layers_of(z: Float[np.ndarray, "m n"], depth: int) -> Layers:
-    """Balanced layers of a matrix, as wide as its rank is to rounding."""
+def layers_of(z: Float[np.ndarray, "m n"], depth: int, rank: int | None = None) -> Layers:
+    """Balanced layers of a matrix, as wide as its rank, which is what it is to rounding."""
     u, s, vt = np.linalg.svd(z, full_matrices=False)
-    kept = s > 1e-12 * np.max(s, initial=0.0)
-    d = s[kept] ** (1 / depth)
-    return _layers(u[:, kept], d, vt[kept].T, depth)
+    if rank is None:
+        rank = int(np.sum(s > 1e-12 * np.max(s, initial=0.0)))
+    return _layers(u[:, :rank], s[:rank] ** (1 / depth), vt[:rank].T, depth)
 
 
 def _layers(u: np.ndarray, d: np.ndarray, v: np.ndarray, depth: int) -> Layers:

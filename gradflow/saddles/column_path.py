@@ -9,10 +9,10 @@ import numpy as np
 from gradflow.columns import AbstractColumns
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.matrix_product import MatrixProduct
+from gradflow.saddles.assembly import Jump, assembled
 from gradflow.saddles.columns import place
-from gradflow.saddles.errors import SAFETY, table
-from gradflow.saddles.path import SaddleOutcome, SaddlePath, way_of, ways
-from gradflow.saddles.walk import Jump, Node, Walk, walk
+from gradflow.saddles.path import SaddleOutcome, SaddlePath
+from gradflow.saddles.walk import Node, walk
 
 
 def column_path(
@@ -26,18 +26,19 @@ def column_path(
 ) -> SaddlePath:
     """The path of saddles of a flow of columns; see `gradflow.saddle_path`."""
     q = np.asarray(columns.stack(factors))
-    parts = blocks(columns)
-    if len(parts) > 1:
-        most = 0
-    found = walk(columns, q, convex=convex, most=most, tie=tie)
-    if len(parts) > 1:
-        found = found._replace(outcome=SaddleOutcome.DECOUPLED, reason=never_meet(parts))
+    apart = never_meet(columns)
+    found = walk(columns, q, convex=convex, most=0 if apart else most, tie=tie)
+    if apart:
+        found = found._replace(outcome=SaddleOutcome.DECOUPLED, reason=apart)
     elif found.outcome is SaddleOutcome.VANISHING_MINOR and _keeps_determinant(columns, factors):
         found = found._replace(
             reason=f"{found.reason}; from a balanced start of a square product of full width the "
             "sign of the determinant never changes, so that the last mode may never come"
         )
-    return _assembled(found, factors, q.shape, config)
+    return assembled(
+        found, found.exponents, [jump.direction for jump in found.jumps], factors,
+        degree=2, width=len(q), flags=_flags(found.nodes, found.jumps), config=config,
+    )  # fmt: skip
 
 
 def _keeps_determinant(columns: AbstractColumns, factors: Factors) -> bool:
@@ -70,8 +71,10 @@ def blocks(columns: AbstractColumns) -> list[list[int]]:
     return found
 
 
-def never_meet(parts: list[list[int]]) -> str:
-    """Why blocks are no path of saddles."""
+def never_meet(columns: AbstractColumns) -> str | None:
+    """Why several blocks are no path of saddles; None if there is one."""
+    if len(parts := blocks(columns)) < 2:
+        return None
     listed = " and ".join("{" + ", ".join(map(str, part)) + "}" for part in parts)
     return (
         f"rows {listed} never meet in the gradient: each block is a flow of its own, with its "
@@ -79,43 +82,9 @@ def never_meet(parts: list[list[int]]) -> str:
     )
 
 
-def _assembled(
-    found: Walk, factors: Factors, shape: tuple[int, ...], config: Mapping[str, Any]
-) -> SaddlePath:
-    nodes, jumps, rows = found.nodes, found.jumps, shape[0]
-    return SaddlePath(
-        products=np.stack([node.place.product for node in nodes]),
-        ranks=np.array([node.q.shape[1] for node in nodes]),
-        losses=np.array([float(node.place.loss) for node in nodes]),
-        rates=padded([node.rates for node in nodes]),
-        levels=padded(found.exponents),
-        decays=np.array([node.decay for node in nodes]),
-        growths=np.array([node.growth for node in nodes]),
-        taus=np.array([jump.tau for jump in jumps]),
-        offsets=np.array([jump.offset for jump in jumps]),
-        margins=np.array([jump.margin for jump in jumps]),
-        directions=np.array([jump.direction for jump in jumps]).reshape(len(jumps), rows),
-        **ways(way_of(jump.orbit.times, jump.orbit.losses, jump.half) for jump in jumps),
-        error_terms=table([jump.terms.times(SAFETY) for jump in jumps]),
-        power=0.0,
-        degree=2,
-        start=tuple(np.asarray(factor) for factor in factors),
-        outcome=found.outcome,
-        reason=found.reason,
-        flags=_flags(nodes, jumps),
-        config=config,
-    )
-
-
-def padded(rows: list[np.ndarray]) -> np.ndarray:
-    """Rows of one length, with NaN beyond their ends."""
-    most = max(len(row) for row in rows)
-    return np.stack([np.pad(row, (0, most - len(row)), constant_values=np.nan) for row in rows])
-
-
 def _flags(nodes: list[Node], jumps: list[Jump]) -> tuple[str, ...]:
     """What else is worth a word: a jump that did not raise the rank, or of an unknown time."""
-    ranks = [node.q.shape[1] for node in nodes]
+    ranks = [node.rank for node in nodes]
     same = (
         f"the jump {k} leads from rank {before} to rank {after}"
         for k, (before, after) in enumerate(zip(ranks, ranks[1:], strict=False))

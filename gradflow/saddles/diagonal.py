@@ -19,7 +19,7 @@ from scipy.optimize import nnls
 
 from gradflow.saddles.diagonal_orbit import DiagonalOrbit, Regression, follow
 from gradflow.saddles.errors import FLOOR, Terms
-from gradflow.saddles.path import SaddleOutcome
+from gradflow.saddles.path import SaddleOutcome, no_way, way_of
 
 ZERO = 1e-9
 """Below which part of the first gradient a gradient counts as 0."""
@@ -55,6 +55,26 @@ class DiagonalNode(NamedTuple):
     dual: np.ndarray
     decay: float
 
+    @property
+    def w(self) -> np.ndarray:
+        """Beta, which is W."""
+        return self.beta
+
+    @property
+    def rank(self) -> int:
+        """The number of entries that are not 0."""
+        return int(np.count_nonzero(self.beta))
+
+    @property
+    def rates(self) -> np.ndarray:
+        """The derivative of the dual."""
+        return -self.gradient
+
+    @property
+    def growth(self) -> float:
+        """Of the flow of its own entries, whose minimum it is."""
+        return 0.0
+
 
 class DiagonalJump(NamedTuple):
     """A way from a saddle to the next.
@@ -76,6 +96,13 @@ class DiagonalJump(NamedTuple):
     sign: float
     orbit: DiagonalOrbit | None
     terms: Terms
+
+    @property
+    def way(self) -> tuple[np.ndarray, np.ndarray]:
+        """Records, as a path has them."""
+        if self.orbit is None:
+            return no_way()
+        return way_of(self.orbit.times, self.orbit.losses, self.orbit.half)
 
 
 class DiagonalWalk(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gradflow.ode import LinearlyImplicitExtrapolation
-from gradflow.saddles.orbit import crossing
+from gradflow.saddles.ways import crossing
 
 
 class Regression(NamedTuple):

@@ -13,10 +13,10 @@ from gradflow.factorizations.base import Factors
 from gradflow.factorizations.diagonal_network import DiagonalNetwork
 from gradflow.objective import Objective
 from gradflow.problems.base import AbstractQuadraticProblem
-from gradflow.saddles.diagonal import DiagonalJump, diagonal_walk
+from gradflow.saddles.assembly import assembled
+from gradflow.saddles.diagonal import diagonal_walk
 from gradflow.saddles.diagonal_orbit import Regression
-from gradflow.saddles.errors import SAFETY, table
-from gradflow.saddles.path import SaddlePath, no_way, way_of, ways
+from gradflow.saddles.path import SaddlePath
 
 
 def regression_of(objective: Objective, factors: Factors) -> Regression:
@@ -64,35 +64,9 @@ def diagonal_path(
     """The path of saddles of a diagonal network; see `gradflow.saddle_path`."""
     problem = regression_of(objective, factors)
     found = diagonal_walk(problem, most=most, tie=tie, constants=constants)
-    nodes, jumps, size = found.nodes, found.jumps, problem.size
-    shape = (len(jumps), size)
-    return SaddlePath(
-        products=np.stack([node.beta for node in nodes]),
-        ranks=np.array([np.count_nonzero(node.beta) for node in nodes]),
-        losses=np.array([node.loss for node in nodes]),
-        rates=np.stack([-node.gradient for node in nodes]),
-        levels=np.stack([node.dual for node in nodes]),
-        decays=np.array([node.decay for node in nodes]),
-        growths=np.zeros(len(nodes)),
-        taus=np.array([jump.tau for jump in jumps]),
-        offsets=np.array([jump.offset for jump in jumps]),
-        margins=np.array([jump.margin for jump in jumps]),
-        directions=np.array([jump.sign * np.eye(size)[jump.entry] for jump in jumps]).reshape(
-            shape
-        ),
-        **ways(map(_way, jumps)),
-        error_terms=table([jump.terms.times(SAFETY) for jump in jumps]),
-        power=0.0 if problem.depth == 2 else 1 - 2 / problem.depth,
-        degree=problem.depth,
-        start=tuple(np.asarray(factor) for factor in factors),
-        outcome=found.outcome,
-        reason=found.reason,
-        flags=tuple(found.flags),
-        config=config,
-    )
-
-
-def _way(jump: DiagonalJump) -> tuple[np.ndarray, np.ndarray]:
-    if jump.orbit is None:
-        return no_way()
-    return way_of(jump.orbit.times, jump.orbit.losses, jump.orbit.half)
+    unit = np.eye(problem.size)
+    return assembled(
+        found, [node.dual for node in found.nodes],
+        [jump.sign * unit[jump.entry] for jump in found.jumps], factors,
+        degree=problem.depth, width=problem.size, flags=found.flags, config=config,
+    )  # fmt: skip

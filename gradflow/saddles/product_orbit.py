@@ -9,9 +9,9 @@ W: they are carried parallel,
 and so, with W_1^T, those on the other side.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.flatten_util
@@ -21,10 +21,10 @@ from jaxtyping import Array, Float
 
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.matrix_product import MatrixProduct
-from gradflow.ode import LinearlyImplicitExtrapolation
 from gradflow.problems.base import AbstractProblem
+from gradflow.saddles.blow_up import layers_of
+from gradflow.saddles.ways import Piece, Way, newton, piece
 
-_SAMPLES = 128
 _FEW = 150
 """Up to how many unknowns steps may be implicit."""
 _SLOW = 1e-3
@@ -59,10 +59,7 @@ class ProductOrbit(NamedTuple):
 
 def factors_of(w: Float[np.ndarray, "m n"], rank: int, depth: int) -> Factors:
     """Balanced factors, as wide as the rank."""
-    u, s, vt = np.linalg.svd(w, full_matrices=False)
-    d = s[:rank] ** (1 / depth)
-    middle = [jnp.asarray(np.diag(d))] * (depth - 2)
-    return (jnp.asarray(d[:, None] * vt[:rank]), *middle, jnp.asarray(u[:, :rank] * d))
+    return tuple(map(jnp.asarray, layers_of(w, depth, rank)))
 
 
 def model_of(factors: Factors) -> MatrixProduct:
@@ -86,10 +83,8 @@ def _carried(factor: Array, slope: Array, frame: Array) -> Array:
 
 
 @eqx.filter_jit
-def _advance(
-    problem: AbstractProblem, state: Any, length: Float[Array, ""], stiff: bool
-) -> tuple[Any, Array, Array, Array, Array]:
-    def field(t: Any, y: Any, args: Any) -> Any:
+def _advance(problem: AbstractProblem, state: Any, length: Float[Array, ""], stiff: bool) -> Piece:
+    def field(y: Any) -> Any:
         factors, left, right, _ = y
         slopes = descent(problem, factors)
         return (
@@ -99,22 +94,10 @@ def _advance(
             -left.T @ problem.gradient(model_of(factors).product(factors)) @ right,
         )
 
-    times = jnp.linspace(0.0, length, _SAMPLES + 1)[1:]
-    solver = LinearlyImplicitExtrapolation(8) if stiff else diffrax.Dopri8()
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(field), solver, 0.0, length, None, state,
-        stepsize_controller=diffrax.PIDController(rtol=1e-10, atol=1e-12),
-        saveat=diffrax.SaveAt(ts=times), max_steps=20_000, throw=False,
-    )  # fmt: skip
-    assert solution.ys is not None
-
     def seen(y: Any) -> tuple[Array, Array]:
         return problem.loss(model_of(y[0]).product(y[0])), -_squares(descent(problem, y[0]))
 
-    losses, slopes = jax.lax.map(seen, solution.ys)
-    fine = solution.result == diffrax.RESULTS.successful
-    end = jax.tree.map(lambda y: y[-1], solution.ys)
-    return end, times, losses, slopes, fine
+    return piece(field, seen, state, length, stiff=stiff, rtol=1e-10, atol=1e-12)
 
 
 @eqx.filter_jit
@@ -153,44 +136,35 @@ def follow(
     pushed = jnp.zeros((left.shape[1], right.shape[1]))
     state: Any = tuple(factors), jnp.asarray(left), jnp.asarray(right), pushed
     loss, norm, w = _steepness(problem, factors)
-    times, losses, slopes = [np.zeros(1)], [np.atleast_1d(loss)], [-(np.atleast_1d(norm) ** 2)]
-    t, settled, stiff, risen, few = 0.0, False, False, None, sum(f.size for f in factors) <= _FEW
-    first, stride = None, 1.0
+    way = Way(sum(f.size for f in factors) <= _FEW, loss, -(norm**2))
+    settled, risen, first, stride = False, None, None, 1.0
     while True:
         s = np.linalg.svd(np.asarray(w), compute_uv=False)
-        speed = depth * scale * s[0] ** power if s[0] > 0.1 else depth * scale * 0.1**power
+        speed = depth * scale * max(s[0], 0.1) ** power
         low = float(s[factors[0].shape[0] - 1])
         wait = low**-power / ((depth - 2) * rate)
         first = wait if first is None else first
         if risen is None and wait < 0.1 * first:
-            risen = t
-        if risen is not None and t > risen:
-            fallen = losses[-1][0] - losses[-1][-1]
-            stride = 2 * stride if fallen < _SLOW * (losses[0][0] - losses[-1][-1]) else 1.0
-            stiff = stiff or (few and stride > _MANY)
+            risen = way.time
+        if risen is not None and way.time > risen:
+            last, rest = way.losses[-1], way.losses[0][0] - way.losses[-1][-1]
+            stride = 2 * stride if last[0] - last[-1] < _SLOW * rest else 1.0
+            way.stiff = way.stiff or (way.few and stride > _MANY)
         length = max(12 * stride / speed, 0.5 * wait if risen is None else 0.0)
-        if t > 10 * first and (risen is None or t - risen > longest / speed):
+        if way.time > 10 * first and (risen is None or way.time - risen > longest / speed):
             break
-        end, at, found, slope, fine = _advance(problem, state, jnp.asarray(length), stiff)
-        if not bool(fine) and not stiff and few:
-            stiff = True
-            end, at, found, slope, fine = _advance(problem, state, jnp.asarray(length), stiff)
-        if not bool(fine):
+        if (end := way.go_on(partial(_advance, problem, state), length)) is None:
             break
         state = end
-        times.append(t + np.asarray(at))
-        losses.append(np.asarray(found))
-        slopes.append(np.asarray(slope))
-        t += length
         _, norm, w = _steepness(problem, state[0])
         size = np.linalg.norm(np.asarray(w)) ** (1 - 1 / depth)
-        if risen is not None and t > risen and float(norm) <= tolerance * scale * size:
+        still = float(norm) <= tolerance * scale * size
+        if risen is not None and way.time > risen and still:
             settled = True
             break
     return ProductOrbit(
-        np.concatenate(times), np.concatenate(losses), np.concatenate(slopes), state[0],
-        _orthonormal(np.asarray(state[1])), _orthonormal(np.asarray(state[2])),
-        np.asarray(state[3]), settled,
+        *way.records(), state[0], _orthonormal(np.asarray(state[1])),
+        _orthonormal(np.asarray(state[2])), np.asarray(state[3]), settled,
     )  # fmt: skip
 
 
@@ -211,15 +185,12 @@ def _hessian(problem: AbstractProblem, factors: Factors) -> tuple[Array, Array]:
 
 
 def polish(problem: AbstractProblem, factors: Factors) -> tuple[Factors, np.ndarray]:
-    """Newton's method at a saddle, across what leaves it one; and the Hessian's eigenvalues."""
+    """A saddle close to factors, and the Hessian's eigenvalues there; see `newton`."""
     flat, shaped = jax.flatten_util.ravel_pytree(factors)
-    x, values = np.asarray(flat), np.zeros(0)
-    for _ in range(3):
+
+    def at(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         slope, matrix = map(np.asarray, _hessian(problem, shaped(jnp.asarray(x))))
-        values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
-        kept = np.abs(values) > 1e-7 * np.max(np.abs(values))
-        step = vectors[:, kept] @ ((vectors[:, kept].T @ slope) / values[kept])
-        if not np.linalg.norm(step) < 1e-3 * np.linalg.norm(x):
-            break
-        x = x - step
+        return slope, (matrix + matrix.T) / 2
+
+    x, values = newton(np.asarray(flat), at)
     return shaped(jnp.asarray(x)), values

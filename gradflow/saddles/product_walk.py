@@ -14,16 +14,15 @@ from typing import NamedTuple
 import numpy as np
 
 from gradflow.problems.base import AbstractProblem
+from gradflow.saddles.assembly import NULL, Jump, growth_and_decay
 from gradflow.saddles.blow_up import BlowUp, Layers, blow_up, layers_of, singular, turned, velocity
 from gradflow.saddles.errors import FLOOR, Terms
-from gradflow.saddles.orbit import half_way
 from gradflow.saddles.path import SaddleOutcome
 from gradflow.saddles.product_orbit import ProductOrbit, factors_of, follow, model_of, polish
+from gradflow.saddles.ways import half_way
 
 EPSILON = 1e-6
 """How large a new singular value is, relative to what it grows to, when the flow takes over."""
-NULL = 1e-7
-"""Below which part of the first rates a rate counts as 0."""
 _CHANGE = 1e-5
 """Length of the small changes of Z."""
 _ROTATIONS = 12
@@ -60,33 +59,11 @@ class ProductNode(NamedTuple):
     decay: float
 
 
-class ProductJump(NamedTuple):
-    """A way from a saddle to the next.
-
-    Attributes:
-      tau: when, in units of alpha^-(1-2/N).
-      offset: what is added.
-      margin: how much later than the first a second singular value could have come, as a ratio.
-      direction: (n + m,) the singular pair, right before left.
-      orbit: the way.
-      half: the time of the orbit when the loss is half way.
-      terms: of the error of the time.
-    """
-
-    tau: float
-    offset: float
-    margin: float
-    direction: np.ndarray
-    orbit: ProductOrbit
-    half: float
-    terms: Terms
-
-
 class ProductWalk(NamedTuple):
     """What was found: saddles, jumps, singular values of Z at each saddle; how it ended."""
 
     nodes: list[ProductNode]
-    jumps: list[ProductJump]
+    jumps: list[Jump]
     sizes: list[np.ndarray]
     outcome: SaddleOutcome
     reason: str
@@ -124,7 +101,7 @@ def product_walk(
     """
     node = _node(problem, np.zeros_like(z), 0, depth)
     nodes, scale, layers = [node], float(np.max(node.rates)), layers_of(z, depth)
-    jumps: list[ProductJump] = []
+    jumps: list[Jump] = []
     sizes: list[np.ndarray] = []
     flags: list[str] = []
     changes: list[Change] = []
@@ -167,7 +144,7 @@ def product_walk(
         tau += found.time
         terms, offset = _felt(changes, terms.plus(np.log(_ACCURACY * tau), -power), power)
         jumps.append(
-            ProductJump(
+            Jump(
                 tau, offset - blown + half, margin, np.concatenate([v, u]) / 2**0.5, orbit, half,
                 terms,
             )
@@ -198,13 +175,7 @@ def _at(
     loss, gradient = (np.asarray(x) for x in problem.loss_and_gradient(w))
     m = -left.T @ gradient @ right
     rates = np.linalg.svd(m, compute_uv=False) if m.size else np.zeros(0)
-    top = float(np.max(np.abs(curvature), initial=0.0))
-    falling = curvature[curvature > NULL * top]
-    return ProductNode(
-        w, rank, float(loss), left, right, m, rates,
-        growth=float(-np.min(curvature, initial=0.0)),
-        decay=float(np.min(falling, initial=np.inf)),
-    )  # fmt: skip
+    return ProductNode(w, rank, float(loss), left, right, m, rates, *growth_and_decay(curvature))
 
 
 def _next(problem: AbstractProblem, orbit: ProductOrbit, depth: int) -> ProductNode:

@@ -15,18 +15,18 @@ from typing import NamedTuple
 import numpy as np
 
 from gradflow.columns import AbstractColumns
+from gradflow.saddles.assembly import NULL, Jump, growth_and_decay
 from gradflow.saddles.columns import Place, place
 from gradflow.saddles.errors import FLOOR, Terms
 from gradflow.saddles.flag import SAME, Flag, Pairing, pair, start_flag
-from gradflow.saddles.orbit import Orbit, follow, half_way, polish
+from gradflow.saddles.orbit import Orbit, follow, polish
 from gradflow.saddles.path import SaddleOutcome
+from gradflow.saddles.ways import half_way
 
 EPSILON = 1e-4
 """How large a new column is, relative to what it grows to, when the flow takes over."""
 VANISHING = 1e-8
 """Below which part of its column a minor counts as 0."""
-NULL = 1e-7
-"""Below which part of the first rates a rate counts as 0."""
 
 
 class Node(NamedTuple):
@@ -48,27 +48,20 @@ class Node(NamedTuple):
     growth: float
     decay: float
 
+    @property
+    def w(self) -> np.ndarray:
+        """W."""
+        return self.place.product
 
-class Jump(NamedTuple):
-    """A way from a saddle to the next.
+    @property
+    def rank(self) -> int:
+        """Its rank."""
+        return self.q.shape[1]
 
-    Attributes:
-      tau: when, in units of ln(1/alpha).
-      offset: what is added to tau ln(1/alpha), for the loss half way between both saddles.
-      margin: how much later than the first the second column would have come up, as a ratio.
-      direction: (rows,) that of the new column.
-      orbit: the way.
-      half: the time of the orbit when the loss is half way.
-      terms: of the error of the time.
-    """
-
-    tau: float
-    offset: float
-    margin: float
-    direction: np.ndarray
-    orbit: Orbit
-    half: float
-    terms: Terms
+    @property
+    def loss(self) -> float:
+        """The loss."""
+        return float(self.place.loss)
 
 
 class Walk(NamedTuple):
@@ -122,7 +115,7 @@ def walk(
         if not orbit.settled and not _is_near(following, orbit, scale):
             reason = "the way to the next saddle did not come to rest"
             return Walk(nodes, jumps, exponents, SaddleOutcome.SLOW_ORBIT, reason)
-        half = half_way(orbit, float(following.place.loss))
+        half = half_way(orbit, following.loss)
         doubts = _impure(flag, paired, node, plateau, wait, rest, orbit.lean, doubts)
         own, doubts = _doubted(small, mu, doubts, size, node, half, plateau, wait, jumps)
         carried = carried.with_all(own)
@@ -140,13 +133,7 @@ def _node(columns: AbstractColumns, q: np.ndarray, width: int) -> Node:
     here = place(columns, q, width)
     basis = np.linalg.qr(q, mode="complete")[0][:, q.shape[1] :] if q.shape[1] else np.eye(len(q))
     rates, vectors = np.linalg.eigh(basis.T @ here.operator @ basis)
-    top = float(np.max(np.abs(curvature), initial=0.0))
-    falling = curvature[curvature > NULL * top]
-    return Node(
-        q, here, rates[::-1], basis @ vectors[:, ::-1],
-        growth=float(-np.min(curvature, initial=0.0)),
-        decay=float(np.min(falling, initial=np.inf)),
-    )  # fmt: skip
+    return Node(q, here, rates[::-1], basis @ vectors[:, ::-1], *growth_and_decay(curvature))
 
 
 def _is_near(node: Node, orbit: Orbit, scale: float) -> bool:
@@ -164,7 +151,7 @@ def _end(
 ) -> tuple[SaddleOutcome, str] | None:  # fmt: skip
     """How the path ends here, and why; None if it goes on."""
     top = float(node.rates[0]) if len(node.rates) else -np.inf
-    rank = node.q.shape[1]
+    rank = node.rank
     if node.growth > 1e-6 * scale:
         return SaddleOutcome.NOT_A_MINIMISER, (
             f"the saddle of rank {rank} is no minimum among matrices of its rank: its own columns "

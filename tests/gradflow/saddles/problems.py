@@ -153,3 +153,12 @@ def diagonal_times(posed, log_alpha, goals, end):
         events=[lambda t, eta, goal=goal: np.log(loss(eta) / goal) for goal in goals],
     )  # fmt: skip
     return np.array([times[0] if len(times) else np.nan for times in found.t_events])
+
+
+def ends_so(make, outcome, jumps, said):
+    """See that the path of what `make` gives ends as it should, and says why."""
+    path = gf.saddle_path(*make())
+    assert path.outcome is gf.SaddleOutcome[outcome], path
+    assert len(path.taus) == jumps and said in path.reason
+    assert path.determined == (outcome == "OUT_OF_COLUMNS")
+    return path

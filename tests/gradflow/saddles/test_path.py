@@ -11,8 +11,9 @@ import pytest
 import gradflow as gf
 from gradflow.saddles import SaddleOutcome, SaddlePath, saddle_path
 from gradflow.saddles.errors import Terms, evaluate, table
-from gradflow.saddles.orbit import Orbit, half_way
+from gradflow.saddles.orbit import Orbit
 from gradflow.saddles.picture import plot_saddle_path
+from gradflow.saddles.ways import half_way
 from tests.helpers import refuses
 
 TARGET = np.array([[2.0, 1.0], [1.0, 0.5]]) + 0.7 * np.eye(2)
