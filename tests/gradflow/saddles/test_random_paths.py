@@ -76,7 +76,7 @@ def deeper(seed, log_alpha):
 KINDS = {
     "symmetric": (lambda seed, log: columns(symmetric, seed, log), (-46.0, -138.2)),
     "product": (lambda seed, log: columns(product, seed, log), (-46.0, -138.2)),
-    "deep": (deeper, (-20.7, -69.0)),
+    "deep": (deeper, (-27.6, -138.2)),
     "diagonal 2": (lambda seed, log: entries(2, seed, log), (-46.0, -138.2)),
     "diagonal 3": (lambda seed, log: entries(3, seed, log), (-15.0, -21.0)),
 }
