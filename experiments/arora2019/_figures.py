@@ -52,6 +52,8 @@ def errors_figure(results: Results) -> Figure:
         for (i, count), (j, depth) in itertools.product(enumerate(counts), enumerate(depths)):
             ax = axes[i, j]
             chosen = runs[(runs["depth"] == depth) & (runs["observations"] == count)]
+            if chosen.empty:
+                ax.text(0.5, 0.5, "no run", transform=ax.transAxes, ha="center", color="gray")
             for k, rate in enumerate(rates):
                 spread(
                     ax, chosen[chosen["rate"] == rate], "final_test_error",
