@@ -136,20 +136,31 @@ def all_there(results: Results, by_depth: Any) -> bool:
     return set(results.grid.depths) <= set(by_depth.index)
 
 
-def rate_findings(results: Results) -> list[Finding]:
-    """Why no run with Gaussian measurements stays finite: rate and curvature at the truth.
+def stable_rate(depth: int, measurements: int, largest: float) -> float:
+    """The rate from which descent near the truth is not stable, for half a sum of squares.
 
     At balanced factors of the truth a motion along its first singular pair u v^T has, at depth N,
     a curvature of N s_1^(2 - 2/N) times sum_i (u^T A_i v)^2, which is about m, the number of
-    measurements; a fixed rate is stable only below 2 over the largest curvature.
+    Gaussian measurements; a fixed rate is stable only below 2 over the largest curvature.
+
+    Args:
+      depth: N.
+      measurements: m, of unit variance.
+      largest: s_1.
     """
+    return 2 / (depth * measurements * largest ** (2 - 2 / depth))
+
+
+def rate_findings(results: Results) -> list[Finding]:
+    """Why no run with Gaussian measurements stays finite: rate and curvature at the truth."""
     table, grid = results.table, results.grid
     norms = table["truth_nuclear_norm"].dropna()
     if not len(norms) or not table["sensing"].all() or grid.protocol != "paper":
         return []
     least = norms.min() / grid.rank  # of the truth's largest singular value
-    depth, count = min(grid.depths), min(grid.observations)
-    stable = 2 / (depth * count * least ** (2 - 2 / depth))
+    rates = {depth: stable_rate(depth, min(grid.observations), least) for depth in grid.depths}
+    depth = max(rates, key=lambda one: rates[one])
+    stable = rates[depth]
     return [
         Finding.also(
             "With measurements of unit variance and half the sum of squares the rates are above "

@@ -71,7 +71,7 @@ FROM_IDENTITY = tuple(FLOWS[k] for k in (0, 1, 7, 9))
 SPARED = FLOWS[1:]
 """From I/1024 the best bound on the effective rank is met up to 1e-12, as good as touched."""
 SEVERAL = tuple(FLOWS[k] for k in (0, 1, 2, 5, 7, 9))
-"""The quickest of each depth."""
+"""Of each depth the quickest, among them those that nearly meet the best bounds."""
 PERTURBED_FLOWS = (
     Flow("W(0) = I/1024, epsilon = 1/128", Mirrored(2, PERTURBED), (SMALL, 0, 0, SMALL)),
     Flow("W(0) = ((256, 1), (1, 1 + 1/256)), epsilon = 1/128", Mirrored(2, PERTURBED),
@@ -102,12 +102,16 @@ def _at(flow: Flow, part: Part) -> Point:
         return flow.of.point(steps(flow)[part.step].over(part.first, part.last)[1])
 
 
+def _places(flow: Flow) -> list[Sequence[Interval]]:
+    """The unknowns at the start and at the ends of all steps."""
+    return [[interval(x) for x in flow.start], *(step.end for step in steps(flow))]
+
+
 @cache
 def ends_of(flow: Flow) -> tuple[Point, ...]:
-    """W at the start and at the ends of all steps."""
+    """W there."""
     with precision(BITS):
-        found = [[interval(x) for x in flow.start], *(step.end for step in steps(flow))]
-        return tuple(flow.of.point(x) for x in found)
+        return tuple(flow.of.point(x) for x in _places(flow))
 
 
 def last_loss(flow: Flow) -> float:
@@ -213,8 +217,7 @@ def losses(share: float) -> Iterator[Case]:
     for flow in FLOWS:
         with precision(BITS):
             loss = [at.s**2 / 2 for at in ends_of(flow)]
-            places = [[interval(x) for x in flow.start], *(step.end for step in steps(flow))]
-            fall = []
+            places, fall = _places(flow), []
             for k, step in enumerate(steps(flow)):
                 path = flow.of.copies * sum(
                     (b - a) ** 2 for a, b in zip(*places[k : k + 2], strict=True)

@@ -52,10 +52,11 @@ def thm1_erank(constant: float) -> Case:
 
 def thm1_irank(constant: float) -> Case:
     """(10), from the sharp constant sqrt(2)."""
-    share = Fraction(constant) * Fraction(70710678, 10**8)  # over sqrt(2), rounded down
+    rounded = Fraction(constant) * Fraction(70710678, 10**8)  # over sqrt(2), rounded down
+    share = min(rounded, Fraction(1))
     return in_time(
-        _proofs.distance_bound(min(share, Fraction(1))),
-        f"{float(min(share, Fraction(1))):g} sqrt(2) <= {constant:.4g}",
+        _proofs.distance_bound(share),
+        f"{float(share):g} sqrt(2) <= {constant:.4g}",
         "the infimal rank is 1 (Proposition 2)",
     )
 

@@ -160,7 +160,8 @@ class NormSides(Sides):
 class RankSides(Sides):
     """Equation (9): 1 + constant sqrt(loss) and the effective rank."""
 
-    CONSTANT = 2 * math.sqrt(12) / math.log(2)
+    CONSTANT = math.nextafter(2 * math.sqrt(12) / math.log(2), 0)
+    """Below the printed one, so that a bound with it is one with that."""
 
     def __init__(self, constant: float = CONSTANT):
         self.constant = constant
@@ -179,7 +180,8 @@ class RankSides(Sides):
 class DistanceSides(Sides):
     """Equation (10): constant sqrt(loss) and the distance s_2 from rank one."""
 
-    CONSTANT = 3 * math.sqrt(2)
+    CONSTANT = math.nextafter(3 * math.sqrt(2), 0)
+    """Below the printed one, so that a bound with it is one with that."""
 
     def __init__(self, constant: float = CONSTANT):
         self.constant = constant
@@ -241,8 +243,8 @@ def thm1_erank(settings: Settings, constant: float = RankSides.CONSTANT) -> Iter
     """The effective rank against its bound; the infimum over the solutions is 1 (Proposition 2).
 
     The best constant, 1, is met where W is a small multiple of I, so that flows from there refute a
-    smaller one at once. With the printed constant powers of the loss up to
-    0.9 hold: erank - 1 is at most loss ln(1/loss) / 2 to leading order, where w_11 w_22 = 2.
+    smaller one at once. With the printed constant powers of the loss up to 0.9 hold: erank - 1 is
+    at most loss ln(1/loss) / 2 to leading order, where w_11 w_22 = 2.
     """
     yield _printed.thm1_erank(constant)
     yield from _enclosed.effective_rank(constant)

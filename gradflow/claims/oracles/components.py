@@ -103,7 +103,7 @@ class Followed(NamedTuple):
       name: its order, its loss, its start.
       components: with the factorisation.
       balanced: whether the start was made so.
-      points: the nodes at each of `TIMES`.
+      points: the nodes at each of `TIMES`, or at the first alone.
       coarse: the same at a hundredfold tolerance.
       moved: how far the first factor goes, relative to its size.
       steps: how many steps it took.
@@ -131,7 +131,7 @@ class Followed(NamedTuple):
         names = self.components.nodes
         return [
             {"t": float(t), "node": name, "component": s}
-            for t, nodes in zip(TIMES, self.points, strict=True)
+            for t, nodes in zip(TIMES[: len(self.points)], self.points, strict=True)
             for name, at in zip(names, nodes, strict=True)
             for s in range(at.c.size)
         ][index]
@@ -190,7 +190,7 @@ def follow(
 def at_start(
     name: str, problem: AbstractProblem, components: AbstractComponents, factors: Factors
 ) -> Followed:
-    """Given factors alone, as the start of a flow that is not followed."""
+    """Given factors, as the start of a flow that is not followed."""
     points = [moving(components, Objective(problem, components.model), factors)]
     return Followed(name, components, False, points, points, 0.0, 0)
 

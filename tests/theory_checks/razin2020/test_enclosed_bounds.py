@@ -6,8 +6,10 @@ import pytest
 
 from gradflow.claims import Settings, select
 from gradflow.claims.evidence import grade_of, grade_of_refutation
+from gradflow.claims.proofs.interval import interval, iv, precision
 from gradflow.claims.registry import load_papers
 from theory_checks.razin2020 import _enclosed
+from theory_checks.razin2020.theorem1 import DistanceSides, RankSides
 from theory_checks.razin2021 import _enclosed as razin2021
 
 load_papers()
@@ -89,3 +91,14 @@ def test_a_loss_falls_by_what_its_path_asks_and_hardly_more():
     for kept, broken in zip(_enclosed.losses(1.0), _enclosed.losses(1.02), strict=True):
         assert all(bool(gap > 0) for gap in kept.slack), kept.name
         assert sum(bool(gap < 0) for gap in broken.slack) > len(broken.slack) / 2, broken.name
+
+
+def test_constants_are_the_printed_ones_rounded_down():
+    with precision(100):
+        pairs = (
+            (RankSides.CONSTANT, 2 * iv.sqrt(iv.mpf(12)) / iv.log(iv.mpf(2))),
+            (DistanceSides.CONSTANT, 3 * iv.sqrt(iv.mpf(2))),
+        )
+        for used, printed in pairs:
+            assert bool(interval(used) < printed)
+            assert bool(interval(used) > printed * (1 - iv.mpf(2) ** -51))

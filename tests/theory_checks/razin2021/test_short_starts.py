@@ -18,6 +18,7 @@ def test_just_above_the_best_share_the_bound_is_kept_and_just_below_it_is_not(mo
         (at,) = nodes
         assert spread(nodes) == pytest.approx(1.0, abs=1e-7)
         np.testing.assert_allclose(at.c, module.SHORT, rtol=1e-12)
+        assert start.witness(at.c.size - 1)["t"] == 0
         best = at.order ** (-1 / (at.order - 1))
         for share, kept in ((1.02 * best, True), (0.9 * best, False)):
             (case,) = component_cases.enclosed([start], share)
