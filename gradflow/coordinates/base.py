@@ -8,8 +8,7 @@ of 0.01, and what is then computed is no gradient flow any more.
 
 import abc
 import math
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import equinox as eqx
@@ -18,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from gradflow._util.remembered import remembered
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
 from gradflow.objective import Objective
@@ -302,27 +302,29 @@ def known_norm(problem: AbstractProblem) -> float:
     Args:
       problem: what is fitted.
     """
-    found = _KNOWN.get(id(problem))
-    if found is None:
-        know_norms([problem], np.asarray(_expected_norm(problem))[None])
-        found = _KNOWN[id(problem)]
-    return found
+    known = remembered(problem)
+    if _NORM not in known:
+        known[_NORM] = float(_expected_norm(problem))
+    return known[_NORM]
+
+
+def without_norms(problems: Iterable[AbstractProblem]) -> list[AbstractProblem]:
+    """Those of which `known_norm` would have to find it out, each once."""
+    return [one for one in {id(p): p for p in problems}.values() if _NORM not in remembered(one)]
 
 
 def know_norms(problems: Sequence[AbstractProblem], norms: np.ndarray) -> None:
-    """Keep what `known_norm` is to say of problems, as long as these live.
+    """Let `known_norm` know what was computed of many together.
 
     Args:
       problems: any number of them.
       norms: of each what `expected_norm` says, compiled.
     """
     for problem, norm in zip(problems, norms.tolist(), strict=True):
-        key = id(problem)
-        _KNOWN[key] = norm
-        weakref.finalize(problem, _KNOWN.pop, key, None).atexit = False
+        remembered(problem)[_NORM] = norm
 
 
-_KNOWN: dict[int, float] = {}
+_NORM = "expected norm"
 _expected_norm = eqx.filter_jit(expected_norm)
 
 

@@ -9,16 +9,17 @@ which is smooth where the singular values coincide.
 """
 
 import functools
-import weakref
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from gradflow._util.annotations import AnyArray
+from gradflow._util.remembered import remembered
 from gradflow._util.validate import finite_array
 from gradflow.coordinates.base import AbstractCoordinates, expected_norm, growth_in_logarithms
 from gradflow.coordinates.product import depth_of, product_of, refusal_of_signs, slogdet_of
@@ -250,7 +251,8 @@ def _sign(value: float) -> Float[Array, ""]:
 
 @functools.cache  # the two of them, once and not for each flow of a batch
 def _one_sign(value: float) -> Float[Array, ""]:
-    return jnp.asarray(value)
+    with jax.ensure_compile_time_eval():  # what is kept must not belong to a program
+        return jnp.asarray(value)
 
 
 def _turned_problem(
@@ -260,21 +262,23 @@ def _turned_problem(
 
     Once for each pivot of a problem that lives: a batch has four of them at most.
     """
-    key = (id(completion), pivot)
-    if (found := _TURNED.get(key)) is not None:
-        return found
+    known = remembered(completion)
+    if ("turned", pivot) not in known:
+        with jax.ensure_compile_time_eval():  # what is kept must not belong to a program
+            known["turned", pivot] = _newly_turned(completion, pivot)
+    return known["turned", pivot]
+
+
+def _newly_turned(
+    completion: MatrixCompletion, pivot: tuple[int, int]
+) -> tuple[Array, Array, Array, Array]:
     mask = np.asarray(completion.mask)
     offset = mask * np.asarray(completion.target)
     largest = np.max(np.abs(offset))
     exponent = np.frexp(largest if largest > 0 else 1.0)[1] - 1
-    unit = np.ldexp(1.0, exponent)
-    numbers = (np.asarray(pivot), _turned(mask, pivot), _turned(offset, pivot), unit)
-    first, second, third, fourth = map(jnp.asarray, numbers)
-    weakref.finalize(completion, _TURNED.pop, key, None).atexit = False
-    return _TURNED.setdefault(key, (first, second, third, fourth))
-
-
-_TURNED: dict[tuple[int, tuple[int, int]], tuple[Array, Array, Array, Array]] = {}
+    unit = jnp.asarray(np.ldexp(1.0, exponent))
+    first, second, third = np.asarray(pivot), _turned(mask, pivot), _turned(offset, pivot)
+    return jnp.asarray(first), jnp.asarray(second), jnp.asarray(third), unit
 
 
 def _turned(w: np.ndarray, pivot: tuple[int, int]) -> np.ndarray:

@@ -15,6 +15,7 @@ from gradflow.coordinates.base import (
     expected_norm,
     know_norms,
     root_mean_square,
+    without_norms,
 )
 from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.flow.error_control import growth_from
@@ -126,11 +127,12 @@ def learn_norms(problems: Sequence[AbstractProblem]) -> None:
     """Let `known_norm` know many problems that are alike.
 
     Args:
-      problems: any number.
+      problems: any number, of which some may come more than once.
     """
-    if len(problems) > 1:
-        arrays, rest = stack_alike(problems)
-        know_norms(problems, jax.device_get(_expected_norms(arrays, rest, in_turn())))
+    new = without_norms(problems)
+    if len(new) > 1:
+        arrays, rest = stack_alike(new)
+        know_norms(new, jax.device_get(_expected_norms(arrays, rest, in_turn())))
 
 
 def _each(function: Callable[..., Any], arrays: Any, rest: Any, turn: bool) -> Any:

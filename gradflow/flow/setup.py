@@ -86,8 +86,7 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
     Raises:
       ValueError: as `gradflow.solve_flow` says.
     """
-    options = _of_today(options)
-    options.check()
+    options = _checked(options)
     make_room()
     placed = _placed(objective, start, options)
     _check_told(placed)
@@ -120,16 +119,12 @@ def prepare_flows(
       ValueError: as `gradflow.solve_flows` says.
     """
     checked: dict[int, FlowOptions] = {}
-    for given in options:
-        if id(given) not in checked:
-            checked[id(given)] = _of_today(given)
-            checked[id(given)].check()
+    for given in {id(one): one for one in options}.values():
+        checked[id(given)] = _checked(given)
     make_room()
-    problems = list({id(o.problem): o.problem for o in objectives}.values())
     alike(objectives)
-    learn_norms(problems)
-    todays = [checked[id(given)] for given in options]
-    each = enumerate(zip(objectives, starts, todays, strict=True))
+    learn_norms([one.problem for one in objectives])
+    each = enumerate(zip(objectives, starts, [checked[id(one)] for one in options], strict=True))
     placed = [_placed_of_batch(k, *asked) for k, asked in each]
     groups: dict[Any, list[int]] = {}
     for k, flow in enumerate(placed):  # columns of zeros are left out of some coordinates
@@ -234,16 +229,17 @@ def _prepared(flow: _Placed, read: AtStart, solver: Choice) -> PreparedFlow:
     )
 
 
-def _of_today(options: FlowOptions) -> FlowOptions:
-    """Adam's model was once given as coordinates."""
-    if not isinstance(options.coordinates, AbstractDynamics):
-        return options
-    warnings.warn(
-        "Adam's model is a dynamics, no coordinates: give dynamics=gradflow.AdamFlow(...)",
-        DeprecationWarning,
-        stacklevel=5,
-    )
-    return dataclasses.replace(options, dynamics=options.coordinates, coordinates="factors")
+def _checked(options: FlowOptions) -> FlowOptions:
+    """Options of today, since Adam's model was once given as coordinates."""
+    if isinstance(options.coordinates, AbstractDynamics):
+        warnings.warn(
+            "Adam's model is a dynamics, no coordinates: give dynamics=gradflow.AdamFlow(...)",
+            DeprecationWarning,
+            stacklevel=5,
+        )
+        options = dataclasses.replace(options, dynamics=options.coordinates, coordinates="factors")
+    options.check()
+    return options
 
 
 @eqx.filter_jit

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.coordinates.logdet import LogDetCoordinates, _Powers, choose_pivot
+from gradflow.coordinates.logdet import LogDetCoordinates, _one_sign, _Powers, choose_pivot
 from tests.helpers import all_coordinates, assert_same_flow, moved_by_factors
 
 CELLS = list(itertools.product((0, 1), (0, 1)))
@@ -269,3 +269,20 @@ def test_the_pivot_is_the_largest_entry_otherwise():
     w = np.array([[0.1, -3.0], [0.2, 0.3]])
     assert choose_pivot(completion(()), w) == (0, 1)
     assert choose_pivot(completion(((0, 0), (1, 1))), w) == (0, 1)
+
+
+def test_what_is_kept_of_a_problem_belongs_to_no_program():
+    """Signs and turned problems are kept; made while a program was traced, they were its own."""
+    objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    start = (jnp.diag(jnp.array([0.3, 0.2])),) * 2
+
+    def encoded():
+        return LogDetCoordinates.encode(objective, gf.GradientFlow(), start)
+
+    _one_sign.cache_clear()
+    traced = jax.jit(lambda: encoded()[1])()
+    coordinates, y = encoded()
+    np.testing.assert_array_equal(traced, y)
+    np.testing.assert_allclose(
+        coordinates.product(y), np.diag([0.09, 0.04]), rtol=1e-14, atol=1e-17
+    )

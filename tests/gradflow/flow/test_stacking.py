@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import gradflow as gf
+from gradflow._util.remembered import _FOUND
 from gradflow.coordinates import base
 from gradflow.factorizations.balance import measured_unbalancedness, relative_unbalancedness
+from gradflow.flow import readings
 from gradflow.flow.stacking import apart, stack_alike
 
 
@@ -37,14 +39,35 @@ def test_what_is_not_alike_is_refused_by_its_number(other):
         stack_alike([(np.ones(2), "a"), other], places=[3, 7])
 
 
+def norms_of(count):
+    problems = [gf.MatrixCompletion((2, 2), [[0, 1], [1, 0]], [3.0, 4.0 * k]) for k in range(count)]
+    return problems, [np.hypot(3.0, 4.0 * k) for k in range(count)]
+
+
 def test_a_norm_is_known_as_long_as_its_problem_lives():
-    problem = gf.MatrixCompletion((2, 2), [[0, 1], [1, 0]], [3.0, 4.0])
-    assert base.known_norm(problem) == pytest.approx(5.0)
+    (problem,), (norm,) = norms_of(1)
+    assert base.known_norm(problem) == pytest.approx(norm)
     key = id(problem)
-    assert key in base._KNOWN
+    assert key in _FOUND
     del problem
     gc.collect()
-    assert key not in base._KNOWN
+    assert key not in _FOUND
+
+
+def test_norms_that_are_known_are_not_computed_again(monkeypatch):
+    problems, norms = norms_of(3)
+    asked, right = [], readings._expected_norms
+
+    def noted(arrays, *rest):
+        asked.append(len(arrays.values))
+        return right(arrays, *rest)
+
+    monkeypatch.setattr(readings, "_expected_norms", noted)
+    base.known_norm(problems[0])
+    for _ in range(2):
+        readings.learn_norms([*problems, problems[1]])
+    assert asked == [2]
+    assert [base.known_norm(p) for p in problems] == pytest.approx(norms)
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1.0, 1e100])
