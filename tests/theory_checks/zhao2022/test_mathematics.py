@@ -1,5 +1,7 @@
 """The mathematics behind the claims of zhao2022, by independent computations."""
 
+from fractions import Fraction
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,7 @@ from gradflow.claims import Settings
 from tests.helpers import central_gradient, chain
 from theory_checks.zhao2022._rational import equal, instances, vec
 from theory_checks.zhao2022._runs import FORMULAS, Setup, _run, velocities, windows
+from theory_checks.zhao2022.balance import growing
 from theory_checks.zhao2022.preconditioner import corrected_preconditioner, printed_preconditioner
 from theory_checks.zhao2022.ratio_gradient import printed_gradient, ratio, ratio_gradient
 from theory_checks.zhao2022.ratio_penalty import push
@@ -128,3 +131,15 @@ def test_the_figure_has_labels():
     made = figure(table(rates=(1e-6, 1e-5), betas=((0.9, 0.999),)))
     for ax in made.axes:
         assert ax.get_xlabel() and ax.get_xscale() == ax.get_yscale() == "log"
+
+
+def test_the_bound_on_the_lost_balance_is_met_as_layers_get_long():
+    # The drift over the bound, both exact: t (2 + t) n over t (2 (n + sqrt(n)) + t (n + 1)).
+    for root in (3, 30, 300):
+        n, stands, times = root**2, Fraction(0), (Fraction(1, 100), Fraction(1), Fraction(8))
+        expected = [1 - (2 + t) * n / (2 * (n + root) + t * (n + 1)) for t in times]
+        case = growing(root, stands, Fraction(1))
+        np.testing.assert_allclose(case.slack, np.array(expected, float), rtol=0, atol=1e-12)
+    assert max(case.slack) < 4e-3
+    broken = growing(20, Fraction(1, 1000), Fraction(9, 10))
+    assert max(broken.slack) < -0.05 and broken.confirm and broken.confirm(0).violated
