@@ -113,18 +113,19 @@ class DilatedColumns(AbstractColumns):
         return -jnp.block([[above, gradient.T], [gradient, below]])
 
 
-def has_columns(objective: Objective) -> bool:
-    """Whether an objective has a column flow."""
-    model = objective.factorization
-    layers = isinstance(model, MatrixProduct) and model.depth == 2
-    return layers or isinstance(model, SymmetricProduct)
-
-
 def columns_of(objective: Objective) -> AbstractColumns | None:
     """The column flow of an objective; None if it has none."""
+    kind = _kind(objective)
+    return None if kind is None else kind(objective)
+
+
+def has_columns(objective: Objective) -> bool:
+    """Whether an objective has a column flow."""
+    return _kind(objective) is not None
+
+
+def _kind(objective: Objective) -> type[SymmetricColumns | DilatedColumns] | None:
     model = objective.factorization
     if isinstance(model, SymmetricProduct):
-        return SymmetricColumns(objective)
-    if isinstance(model, MatrixProduct) and model.depth == 2:
-        return DilatedColumns(objective)
-    return None
+        return SymmetricColumns
+    return DilatedColumns if isinstance(model, MatrixProduct) and model.depth == 2 else None

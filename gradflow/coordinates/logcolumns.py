@@ -39,7 +39,7 @@ from gradflow.coordinates.base import AbstractCoordinates, expected_norm, known_
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.dynamics.gradient import GradientFlow
 from gradflow.factorizations.base import Factors
-from gradflow.factorizations.hidden_units import hidden_units
+from gradflow.factorizations.hidden_units import UNSEEN, unit_lengths
 from gradflow.factorizations.symmetric_product import SymmetricProduct
 from gradflow.linalg.graded_svd import graded_svd
 from gradflow.linalg.lengths import lengths_and_directions
@@ -60,8 +60,6 @@ _OVERFLOW, _APART = 700.0, 600.0
 """What an exponent may be, and how far apart sizes of columns of two layers."""
 _FEW = 3
 """Columns of two layers up to which "auto" takes these coordinates though some are hidden."""
-_HIDDEN = 1e-9
-"""Share of the longest column below which factors do not follow one."""
 
 
 class Graded(NamedTuple):
@@ -105,9 +103,7 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
     @property
     def columns(self) -> AbstractColumns:
         """What Q is, and F."""
-        found = columns_of(self.objective)
-        assert found is not None
-        return found
+        return _columns(self.objective)
 
     @classmethod
     def refusal(
@@ -115,19 +111,17 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
     ) -> str | None:
         if (reason := _refusal_of_flow(objective, dynamics)) is not None:
             return reason
-        columns = columns_of(objective)
-        assert columns is not None
+        columns = _columns(objective)
         lengths, unit = lengths_and_directions(np.asarray(columns.stack(factors)))
-        unit = unit[:, lengths > 0]
+        unit, logs = unit[:, lengths > 0], np.log(lengths[lengths > 0])
         if not unit.size:
             return "all columns are zero, and stay so."
-        if (least := _least_angle(unit, np.log(lengths[lengths > 0]))) < _DEPENDENT:
+        if (least := _least_angle(unit, logs)) < _DEPENDENT:
             return (
                 f"columns are linearly dependent up to round-off (their angle is {least:.0e}), "
                 "so that it is not known which small directions there are; use "
                 "coordinates='factors'."
             )
-        logs = np.log(lengths[lengths > 0])
         if columns.signs() is not None and np.ptp(logs) > _APART:
             return (
                 f"columns of two layers differ by a factor of exp({np.ptp(logs):.0f}), and float64 "
@@ -141,19 +135,15 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
     ) -> str | None:
         if (reason := _refusal_of_flow(objective, dynamics)) is not None:
             return reason
-        columns = columns_of(objective)
-        assert columns is not None
+        columns = _columns(objective)
         if columns.rows > _LARGEST:
             return f"the factors have more than {_LARGEST} rows together."
-        arrays = tuple(np.asarray(f) for f in factors)
-        (units,) = hidden_units(objective.factorization, [arrays], np.hstack)
-        lengths, _ = lengths_and_directions(np.asarray(units).T)
-        lengths = lengths[lengths > 0]
-        hidden = lengths.size > 0 and np.min(lengths) < _HIDDEN * np.max(lengths)
+        (lengths,) = unit_lengths(objective.factorization, factors)
+        hidden = lengths.size > 0 and np.min(lengths) < UNSEEN * np.max(lengths)
         if hidden and columns.signs() is not None and lengths.size > _FEW:
             return f"more than {_FEW} columns of two layers that are far apart take short steps."
         tiny = _TINY * known_norm(objective.problem) ** 0.5
-        if hidden or max(np.linalg.norm(f) for f in arrays) < tiny:
+        if hidden or max(np.linalg.norm(np.asarray(f)) for f in factors) < tiny:
             return None
         return "no column is tiny, and the factors themselves can be followed."
 
@@ -189,8 +179,7 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
 
     @classmethod
     def _of(cls, objective: Objective, factors: Factors, log_scale: float) -> tuple[Self, Graded]:
-        columns = columns_of(objective)
-        assert columns is not None
+        columns = _columns(objective)
         q, signs = np.asarray(columns.stack(factors)), columns.signs()
         exact = long_qr(q, signs)
         found = _svd(jnp.asarray(exact.logs), jnp.asarray(exact.rows))
@@ -352,6 +341,13 @@ def _least_angle(unit: np.ndarray, logs: np.ndarray) -> float:
         for _ in range(2):  # once leaves a rounding of what was taken away
             left = left - np.outer(o, o @ left)
         left[:, first] = 0.0
+    return found
+
+
+def _columns(objective: Objective) -> AbstractColumns:
+    """What Q is, and F, of an objective that is not refused."""
+    found = columns_of(objective)
+    assert found is not None
     return found
 
 

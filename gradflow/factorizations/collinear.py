@@ -6,6 +6,7 @@ import numpy as np
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import finite_array, positive
 from gradflow.factorizations.base import Factors, FactorsLike
+from gradflow.linalg.lengths import lengths_and_directions
 
 
 def merge_collinear(factors: Checked[FactorsLike], tolerance: Checked[float] = 1e-8) -> Factors:
@@ -37,7 +38,7 @@ def merge_collinear(factors: Checked[FactorsLike], tolerance: Checked[float] = 1
     bound = positive("tolerance", tolerance)
     if bound >= 1:
         raise ValueError(f"tolerance is {bound}, but it must be below 1; 1e-8 merges equal terms.")
-    norms = np.stack([_norms(f) for f in arrays])
+    norms = np.stack([lengths_and_directions(f)[0] for f in arrays])
     terms = np.flatnonzero(np.all(norms > 0, axis=0))
     units = [f / np.where(norm > 0, norm, 1) for f, norm in zip(arrays, norms, strict=True)]
     logs = np.sum(np.log(np.where(norms > 0, norms, 1)), axis=0)
@@ -72,13 +73,6 @@ def _checked(factors: FactorsLike) -> list[np.ndarray]:
             " or more, (n, rank) each, with one rank; give one an axis."
         )
     return arrays
-
-
-def _norms(factor: np.ndarray) -> np.ndarray:
-    """The lengths of the columns, without overflow or underflow."""
-    largest = np.max(np.abs(factor), axis=0, initial=0)
-    unit = np.where(largest > 0, largest, 1)
-    return largest * np.linalg.norm(factor / unit, axis=0)
 
 
 def _collinear(

@@ -6,6 +6,7 @@ import diffrax
 import numpy as np
 
 from gradflow.coordinates.base import AbstractCoordinates
+from gradflow.factorizations.hidden_units import UNSEEN
 from gradflow.flow.error_control import UNPAID
 from gradflow.flow.ranks import share_beyond
 from gradflow.flow.readings import AtEnd
@@ -24,8 +25,8 @@ norm to see: at most 0.03 in 60 flows of depth 2, with directions from 1e-2 to 1
 at rtol from 1e-6 to 1e-10. Explicit Runge-Kutta steps, which are short, err by rtol of each."""
 _ROUNDED = 2e-14
 """What these add by rounding: at most 1.3e-14 of the largest direction in the same flows."""
-_THERE, _LOST = 1e-9, 1e-12
-"""Shares of the largest hidden unit: what is no round-off at the start, and what is, later."""
+_LOST = 1e-12
+"""Share of the largest hidden unit that is round-off where more was there at the start."""
 _RISEN = 100.0
 """Multiples of rtol by which the product may be wrong."""
 _DRIFT = 100.0
@@ -117,7 +118,7 @@ def _risen(flow: PreparedFlow, result: dict[str, Any], drift: float | None) -> s
 
 def _lost(flow: PreparedFlow, first: np.ndarray, least: np.ndarray) -> str | None:
     """Hidden units that round-off may keep from rising; under a penalty they may well vanish."""
-    lost = (first > _THERE) & (least < _LOST)
+    lost = (first > UNSEEN) & (least < _LOST)
     if flow.objective.penalty is not None or not np.any(lost):
         return None
     return (

@@ -54,7 +54,7 @@ def rank_to_keep(
         count = len(model.factor_shapes)
         states = [tuple(y[k : k + count]) for k in range(0, len(y), count)]
         arrays = [tuple(map(np.asarray, state)) for state in states]
-        hidden = [np.asarray(units) for units in hidden_units(model, arrays, np.hstack)]
+        hidden = [np.asarray(units) for units in hidden_units(model, arrays)]
         least = _ZERO
     else:
         return None

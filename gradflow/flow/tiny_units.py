@@ -13,15 +13,11 @@ import numpy as np
 from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.coordinates.logcolumns import LogColumnCoordinates
 from gradflow.dynamics.gradient import GradientFlow
-from gradflow.factorizations.hidden_units import hidden_units
+from gradflow.factorizations.hidden_units import UNSEEN, unit_lengths
 from gradflow.factorizations.symmetric_product import SymmetricProduct
 from gradflow.flow.setup import PreparedFlow
-from gradflow.linalg.lengths import lengths_and_directions
 from gradflow.objective import FactorsLike, Objective
 from gradflow.problems.sparse import SparseCompletion
-
-_TINY = 1e-9
-"""Share of the longest unit below which one is too small for the error's norm."""
 
 
 def tiny_units(flow: PreparedFlow, y: Any, time: float) -> str | None:
@@ -35,7 +31,7 @@ def tiny_units(flow: PreparedFlow, y: Any, time: float) -> str | None:
       y: the factors at the end.
       time: how long the flow took.
     """
-    if isinstance(flow.solver, diffrax.AbstractERK) or not (share := _least_share(flow)) < _TINY:
+    if isinstance(flow.solver, diffrax.AbstractERK) or not (share := _least_share(flow)) < UNSEEN:
         return None
     if isinstance(flow.dynamics, GradientFlow):
         with np.errstate(over="ignore"):
@@ -68,12 +64,8 @@ def _least_share(flow: PreparedFlow) -> float:
     coordinates: Any = flow.coordinates
     if not isinstance(coordinates, FactorCoordinates):
         return 1.0
-    shares, factors = [1.0], tuple(np.asarray(f) for f in coordinates.factors(flow.y))
-    for layer in hidden_units(flow.objective.factorization, [factors], np.hstack):
-        lengths, _ = lengths_and_directions(np.asarray(layer).T)
-        if np.any(there := lengths > 0):
-            shares.append(np.min(lengths[there]) / np.max(lengths))
-    return float(min(shares))
+    layers = unit_lengths(flow.objective.factorization, coordinates.factors(flow.y))
+    return float(min((np.min(it) / np.max(it) for it in layers if it.size), default=1.0))
 
 
 def _rate(flow: PreparedFlow, y: Any) -> float:
