@@ -138,6 +138,11 @@ class AbstractCoordinates(AbstractView):
         )
 
     @property
+    def near_normal(self) -> bool:
+        """Whether the field's Jacobian is near enough to normal for stabilised steps."""
+        return True
+
+    @property
     def stiff_components(self) -> int | None:
         """Of how many components linearly implicit steps would take the unknowns implicitly.
 

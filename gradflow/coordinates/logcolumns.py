@@ -24,6 +24,7 @@ it is made: where a middle row grows by far more than a later one, entries of S 
 round-off, and all digits of R would cancel.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -58,8 +59,8 @@ _ORDER, _SHEAR = 3.0, 1e3
 """How far a later rho may be above an earlier one, and how large an entry of N may be."""
 _OVERFLOW, _APART = 700.0, 600.0
 """What an exponent may be, and how far apart sizes of columns of two layers."""
-_FEW = 3
-"""Columns of two layers up to which "auto" takes these coordinates though some are hidden."""
+_NOISE = 1e-10
+"""What O^T J O may be wrong by for O to be led to it."""
 
 
 class Graded(NamedTuple):
@@ -85,6 +86,7 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
       tilt: (p, p) O^T J O where N was 1, of which Q^T J Q is made; 0 if nothing stays so.
       origin: (p,) what rho was there; 0 if nothing stays so.
       goal: None, or the logarithm of the root of the expected norm of the product at the end.
+      far_apart: whether sizes of two layers were, at the start.
     """
 
     objective: Objective
@@ -92,6 +94,7 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
     tilt: Float[Array, "p p"]
     origin: Float[Array, " p"]
     goal: Float[Array, ""] | None = None
+    far_apart: bool = eqx.field(static=True, default=False)
     name: ClassVar[str] = "logcolumns"
     normwise: ClassVar[bool] = False
     of_order_one: ClassVar[bool] = True
@@ -104,6 +107,10 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
     def columns(self) -> AbstractColumns:
         """What Q is, and F."""
         return _columns(self.objective)
+
+    @property
+    def near_normal(self) -> bool:
+        return not self.far_apart
 
     @classmethod
     def refusal(
@@ -140,8 +147,6 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
             return f"the factors have more than {_LARGEST} rows together."
         (lengths,) = unit_lengths(objective.factorization, factors)
         hidden = lengths.size > 0 and np.min(lengths) < UNSEEN * np.max(lengths)
-        if hidden and columns.signs() is not None and lengths.size > _FEW:
-            return f"more than {_FEW} columns of two layers that are far apart take short steps."
         tiny = _TINY * known_norm(objective.problem) ** 0.5
         if hidden or max(np.linalg.norm(np.asarray(f)) for f in factors) < tiny:
             return None
@@ -188,7 +193,8 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
         tilt, origin = jnp.zeros_like(found.rotation), jnp.zeros_like(logs)
         if exact.tilt is not None:
             tilt, origin = found.rotation @ exact.tilt @ found.rotation.T, logs
-        return cls(objective, found.right.T, tilt, origin), y
+        apart = exact.tilt is not None and _far_apart(exact.logs)
+        return cls(objective, found.right.T, tilt, origin, far_apart=apart), y
 
     @classmethod
     def decode(
@@ -199,7 +205,8 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
         if missing := [name for name in _NAMES if name not in named]:
             raise ValueError(f"The start has no {missing[0]}; it has {', '.join(named)}.")
         arrays = [jnp.asarray(finite_array(name, named[name])) for name in _NAMES]
-        return cls(objective, *arrays[3:]), Graded(*arrays[:3])
+        apart = _far_apart(np.asarray(arrays[5]))
+        return cls(objective, *arrays[3:], far_apart=apart), Graded(*arrays[:3])
 
     def named(self, y: Graded) -> dict[str, Array]:
         factors = {f"W_{n}": w for n, w in enumerate(self.factors(y), start=1)}
@@ -235,14 +242,20 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
         turning = turning - pull * (o @ (o.T @ o - jnp.eye(logs.size)))
         if (signs := self.columns.signs()) is not None:
             turned = signs[:, None] * o
-            turning = turning - pull * (turned @ (o.T @ turned - self._tilt_now(y)))
+            tilt, noise = self._tilt_now(y)
+            trust = jax.lax.stop_gradient(1 / (1 + (noise / _NOISE) ** 2))
+            turning = turning - pull * (turned @ (trust * (o.T @ turned - tilt)))
         return Graded(turning, jnp.diag(b), -jnp.triu(unshears) @ (twice * ratios))
 
-    def _tilt_now(self, y: Graded) -> Float[Array, "p p"]:
-        """O^T J O, as rho and R tell it: (S^T diag(exp(rho - origin)))^-1 is led on both sides."""
+    def _tilt_now(self, y: Graded) -> tuple[Float[Array, "p p"], Float[Array, "p p"]]:
+        """O^T J O, as rho and R tell it, and what it is wrong by as these are rounded.
+
+        (S^T diag(exp(rho - origin)))^-1 is led on both sides.
+        """
         shrunk = jnp.exp(jnp.minimum(self.origin - y.logs, _OVERFLOW / 2))[:, None]
         led = shrunk * jnp.triu(y.unshears).T
-        return jnp.clip(led @ self.tilt @ led.T, -1.0, 1.0)
+        noise = np.finfo(float).eps * (jnp.abs(led) @ jnp.abs(self.tilt) @ jnp.abs(led.T))
+        return jnp.clip(led @ self.tilt @ led.T, -1.0, 1.0), noise
 
     def singular_values(self, y: Graded) -> Float[Array, " k"]:
         model = self.objective.factorization
@@ -295,7 +308,7 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
         found = _svd(y.logs, self._unit_shears(y))
         held = (found.right.T @ self.rotation, self.tilt, self.origin)
         if self.columns.signs() is not None:
-            tilt = found.rotation @ self._tilt_now(y) @ found.rotation.T
+            tilt = found.rotation @ self._tilt_now(y)[0] @ found.rotation.T
             held = (held[0], tilt, found.log_s)
         made = eqx.tree_at(lambda c: (c.rotation, c.tilt, c.origin), self, held)
         return made, Graded(y.directions @ found.rotation.T, found.log_s, jnp.eye(y.logs.size))
@@ -308,6 +321,11 @@ def _inverse(unshears: Float[Array, "p p"]) -> Float[Array, "p p"]:
     """S of R; what is below the diagonals of either has no meaning, and is zero here."""
     one = jnp.eye(unshears.shape[0])
     return jnp.triu(jax.scipy.linalg.solve_triangular(unshears, one, unit_diagonal=True))
+
+
+def _far_apart(logs: np.ndarray) -> bool:
+    """Whether sizes are so far apart that shears make the field's Jacobian far from normal."""
+    return bool(np.ptp(logs) > -math.log(UNSEEN))
 
 
 @jax.jit

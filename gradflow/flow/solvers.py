@@ -11,6 +11,9 @@ from gradflow.dynamics.base import AbstractDynamics
 from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
 from gradflow.ode.switching import StiffnessSwitch
 
+_FAR_FROM_NORMAL = 200
+"""Unknowns up to which a dense Jacobian is worth its cost where stabilised steps do not go."""
+
 
 class Choice(NamedTuple):
     """A solver, or coordinates, and why."""
@@ -39,7 +42,15 @@ def choose_solver(coordinates: AbstractCoordinates, dynamics: AbstractDynamics, 
             diffrax.Tsit5(),
             f"{coordinates.name} coordinates, {dynamics.name} dynamics: what turns is explicit",
         )
-    if not coordinates.problem.twice_differentiable:
+    smooth = coordinates.problem.twice_differentiable
+    if not coordinates.near_normal and unknowns > DENSE:
+        if smooth and unknowns <= _FAR_FROM_NORMAL:
+            return Choice(
+                LinearlyImplicitExtrapolation(),
+                f"{unknowns} unknowns, a Jacobian far from normal: linearly implicit",
+            )
+        return Choice(diffrax.Tsit5(), "a Jacobian far from normal: explicit")
+    if not smooth:
         return Choice(
             StiffnessSwitch(), "the loss's second derivatives jump: explicit in the rises"
         )
