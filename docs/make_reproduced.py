@@ -2,14 +2,17 @@
 
     python docs/make_reproduced.py --out results/experiments
 
-Experiments of whose own grid no cell is in the folder keep what the page has of them; those that it
-has nothing of are listed with what they cost.
+What is a card's work is shown as far as a CPU gets, by the shorter grids of `SHORTENED`, with what
+the whole would take. Experiments of which no cell is in the folder keep what the page has of them.
 """
 
+import json
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -24,13 +27,26 @@ from gradflow.sweeps.tables import findings_markdown
 PAGE = Path(__file__).resolve().parent / "reproduced.md"
 HEAD = """# Reproduced figures
 
-Figures and tables of the papers, run anew; the last section lists those that are not here yet.
-Under *the paper* stand statements that the paper makes, in our words, with its numbers where it
-prints some; what we saw besides stands under *also seen*. *Not decided* means that the cells at
-hand do not say. `gradflow compare` prints the same tables; `python docs/make_reproduced.py` writes
-this page from the stored cells. Tables 1 to 4 of zhao2022 and its Figure 3 have
-[a page of their own](zhao2022.md).
+Figures and tables of the papers, run anew. Under *the paper* stand statements that the paper makes,
+in our words, with its numbers where it prints some; what we saw besides stands under *also seen*.
+*Not decided* means that the cells at hand do not say. What takes a card is shown as far as two
+cores get: there nothing counts against a paper, and *not at this size* says what did not come out.
+`gradflow compare` prints the same tables; `python docs/make_reproduced.py` writes this page from
+the stored cells.
 """
+SHORTENED: dict[str, dict[str, Any]] = {
+    "zhao2022.choices": {"steps": 20_000},
+    "zhao2022.fig2": {"steps": 20_000},
+    "zhao2022.fig3": {"steps": 20_000},
+    "zhao2022.fig4": {"steps": 20_000, "seeds": (0,)},
+    "zhao2022.fig5": {"steps": 20_000, "seeds": (0,)},
+    "zhao2022.fig6": {"steps": 100_000},
+    "zhao2022.fig7": {"steps": 20_000},
+    "zhao2022.fig8": {"steps": 20_000},
+}
+"""Fields of the paper's grid as a CPU can do them."""
+ELSEWHERE = {f"zhao2022.table{k}": "zhao2022.md" for k in (1, 2, 3, 4)}
+"""Experiments that have a page of their own."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +65,14 @@ def main(options: Options) -> int:
         print(f"There is no folder {options.out}; `gradflow run ID` makes it.", file=sys.stderr)
         return 2
     before = options.page.read_text(encoding="utf-8") if options.page.is_file() else ""
-    parts, missing = [HEAD], []
+    parts = [HEAD]
     for experiment in known().values():
-        part = section(experiment, options) or kept(experiment.id, before)
-        if part:
+        if experiment.id in ELSEWHERE:
+            parts.append(referred(experiment))
+        elif part := section(experiment, options) or kept(experiment.id, before):
             parts.append(part)
         else:
-            missing.append(experiment)
-    if missing:
-        parts.append(not_run(missing))
+            print(f"Nothing is there of {experiment.id}.", file=sys.stderr)
     with whole_file(options.page) as temporary:
         temporary.write_text("\n".join(parts), encoding="utf-8")
     print(f"Page: {options.page}")
@@ -65,28 +80,81 @@ def main(options: Options) -> int:
 
 
 def section(experiment: Experiment, options: Options) -> str:
-    """What came out of an experiment on the paper's own grid; empty if nothing was run."""
-    found: dict[Protocol, Results] = {}
+    """What came out of an experiment on the paper's own grid or a shorter one; empty if nothing."""
+    parts = []
     for protocol in experiment.protocols:
         results = sweeps.load(experiment.id, protocol=protocol, out=options.out)
-        if len(results) > results.missing:  # a few may be shared with another protocol
-            found[protocol] = results
-    if not found:
-        return ""
-    lines = [f"## {experiment.id}", "", f"{experiment.title[0].upper()}{experiment.title[1:]}.", ""]
-    for protocol, results in found.items():
-        words = "" if protocol == "paper" else f" --protocol {protocol}"
-        lines += [f"    gradflow run {experiment.id}{words}", ""]
-        if results.missing:
-            lines += [f"{results.missing} of the grid's cells were not run.", ""]
-        if results.all_diverged:
-            lines += ["Every run diverged: there is nothing to draw.", ""]
-        else:
-            name = f"{experiment.id}{'' if protocol == 'paper' else f'-{protocol}'}.png"
-            draw(experiment, results, options.page.parent / name)
-            lines += [f"![{experiment.id}: {experiment.title}]({name})", ""]
-        lines += [findings_markdown(experiment.compare(results)), ""]
-    return _marked(experiment.id, "\n".join(lines))
+        if len(results) and len(results) >= results.missing:  # some are shared with other protocols
+            parts.append(outcome(results, protocol, options))
+    if not parts and (fields := SHORTENED.get(experiment.id)):
+        whole = sweeps.load(experiment.id, out=options.out)
+        results = sweeps.load(experiment.id, out=options.out, **fields)
+        if len(results):
+            parts.append(outcome(results, "paper", options, fields, len(whole) + whole.missing))
+    return _marked(experiment.id, "\n".join([head(experiment), *parts])) if parts else ""
+
+
+def head(experiment: Experiment) -> str:
+    """Its id and what it shows."""
+    return f"## {experiment.id}\n\n{experiment.title[0].upper()}{experiment.title[1:]}.\n"
+
+
+def referred(experiment: Experiment) -> str:
+    """Where else it is."""
+    return _marked(
+        experiment.id,
+        f"{head(experiment)}\nBeside the printed numbers, cell by cell, on "
+        f"[a page of its own]({ELSEWHERE[experiment.id]}).",
+    )
+
+
+def outcome(
+    results: Results,
+    protocol: Protocol,
+    options: Options,
+    fields: Mapping[str, Any] | None = None,
+    whole: int = 0,
+) -> str:
+    """The command, the picture and the findings.
+
+    Args:
+      results: what was run.
+      protocol: by which.
+      options: where the page is.
+      fields: of the grid, where it is shorter than the paper's.
+      whole: the number of the paper's cells, there.
+    """
+    experiment, fields = results.experiment, fields or {}
+    words = "" if protocol == "paper" else f" --protocol {protocol}"
+    for name, value in fields.items():
+        words += f" --{name} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
+    lines = [f"    gradflow run {experiment.id}{words}", ""]
+    if results.missing:
+        lines += [f"{results.missing} of the grid's cells were not run.", ""]
+    if fields:
+        lines += [cost(results, fields["steps"], whole), ""]
+    if results.all_diverged:
+        lines += ["Every run diverged: there is nothing to draw.", ""]
+    else:
+        name = f"{experiment.id}{'' if protocol == 'paper' else f'-{protocol}'}.png"
+        draw(experiment, results, options.page.parent / name)
+        lines += [f"![{experiment.id}: {experiment.title}]({name})", ""]
+    return "\n".join([*lines, findings_markdown(experiment.compare(results), bool(fields)), ""])
+
+
+def cost(results: Results, steps: int, whole: int) -> str:
+    """What a shorter grid took, and what the paper's would at that pace."""
+    seconds = sum(
+        one["batch_processor_seconds"] / one["batch_size"]
+        for one in (json.loads(data.attrs["provenance"]) for _, data in results)
+    )
+    longest = results.experiment.grid("paper", "paper").steps
+    hours = span(seconds * longest / steps * whole / len(results))
+    return (
+        f"{len(results)} cells, cut off at {steps:,} iterations: {span(seconds)} of processor "
+        f"time. The paper's {whole} cells of up to {longest:,} iterations are a card's work: at "
+        f"this pace up to {hours} on one core."
+    )
 
 
 def draw(experiment: Experiment, results: Results, file: Path) -> None:
@@ -103,21 +171,6 @@ def kept(id: str, page: str) -> str:
     """What an older page has of an experiment."""
     part = re.search(rf"<!-- {re.escape(id)} -->\n(.*?)<!-- /{re.escape(id)} -->", page, re.DOTALL)
     return _marked(id, part[1]) if part else ""
-
-
-def not_run(experiments: list[Experiment]) -> str:
-    """What the page has nothing of, and what it costs where that is known."""
-    lines = [
-        "## Not on this page yet",
-        "",
-        "| experiment | shows | time on one core |",
-        "|---|---|---|",
-    ]
-    for one in experiments:
-        hours = one.hours.get("paper")
-        cost = "not measured" if hours is None else span(3600 * hours)
-        lines.append(f"| `{one.id}` | {one.title} | {cost} |")
-    return "\n".join([*lines, ""])
 
 
 def _marked(id: str, text: str) -> str:
