@@ -2,7 +2,7 @@
 
     python docs/make_reproduced.py --out results/experiments
 
-What is a card's work is shown as far as a CPU gets, by the shorter grids of `SHORTENED`, with what
+What is a card's work is shown as far as a CPU gets, on the shorter grids of `SHORTENED`, with what
 the whole would take. Experiments of which no cell is in the folder keep what the page has of them.
 """
 
@@ -34,17 +34,14 @@ cores get: there nothing counts against a paper, and *not at this size* says wha
 `gradflow compare` prints the same tables; `python docs/make_reproduced.py` writes this page from
 the stored cells.
 """
-SHORTENED: dict[str, dict[str, Any]] = {
-    "zhao2022.choices": {"steps": 20_000},
-    "zhao2022.fig2": {"steps": 20_000},
-    "zhao2022.fig3": {"steps": 20_000},
-    "zhao2022.fig4": {"steps": 20_000, "seeds": (0,)},
-    "zhao2022.fig5": {"steps": 20_000, "seeds": (0,)},
-    "zhao2022.fig6": {"steps": 100_000},
-    "zhao2022.fig7": {"steps": 20_000},
-    "zhao2022.fig8": {"steps": 20_000},
+SHORTENED: dict[tuple[str, Protocol], dict[str, Any]] = {
+    ("arora2019.fig6", "code"): {"steps": 20_000},
+    ("zhao2022.fig2", "paper"): {"steps": 20_000},
+    ("zhao2022.fig4", "paper"): {"steps": 20_000, "seeds": (0,)},
+    ("zhao2022.fig5", "paper"): {"steps": 20_000, "seeds": (0,)},
+    ("zhao2022.fig7", "paper"): {"steps": 20_000},
 }
-"""Fields of the paper's grid as a CPU can do them."""
+"""Fields of the grid as a CPU can do them."""
 ELSEWHERE = {f"zhao2022.table{k}": "zhao2022.md" for k in (1, 2, 3, 4)}
 """Experiments that have a page of their own."""
 
@@ -83,14 +80,13 @@ def section(experiment: Experiment, options: Options) -> str:
     """What came out of an experiment on the paper's own grid or a shorter one; empty if nothing."""
     parts = []
     for protocol in experiment.protocols:
-        results = sweeps.load(experiment.id, protocol=protocol, out=options.out)
-        if len(results) and len(results) >= results.missing:  # some are shared with other protocols
-            parts.append(outcome(results, protocol, options))
-    if not parts and (fields := SHORTENED.get(experiment.id)):
-        whole = sweeps.load(experiment.id, out=options.out)
-        results = sweeps.load(experiment.id, out=options.out, **fields)
-        if len(results):
-            parts.append(outcome(results, "paper", options, fields, len(whole) + whole.missing))
+        asked: dict[str, Any] = {"protocol": protocol, "out": options.out}
+        whole = sweeps.load(experiment.id, **asked)
+        fields = SHORTENED.get((experiment.id, protocol))
+        if len(whole) and len(whole) >= whole.missing:  # some are shared with other protocols
+            parts.append(outcome(whole, protocol, options))
+        elif fields and len(shorter := sweeps.load(experiment.id, **asked, **fields)):
+            parts.append(outcome(shorter, protocol, options, fields, whole))
     return _marked(experiment.id, "\n".join([head(experiment), *parts])) if parts else ""
 
 
@@ -113,7 +109,7 @@ def outcome(
     protocol: Protocol,
     options: Options,
     fields: Mapping[str, Any] | None = None,
-    whole: int = 0,
+    whole: Results | None = None,
 ) -> str:
     """The command, the picture and the findings.
 
@@ -121,8 +117,8 @@ def outcome(
       results: what was run.
       protocol: by which.
       options: where the page is.
-      fields: of the grid, where it is shorter than the paper's.
-      whole: the number of the paper's cells, there.
+      fields: of the grid, where it is a shorter one.
+      whole: the whole grid, there.
     """
     experiment, fields = results.experiment, fields or {}
     words = "" if protocol == "paper" else f" --protocol {protocol}"
@@ -131,8 +127,8 @@ def outcome(
     lines = [f"    gradflow run {experiment.id}{words}", ""]
     if results.missing:
         lines += [f"{results.missing} of the grid's cells were not run.", ""]
-    if fields:
-        lines += [cost(results, fields["steps"], whole), ""]
+    if whole is not None:
+        lines += [cost(results, whole), ""]
     if results.all_diverged:
         lines += ["Every run diverged: there is nothing to draw.", ""]
     else:
@@ -142,18 +138,18 @@ def outcome(
     return "\n".join([*lines, findings_markdown(experiment.compare(results), bool(fields)), ""])
 
 
-def cost(results: Results, steps: int, whole: int) -> str:
-    """What a shorter grid took, and what the paper's would at that pace."""
+def cost(results: Results, whole: Results) -> str:
+    """What a shorter grid took, and what the whole one would at that pace."""
     seconds = sum(
         one["batch_processor_seconds"] / one["batch_size"]
         for one in (json.loads(data.attrs["provenance"]) for _, data in results)
     )
-    longest = results.experiment.grid("paper", "paper").steps
-    hours = span(seconds * longest / steps * whole / len(results))
+    cells, steps = len(whole) + whole.missing, whole.grid.steps
+    hours = span(seconds * steps / results.grid.steps * cells / len(results))
     return (
-        f"{len(results)} cells, cut off at {steps:,} iterations: {span(seconds)} of processor "
-        f"time. The paper's {whole} cells of up to {longest:,} iterations are a card's work: at "
-        f"this pace up to {hours} on one core."
+        f"{len(results)} cells, cut off at {results.grid.steps:,} iterations, took {span(seconds)} "
+        f"of processor time. The whole grid, {cells} cells of up to {steps:,} iterations, is a "
+        f"card's work: at this pace up to {hours} on one core."
     )
 
 

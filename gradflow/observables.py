@@ -132,13 +132,30 @@ def effective_rank(state: State) -> Float[Array, ""]:
 
 
 def log_abs_det(state: State) -> Float[Array, ""]:
-    """Natural logarithm of |det W|; in structural coordinates exact also where it is -1e7."""
-    return state.view.slogdet(state.y)[1]
+    """Natural logarithm of |det W|; in structural coordinates exact also where it is -1e7.
+
+    Raises:
+      ValueError: if W is not square.
+    """
+    return _slogdet(state)[1]
 
 
 def det_sign(state: State) -> Float[Array, ""]:
-    """Sign of det W: -1, 0 or 1."""
-    return state.view.slogdet(state.y)[0]
+    """Sign of det W: -1, 0 or 1.
+
+    Raises:
+      ValueError: if W is not square.
+    """
+    return _slogdet(state)[0]
+
+
+def _slogdet(state: State) -> tuple[Array, Array]:
+    shape = tuple(state.problem.shape)
+    if len(shape) != 2 or shape[0] != shape[1]:
+        raise ValueError(
+            f"a product of shape {shape} has no determinant; record singular_values instead."
+        )
+    return state.view.slogdet(state.y)
 
 
 def unobserved_entries(state: State) -> Float[Array, " u"]:

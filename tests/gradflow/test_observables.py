@@ -297,3 +297,11 @@ def test_names_alike_that_no_entry_takes_are_kept():
     }
     run = gf.run_descent(OBJECTIVE, FACTORS, gf.optimizers.gd(0.1), max_steps=1, observe=observe)
     assert {"norm", "norm_1", "factors_1", "factors_9"} <= set(run.observables)
+
+
+@pytest.mark.parametrize("name", ["log_abs_det", "det_sign"])
+def test_a_product_that_is_not_square_has_no_determinant(name):
+    problem = gf.MatrixCompletion.from_array(np.ones((2, 3)))
+    objective = gf.Objective(problem, gf.MatrixProduct((3, 2, 2)))
+    with pytest.raises(ValueError, match=r"shape \(2, 3\) has no determinant"):
+        gf.solve_flow(objective, np.ones((2, 3)), horizon=1.0, observe=[name])
