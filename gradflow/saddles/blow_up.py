@@ -124,8 +124,8 @@ def blow_up(layers: Layers, m: Float[np.ndarray, "m n"], rtol: float = 1e-12) ->
       rtol: of both parts of the way.
 
     Returns:
-      How it did; or "tie" where two singular values do so together, or rates are hardly
-      apart; "stuck" where Z vanishes.
+      How it did; or "tie" where two singular values do so together, rates are hardly apart, or
+      the solver does not tell them apart; "stuck" where Z vanishes.
     """
     first = _separated(layers, m, rtol)
     if isinstance(first, str):
@@ -199,6 +199,8 @@ def _aligned(time: float, layers: Layers, m: np.ndarray, rtol: float) -> BlowUp 
         if (off < _CLOSE and x > _LEAST) or x > _FARTHEST or (x > _LONG and _still(y, like, m)):
             break
         found = solve_ivp(field, (x, x + _STRIDE), y, "DOP853", rtol=rtol, atol=1e-2 * rtol)
+        if not found.success:
+            return "tie"
         x, y = x + _STRIDE, found.y[:, -1]
     left, right, p, q, *kept = _shaped(y, like)
     top = off < _NEAR
