@@ -1,127 +1,106 @@
 """From a prepared flow to its end, alone or in a batch."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradflow._util.logs import LOGGER
 from gradflow._util.progress import FlowProgress
-from gradflow.coordinates.base import AbstractCoordinates
-from gradflow.coordinates.handover import handed_over
 from gradflow.flow.clock import Clock
 from gradflow.flow.loop import Leg, Passed, integrate
 from gradflow.flow.readings import Asked, Point, at_end, at_ends
 from gradflow.flow.recording import Marks, marks_of, observe
-from gradflow.flow.setup import Batch, PreparedFlow, time_scale
+from gradflow.flow.setup import Batch, PreparedFlow
 from gradflow.flow.side_by_side import integrate_side_by_side
-from gradflow.flow.stacking import in_turn, stack_alike, unlike
+from gradflow.flow.stacking import in_turn, kind_of, stack_alike
 from gradflow.flow.step import Carry
 from gradflow.flow.stopping import Status, Stop
+from gradflow.flow.way import GO_ON, Part, Way
 from gradflow.observables import Observable
 
-_PARTS = 200
-"""Coordinate systems and clocks that a flow may go through."""
-_GO_ON = (Status.NEAR_SINGULARITY, Status.CLOCK)
+_MANY = 4096
+"""Flows that go on in other coordinates from which one more program for all pays on a CPU."""
 
 
-class Part(NamedTuple):
-    """A flow's way through one coordinate system on one clock.
-
-    Attributes:
-      end: where it got to.
-      valid: at which recording times there is something to record.
-      times: when.
-      reached: which of the recording times it reached.
-      seen: the observables at all of them.
-    """
-
-    end: Carry
-    valid: np.ndarray
-    times: np.ndarray
-    reached: np.ndarray
-    seen: dict[str, Any]
-
-
-def run(flow: PreparedFlow, begun: Part | None = None) -> dict[str, Any]:
+def run(flow: PreparedFlow) -> dict[str, Any]:
     """Integrate, in one coordinate system after the other where the first does not reach the end.
 
     Where a logarithmic clock becomes too coarse, another one goes on from zero.
 
     Args:
       flow: what to integrate.
-      begun: what the loop gave in the first coordinates, if it was run already.
     """
-    coordinates, y, began = flow.coordinates, flow.y, time.perf_counter()
-    records: list[Any] = []
-    t, accepted, rejected, status, work, charts = flow.before.time, 0, 0, Status.RUNNING, None, 1
-    least: list[Any] = []
-    base, scale, done = t, flow.scale, np.zeros(flow.grid.size, bool)
+    way, began = Way(flow), time.perf_counter()
     with FlowProgress(flow.options.progress, flow.options.stop_loss) as bar:
-        while not records or (status in _GO_ON and len(records) < _PARTS):
-            if status is Status.NEAR_SINGULARITY:
-                coordinates, y = handed_over(coordinates, y)
-                charts += 1
-                LOGGER.debug("at t = %.6g on in other %r coordinates", t, coordinates.name)
-            elif status is Status.CLOCK:
-                base, scale = t, time_scale(coordinates, y)
-                LOGGER.debug("at t = %.6g on with a clock that begins anew", t)
-            leg = _leg(flow, coordinates, scale, base, accepted + rejected)
-            part, begun = begun or _alone(flow, leg, (y, t), done, bar.handle), None
-            count = min(done.size, part.reached.size)
-            done[:count] |= part.reached[:count]
-            rows = part.valid
-            records.append(jax.tree.map(lambda x, rows=rows: x[rows], (part.times, part.seen)))
-            y, t = part.end.y, float(leg.clock.time(part.end.clock))
-            status = Status(int(part.end.status))
-            accepted += int(part.end.accepted)
-            rejected += int(part.end.rejected)
-            work = getattr(part.end.solver_state, "work", None)
-            least.append(jax.tree.map(np.asarray, part.end.least))
-    times, observables = jax.tree.map(lambda *pieces: np.concatenate(pieces), *records)
-    rtol = jnp.asarray(flow.options.rtol)
-    places = Point(flow.coordinates, flow.y, rtol), Point(coordinates, y, rtol)
-    return {
-        "read": at_end(*places, _asked([flow])),
-        "times": times,
-        "observables": observables,
-        "coordinates": coordinates,
-        "y": y,
-        "t": t,
-        "status": Status.HORIZON if status is Status.RUNNING else status,
-        "accepted": accepted,
-        "rejected": rejected,
-        "charts": charts,
-        "work": work,
-        "least": jax.tree.map(lambda *each: np.min(each, axis=0), *least),
-        "seconds": time.perf_counter() - began,
-    }
+        while way.goes_on:
+            way.turn()
+            _alone(way, bar.handle)
+    read = at_end(*way.points, _asked([flow]))
+    return {"read": read, "seconds": time.perf_counter() - began} | way.result()
 
 
 def run_together(batch: Batch) -> list[dict[str, Any]]:
-    """Integrate all in one compiled call; those that need other coordinates go on one by one."""
+    """Integrate all in one compiled call.
+
+    Those that need other coordinates or another clock then go on, together with those that do so in
+    coordinates alike; on a CPU one by one, unless they are very many.
+    """
     began, flows = time.perf_counter(), batch.flows
-    through = _together(batch)
-    part = jax.device_get(through)  # at once: a slice on the device is a program's run
-    logarithmic = flows[0].coordinates.logarithmic_clock
-    units = [flow.scale for flow in flows], [flow.before.time for flow in flows]
-    clock = Clock(logarithmic, *(jnp.asarray(numbers, jnp.float64) for numbers in units))
-    times = np.asarray(clock.time(through.end.clock)).tolist()
-    goes_on = np.isin(part.end.status, _GO_ON)
-    ends = [
-        run(flow, begun=_own(part, k)) if goes_on[k] else _ended(flow, part, k, times[k])
-        for k, flow in enumerate(flows)
-    ]
-    # What goes on was told of its end by itself.
+    ways = [Way(flow) for flow in flows]
+    part, times = _together(ways, batch.points)
+    goes_on = np.isin(part.end.status, GO_ON)
+    others = {int(k): ways[k] for k in np.flatnonzero(goes_on)}
+    for k, way in others.items():
+        way.take(part.of(k), times[k])
+    _go_on(list(others.values()))
+    # What goes on is told of its end by itself.
     tree, (starts, common) = jax.tree.map, batch.points
     held = tree(lambda y, y0: _chosen(goes_on, y0, y), part.end.y, jax.device_get(starts.y))
-    read = at_ends(starts, common, tree(jnp.asarray, held), len(flows), _asked(flows))
+    asked = _asked(flows)
+    reads = at_ends(starts, common, tree(jnp.asarray, held), len(flows), asked)
+    ends = [
+        {"read": at_end(*others[k].points, asked)} | others[k].result()
+        if k in others
+        else {"read": reads[k]} | _ended(flow, part, k, times[k])
+        for k, flow in enumerate(flows)
+    ]
     seconds = time.perf_counter() - began
-    return [{"read": its} | end | {"seconds": seconds} for its, end in zip(read, ends, strict=True)]
+    return [end | {"seconds": seconds} for end in ends]
+
+
+def _go_on(ways: list[Way]) -> None:
+    """To their ends, part by part."""
+    while going := [way for way in ways if way.goes_on]:
+        groups: dict[Any, list[Way]] = {}
+        for way in going:
+            way.turn()
+            groups.setdefault(kind_of((way.coordinates, way.y)), []).append(way)
+        for group in groups.values():
+            if len(group) < (_MANY if in_turn() else 2):
+                for way in group:
+                    _alone(way, -1)
+            else:
+                _as_a_batch(group)
+
+
+def _as_a_batch(ways: list[Way]) -> None:
+    """A part of each, in one compiled call."""
+    missing = 0 if in_turn() else _lanes(len(ways)) - len(ways)
+    lanes = ways + ways[:1] * missing
+    points = [Point(w.coordinates, w.y, np.float64(w.flow.options.rtol)) for w in lanes]
+    part, times = _together(lanes, stack_alike(points))
+    for k, way in enumerate(ways):
+        way.take(part.of(k), times[k])
+
+
+def _lanes(count: int) -> int:
+    """A power of four, so that few numbers of flows side by side are compiled."""
+    return 4 ** math.ceil(math.log(count, 4))
 
 
 def _chosen(which: np.ndarray, yes: np.ndarray, no: np.ndarray) -> np.ndarray:
@@ -154,25 +133,17 @@ def _asked(flows: Sequence[PreparedFlow]) -> Asked:
     return Asked(any(flow.before.rank is not None for flow in flows), conserved)
 
 
-def _own(part: Part, k: int) -> Part:
-    """Of all flows' parts the k-th."""
-    own = jax.tree.map(lambda leaf: leaf[k], part)
-    goes_on = jax.tree.map(jnp.asarray, (own.end.y, own.end.clock))
-    return own._replace(end=eqx.tree_at(lambda end: (end.y, end.clock), own.end, goes_on))
-
-
-def _leg(
-    flow: PreparedFlow, coordinates: AbstractCoordinates, scale: float, base: float, spent: int
-) -> Leg:
-    """The flow in these coordinates, on a clock of this scale and base."""
+def _leg(way: Way) -> Leg:
+    """What is ahead of a flow."""
+    flow, coordinates = way.flow, way.coordinates
     options, number = flow.options, jnp.float64
     stop = Stop(
         None if options.stop_loss is None else jnp.asarray(options.stop_loss, number),
         None if options.stop_gradient is None else jnp.asarray(options.stop_gradient, number),
-        jnp.asarray(options.max_steps - spent, jnp.int64),
+        jnp.asarray(options.max_steps - way.accepted - way.rejected, jnp.int64),
     )
     clock = Clock(
-        coordinates.logarithmic_clock, *(jnp.asarray(value, number) for value in (scale, base))
+        coordinates.logarithmic_clock, *(jnp.asarray(x, number) for x in (way.scale, way.base))
     )
     return Leg(
         coordinates=coordinates,
@@ -187,24 +158,24 @@ def _leg(
     )
 
 
-def _legs(batch: Batch) -> tuple[Leg, Leg]:
+def _legs(ways: Sequence[Way], points: tuple[Point, Point]) -> tuple[Leg, Leg]:
     """The flows' legs: arrays with a leading axis, and what they have in common."""
-    first, (arrays, rest) = batch.flows[0], batch.points
+    first, (arrays, rest) = ways[0], points
 
-    def numbers(flow: PreparedFlow) -> tuple[Any, ...]:
+    def numbers(way: Way) -> tuple[Any, ...]:
         """In the order of a leg's fields."""
-        options, real = flow.options, np.float64
+        flow, options, real = way.flow, way.flow.options, np.float64
         stops = [s if s is None else real(s) for s in (options.stop_loss, options.stop_gradient)]
         return (
-            (real(flow.scale), real(flow.before.time)),
+            (real(way.scale), real(way.base)),
             flow.solver,
             (real(options.rtol), real(flow.atol)),
-            (*stops, np.int64(options.max_steps)),
+            (*stops, np.int64(options.max_steps - way.accepted - way.rejected)),
             (real(flow.grid[:2][-1]), real(flow.grid[-1])),
             np.bool_(flow.interpolate),
         )
 
-    leg = _leg(first, first.coordinates, first.scale, first.before.time, 0)
+    leg = _leg(first)
     kind = jax.tree.structure(leg)
     kinds = [jax.tree.structure(part) for part in (first.coordinates, numbers(first))]
 
@@ -212,15 +183,13 @@ def _legs(batch: Batch) -> tuple[Leg, Leg]:
         leaves = [k.flatten_up_to(part) for k, part in zip(kinds, parts, strict=True)]
         return kind.unflatten(leaves[0] + leaves[1])
 
-    own, common = stack_alike([numbers(flow) for flow in batch.flows])
+    own, common = stack_alike([numbers(way) for way in ways])
     return made(arrays.coordinates, own), made(rest.coordinates, common)
 
 
-def _alone(
-    flow: PreparedFlow, leg: Leg, start: tuple[Any, float], done: np.ndarray, handle: int
-) -> Part:
-    """One flow through its recording times."""
-    y, t = start
+def _alone(way: Way, handle: int) -> None:
+    """A part of one flow, through its recording times."""
+    flow, leg = way.flow, _leg(way)
 
     def go(at: Any, marks: Marks) -> tuple[Carry, Passed]:
         return integrate(leg, at, marks, jnp.asarray(handle), handle >= 0)
@@ -228,28 +197,40 @@ def _alone(
     def look(points: Any, valid: Any) -> dict[str, Any]:
         return observe(flow.pairs, leg.coordinates, leg.rtol, points, valid, in_turn())
 
-    return _through(go, look, (y, jnp.asarray(t)), marks_of(flow.grid, done, _bytes(y)))
+    marks = marks_of(flow.grid, way.done, _bytes(way.y))
+    part = _through(go, look, (way.y, jnp.asarray(way.t)), marks)
+    way.take(part, float(leg.clock.time(part.end.clock)))
 
 
-def _together(batch: Batch) -> Part:
-    """All flows through their recording times; every array has a leading axis, of flows."""
-    flows, y = batch.flows, batch.points[0].y
-    for k, flow in zip(batch.places, flows, strict=True):
-        if flow.grid.size != flows[0].grid.size:
-            raise unlike(k)
-    (stacked, common), pairs = _legs(batch), flows[0].pairs
+def _together(ways: Sequence[Way], points: tuple[Point, Point]) -> tuple[Part, list[float]]:
+    """A part of many flows, with a leading axis, of flows; and when each ends.
+
+    Args:
+      ways: the flows, in coordinates alike.
+      points: where they are, stacked.
+    """
+    (stacked, common), pairs = _legs(ways, points), ways[0].flow.pairs
 
     def go(at: Any, marks: Marks) -> tuple[Carry, Passed]:
         return _integrate_all(stacked, common, at, marks, in_turn())
 
-    def look(points: Any, valid: Any) -> dict[str, Any]:
-        return _observe_all(stacked, common, pairs, points, valid, in_turn())
+    def look(seen: Any, valid: Any) -> dict[str, Any]:
+        return _observe_all(stacked, common, pairs, seen, valid, in_turn())
 
-    grid, size = np.stack([flow.grid for flow in flows]), _bytes(y)
+    longest, size = max(way.flow.grid.size for way in ways), _bytes(points[0].y)
+    grid, done = (
+        np.stack([np.pad(row, (0, longest - row.size), mode="edge") for row in rows])
+        for rows in zip(*((way.flow.grid, way.done) for way in ways), strict=True)
+    )
     if not in_turn():  # at the end of a portion all wait for the slowest: fewer of them
         size //= 8
-    begin = jnp.asarray([flow.before.time for flow in flows])
-    return _through(go, look, (y, begin), marks_of(grid, np.zeros(grid.shape, bool), size))
+    begin = jnp.asarray([way.t for way in ways])
+    through = _through(go, look, (points[0].y, begin), marks_of(grid, done, size))
+    part = jax.device_get(through)  # at once: a slice on the device is a program's run
+    units = [way.scale for way in ways], [way.base for way in ways]
+    logarithmic = ways[0].coordinates.logarithmic_clock
+    clock = Clock(logarithmic, *(jnp.asarray(numbers, jnp.float64) for numbers in units))
+    return part, np.asarray(clock.time(through.end.clock)).tolist()
 
 
 def _through(

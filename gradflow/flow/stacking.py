@@ -29,6 +29,12 @@ def alike(trees: Sequence[Any], places: Sequence[int] | None = None) -> tuple[An
     return kinds[0], columns
 
 
+def kind_of(tree: Any) -> Any:
+    """Equal of trees that can be stacked."""
+    leaves, kind = jax.tree.flatten(tree)
+    return kind, tuple(leaf.shape if isinstance(leaf, _ARRAYS) else leaf for leaf in leaves)
+
+
 def _like(leaf: Any, first: Any) -> bool:
     """Whether two are arrays of one shape, or equal."""
     if leaf is first:
@@ -89,6 +95,5 @@ def unlike(k: int) -> ValueError:
     """What to raise where the k-th flow of a batch cannot go with the first."""
     return ValueError(
         f"Flow {k} of the batch is not like the first: problems, factorisations, shapes, numbers "
-        "of observations and of recording times up to the horizon, coordinates and solvers must "
-        "agree; run it by gradflow.solve_flow."
+        "of observations, coordinates and solvers must agree; run it by gradflow.solve_flow."
     )

@@ -145,3 +145,45 @@ def test_starts_with_and_without_columns_of_zeros_go_in_one_batch():
         )
     with pytest.raises(ValueError, match=r"Flow 1 of the batch: start\[0\]\[0, 0\] is nan"):
         gf.solve_flows(objective, [(columns,), (columns * np.nan,)], **asked)
+
+
+SIDE_BY_SIDE = pytest.param(True, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("accelerator", [False, SIDE_BY_SIDE])
+def test_flows_that_change_coordinates_go_on_together(accelerator, monkeypatch):
+    objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    rng, model = np.random.default_rng(0), objective.factorization
+    sizes = [10.0 ** -rng.integers(0, 6) * rng.normal(size=(2, 2)) for _ in range(12)]
+    starts, asked = [model.balanced(w) for w in sizes], {"stop_loss": 1e-2, "horizon": 1e3}
+    alone = [gf.solve_flow(objective, start, **asked) for start in starts]
+    joined, together = [], drive._as_a_batch
+    monkeypatch.setattr(drive, "_as_a_batch", lambda ways: joined.append(ways) or together(ways))
+    monkeypatch.setattr(drive, "_MANY", 2)
+    if accelerator:
+        monkeypatch.setattr(drive, "in_turn", lambda: False)
+        monkeypatch.setattr(readings, "in_turn", lambda: False)
+    for flow, one in zip(gf.solve_flows(objective, starts, **asked), alone, strict=True):
+        assert flow.outcome is one.outcome and flow.stats["coordinates"] == one.stats["coordinates"]
+        assert flow.stats["charts"] == one.stats["charts"]
+        # Side by side products are summed in another order, which blow-ups amplify.
+        apart = 0.02 * one.stats["steps"] if accelerator else 0
+        assert abs(flow.stats["steps"] - one.stats["steps"]) <= apart
+        np.testing.assert_allclose(flow.times, one.times, rtol=1e-8)
+        np.testing.assert_allclose(flow["loss"], one["loss"], rtol=1e-6, atol=1e-12)
+    assert max(map(len, joined)) > 1 and max(flow.stats["charts"] for flow in alone) > 2
+
+
+def test_lanes_are_of_few_numbers():
+    assert [drive._lanes(count) for count in (2, 4, 5, 64, 65)] == [4, 4, 16, 64, 256]
+
+
+def test_horizons_may_be_before_some_recording_times():
+    objective = gf.Objective(gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2, 2)))
+    starts = [objective.factorization.identity(scale) for scale in (0.3, 0.1)]
+    asked = {"record": [0.5, 1.0, 2.0, 4.0], "coordinates": "factors"}
+    flows = gf.solve_flows(objective, starts, horizon=[1.0, 5.0], **asked)
+    for flow, start, horizon in zip(flows, starts, (1.0, 5.0), strict=True):
+        alone = gf.solve_flow(objective, start, horizon=horizon, **asked)
+        np.testing.assert_array_equal(flow.times, alone.times)
+        np.testing.assert_allclose(flow["loss"], alone["loss"], rtol=1e-12)
