@@ -35,6 +35,7 @@ cores get: there nothing counts against a paper, and *not at this size* says wha
 the stored cells.
 """
 SHORTENED: dict[tuple[str, Protocol], dict[str, Any]] = {
+    ("arora2019.fig3", "paper"): {"rows": ("ratings",), "rating_steps": 2_000},
     ("arora2019.fig6", "code"): {"steps": 20_000},
     ("zhao2022.choices", "paper"): {"steps": 20_000},
     ("zhao2022.fig2", "paper"): {"steps": 20_000},
@@ -135,12 +136,13 @@ def outcome(
     experiment, fields = results.experiment, fields or {}
     words = "" if protocol == "paper" else f" --protocol {protocol}"
     for name, value in fields.items():
-        words += f" --{name} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
+        values = value if isinstance(value, tuple) else (value,)
+        words += f" --{name.replace('_', '-')} {' '.join(map(str, values))}"
     lines = [f"    gradflow run {experiment.id}{words}", ""]
     if results.missing:
         why = MISSING.get(experiment.id, "")
         lines += [f"{results.missing} of the grid's cells were not run{why}.", ""]
-    if whole is not None:
+    if whole is not None and "steps" in fields:
         lines += [cost(results, whole), ""]
     if results.all_diverged:
         lines += ["Every run diverged: there is nothing to draw.", ""]
