@@ -88,6 +88,7 @@ def test_links_between_pages_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", text):
         target = (page.parent / link).resolve()
         assert "://" in link or target in MADE or target.is_file(), link
+        assert "://" in link or target.is_relative_to(DOCS), f"{link} is not on the site"
     for name in re.findall(r"\]\[([\w.]+)\]", text):
         module, _, attribute = name.rpartition(".")
         assert module in REFERENCE and hasattr(importlib.import_module(module), attribute), name
