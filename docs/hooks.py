@@ -25,6 +25,8 @@ LEDGER = REPORT.with_suffix(".json")
 MERMAID = r'<script type="module">(?:(?!</script>).)*mermaid.*?</script>'
 PROJECT = ("CONTRIBUTING.md", "CHANGELOG.md")
 """Pages of the repository's root."""
+BEHIND = ("api/", "CHANGELOG")
+"""Pages that a search puts behind the guide."""
 CAPTION = r"<em>(Figure \d+\..*?\.)(?=\s|</em>)"
 NO_ALT = 'alt="No description has been provided for this image"'
 CONSTANTS = "<!-- constants -->"
@@ -83,7 +85,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Put in parts of the README, the link to the report, and the table of constants."""
-    if page is not None and page.file.src_uri in PROJECT:
+    uri = page.file.src_uri if page is not None else ""
+    if uri.startswith(BEHIND):
+        page.meta.setdefault("search", {"boost": 0.3})
+    if uri in PROJECT:
         return within_the_site(markdown)
     markdown = re.sub(r"^<!-- README: (.+) -->$", _readme, markdown, flags=re.MULTILINE)
     if CONSTANTS in markdown:
