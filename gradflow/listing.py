@@ -100,13 +100,14 @@ def status(words: list[str]) -> int:
             str(row["begun"]),
             f"{row['bytes'] / 1e6:.1f} MB",
         )
-    out.print(table)
+    none = f"Nothing is done in {asked.out}; `gradflow run ID` begins an experiment."
+    out.print(table if begun else none)
     table = _table("running now", "cell", "iteration", "loss", "worker")
     for note in running:
         loss = "" if note["loss"] is None else f"{note['loss']:.3e}"
         far = f"{note['iteration']:,}" if note["iteration"] or loss else "starting"
         table.add_row(note["store"], note["label"], far, loss, note["worker"])
-    out.print(table)
+    out.print(table if running else "Nothing runs now.")
     return 0
 
 
