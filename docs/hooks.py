@@ -85,10 +85,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Put in parts of the README, the link to the report, and the table of constants."""
-    uri = page.file.src_uri if page is not None else ""
-    if uri.startswith(BEHIND):
+    if page is not None and page.file.src_uri.startswith(BEHIND):
         page.meta.setdefault("search", {"boost": 0.3})
-    if uri in PROJECT:
+    if page is not None and page.file.src_uri in PROJECT:
         return within_the_site(markdown)
     markdown = re.sub(r"^<!-- README: (.+) -->$", _readme, markdown, flags=re.MULTILINE)
     if CONSTANTS in markdown:
