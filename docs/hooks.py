@@ -23,6 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 REPORT = ROOT / "results" / "theorems.html"
 LEDGER = REPORT.with_suffix(".json")
 MERMAID = r'<script type="module">(?:(?!</script>).)*mermaid.*?</script>'
+PROJECT = ("CONTRIBUTING.md", "CHANGELOG.md")
+"""Pages of the repository's root."""
+BEHIND = ("api/", "CHANGELOG")
+"""Pages that a search puts behind the guide."""
 CAPTION = r"<em>(Figure \d+\..*?\.)(?=\s|</em>)"
 NO_ALT = 'alt="No description has been provided for this image"'
 CONSTANTS = "<!-- constants -->"
@@ -60,6 +64,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     for title, pages, place in (
         ("Notebooks", [f"notebooks/{path.name}" for path in notebooks()], 2),
         ("Results", results, len(nav)),
+        ("Project", list(PROJECT), len(nav) + 1),
     ):
         if pages:
             nav.insert(place, {title: pages})
@@ -68,8 +73,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 @event_priority(100)  # before mkdocs-jupyter, which looks for notebooks among the files
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add what lies outside of docs/: notebooks, the ledger's report if made, the playground."""
+    """Add what lies outside of docs/: notebooks, the root's pages, the ledger's report if made."""
     outside = [(f"notebooks/{path.name}", ROOT) for path in notebooks()]
+    outside += [(name, ROOT) for name in PROJECT]
     outside += [(file.name, file.parent) for file in (REPORT, LEDGER) if file.is_file()]
     for name, folder in outside:
         files.append(File(name, str(folder), config.site_dir, config.use_directory_urls))
@@ -79,6 +85,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Put in parts of the README, the link to the report, and the table of constants."""
+    if page is not None and page.file.src_uri.startswith(BEHIND):
+        page.meta.setdefault("search", {"boost": 0.3})
+    if page is not None and page.file.src_uri in PROJECT:
+        return within_the_site(markdown)
     markdown = re.sub(r"^<!-- README: (.+) -->$", _readme, markdown, flags=re.MULTILINE)
     if CONSTANTS in markdown:
         markdown = markdown.replace(CONSTANTS, constants_table(registered().values()))
@@ -94,6 +104,19 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         "`gradflow report` makes it alone, as `results/theorems.html`."
     )
     return markdown.replace("<!-- report -->", made if REPORT.is_file() else todo)
+
+
+def within_the_site(markdown: str) -> str:
+    """A page of the root, its links as from docs/; where the site lacks the page, words stay."""
+    markdown = re.sub(r"\]\(docs/", "](", markdown)
+    there = {page.name for page in (ROOT / "docs").glob("*.md")} | set(PROJECT)
+
+    def kept(found: re.Match[str]) -> str:
+        target = found[2].partition("#")[0]
+        on_it = not target or "://" in target or target in there or target.endswith(".ipynb")
+        return found[0] if on_it else found[1]
+
+    return re.sub(r"\[([^]]*)\]\(([^)\s]+)\)", kept, markdown)
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:

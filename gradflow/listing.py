@@ -15,7 +15,7 @@ from gradflow._util.places import experiments
 from gradflow._util.processes import cores
 from gradflow._util.tables import span
 from gradflow._util.terminal import console, parse
-from gradflow._util.words import meant
+from gradflow._util.words import beginnings, meant
 from gradflow.catalogue import Catalogue, ListedClaim, ListedExperiment, catalogue
 from gradflow.sweeps import layout
 from gradflow.sweeps.heartbeat import in_flight
@@ -100,13 +100,14 @@ def status(words: list[str]) -> int:
             str(row["begun"]),
             f"{row['bytes'] / 1e6:.1f} MB",
         )
-    out.print(table)
+    none = f"Nothing is done in {asked.out}; `gradflow run ID` begins an experiment."
+    out.print(table if begun else none)
     table = _table("running now", "cell", "iteration", "loss", "worker")
     for note in running:
         loss = "" if note["loss"] is None else f"{note['loss']:.3e}"
         far = f"{note['iteration']:,}" if note["iteration"] or loss else "starting"
         table.add_row(note["store"], note["label"], far, loss, note["worker"])
-    out.print(table)
+    out.print(table if running else "Nothing runs now.")
     return 0
 
 
@@ -121,7 +122,8 @@ def _see_known(prefixes: Sequence[str], ids: Sequence[str]) -> None:
     papers = sorted({id.partition(".")[0] for id in ids})
     for prefix in prefixes:
         if not any(id.startswith(prefix) for id in ids):
-            hint = meant(prefix, ids if "." in prefix else [*_KINDS, *papers], most=3)
+            near = beginnings(ids) if "." in prefix else [*_KINDS, *papers]
+            hint = meant(prefix, near, most=3)
             raise Misuse(f"nothing begins with {prefix!r}{hint} `gradflow list` shows all.")
 
 

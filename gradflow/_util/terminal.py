@@ -3,7 +3,7 @@
 import io
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,23 @@ import tyro
 
 from gradflow._util.files import see_writable
 from gradflow._util.misuse import Misuse
+from gradflow._util.words import meant
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def parse(kind: Any, words: Sequence[str], prog: str, **options: Any) -> Any:
+def parse(
+    kind: Any, words: Sequence[str], prog: str, also: Iterable[str] = (), **options: Any
+) -> Any:
     """`tyro.cli`, whose words on a mistake become one line.
+
+    Args:
+      kind: the dataclass of the options.
+      words: of the command line.
+      prog: the command, as its help names it.
+      also: options that were taken before, and that a word may have been meant for.
+      **options: of `tyro.cli`.
 
     Raises:
       Misuse: if the words are not as `kind` has them.
@@ -30,7 +40,11 @@ def parse(kind: Any, words: Sequence[str], prog: str, **options: Any) -> Any:
     except SystemExit as stop:
         if not stop.code:
             raise
-    raise Misuse(f"{_line(told.getvalue())} `{prog} --help` shows the options.")
+    line = _line(told.getvalue())
+    unknown = re.match(r"Unrecognized options: (--[\w-]+)", line)
+    if unknown and "perhaps" not in line:
+        line = line.removesuffix(".") + meant(unknown[1], also)
+    raise Misuse(f"{line} `{prog} --help` shows the options.")
 
 
 def console(**options: Any) -> "Console":

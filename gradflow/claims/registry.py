@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from gradflow._util.plugins import papers, run_module
-from gradflow._util.words import meant
+from gradflow._util.words import beginnings, meant
 from gradflow.claims.definition import Claim, defined
 from gradflow.claims.paper import Paper
 
@@ -59,7 +59,8 @@ def select(patterns: list[str]) -> list[Claim]:
     known = registered()
     for pattern in patterns:
         if not any(_matches(id, pattern) for id in known):
-            hint = meant(pattern, known if "." in pattern else load_papers(), most=3)
+            near = beginnings(known) if "." in pattern else load_papers()
+            hint = meant(pattern, near, most=3)
             raise ValueError(
                 f"there is no claim {pattern!r}{hint} `gradflow list claims` shows all."
             )

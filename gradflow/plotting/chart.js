@@ -100,10 +100,13 @@ const Chart = (() => {
     const [right, below] = [box.left + box.wide, box.top + box.tall];
     parts.push(`<clipPath id="clip-${name}"><rect x="${box.left}" y="${box.top}" width="${box.wide}"`
       + ` height="${box.tall}"/></clipPath>`);
+    const placed = []; // names along x, which leave out what would run into them
     for (const { value, text } of x.ticks) {
-      const at = (box.left + x.at(value) * box.wide).toFixed(1);
-      parts.push(`<path class="grid" d="M${at} ${box.top}V${below}"/>`
-        + `<text x="${at}" y="${below + 15}" text-anchor="middle">${text}</text>`);
+      const at = box.left + x.at(value) * box.wide;
+      parts.push(`<path class="grid" d="M${at.toFixed(1)} ${box.top}V${below}"/>`);
+      if (placed.some(one => Math.abs(one.at - at) < 3.5 * (one.text.length + text.length))) continue;
+      placed.push({ at, text });
+      parts.push(`<text x="${at.toFixed(1)}" y="${below + 15}" text-anchor="middle">${text}</text>`);
     }
     const named = []; // heights that have a name already
     for (const { value, text } of y.ticks) {

@@ -48,7 +48,7 @@ function matrixReader(buffer) {
 // Moving: `wanted` is where the slider stands, `current` what the panels show
 
 const slider = $("#slider"), low = smallestOf(page.places), high = largestOf(page.places);
-let current = -1, wanted = LAST, playing = null, due = false;
+let current = -1, wanted = LAST, playing = null, due = false, keeping = null;
 
 const chosen = id => $(`#${id} button:last-child`).ariaPressed === "true";
 const nearest = place => page.places.reduce(
@@ -74,6 +74,8 @@ function show(index) {
   if (rank) $("#rank").innerHTML = `effective rank <b>${written(rank[index])}</b>`;
   for (const move of panels) move(index);
   document.body.dataset.shown = index;
+  clearTimeout(keeping);
+  keeping = setTimeout(keep, 200); // browsers count how often an address changes
 }
 
 function face() {
@@ -128,6 +130,36 @@ function listen() {
   }
 }
 
+// The address keeps the record, and a file has the numbers
+
+const addressed = () => {
+  const found = /^#record=(\d+)$/.exec(location.hash);
+  return found ? Math.min(LAST, Math.max(0, Number(found[1]) - 1)) : LAST;
+};
+
+function keep() {
+  const hash = `#record=${current + 1}`;
+  if (hash === location.hash || (current === LAST && !location.hash)) return;
+  try { history.replaceState(null, "", hash); } catch { /* a frame without an address of its own */ }
+}
+
+/** A line a record, and a column for each series and singular value. */
+function csv(stored) {
+  const names = Object.keys(page.series), count = stored ? page.spectrum.count : 0;
+  const sigma = Array.from({ length: count }, (_, i) => i);
+  const lines = page.times.map((time, k) => [k + 1, time, ...names.map(name => page.series[name][k]),
+    ...sigma.map(i => stored[k * count + i])]);
+  return [["record", "time", ...names, ...sigma.map(i => `sigma_${i + 1}`)], ...lines]
+    .map(line => `${line.join(",")}\n`).join("");
+}
+
+function save(name, data) {
+  const link = document.createElement("a"), url = URL.createObjectURL(new Blob([data], { type: "text/csv" }));
+  Object.assign(link, { href: url, download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}
+
 // The page: panels over time on the left; the spectrum now, beside its curves, and W on the right
 
 function arrange(present) {
@@ -146,19 +178,22 @@ async function open() {
   const [code, spectrum, matrix] = await Promise.all([
     inflate("plotly"), page.spectrum && inflate("spectrum"), page.matrix && inflate("matrix")]);
   add("script", document.head).textContent = new TextDecoder().decode(code);
-  $("main").hidden = false;
+  $("main").hidden = $("footer").hidden = false;
   const { on_diagonal: alignment, test_error: error } = page.series;
   arrange({ spectrum: page.spectrum, now: page.spectrum, alignment, matrices: page.matrix });
-  if (page.spectrum) drawSpectrum(floats(spectrum));
+  const stored = page.spectrum && floats(spectrum);
+  if (stored) drawSpectrum(stored);
   drawSeries("loss", { loss: "loss", test_error: "test error" },
     error ? "loss, test error" : "loss", !alignment);
   if (alignment) drawSeries("alignment", { on_diagonal: "diagonal", off_diagonal: "off-diagonal" },
     "mean |(Uᵀ∇ℓV)<sub>ij</sub>|", true);
   if (page.matrix) drawMatrices(matrixReader(matrix));
   listen();
+  $("#csv").addEventListener("click", () => save("run.csv", csv(stored)));
+  addEventListener("hashchange", () => moveTo(addressed()));
   face();
-  moveTo(LAST);
-  show(LAST);
+  moveTo(addressed());
+  show(wanted);
   document.body.dataset.ready = Math.round(performance.now());
 }
 

@@ -52,8 +52,12 @@ function timeTicks() {
       } else if (every === 1) minor.push(place);
     }
   }
-  if (first > 0) { tickvals.unshift(low); ticktext.unshift("0"); }
-  return { tickmode: "array", tickvals, ticktext,
+  if (first > 0) { // a narrow page has no room for two names there
+    if (innerWidth < 760 && tickvals[0] - low < 0.13 * (high - low)) ticktext[0] = "";
+    tickvals.unshift(low);
+    ticktext.unshift("0");
+  }
+  return { tickmode: "array", tickvals, ticktext, tickangle: 0,
     minor: { tickmode: "array", tickvals: minor, ticks: "outside", ticklen: 3, tickcolor: EDGE } };
 }
 

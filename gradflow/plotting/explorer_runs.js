@@ -54,6 +54,12 @@ const Runs = (() => {
     return found;
   }
 
+  /** The run that goes furthest along: keys step through its records, and so reach every end. */
+  function leader(runs, by) {
+    const far = run => coordinates(run, by).at(-1) * (by === "loss" ? -1 : 1);
+    return runs.reduce((best, run) => far(run) > far(best) ? run : best);
+  }
+
   const positive = values => values.filter(x => Number.isFinite(x) && x > 0);
   const extent = values => values.reduce(
     ([low, high], x) => [Math.min(low, x), Math.max(high, x)], [Infinity, -Infinity]);
@@ -227,7 +233,7 @@ const Runs = (() => {
       + `<text class="title" x="12" y="26">${Chart.escaped(title)}</text>${cells.join("")}${key.join("")}</svg>`;
   }
 
-  return { BY, NAMES, axisAlong, charts, choices, coordinates, csv, floats, json, lookOf, matrixReader,
+  return { BY, NAMES, axisAlong, charts, choices, coordinates, csv, floats, json, leader, lookOf, matrixReader,
     member, picture, quantities, read, recordAt, spectrumOf, told, valueAt, written };
 })();
 

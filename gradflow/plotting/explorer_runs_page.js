@@ -44,7 +44,7 @@ function moveTo(at) {
 }
 
 function moveBy(records) {
-  const run = visible()[0], x = Runs.coordinates(run, settings.by);
+  const run = Runs.leader(visible(), settings.by), x = Runs.coordinates(run, settings.by);
   const now = Runs.recordAt(run, settings.by, settings.at);
   moveTo(x[Math.max(0, Math.min(x.length - 1, now + records))]);
 }

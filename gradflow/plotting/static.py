@@ -134,7 +134,7 @@ def plot_spectrum(
     runs: Checked[Runs],
     ax: Axes | None = None,
     *,
-    top: Checked[int] = 5,
+    top: Checked[int | None] = None,
     name: str = "singular_values",
     colour: str | None = None,
     xscale: Scale = "log",
@@ -148,7 +148,8 @@ def plot_spectrum(
     Args:
       runs: a trajectory, or label -> trajectory.
       ax: where to draw; new axes by default.
-      top: how many, from the largest on.
+      top: how many, from the largest on. By default two more than the effective rank at the end,
+        so that the gap below it is seen, but 5 at least and 12 at most.
       name: of the observable that holds them, in falling order.
       colour: one for all values of all runs, fainter for smaller ones.
       xscale: of the time or iteration.
@@ -170,9 +171,10 @@ def plot_spectrum(
       >>> len(ax.lines)
       5
     """
-    top = whole("top", top)
     drawn, clock_name = arrange(runs)
-    data = [recorded(run, name)[:, :top] for run, *_ in drawn]
+    data = [recorded(run, name) for run, *_ in drawn]
+    top = max(map(_with_gap, data)) if top is None else whole("top", top)
+    data = [values[:, :top] for values in data]
     with paper_style():
         ax = prepare(ax, clock_name, _NAMES["singular_values"], xscale, yscale)
         for (_, clock, style), values in zip(drawn, data, strict=True):
@@ -188,6 +190,14 @@ def plot_spectrum(
         if yscale == "log" and ax.dataLim.y0 < 1e-16 * ax.dataLim.y1:
             ax.set_ylim(1e-16 * ax.dataLim.y1, 4 * ax.dataLim.y1)
         return ax
+
+
+def _with_gap(values: np.ndarray) -> int:
+    """Two more than the effective rank of the last singular values, from 5 to 12."""
+    last = values[-1]
+    last = last[np.isfinite(last) & (last > 0)]
+    share = last / np.sum(last)
+    return int(np.clip(np.round(np.exp(-np.sum(share * np.log(share)))) + 2, 5, 12))
 
 
 def plot_alignment(runs: Checked[Runs], ax: Axes | None = None, *, xscale: Scale = "log") -> Axes:

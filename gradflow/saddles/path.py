@@ -157,12 +157,15 @@ class SaddlePath(eqx.Module):
     ) -> Float[np.ndarray, " jumps"]:
         """By how much `times` may be wrong: all known corrections, each with its coefficient.
 
-        An estimate, thirty times the sum of their leading parts. Where it is not small against the
-        plateaus, alpha is not small: the saddle is passed by. Infinite where an offset is not
-        known.
+        An estimate, e / (1 - 3 e / t) of a time t, where e is thirty times the sum of their leading
+        parts: corrections of corrections count as soon as these are not small. Infinite where 3 e
+        is not below t (alpha is not small: the saddle is passed by) or an offset is not known.
         """
-        found = evaluate(self.error_terms, _log_of(alpha, log_alpha))
-        return np.where(np.isnan(self.offsets), np.inf, found)
+        logarithm = _log_of(alpha, log_alpha)
+        found, times = evaluate(self.error_terms, logarithm), np.abs(self.times(log_alpha=logarithm))
+        near = 3 * found < times
+        grown = found / (1 - 3 * np.divide(found, times, out=np.zeros_like(found), where=near))
+        return np.where(near & ~np.isnan(self.offsets), grown, np.inf)
 
     def at(
         self,

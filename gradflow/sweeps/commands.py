@@ -181,6 +181,7 @@ def _parse(kind: Any, words: list[str]) -> tuple[Any, "Experiment", Any]:
         type(default),
         [*rest, *helps],
         f"{prog} {asked.id}",
+        also=[f"--{field.name.replace('_', '-')}" for field in fields(kind)[1:]],
         default=default,
         description=f"{experiment.title}. The grid's fields; `{prog} --help` shows the rest.",
         config=_CONF,

@@ -88,6 +88,7 @@ def test_links_between_pages_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", text):
         target = (page.parent / link).resolve()
         assert "://" in link or target in MADE or target.is_file(), link
+        assert "://" in link or target.is_relative_to(DOCS), f"{link} is not on the site"
     for name in re.findall(r"\]\[([\w.]+)\]", text):
         module, _, attribute = name.rpartition(".")
         assert module in REFERENCE and hasattr(importlib.import_module(module), attribute), name
@@ -160,6 +161,20 @@ def test_formulas_and_links_of_notebooks():
     assert found.count("<math") == 1 and "<mo>&#x0003C;</mo>" in found
     assert 'href="02-b.html#c"' in found and 'href="../flows.html"' in found
     assert '<pre class="x">print("$y$", "z.ipynb")</pre>' in found and "mermaid" not in found
+
+
+def test_pages_of_the_root_keep_the_links_that_the_site_has():
+    pytest.importorskip("mkdocs")
+    hooks = script("hooks")
+    links = "[a](docs/flows.md#x) [b](notebooks/01-first-steps.ipynb) [c](https://example.org)"
+    told = f"{links} [`d`](benchmarks/README.md#e) [f](CHANGELOG.md)"
+    found = hooks.within_the_site(told)
+    assert found == links.replace("docs/", "") + " `d` [f](CHANGELOG.md)"
+    for name in hooks.PROJECT:
+        text = hooks.within_the_site((ROOT / name).read_text(encoding="utf-8"))
+        for link in re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", text):
+            home = ROOT if link.endswith(".ipynb") or link in hooks.PROJECT else DOCS
+            assert "://" in link or (home / link).is_file(), (name, link)
 
 
 def test_pictures_of_notebooks_say_what_they_show():

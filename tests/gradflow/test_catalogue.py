@@ -119,6 +119,14 @@ def test_what_runs_is_told_as_far_as_it_is_known(
     assert json.loads(capsys.readouterr().out)["running"][0]["loss"] == stored
 
 
+def test_nothing_done_and_nothing_running_is_said(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert status("status", "--out", tmp_path / "none") == 0
+    told = capsys.readouterr().out
+    assert f"Nothing is done in {tmp_path / 'none'}; `gradflow run ID` begins" in told
+    assert "Nothing runs now." in told and "on disk" not in told
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_a_shell_offers_the_words_that_fit():
     """Bash itself, with a command that tells what it is asked and answers."""

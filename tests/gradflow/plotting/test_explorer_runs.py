@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,29 @@ def test_the_cursor_stands_at_one_time_loss_or_record_in_all_runs():
     found = run(SCRIPTS, body, as_page(runs))
     assert found[:8] == [[0, 0], [2, 1], [2, 1], [4, 2], [0, 0], [2, 1], [4, 2], [3, 2]]
     assert found[8:] == [[1, 0.01, 1e-5], [0, 1e5]]
+
+
+@needs_node
+def test_keys_step_through_the_run_that_goes_furthest():
+    runs = {"a": by_hand(5, times=[0, 1, 10, 100, 1000], loss=[1, 0.5, 0.1, 0.01, 1e-7]),
+            "b": by_hand(3, times=[0, 10, 1e5], loss=[1, 0.01, 1e-5])}  # fmt: skip
+    body = """return ["time", "loss", "record"].map(by => Runs.leader(given, by).label);"""
+    assert run(SCRIPTS, body, as_page(runs)) == ["b", "a", "a"]
+
+
+@needs_node
+@pytest.mark.parametrize("width", [160, 900])
+def test_names_along_an_axis_do_not_run_into_each_other(width):
+    body = """const settings = { by: "time", show: ["loss"], beside: false };
+      const size = { width: given[1], height: 240 };
+      const [chart] = Runs.charts(given[0], [0], settings, size, 7);
+      return [Chart.chart(chart), chart.x.ticks.length];"""
+    runs = as_page({"a": by_hand(5, times=[0, 1e-3, 1e-1, 10, 1e4])})
+    svg, ticks = run(SCRIPTS, body, [runs, width])
+    named = re.findall(r'<text x="([\d.]+)" y="217" text-anchor="middle">([^<]+)<', svg)
+    apart = [7 * (len(a[1]) + len(b[1])) / 2 for a, b in pairwise(named)]
+    assert np.all(np.diff([float(at) for at, _ in named]) >= np.array(apart) - 0.1)
+    assert named[0][1] == "0" and (len(named) == ticks) == (width == 900)
 
 
 @needs_node

@@ -52,6 +52,20 @@ def test_the_page_of_one_run_fits_and_is_dark_where_the_reader_is(browser, narro
     assert_fits(page)
 
 
+def test_the_page_of_one_run_keeps_its_record_in_the_address(browser, narrow, tmp_path):
+    from selenium.webdriver.common.keys import Keys
+
+    path = save_html(by_hand(5), tmp_path / "d.html")
+    page = Page(browser, path)
+    page.press(Keys.HOME, Keys.ARROW_RIGHT)
+    until(page, "location.hash === '#record=2'")
+    browser.get("about:blank")
+    browser.get(path.as_uri() + "#record=3")
+    again = Page(browser)
+    assert again.run("return document.getElementById('record').textContent") == "3 of 5"
+    assert_fits(again)
+
+
 def test_the_page_of_several_runs_moves_with_keys(browser, narrow, tmp_path):
     from selenium.webdriver.common.keys import Keys
 

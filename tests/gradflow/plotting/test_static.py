@@ -99,6 +99,13 @@ def test_spectrum_of_many_values_names_the_first_seven():
     assert len(legend_texts(ax)) == len(plotting.COLOURS)
 
 
+@pytest.mark.parametrize(("rank", "shown"), [(0, 5), (1, 5), (5, 7), (8, 10), (20, 12)])
+def test_spectrum_shows_the_gap_below_the_rank(rank, shown):
+    last = np.where(np.arange(20) < rank, 1.0, 1e-6 * (rank > 0))
+    run = trajectory(observables={"singular_values": np.array([np.ones(20), np.ones(20), last])})
+    assert len(plotting.plot_spectrum(run, yscale="linear").lines) == shown
+
+
 def test_spectrum_leaves_out_zeros_and_what_is_16_digits_smaller():
     values = np.array([[1.0, 1.0, 0.0], [2.0, 1e-30, 0.0], [4.0, 0.0, 0.0]])
     ax = plotting.plot_spectrum(trajectory(observables={"singular_values": values}))
