@@ -105,6 +105,7 @@ def judge(
     if not cases:
         return _out_of_reach(everything)
     far, top_floor = FAR, max(_open_floor(case) for case in cases)
+    grade, evidence = grade_of_cases(cases)
     if kind == "approximation":
         far, resolution = FAR_OFF, accuracy / FAR_OFF
         cases = [_allowing(case, accuracy) for case in cases]
@@ -113,7 +114,6 @@ def judge(
     violation, floor = float(worst.violation[at]), float(worst.floors[at])
     slacks = [float(np.min(floats(case.slack))) for case in cases if case.slack is not None]
     counterexample = None
-    grade, evidence = grade_of_cases(cases)
     if not math.isfinite(violation):
         verdict, reason = Verdict.INCONCLUSIVE, f"{worst.name}: the value is not a finite number"
     elif _excess(worst) > far:

@@ -103,6 +103,11 @@ def test_numbers_of_a_measured_floor_are_floats_whatever_their_type(case):
     assert found(residual=mpmath.mpf(0), floor=FIFTY_DIGITS).grade == "50 digits"
 
 
+def test_the_accuracy_of_an_approximation_is_no_floor_of_its_numbers():
+    judged = found("approximation", residual=[Fraction(1, 20)])
+    assert judged.verdict is Verdict.APPROXIMATES and judged.grade == "exact"
+
+
 def claimed(function, **control):
     return check(Claim("my.own", "identity", "x = x", "here", function, control, "a factor"))
 
