@@ -50,6 +50,10 @@ def whole_file(path: str | Path, durable: bool = True) -> Iterator[Path]:
         if place.is_file():
             shutil.copymode(place, temporary)
         os.replace(temporary, place)
+    except OSError as error:  # a full disk does not say whose
+        if error.filename is not None or error.errno is None:
+            raise
+        raise _told(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -22,7 +22,7 @@ from gradflow._util.validate import seed_of
 from gradflow.claims.constants import Best
 from gradflow.claims.evidence import floats
 from gradflow.claims.floors import Convention
-from gradflow.claims.hypotheses import Met, named
+from gradflow.claims.hypotheses import Met, named, see_met
 from gradflow.claims.proofs.proof import Proof
 from gradflow.claims.severity import Severity, see_severity
 
@@ -135,6 +135,8 @@ class Case:
             )
         if not self.hypotheses:
             raise ValueError(f"Case {self.name!r} shows no hypothesis; name what it meets.")
+        for name, met in self.hypotheses.items():
+            see_met(f"Case {self.name!r}, hypothesis {name!r}", met)
         if self.along is not None and np.size(self.along[1]) != self.violation.size:
             raise ValueError(
                 f"Case {self.name!r} lists {self.violation.size} numbers along "
@@ -143,12 +145,16 @@ class Case:
 
     @property
     def violation(self) -> np.ndarray:
-        """How far each number is on the wrong side of zero; 0 where it is not, or proved."""
+        """How far each number is on the wrong side of zero; 0 where it is not, or proved.
+
+        An infinite slack is no number: something overflowed.
+        """
         if self.proof is not None:
             return np.array([{"proved": 0.0, "refuted": 1.0, "open": np.nan}[self.proof.outcome]])
         if self.residual is not None:
             return np.atleast_1d(np.abs(floats(self.residual)))
-        return np.atleast_1d(np.maximum(-floats(self.slack), 0.0))
+        slack = np.atleast_1d(floats(self.slack))
+        return np.where(slack == np.inf, np.nan, np.maximum(-slack, 0.0))
 
     @property
     def floors(self) -> np.ndarray:

@@ -37,6 +37,8 @@ MEANINGS: Mapping[str, str] = {
 }
 
 INTERVAL = outward.INTERVAL
+_FIFTY = 1e-30
+"""A larger floor is not that of 50 digits."""
 _NESTED = (list, tuple, mpmath.matrix, sympy.MatrixBase)
 
 
@@ -54,6 +56,10 @@ def leaves(values: Any) -> Iterator[Any]:
 def floats(values: Any) -> np.ndarray:
     """Numbers as floats; of an interval its lower end, with its sign."""
     if hasattr(values, "__array__") and not isinstance(values, _NESTED):
+        if np.iscomplexobj(values):
+            raise TypeError(
+                "Complex numbers have no size and no sign: give their absolute values as residuals."
+            )
         return np.asarray(values, float)
     return np.reshape([_as_float(value) for value in leaves(values)], np.shape(values))
 
@@ -102,9 +108,13 @@ def grade_of(case: "Case") -> Grade:
     if case.proof is not None:
         return "proved"
     found = arithmetic(case.residual if case.residual is not None else case.slack)
-    if found != "float64 with a measured floor":
-        return found
     digits = getattr(case.floor, "digits", None)
+    # Numbers of no floor are exact or enclosed; `max(0, x)` of floats is a whole number, too.
+    if found in ("exact", "enclosed") and not np.any(case.floors):
+        return found
+    if found == "50 digits" and np.max(case.floors) <= _FIFTY:
+        return found
+    found = "float64 with a measured floor"
     if digits:
         return "50 digits"
     measured = digits is None and bool(np.any(np.asarray(case.floor, float) != 0))

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from sympy.logic.boolalg import BooleanAtom
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,21 @@ class Measured:
 
 Met = bool | np.bool_ | ByConstruction | Measured
 """Whether a case meets a hypothesis."""
+
+
+def see_met(place: str, met: Any) -> None:
+    """See that something says yes or no: a text, a function or a number would count as yes.
+
+    Raises:
+      ValueError: if it does not.
+    """
+    if isinstance(met, bool | ByConstruction | Measured | BooleanAtom) or met is None:
+        return  # None: an interval's comparison that is not certain, so not met
+    if np.size(met) != 1 or getattr(getattr(met, "dtype", None), "kind", "") != "b":
+        raise ValueError(
+            f"{place}: {met!r} is neither True nor False; compare, or give Measured(number, "
+            "below=...) or ByConstruction(reason)."
+        )
 
 
 def named(name: str, met: Met) -> str:

@@ -96,14 +96,16 @@ def judge(
       ValueError: if there is no case, or one does not meet its hypotheses: then the check is wrong.
     """
     everything = cases
+    for name, value in (("resolution", resolution), ("accuracy", accuracy)):
+        if not 0 < value < 1:
+            raise ValueError(f"{name} = {value}: numbers are relative; give one above 0, below 1.")
     for case in cases:
-        unmet = [name for name, met in case.conditions.items() if not met]
-        if unmet and not case.unreachable:
-            raise ValueError(f"Case {case.name!r} does not meet its hypothesis {unmet[0]!r}.")
+        _see(case)
     cases = [case for case in everything if case.counts and not case.unreachable]
     if not cases:
         return _out_of_reach(everything)
     far, top_floor = FAR, max(_open_floor(case) for case in cases)
+    grade, evidence = grade_of_cases(cases)
     if kind == "approximation":
         far, resolution = FAR_OFF, accuracy / FAR_OFF
         cases = [_allowing(case, accuracy) for case in cases]
@@ -112,7 +114,6 @@ def judge(
     violation, floor = float(worst.violation[at]), float(worst.floors[at])
     slacks = [float(np.min(floats(case.slack))) for case in cases if case.slack is not None]
     counterexample = None
-    grade, evidence = grade_of_cases(cases)
     if not math.isfinite(violation):
         verdict, reason = Verdict.INCONCLUSIVE, f"{worst.name}: the value is not a finite number"
     elif _excess(worst) > far:
@@ -151,6 +152,25 @@ def judge(
         proofs=_proofs(cases),
         outline=outline(everything),
     )
+
+
+def _see(case: Case) -> None:
+    """See that a case meets its hypotheses, and has numbers with floors to judge.
+
+    Raises:
+      ValueError: if it does not, has no numbers, or a floor is negative or not a number.
+    """
+    if case.unreachable:
+        return
+    unmet = [name for name, met in case.conditions.items() if not met]
+    if unmet:
+        raise ValueError(f"Case {case.name!r} does not meet its hypothesis {unmet[0]!r}.")
+    if not case.violation.size:
+        raise ValueError(f"Case {case.name!r} has no numbers: leave it out, or give at least one.")
+    if not np.all(case.floors >= 0):
+        raise ValueError(
+            f"Case {case.name!r} has the floor {np.min(case.floors):g}; give numbers from 0 on."
+        )
 
 
 def spared(cases: list[Case], kind: Kind, accuracy: float) -> set[str]:

@@ -1,6 +1,7 @@
 """Where the claims are: the papers' packages, and files of one's own."""
 
 import itertools
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -59,8 +60,7 @@ def select(patterns: list[str]) -> list[Claim]:
     known = registered()
     for pattern in patterns:
         if not any(_matches(id, pattern) for id in known):
-            near = beginnings(known) if "." in pattern else load_papers()
-            hint = meant(pattern, near, most=3)
+            hint = _hint(pattern, known)
             raise ValueError(
                 f"there is no claim {pattern!r}{hint} `gradflow list claims` shows all."
             )
@@ -69,6 +69,18 @@ def select(patterns: list[str]) -> list[Claim]:
         for id, made in known.items()
         if not patterns or any(_matches(id, pattern) for pattern in patterns)
     ]
+
+
+def _hint(pattern: str, known: Iterable[str]) -> str:
+    """What a pattern that matches nothing may be a slip of: an id, a prefix, or a paper's name.
+
+    A label alone, such as lem5, is meant as that of some paper.
+    """
+    labels = beginnings(known)
+    same = [id for id in labels if id.partition(".")[2] == pattern]
+    if same:
+        return f"; did you mean {' or '.join(same)}?"
+    return meant(pattern, labels if "." in pattern else load_papers(), most=3)
 
 
 def _matches(id: str, pattern: str) -> bool:

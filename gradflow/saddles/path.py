@@ -162,7 +162,8 @@ class SaddlePath(eqx.Module):
         is not below t (alpha is not small: the saddle is passed by) or an offset is not known.
         """
         logarithm = _log_of(alpha, log_alpha)
-        found, times = evaluate(self.error_terms, logarithm), np.abs(self.times(log_alpha=logarithm))
+        found = evaluate(self.error_terms, logarithm)
+        times = np.abs(self.times(log_alpha=logarithm))
         near = 3 * found < times
         grown = found / (1 - 3 * np.divide(found, times, out=np.zeros_like(found), where=near))
         return np.where(near & ~np.isnan(self.offsets), grown, np.inf)

@@ -86,6 +86,7 @@ def test_a_number_is_changed_by_a_tenth(id, name):
     _, unit = UNITS.get(id, ("", 1.0))
     most = NEAR
     if made.kind == "approximation":  # nothing nearer is refuted
+        assert made.accuracy <= 0.1  # else what is far off would be near
         most = FAR_OFF * made.accuracy + 0.03
     assert unit * distance(made.control[name], true, name in EXPONENTS) <= most
 

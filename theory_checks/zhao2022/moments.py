@@ -128,10 +128,12 @@ def adam_moments(
     control_text="1.1 times that solution",
     flaw="Nothing is said about the start: gradient descent never moves what is not observed, so "
     "it ends at the solution nearest to W(0), which has the least norm only if W(0) vanishes on "
-    "the unobserved entries; from the paper's own start of std 1e-3 it misses by about that much.",
+    "the unobserved entries; from the paper's own start of std 1e-3 each "
+    "unobserved entry is off by about that much.",
     severity="missing hypothesis",
     survives="What it is quoted for, that plain gradient descent at depth 1 does not find low "
-    "rank: from starts of std 1e-3 the limit is within about that of the solution of least norm.",
+    "rank: from starts of std 1e-3 each entry of the limit is within about that of the solution of "
+    "least norm.",
     readings={
         "any start, as printed": "fails",
         "W(0) = 0 on the unobserved entries": "holds",

@@ -40,6 +40,7 @@ def prove_identity(
 
     Raises:
       TypeError: if a number is rounded (a float), or the sides are not of one kind.
+      ValueError: if the sides are matrices without entries.
 
     Example:
       >>> import sympy
@@ -53,6 +54,8 @@ def prove_identity(
     if isinstance(left, Words) or isinstance(right, Words):
         return _of_words(statement, left, right, rules, cites)
     left, right = _matrices(left, right)
+    if not left.shape[0] * left.shape[1]:
+        raise ValueError(f"{statement!r} has sides of shape {left.shape}, so nothing to prove.")
     rounded = left.atoms(sympy.Float) | right.atoms(sympy.Float)
     if rounded:
         raise TypeError(

@@ -16,6 +16,7 @@ from gradflow.claims.proofs.interval import (
     middle,
     precision,
 )
+from gradflow.claims.proofs.outward import decided
 from gradflow.claims.proofs.proof import Proof
 
 Function = Callable[..., Interval]
@@ -51,9 +52,10 @@ def prove_inequality(
       bits: of the interval arithmetic.
 
     Raises:
-      TypeError: if the function gives anything but an interval of `interval.iv`, as a float.
-      ValueError: if an end of the box is infinite, the ends are not in order, or a point is not
-        certainly in the box.
+      TypeError: if the function gives anything but an interval of `interval.iv`, as a float, or
+        hangs on a comparison that is not certain, as min and max do.
+      ValueError: if an end of the box is infinite, the ends are not in order, a point is not
+        certainly in the box, or the gradient is seen to be another function's.
 
     Example:
       >>> from gradflow.claims.proofs import prove_inequality
@@ -79,8 +81,8 @@ def prove_inequality(
             if gradient is not None:
                 slopes = gradient(*part)
                 middles = [middle(x) for x in part]
-                parts = zip(slopes, part, middles, strict=True)
-                if function(*middles) + sum(slope * (x - m) for slope, x, m in parts) >= 0:
+                _check_slopes(function, slopes, middles, part)
+                if _from(function(*middles), slopes, middles, part) >= 0:
                     continue
                 part = [_face(x, slope) for x, slope in zip(part, slopes, strict=True)]
                 if function(*part) >= 0:
@@ -100,9 +102,29 @@ def prove_inequality(
     return Proof(statement, "proved", (step,))
 
 
+def _from(value: Interval, slopes: Any, middles: list[Interval], at: list[Interval]) -> Interval:
+    """The range of a function by the mean value theorem."""
+    parts = zip(slopes, at, middles, strict=True)
+    return value + sum(slope * (x - m) for slope, x, m in parts)
+
+
+def _check_slopes(
+    function: Function, slopes: Any, middles: list[Interval], part: list[Interval]
+) -> None:
+    """See that a gradient may be the function's: the one corner has a value that it allows."""
+    corner = [interval(ends(x)[0]) for x in part]
+    apart = function(*corner) - _from(function(*middles), slopes, middles, corner)
+    if apart > 0 or apart < 0:
+        raise ValueError(
+            f"From {[_shown(x) for x in middles]} to {[_shown(x) for x in corner]} the function "
+            "changes by more than its gradient allows: one of both is wrong."
+        )
+
+
 def _enclosing(function: Function) -> Function:
     def enclosing(*at: Interval) -> Interval:
-        value = function(*at)
+        with decided():
+            value = function(*at)
         if not isinstance(value, iv.mpf):
             raise TypeError(
                 f"The function gives {value!r} ({type(value).__name__}), no interval: compute with "

@@ -7,7 +7,9 @@ products, quotients, square roots and whole powers are rounded exactly by mpmath
 sine and cosine allow for their errors; no proof should rest on other functions of the context.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from mpmath import libmp
@@ -56,6 +58,35 @@ def power(x: Ends, y: Ends, bits: int) -> Ends:
     return exp(libmp.mpi_mul(log(x, bits + _MORE), y, bits + _MORE), bits)
 
 
+_undecided_raises = ContextVar("_undecided_raises", default=False)
+
+
+@contextmanager
+def decided() -> Iterator[None]:
+    """Within it a comparison of intervals that is not certain raises, and so min and max do.
+
+    Their None would count as False, and a function with a branch would be one of its branches.
+    """
+    token = _undecided_raises.set(True)
+    try:
+        yield
+    finally:
+        _undecided_raises.reset(token)
+
+
+def _decided(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def comparing(x: Any, y: Any) -> Any:
+        found = compare(x, y)
+        if found is None and _undecided_raises.get():
+            raise TypeError(
+                f"Whether {x} is below, equal to or above {y} is not certain, so nothing may hang "
+                "on it: prove each branch over a box of its own; max(x, y) is (x + y + |x - y|)/2."
+            )
+        return found
+
+    return comparing
+
+
 def _context() -> Any:
     """An interval context of mpmath's, its own one left as it is."""
     found: Any = MPIntervalContext()
@@ -66,6 +97,8 @@ def _context() -> Any:
     def to(x: Any, y: Any) -> Any:
         return found.make_mpf(power(x._mpi_, found.convert(y)._mpi_, found.prec))
 
+    for name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
+        setattr(found.mpf, name, _decided(getattr(found.mpf, name)))
     found.mpf.__pow__ = to
     found.mpf.__rpow__ = lambda x, y: to(found.convert(y), x)
     return found

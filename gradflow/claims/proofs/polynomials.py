@@ -32,6 +32,7 @@ def decide_polynomials(
     Raises:
       ImportError: if z3 is not there.
       TypeError: if something is not polynomial, or a number is rounded.
+      ValueError: if nothing fulfils what is given, or only where a divisor is zero.
 
     Example:
       >>> import sympy
@@ -47,13 +48,14 @@ def decide_polynomials(
     except ImportError as error:
         raise ImportError("This needs z3: pip install 'gradflow[z3]'.") from error
     translator = _Translator(z3)
-    solver = z3.Solver()
-    solver.set("timeout", max(1, int(1000 * seconds)))
-    solver.add(*(translator.relation(one) for one in given))
-    solver.add(z3.Not(translator.relation(claim)))
-    solver.add(*(divisor != 0 for divisor in translator.divisors))
+    known = [translator.relation(one) for one in given]
+    denied = z3.Not(translator.relation(claim))
+    known += [divisor != 0 for divisor in translator.divisors]
+    solver = _solver(z3, seconds, [*known, denied])
     answer = solver.check()
     by = f"z3 {z3.get_version_string()}"
+    if answer == z3.unsat and known and _solver(z3, seconds, known).check() == z3.unsat:
+        raise ValueError(f"{statement!r}: no reals fulfil what is given, so it says nothing.")
     if answer == z3.unsat:
         return Proof(statement, "proved", (f"{by}: no reals fulfil what is given and not this",))
     if answer == z3.unknown:
@@ -71,6 +73,13 @@ def decide_polynomials(
     if not all(bool(one.subs(exact)) for one in given) or bool(claim.subs(exact)):
         return Proof(statement, "open", (f"{by}: its point is none",))
     return Proof(statement, "refuted", witness={str(s): str(v) for s, v in exact.items()})
+
+
+def _solver(z3: Any, seconds: float, relations: list[Any]) -> Any:
+    solver = z3.Solver()
+    solver.set("timeout", max(1, int(1000 * seconds)))
+    solver.add(*relations)
+    return solver
 
 
 class _Translator:
@@ -106,7 +115,8 @@ class _Translator:
     def number(self, given: Any) -> Any:
         """A real of z3's."""
         if isinstance(given, sympy.Symbol):
-            return self.unknowns.setdefault(given, self.z3.Real(str(given)))
+            # Symbols of one name and other assumptions are others.
+            return self.unknowns.setdefault(given, self.z3.Real(f"{given}_{len(self.unknowns)}"))
         if isinstance(given, sympy.Rational):
             return self.z3.RealVal(str(given))
         if isinstance(given, sympy.Add | sympy.Mul):

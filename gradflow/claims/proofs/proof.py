@@ -69,7 +69,7 @@ def not_negative(statement: str, spare: Any) -> Proof:
       spare: a whole number, fraction, interval or exact number of sympy's.
 
     Raises:
-      TypeError: if it is a rounded number, which decides nothing.
+      TypeError: if it is a rounded number, which decides nothing, or True or False.
 
     Example:
       >>> not_negative("2 is at least 1", 2 - 1).outcome
@@ -83,6 +83,8 @@ def not_negative(statement: str, spare: Any) -> Proof:
 
 
 def _certain(x: Any) -> Any:
+    if isinstance(x, bool):
+        raise TypeError(f"{x} says whether something is true: give the difference of both sides.")
     whole = isinstance(x, Rational | outward.INTERVAL)
     if whole or (isinstance(x, sympy.Expr) and not x.atoms(sympy.Float)):
         return x

@@ -174,6 +174,14 @@ class _Symbol:
     def __init__(self, tape: Tape, place: int):
         self.tape, self.place = tape, place
 
+    def __bool__(self) -> bool:
+        raise TypeError("A field is one polynomial: nothing may hang on what an unknown is.")
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
+
     def __add__(self, other: Any) -> "_Symbol":
         return self.tape.add("sum", *sorted((self.place, self.tape.symbol(other).place)))
 

@@ -17,6 +17,8 @@ _LEFT, _RIGHT = _NAMES + 12, _WIDTH - 16
 _MOST = 24
 """How many cases a picture shows."""
 _LETTERS, _HEAD = 38, 14
+_OUTCOME = 70
+"""How much room a proof's outcome takes beside its mark."""
 
 Shown = Mapping[str, Any]
 """A case in outline (`gradflow.claims.outline`)."""
@@ -214,7 +216,12 @@ def _mark(case: Shown, y: float, x: float) -> str:
     kind = "kept" if case["outcome"] == "proved" else "over"
     where = f"M{x:.1f} {y - 6:.1f}l6 6-6 6-6-6z"
     told = f"{case['name']}: {case['outcome']}"
-    note = f'<text x="{x + 12:.1f}" y="{y + 4:.1f}">{html.escape(case["outcome"])}</text>'
+    side = -1 if x > _RIGHT - _OUTCOME else 1  # where there is room for the word
+    anchor = "end" if side < 0 else "start"
+    note = (
+        f'<text x="{x + 12 * side:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}">'
+        f"{html.escape(case['outcome'])}</text>"
+    )
     return _label(case, y, told) + f'<path class="{kind}" d="{where}" />' + note
 
 

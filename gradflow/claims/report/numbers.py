@@ -52,13 +52,22 @@ def above(violation: float, floor: float) -> str:
 
 
 def margin(row: Row) -> str:
-    """Relative residual against its floor; for an inequality that is kept, its smallest slack."""
+    """Relative residual against its floor; for an inequality that is kept, its smallest slack.
+
+    Example:
+      >>> margin({"residual": 0.0, "floor": 1e-12, "slack": None})
+      '0 ≤ 1.0e-12'
+    """
     residual, floor, slack = row["residual"], row["floor"], row["slack"]
     if residual is None or floor is None:
         return "-"
     if slack is not None and residual == 0:
-        return f"slack {slack:.1e}"
-    return f"{residual:.1e} {'≤' if residual <= floor else '>'} {floor:.1e}"
+        return f"slack {_brief(slack)}"
+    return f"{_brief(residual)} {'≤' if residual <= floor else '>'} {_brief(floor)}"
+
+
+def _brief(value: float) -> str:
+    return f"{value:.1e}" if value else "0"
 
 
 def margin_in_words(row: Row) -> str:

@@ -104,12 +104,14 @@ function start() {
 
   for (const name of FILTERS) {
     pick(name).value = state[name];
+    state[name] = pick(name).value; // nothing, of a choice that there is not
     pick(name).addEventListener("input", event => {
       state[name] = event.target.value;
       if (name === "words") state.more = "";
       keep();
     });
   }
+  if (innerWidth < 640 || FILTERS.some(name => state[name])) pick("counts").open = false;
   more.addEventListener("click", () => { state.more = state.more ? "" : "1"; keep(); });
   document.querySelector("form").addEventListener("submit", event => event.preventDefault());
   addEventListener("hashchange", show);

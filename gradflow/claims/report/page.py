@@ -54,7 +54,8 @@ def _index(rows: Sequence[Row]) -> str:
     ))  # fmt: skip
     lines = "\n".join(_line(row) for row in rows)
     return (
-        f'<main id="index">{_INTRODUCTION}{summary_html(rows)}<form>'
+        f'<main id="index">{_INTRODUCTION}<details id="counts" open>'
+        f"<summary>Verdicts by paper</summary>{summary_html(rows)}</details><form>"
         '<input id="words" type="search" placeholder="effective rank, Lemma 5, Equation (8) ..." '
         f'aria-label="find">{choices}<output id="count"></output></form>'
         '<table class="claims"><thead><tr><th>claim</th><th>place</th><th>verdict</th>'

@@ -9,7 +9,7 @@ from gradflow.claims.severity import severity_of
 _LONGEST = 4000  # characters; what comes later is found by its LaTeX alone
 _SPOKEN = (
     (r"\\mathrm\{erank\}", " effective rank "),
-    (r"\\\|_\*|_\*", " nuclear norm "),
+    (r"\\\|_(?:\*|\{\*\})", " nuclear norm "),
     (r"\\\|_F|_F\b", " Frobenius norm "),
     (r"L\^2", " L2 norm "),
     (r"\\\|", " norm "),

@@ -1,5 +1,6 @@
 """Files at the paths that users give: folders, devices, links, pipes."""
 
+import errno
 import os
 import stat
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gradflow._util.files import see_writable, whole_file
+from gradflow._util.misuse import in_words
 
 needs_devices = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev")
 needs_links = pytest.mark.skipif(sys.platform == "win32", reason="needs links")
@@ -17,6 +19,20 @@ needs_links = pytest.mark.skipif(sys.platform == "win32", reason="needs links")
 def write(path, text="new"):
     with whole_file(path) as temporary:
         temporary.write_text(text)
+
+
+@pytest.mark.parametrize("name", [None, "other.txt"])
+def test_a_full_disk_says_whose_file_it_had_no_room_for(tmp_path, name):
+    path = tmp_path / "a.txt"
+    write(path, "old")
+    with pytest.raises(OSError) as caught, whole_file(path) as temporary:
+        temporary.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device", name)
+    assert in_words(caught.value) == (
+        "other.txt: no space left on device." if name
+        else f"{path} cannot be written to (no space left on device); name another file."
+    )  # fmt: skip
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.txt"]
 
 
 @needs_links

@@ -163,6 +163,16 @@ def test_a_rounded_number_decides_nothing(number):
         counterexample("x <= 1", number, {"x": "2"})
 
 
+@pytest.mark.parametrize("answer", [3 <= 2, 2 <= 3])
+def test_true_and_false_are_no_numbers(answer):
+    with pytest.raises(TypeError, match="give the difference"):
+        not_negative("a step", answer)
+    with pytest.raises(TypeError, match="give the difference"):
+        counterexample("x <= 1", answer, {"x": "2"})
+
+
 def test_nothing_proves_nothing():
     with pytest.raises(ValueError, match="give its steps"):
         chain("a statement")
+    with pytest.raises(ValueError, match="nothing to prove"):
+        prove_identity("a statement", sympy.zeros(0, 2))

@@ -67,6 +67,37 @@ def test_a_bound_is_proved_and_a_larger_one_refuted(offset, slopes, outcome):
         assert f(*at) < offset
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: min(x, 0.4 - x),
+        lambda x: max(0.4 - x, 0.2 * x),
+        lambda x: interval(-1) if x > 0.5 else interval(1),
+    ],
+)
+def test_nothing_hangs_on_a_comparison_that_is_not_certain(function):
+    with pytest.raises(TypeError, match="not certain"):
+        prove_inequality("", function, [(0, 1)])
+    assert (interval(0, 1) > 0.5) is None  # elsewhere it is the reader's
+
+
+def test_max_and_min_are_proved_by_the_size_of_the_difference():
+    def least(x, shift):
+        return (x + (shift - x) - abs(x - (shift - x))) / 2
+
+    assert prove_inequality("", lambda x: least(x, 1.5), [(0.1, 1)]).outcome == "proved"
+    assert prove_inequality("", lambda x: least(x, 0.4), [(0.1, 1)]).outcome == "refuted"
+
+
+@pytest.mark.parametrize("slope", [-1, 0, 0.9, 1.1])
+def test_the_gradient_of_another_function_is_noticed(slope):
+    function, box = (lambda x: x - 0.5), [(0, 1)]
+    with pytest.raises(ValueError, match="one of both is wrong"):
+        prove_inequality("", function, box, gradient=lambda x: [interval(slope)])
+    found = prove_inequality("", function, box, gradient=lambda x: [interval(1)])
+    assert found.outcome == "refuted"
+
+
 def test_a_gradient_saves_boxes():
     def boxes(slopes):
         found = prove_inequality("f", lambda x, y: f(x, y) - 0.74, BOX, gradient=slopes)

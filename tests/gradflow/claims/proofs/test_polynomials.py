@@ -56,3 +56,17 @@ def test_what_is_not_is_refuted_at_a_point(name):
 def test_what_is_not_polynomial_is_refused(claim, said):
     with pytest.raises(TypeError, match=said):
         decide_polynomials("", claim)
+
+
+@pytest.mark.parametrize(
+    ("claim", "given"), [(W11 >= 5, [W11 > 0, W11 < 0]), (1 / W11 > 0, [sympy.Eq(W11, 0)])]
+)
+def test_what_nothing_fulfils_proves_nothing(claim, given):
+    with pytest.raises(ValueError, match="says nothing"):
+        decide_polynomials("", claim, given)
+    assert decide_polynomials("", W11 >= 0, [W11 > 0]).proved
+
+
+def test_symbols_of_one_name_are_not_taken_for_one():
+    other = sympy.Symbol("w11", positive=True)
+    assert decide_polynomials("", sympy.Eq(W11, other)).outcome == "refuted"

@@ -74,6 +74,20 @@ def test_terms_of_a_solution_are_found():
     ]
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        lambda v: [v[0] if v[0] else 1],
+        lambda v: [v[0] if v[0] == 1 else 1],
+        lambda v: [v[0] if v[0] != 1 else 1],
+        lambda v: [max(v[0], 0)],
+    ],
+)
+def test_a_field_with_a_branch_is_not_taken_for_one_of_its_branches(field):
+    with pytest.raises(TypeError, match=r"hang on|not supported"):
+        Tape(field, 1)
+
+
 def test_the_same_operation_is_done_once():
     tape = Tape(lambda v: [v[0] * v[1] - 1, v[1] * v[0] - 1], 2)
     assert tape.rates[0] == tape.rates[1] and len(tape.rules) == 4

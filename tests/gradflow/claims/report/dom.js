@@ -34,6 +34,7 @@ const url = new URL(address, "file:///page.html");
 globalThis.location = url;
 globalThis.history = { replaceState: (_, __, to) => { url.href = new URL(to, url).href; } };
 globalThis.scrollY = 0;
+globalThis.innerWidth = 1280;
 globalThis.scrollTo = () => {};
 globalThis.addEventListener = (name, call) => own.addEventListener(name, call);
 

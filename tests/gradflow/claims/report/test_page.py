@@ -74,10 +74,18 @@ def drawn(file, query=""):
         ("?verdict=fails", 2),
         ("?severity=constant", 1),
         ("?paper=razin2020&words=nowhere", 0),
+        ("?verdict=nowhere&evidence=enclosed", 5),  # no choices of this page
     ],
 )
 def test_the_filters_work_in_a_browser(file, query, count):
     assert f">{count} claim{'s' * (count != 1)}</output>" in drawn(file, query)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_the_table_of_verdicts_makes_way_for_what_was_looked_for(file):
+    closed = '<details id="counts">'
+    assert closed in drawn(file, "?verdict=fails") and closed not in drawn(file, "?verdict=none")
+    assert '<details id="counts" open' in file.read_text()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")

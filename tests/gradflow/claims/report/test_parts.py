@@ -115,3 +115,18 @@ def test_labels_of_long_names_stay_apart():
     assert len(set(short[:4])) == 4 and max(map(len, short)) <= 38
     assert short[1] == "depth 2, W(0) = diag(1, 1)" and short[3] == "short"
     assert short[4] == short[5]  # they are the same
+
+
+@pytest.mark.parametrize(
+    ("outcome", "at", "room"), [("refuted", 1.0, True), ("proved", 0.0, False)]
+)
+def test_the_outcome_of_a_proof_has_room_beside_its_mark(outcome, at, room):
+    proof = {**CASES[4], "outcome": outcome, "violation": at}
+    drawn = charts({**ROW, "outline": [proof, CASES[2]]})
+    (text,) = [
+        one for one in ElementTree.fromstring(re.findall(r"<svg.*?</svg>", drawn, re.DOTALL)[0])
+        if one.text == outcome and one.tag == "text"
+    ]  # fmt: skip
+    place, wide = float(text.get("x")), 8 * len(outcome)
+    assert (text.get("text-anchor") == "end") is room
+    assert place - wide > 0 and place + wide * (not room) < 720

@@ -86,7 +86,8 @@ def elements(tmp_path_factory):
         ("Equation (8)", ["arora2019.lem2.eq8", "razin2020.thm1.norm", "zhao2022.thm2.W"],
          ["razin2020.eq39"]),
         ("eq. 16", ["arora2019.eq16", "razin2020.thm2.erank", "wang2024.lem4"], []),
-        ("nuclear", ["zhao2022.eq12", "arora2019.thm1"], ["razin2020.lem6"]),
+        ("nuclear", ["zhao2022.eq12", "arora2019.thm1"],
+         ["razin2020.lem6", "razin2020.lem9.sharp"]),  # whose p_* is no norm
         ("rank effective", ["razin2020.thm1.erank"], []),
         ("singular values", ["arora2019.thm3", "zhao2022.thm2.sv"], []),
         ("zhao2022.eq12", ["zhao2022.eq12", "zhao2022.eq12.corrected"], ["zhao2022.eq15"]),
