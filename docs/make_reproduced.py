@@ -174,9 +174,12 @@ def draw(experiment: Experiment, results: Results, file: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
     figure = experiment.plot(results)
     with whole_file(file) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
+    plt.close(figure)
 
 
 def kept(id: str, page: str) -> str:
