@@ -17,7 +17,11 @@ SPEC.loader.exec_module(made)
 
 def test_every_experiment_is_on_the_page_with_its_pictures():
     page = made.PAGE.read_text(encoding="utf-8")
-    for id in sweeps.known():
+    papers = [
+        one for one in sweeps.known().values() if type(one).__module__.startswith("experiments.")
+    ]
+    assert len(papers) > 20
+    for id in (one.id for one in papers):  # other tests register some of their own
         part = re.search(rf"<!-- {re.escape(id)} -->\n(.*?)<!-- /{re.escape(id)} -->", page, re.S)
         assert part, id
         pictures = re.findall(r"!\[.*?\]\((.*?)\)", part[1])
