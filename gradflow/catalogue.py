@@ -44,6 +44,7 @@ class ListedExperiment:
       hours: scale -> core hours, where they were measured.
       store: the folder of its cells, below that of all experiments.
       cells: "quick", "paper", "paper (code)", ... -> the names of its cells.
+      help: what `gradflow run ID --help` says.
     """
 
     id: str
@@ -51,6 +52,7 @@ class ListedExperiment:
     hours: dict[str, float]
     store: str
     cells: dict[str, list[str]]
+    help: str
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def _made(module: Path | None) -> Catalogue:
 
 
 def _listed(experiment: "Experiment") -> ListedExperiment:
+    from gradflow.sweeps.commands import help_of
     from gradflow.sweeps.experiment import items_of
 
     cells = {}
@@ -108,7 +111,12 @@ def _listed(experiment: "Experiment") -> ListedExperiment:
             label = scale if protocol == "paper" else f"{scale} ({protocol})"
             cells[label] = [experiment.name(item) for item in items]
     return ListedExperiment(
-        experiment.id, experiment.title, dict(experiment.hours), experiment.store_name(), cells
+        id=experiment.id,
+        title=experiment.title,
+        hours=dict(experiment.hours),
+        store=experiment.store_name(),
+        cells=cells,
+        help=help_of(experiment),
     )
 
 

@@ -76,9 +76,23 @@ def _run(words: list[str]) -> int:
     if words[0] not in COMMANDS and words[0] not in ASKED_BY_SHELLS:
         hint = meant(words[0], COMMANDS)
         raise Misuse(f"there is no command {words[0]!r}{hint} `gradflow --help` shows all.")
+    if text := _kept_help(words):
+        print(text, end="")
+        return 0
     place = ASKED_BY_SHELLS.get(words[0]) or COMMANDS[words[0]].function
     module, _, function = place.partition(":")
     return getattr(importlib.import_module(module), function)(words[1:])
+
+
+def _kept_help(words: list[str]) -> str:
+    """What there is on `gradflow run ID --help`, without what the command itself imports."""
+    command, *others = words
+    ids = [word for word in others if word not in ("-h", "--help")]
+    if command not in ("run", "plot", "compare") or len(others) != 2 or len(ids) != 1:
+        return ""
+    from gradflow.kept_help import kept_help
+
+    return kept_help(command, ids[0])
 
 
 def _take_any_output() -> None:

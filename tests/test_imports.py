@@ -13,7 +13,7 @@ ROOMS = (
     "objective", "columns", "spreading", "start", "state", "observables", "options", "dynamics",
     "coordinates", "trajectory", "resuming", "optimizers", "flow", "descent", "exact", "baselines",
     "plotting", "saddles", "conjectures", "claims",
-    "sweeps", "catalogue", "listing", "commands", "completion", "cli", "__main__",
+    "sweeps", "catalogue", "kept_help", "listing", "commands", "completion", "cli", "__main__",
 )  # fmt: skip
 """What stands below comes first: nothing imports what comes later."""
 

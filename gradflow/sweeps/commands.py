@@ -1,6 +1,9 @@
 """The commands on experiments: `gradflow run`, `plot`, `compare`."""
 
+import io
+import os
 import sys
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from gradflow.sweeps.results import Results
 
 _CONF = (tyro.conf.FlagCreatePairsOff,)
+HELP_COLUMNS = 80
+"""Of the helps that the catalogue keeps."""
 
 
 @dataclass
@@ -177,20 +182,40 @@ def _parse(kind: Any, words: list[str]) -> tuple[Any, "Experiment", Any]:
             f"the grid of {asked.id} has fields named as options of the commands, which would take "
             f"their place: {', '.join(clash)}; rename the fields."
         )
-    grid = parse(
-        type(default),
-        [*rest, *helps],
-        f"{prog} {asked.id}",
-        also=[f"--{field.name.replace('_', '-')}" for field in fields(kind)[1:]],
-        default=default,
-        description=f"{experiment.title}. The grid's fields; `{prog} --help` shows the rest.",
-        config=_CONF,
-    )
+    grid = _grid(kind, experiment, default, [*rest, *helps])
     try:
         cells_of(experiment, grid)
     except ValueError as error:
         raise Misuse(str(error)) from error
     return asked, experiment, grid
+
+
+def _grid(kind: Any, experiment: "Experiment", default: Any, words: list[str]) -> Any:
+    prog = f"gradflow {kind.__name__.lower()}"
+    return parse(
+        type(default),
+        words,
+        f"{prog} {experiment.id}",
+        also=[f"--{field.name.replace('_', '-')}" for field in fields(kind)[1:]],
+        default=default,
+        description=f"{experiment.title}. The grid's fields; `{prog} --help` shows the rest.",
+        config=_CONF,
+    )
+
+
+def help_of(experiment: "Experiment") -> str:
+    """What `gradflow run ID --help` says of the paper's grid, at `HELP_COLUMNS`."""
+    told, before = io.TextIOWrapper(io.BytesIO(), "utf-8"), os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(HELP_COLUMNS)
+    try:
+        with redirect_stdout(told), suppress(SystemExit):
+            _grid(Run, experiment, experiment.grid("paper", "paper"), ["--help"])
+    finally:
+        del os.environ["COLUMNS"]
+        if before is not None:
+            os.environ["COLUMNS"] = before
+    told.seek(0)
+    return told.read()
 
 
 def _without_scale(words: list[str]) -> list[str]:

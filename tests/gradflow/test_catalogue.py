@@ -75,6 +75,29 @@ def test_a_listing_imports_neither_jax_nor_sympy(place):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_what_an_experiment_takes_is_told_without_jax_and_as_it_is(place, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    asks = """import sys
+from gradflow.cli import _run
+try:
+    _run(['plot', 'razin2020.fig1', '--help'])
+except SystemExit:
+    pass
+print([name for name in ('jax', 'xarray') if name in sys.modules])"""
+    utf8 = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        [sys.executable, "-c", asks], env=utf8, capture_output=True, encoding="utf-8", check=True
+    )
+    told, _, modules = done.stdout.rstrip().rpartition("\n")
+    assert modules == "[]" and "--depths" in told
+    # The long way, as for another protocol.
+    asks = asks.replace("'--help'", "'--protocol', 'paper', '--help'")
+    done = subprocess.run(
+        [sys.executable, "-c", asks], env=utf8, capture_output=True, encoding="utf-8", check=True
+    )
+    assert done.stdout.rstrip().rpartition("\n")[0] == told
+
+
 def test_ids_are_whole_at_80_columns_and_papers_are_chosen(place, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert status("list") == 0
