@@ -191,11 +191,13 @@ def _aligned(time: float, layers: Layers, m: np.ndarray, rtol: float) -> BlowUp 
             *[clock * layer for layer in moved], np.array([clock]),
         )  # fmt: skip
 
-    x, y = 0.0, _flat(*like)
+    x, y, most = 0.0, _flat(*like), -np.inf
     first = _pair(m)
     while True:
         left, right = _shaped(y, like)[:2]
         sign, off = _misalignment(left, right, first)
+        if off > 1e-15 * np.exp(-gap * x):  # what decays faster counts at a finite alpha, too
+            most = max(most, np.log(off) + gap * (start + x))
         if (off < _CLOSE and x > _LEAST) or x > _FARTHEST or (x > _LONG and _still(y, like, m)):
             break
         found = solve_ivp(field, (x, x + _STRIDE), y, "DOP853", rtol=rtol, atol=1e-2 * rtol)
@@ -212,8 +214,7 @@ def _aligned(time: float, layers: Layers, m: np.ndarray, rtol: float) -> BlowUp 
         )
     e = float(left @ m @ right)
     time += float(kept.pop()[0]) + np.exp(-power * (start + x)) / ((depth - 2) * e)
-    log = np.log(off) + gap * (start + x) if top and off > 1e-15 * np.exp(-gap * x) else -np.inf
-    return BlowUp(time, left, right, e, (p, q), kept, log, gap, top)
+    return BlowUp(time, left, right, e, (p, q), kept, most if top else -np.inf, gap, top)
 
 
 def _misalignment(
