@@ -2,7 +2,7 @@
 
     python docs/make_reproduced.py --out results/experiments
 
-What is a card's work is shown as far as a CPU gets, on the shorter grids of `SHORTENED`, with what
+What takes hours is shown as far as two cores get, on the shorter grids of `SHORTENED`, with what
 the whole would take. Experiments of which no cell is in the folder keep what the page has of them.
 """
 
@@ -29,7 +29,7 @@ HEAD = """# Reproduced figures
 
 Figures and tables of the papers, run anew. Under *the paper* stand statements that the paper makes,
 in our words, with its numbers where it prints some; what we saw besides stands under *also seen*.
-*Not decided* means that the cells at hand do not say. What takes a card is shown as far as two
+*Not decided* means that the cells at hand do not say. What takes hours is shown as far as two
 cores get: there nothing counts against a paper, and *not at this size* says what did not come out.
 `gradflow compare` prints the same tables; `python docs/make_reproduced.py` writes this page from
 the stored cells.
