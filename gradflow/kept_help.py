@@ -15,7 +15,11 @@ def kept_help(command: str, id: str) -> str:
       id: of the experiment.
     """
     wide = shutil.get_terminal_size().columns >= HELP_COLUMNS
-    if not wide or sys.stdout.encoding.lower() != "utf-8":
+    if not wide or (sys.stdout.encoding or "").lower() != "utf-8":
         return ""
-    told = next((one.help for one in catalogue().experiments if one.id == id), "")
+    try:
+        experiments = catalogue().experiments
+    except ValueError:  # a paper that cannot be run: the command itself says which
+        return ""
+    told = next((one.help for one in experiments if one.id == id), "")
     return told.replace("gradflow run", f"gradflow {command}")

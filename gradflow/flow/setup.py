@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import diffrax
 import equinox as eqx
-import jax
 import numpy as np
 from jaxtyping import Array
 
@@ -23,7 +22,7 @@ from gradflow.flow.recording import check_observables, recording_times
 from gradflow.flow.resuming import Before, taken_up
 from gradflow.flow.sizes import check_size
 from gradflow.flow.solvers import Choice, choose_solver
-from gradflow.flow.stacking import alike, stack_alike
+from gradflow.flow.stacking import alike, kind_of, stack_alike
 from gradflow.objective import Objective
 from gradflow.observables import Observable, check_entries, default_observables, resolve
 from gradflow.spreading import SPREAD_RECORDS
@@ -128,9 +127,7 @@ def prepare_flows(
     placed = [_placed_of_batch(k, *asked) for k, asked in each]
     groups: dict[Any, list[int]] = {}
     for k, flow in enumerate(placed):  # columns of zeros are left out of some coordinates
-        sizes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(flow.y))
-        kind = jax.tree.structure((flow.coordinates, flow.y)), sizes
-        groups.setdefault(kind, []).append(k)
+        groups.setdefault(kind_of((flow.coordinates, flow.y)), []).append(k)
     return [_batch(places, [placed[k] for k in places]) for places in groups.values()]
 
 

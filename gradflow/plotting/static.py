@@ -16,6 +16,7 @@ from matplotlib.colors import LogNorm
 
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import finite_array, positive, whole
+from gradflow.linalg.spectrum import effective_rank_of
 from gradflow.plotting._axes import (
     Run,
     Runs,
@@ -194,10 +195,8 @@ def plot_spectrum(
 
 def _with_gap(values: np.ndarray) -> int:
     """Two more than the effective rank of the last singular values, from 5 to 12."""
-    last = values[-1]
-    last = last[np.isfinite(last) & (last > 0)]
-    share = last / np.sum(last)
-    return int(np.clip(np.round(np.exp(-np.sum(share * np.log(share)))) + 2, 5, 12))
+    rank = float(effective_rank_of(values[-1]))  # NaN where nothing is left, or all is lost
+    return int(np.clip(round(rank) + 2, 5, 12)) if np.isfinite(rank) else 5
 
 
 def plot_alignment(runs: Checked[Runs], ax: Axes | None = None, *, xscale: Scale = "log") -> Axes:
