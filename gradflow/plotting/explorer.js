@@ -153,8 +153,8 @@ function csv(stored) {
     .map(line => `${line.join(",")}\n`).join("");
 }
 
-function save(name, data) {
-  const link = document.createElement("a"), url = URL.createObjectURL(new Blob([data], { type: "text/csv" }));
+function save(name, blob) {
+  const link = document.createElement("a"), url = URL.createObjectURL(blob);
   Object.assign(link, { href: url, download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
@@ -189,7 +189,8 @@ async function open() {
     "mean |(Uᵀ∇ℓV)<sub>ij</sub>|", true);
   if (page.matrix) drawMatrices(matrixReader(matrix));
   listen();
-  $("#csv").addEventListener("click", () => save("run.csv", csv(stored)));
+  $("#csv").addEventListener("click", () => save("run.csv", new Blob([csv(stored)], { type: "text/csv" })));
+  $("#png").addEventListener("click", async () => (await picture()).toBlob(blob => save("run.png", blob)));
   addEventListener("hashchange", () => moveTo(addressed()));
   face();
   moveTo(addressed());

@@ -216,7 +216,8 @@ def _plotly() -> str:
 
 def _page(page: dict[str, Any], payload: dict[str, str]) -> str:
     """The template, filled in; a `<` in texts cannot end the script that carries them."""
-    scripts = {"moving": script("explorer.js"), "panels": script("explorer_panels.js")}
+    files = {"moving": "explorer", "panels": "explorer_panels", "picture": "explorer_picture"}
+    scripts = {name: script(f"{file}.js") for name, file in files.items()}
     parts = {"title": html.escape(page["title"])}
     parts |= {"light": properties(COLOURS), "dark": properties(DARK_COLOURS)}
     return filled("explorer.html", parts | scripts | carried(page, payload))

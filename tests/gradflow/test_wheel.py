@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA = (
     "LICENSE", "gradflow/py.typed", "gradflow/ode/rkc3.npz", "gradflow/plotting/explorer.html",
     "gradflow/plotting/explorer.js", "gradflow/plotting/explorer_panels.js",
+    "gradflow/plotting/explorer_picture.js",
     "gradflow/plotting/paper.mplstyle", "gradflow/claims/report/page.css",
     "gradflow/claims/report/page.js",
 )  # fmt: skip

@@ -54,3 +54,4 @@ def test_the_address_names_a_record_or_the_last_is_shown(address, record):
 def test_the_page_says_its_keys():
     page = explore(by_hand(5)).html
     assert len(re.findall("<kbd>", page)) == 7 and 'id="csv"' in page
+    assert 'id="png"' in page

@@ -66,6 +66,20 @@ def test_the_page_of_one_run_keeps_its_record_in_the_address(browser, narrow, tm
     assert_fits(again)
 
 
+def test_the_picture_of_one_run_is_the_page_without_its_controls(browser, narrow, tmp_path):
+    page = Page(browser, save_html(by_hand(5), tmp_path / "e.html"))
+    told = page.browser.execute_async_script("""
+      const done = arguments[0];
+      picture().then(canvas => {
+        const { width, height } = canvas, pen = canvas.getContext("2d");
+        const seen = new Set(new Uint32Array(pen.getImageData(0, 0, width, height).data.buffer));
+        done([width / innerWidth, height, seen.size, [...seen].every(pixel => pixel >>> 24 === 255)]);
+      }, error => done(String(error)));""")
+    wide, tall, colours, opaque = told
+    assert wide == pytest.approx(2, abs=0.1) and tall > 800 and colours > 100 and opaque
+    assert_fits(page)
+
+
 def test_the_page_of_several_runs_moves_with_keys(browser, narrow, tmp_path):
     from selenium.webdriver.common.keys import Keys
 
