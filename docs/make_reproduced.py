@@ -37,13 +37,9 @@ the stored cells.
 SHORTENED: dict[tuple[str, Protocol], dict[str, Any]] = {
     ("arora2019.fig3", "paper"): {"rows": ("ratings",), "rating_steps": 2_000},
     ("arora2019.fig6", "code"): {"steps": 20_000},
-    ("zhao2022.choices", "paper"): {"steps": 20_000},
     ("zhao2022.fig2", "paper"): {"steps": 20_000},
     ("zhao2022.fig4", "paper"): {"steps": 20_000, "seeds": (0,)},
-    ("zhao2022.fig5", "paper"): {"steps": 20_000, "seeds": (0,)},
     ("zhao2022.fig6", "paper"): {"steps": 100_000},
-    ("zhao2022.fig7", "paper"): {"steps": 20_000},
-    ("zhao2022.fig8", "paper"): {"steps": 50_000},
 }
 """Fields of the grid as a CPU can do them."""
 MISSING = {

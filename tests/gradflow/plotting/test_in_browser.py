@@ -73,7 +73,8 @@ def test_the_picture_of_one_run_is_the_page_without_its_controls(browser, narrow
       picture().then(canvas => {
         const { width, height } = canvas, pen = canvas.getContext("2d");
         const seen = new Set(new Uint32Array(pen.getImageData(0, 0, width, height).data.buffer));
-        done([width / innerWidth, height, seen.size, [...seen].every(pixel => pixel >>> 24 === 255)]);
+        const opaque = [...seen].every(pixel => pixel >>> 24 === 255);
+        done([width / innerWidth, height, seen.size, opaque]);
       }, error => done(String(error)));""")
     wide, tall, colours, opaque = told
     assert wide == pytest.approx(2, abs=0.1) and tall > 800 and colours > 100 and opaque
