@@ -36,15 +36,11 @@ the stored cells.
 """
 SHORTENED: dict[tuple[str, Protocol], dict[str, Any]] = {
     ("arora2019.fig3", "paper"): {"rows": ("ratings",), "rating_steps": 2_000},
-    ("arora2019.fig6", "code"): {"steps": 20_000},
-    ("zhao2022.fig2", "paper"): {"steps": 20_000},
-    ("zhao2022.fig4", "paper"): {"steps": 20_000, "seeds": (0,)},
-    ("zhao2022.fig6", "paper"): {"steps": 100_000},
 }
 """Fields of the grid as a CPU can do them."""
 MISSING = {
-    "arora2019.fig3": ": the ratings of MovieLens 100K, 943 x 1682, of which 200,000 iterations at "
-    "depths 2 and 3 take some 6 and 13 hours on one core",
+    "arora2019.fig3": ": the ratings of MovieLens 100K, 943 x 1682, which need a card: 200,000 "
+    "iterations at depths 2 and 3 take some 6 and 13 hours on one core",
 }
 """Why cells are missing."""
 ELSEWHERE = {f"zhao2022.table{k}": "zhao2022.md" for k in (1, 2, 3, 4)}

@@ -89,8 +89,11 @@ def norms_figure(results: Results) -> Figure:
         )  # fmt: skip
         for (i, count), (j, value) in itertools.product(enumerate(counts), enumerate(LABELS)):
             ax = axes[i, j]
+            said = []
             for k, depth in enumerate(depths):
                 chosen = runs[(runs["depth"] == depth) & (runs["observations"] == count)]
+                if chosen.empty:
+                    said.append(f"depth {depth:.0f}: diverged, or not run")
                 spread(
                     ax, chosen, value, color=gf.plotting.COLOURS[k], marker="os^D"[k % 4],
                     label=f"depth {depth:.0f}",
@@ -103,11 +106,12 @@ def norms_figure(results: Results) -> Figure:
                 if row[value] > 1e-3 * runs.loc[runs["observations"] == count, value].min():
                     ax.axhline(row[value], color="black", ls="--", lw=1, label="least nuclear norm")
                 else:
-                    text = f"least nuclear norm: {row[value]:.0e}"
-                    ax.text(0.04, 0.04, text, transform=ax.transAxes, fontsize=8)
+                    said.append(f"least nuclear norm: {row[value]:.0e}")
                 truth = value.replace("final", "truth")
                 if truth in row:
                     ax.axhline(row[truth], color="black", ls=":", lw=1.4, label="ground truth")
+            if j == 0:
+                ax.text(0.04, 0.97, "\n".join(said), transform=ax.transAxes, fontsize=8, va="top")
             ax.set(xscale="log", yscale="log" if value == "final_test_error" else "linear")
             if i == len(counts) - 1:
                 ax.set_xlabel(X_LABEL)
