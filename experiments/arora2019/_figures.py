@@ -31,6 +31,19 @@ def tables(results: Results, method: str = "own") -> tuple[Any, dict[int, Any]]:
     return table[good], found
 
 
+def absent(results: Results, name: str, **where: float) -> str:
+    """What a picture says of runs that it does not show."""
+    kept = np.logical_and.reduce(
+        [results.table[column] == value for column, value in where.items()]
+    )
+    return f"{name}: all diverged" if np.any(kept) else f"{name}: not run"
+
+
+def tell(ax: Axes, said: Sequence[str]) -> None:
+    """Write lines into a corner."""
+    ax.text(0.04, 0.97, "\n".join(said), transform=ax.transAxes, fontsize=8, va="top")
+
+
 def spread(ax: Axes, some: Any, value: str, **style: Any) -> None:
     """Means over seeds against the initial norm, with standard deviations as error bars."""
     groups = some.groupby("norm")[value]
@@ -52,11 +65,14 @@ def errors_figure(results: Results) -> Figure:
         for (i, count), (j, depth) in itertools.product(enumerate(counts), enumerate(depths)):
             ax = axes[i, j]
             chosen = runs[(runs["depth"] == depth) & (runs["observations"] == count)]
-            if chosen.empty:
-                ax.text(0.5, 0.5, "no run", transform=ax.transAxes, ha="center", color="gray")
+            said = []
             for k, rate in enumerate(rates):
+                own = chosen[chosen["rate"] == rate]
+                if own.empty:
+                    where = {"depth": depth, "observations": count, "rate": rate}
+                    said.append(absent(results, f"rate {rate:g}", **where))
                 spread(
-                    ax, chosen[chosen["rate"] == rate], "final_test_error",
+                    ax, own, "final_test_error",
                     color=gf.plotting.COLOURS[k], marker="os^D"[k % 4], label=f"rate {rate:g}",
                 )  # fmt: skip
             flows, _ = tables(results, "flow")
@@ -64,6 +80,7 @@ def errors_figure(results: Results) -> Figure:
                 some = flows[(flows["depth"] == depth) & (flows["observations"] == count)]
                 some = some[some["rate"] == some["rate"].max()]
                 spread(ax, some, "final_test_error", color="black", ls="--", label="exact flow")
+            tell(ax, said)
             ax.set(xscale="log", yscale="log")
             if i == 0:
                 ax.set_title(f"depth {depth:.0f}")
@@ -78,7 +95,8 @@ def errors_figure(results: Results) -> Figure:
 def norms_figure(results: Results) -> Figure:
     """Error, nuclear norm and effective rank against the initial norm, with two levels."""
     runs, least = tables(results)
-    runs = runs[runs["rate"] == runs["rate"].max()]
+    largest = runs["rate"].max()
+    runs = runs[runs["rate"] == largest]
     flows, _ = tables(results, "flow")
     flows = flows[flows["rate"] == flows["rate"].max()] if len(flows) else flows
     depths, counts = sorted(runs["depth"].unique()), sorted(runs["observations"].unique())
@@ -93,7 +111,8 @@ def norms_figure(results: Results) -> Figure:
             for k, depth in enumerate(depths):
                 chosen = runs[(runs["depth"] == depth) & (runs["observations"] == count)]
                 if chosen.empty:
-                    said.append(f"depth {depth:.0f}: diverged, or not run")
+                    where = {"depth": depth, "observations": count, "rate": largest}
+                    said.append(absent(results, f"depth {depth:.0f}", **where))
                 spread(
                     ax, chosen, value, color=gf.plotting.COLOURS[k], marker="os^D"[k % 4],
                     label=f"depth {depth:.0f}",
@@ -111,7 +130,7 @@ def norms_figure(results: Results) -> Figure:
                 if truth in row:
                     ax.axhline(row[truth], color="black", ls=":", lw=1.4, label="ground truth")
             if j == 0:
-                ax.text(0.04, 0.97, "\n".join(said), transform=ax.transAxes, fontsize=8, va="top")
+                tell(ax, said)
             ax.set(xscale="log", yscale="log" if value == "final_test_error" else "linear")
             if i == len(counts) - 1:
                 ax.set_xlabel(X_LABEL)

@@ -66,18 +66,33 @@ def test_the_page_of_one_run_keeps_its_record_in_the_address(browser, narrow, tm
     assert_fits(again)
 
 
+SHOWN = ["h1", "body > header p", "#moment", "#spectrum .key li:last-child", ".cursor", ".dot",
+         *[f"{panel} .plot" for panel in ("#spectrum", "#now", "#loss", "#alignment", "#matrices")],
+         "figcaption", ".scale div"]  # fmt: skip
+INK = """const [selectors, done] = arguments;
+  picture().then(canvas => {
+    const { width, height } = canvas, shift = document.body.getBoundingClientRect();
+    const pixels = new Uint32Array(
+      canvas.getContext("2d").getImageData(0, 0, width, height).data.buffer);
+    const shades = selectors.map(selector => {
+      const box = document.querySelector(selector).getBoundingClientRect(), found = new Set();
+      const left = Math.floor(2 * (box.left - shift.left)), right = left + 2 * box.width;
+      const top = Math.floor(2 * (box.top - shift.top)), bottom = top + 2 * box.height;
+      for (let y = top; y < bottom; y++)
+        for (let x = left; x < right; x++) found.add(pixels[y * width + x]);
+      return found.size;
+    });
+    done([width / shift.width, pixels.every(pixel => pixel >>> 24 === 255), shades]);
+  }, error => done(String(error)));"""
+"""The picture's scale, whether it is opaque, and how many shades it has where each of these is."""
+
+
 def test_the_picture_of_one_run_is_the_page_without_its_controls(browser, narrow, tmp_path):
     page = Page(browser, save_html(by_hand(5), tmp_path / "e.html"))
-    told = page.browser.execute_async_script("""
-      const done = arguments[0];
-      picture().then(canvas => {
-        const { width, height } = canvas, pen = canvas.getContext("2d");
-        const seen = new Set(new Uint32Array(pen.getImageData(0, 0, width, height).data.buffer));
-        const opaque = [...seen].every(pixel => pixel >>> 24 === 255);
-        done([width / innerWidth, height, seen.size, opaque]);
-      }, error => done(String(error)));""")
-    wide, tall, colours, opaque = told
-    assert wide == pytest.approx(2, abs=0.1) and tall > 800 and colours > 100 and opaque
+    scale, opaque, shades = page.browser.execute_async_script(INK, [*SHOWN, "#play"])
+    assert scale == pytest.approx(2, abs=0.01) and opaque
+    assert [name for name, n in zip(SHOWN, shades, strict=False) if n < 2] == []
+    assert shades[-1] == 1  # bare paper
     assert_fits(page)
 
 

@@ -2,8 +2,8 @@
 
 From 1e-20 and 1e-60; diagonal networks of depth 3 from 3e-7 and 8e-10, where times are as long
 already, and deep products from 1e-12 and 1e-30: from 1e-60 plateaus take 1e19 and more of the
-fastest time scale, beyond what a flow in float64 can tell apart. From 1e-30 one in a hundred takes
-1e16, where rounding of what stands still makes a flow's times wrong by up to 3e-4 of them, by how
+fastest time scale, beyond what a flow in float64 can tell apart. From 1e-30 some take 1e16 beside a
+saddle, where rounding of what stands still makes a flow's times wrong by up to 3e-4 of them, by how
 it was compiled: such times are not compared.
 """
 
@@ -74,6 +74,7 @@ def deeper(seed, log_alpha):
     wanted = path.times(log_alpha=log_alpha)
     claimed = path.predicted_error(log_alpha=log_alpha)
     resolved = wanted * path.rates[0, 0] < RESOLVED
+    resolved[:1] = True  # beside 0 nothing stands still
     jumps = int(np.argmin([*((claimed < SURE * wanted) & resolved), False]))
     goals = (path.losses[:jumps] + path.losses[1 : jumps + 1]) / 2
     found = deep_times(posed, log_alpha, goals)
