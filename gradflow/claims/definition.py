@@ -107,7 +107,7 @@ class Case:
         claims that it is good.
       unreachable: why float64 has no case like this one, in numbers.
       proof: of the statement, or of a part of it.
-      whole: whether `proof` covers everything that the statement speaks of.
+      whole: whether `proof` covers everything that the statement speaks of; to be said of each.
       along: what the numbers are listed along, and its value at each, for the picture:
         `("time", times)`.
     """
@@ -124,7 +124,7 @@ class Case:
     counts: bool = True
     unreachable: str = ""
     proof: Proof | None = None
-    whole: bool = True
+    whole: bool | None = None
     along: tuple[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -132,6 +132,15 @@ class Case:
         if sum(part is not None for part in parts) != 1:
             raise ValueError(
                 f"Case {self.name!r} needs exactly one of residual, slack, proof and unreachable."
+            )
+        if self.proof is not None and self.whole is None:
+            raise ValueError(
+                f"Case {self.name!r} has a proof; say whole=True if it covers everything that the "
+                "statement speaks of, whole=False if a part."
+            )
+        if self.proof is None and self.whole is not None:
+            raise ValueError(
+                f"Case {self.name!r} has whole={self.whole}, but no proof; leave it away."
             )
         if not self.hypotheses:
             raise ValueError(f"Case {self.name!r} shows no hypothesis; name what it meets.")

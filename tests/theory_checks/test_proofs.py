@@ -66,7 +66,7 @@ LATER = {"razin2020.thm2.norm.corrected": 2, "wang2024.entropy_step.corrected": 
 
 
 def _case(proof):
-    return Case("proof", proof=proof, hypotheses={"any": True})
+    return Case("proof", proof=proof, whole=True, hypotheses={"any": True})
 
 
 def proofs(made, broken):

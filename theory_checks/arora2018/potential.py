@@ -111,7 +111,7 @@ def closed(depth: int, radii: tuple[Any, Any]) -> Any:
 def no_potential(settings: Settings, factor: Fraction = Fraction(1)) -> Iterator[Case]:
     """By algebra; quadrature of the chain rule through layers, and of the library's field."""
     deep = {"N >= 3": ByConstruction("depths 3 and more"), "g is not 0": ByConstruction("(1, 0)")}
-    yield Case("every depth", proof=proof(factor), hypotheses=deep, size=1)
+    yield Case("every depth", proof=proof(factor), whole=True, hypotheses=deep, size=1)
     for depth in (3, 4, 5) if settings.full else (3, 4):
         with mpmath.workdps(DIGITS):
             radii = (mpmath.mpf(1) / 2, mpmath.mpf(1))
@@ -154,7 +154,7 @@ def two_layers(settings: Settings, factor: Fraction = Fraction(1)) -> Iterator[C
         "an entry of the gradient", slope, sympy.Rational(factor) * n * g + inner * w / n
     )
     hypotheses = {"a linear loss, one output": ByConstruction("g is constant")}
-    yield Case("every size", proof=found, hypotheses=hypotheses, size=1)
+    yield Case("every size", proof=found, whole=True, hypotheses=hypotheses, size=1)
     with mpmath.workdps(DIGITS):
         radii = (mpmath.mpf(1) / 2, mpmath.mpf(1))
         fine, coarse = (work(by_layers, 2, radii, rule(k)) for k in (16, 12))

@@ -22,7 +22,7 @@ PATH = "d sigma_r/dt = u_r^T (dW/dt) v_r for analytic unit vectors u_r, v_r (Lem
 
 def proof_case(proof: Proof) -> Case:
     """A proof of the whole statement as a case."""
-    return Case("proof", proof=proof, hypotheses=ANY, size=1)
+    return Case("proof", proof=proof, whole=True, hypotheses=ANY, size=1)
 
 
 @cache

@@ -77,7 +77,7 @@ def least_norm(depth_two: bool, tilt: Fraction) -> Case:
                            (weight * p - u * q) - (1 - u * v) * p, -u * (q - v * p)),
             cites=(FRAME, "in it W stays diagonal, for solutions are unique", limits, DUAL,
                    "tr W is the nuclear norm of W >= 0"),
-        ), broken),
+        ), broken), whole=True,
         hypotheses=COMMUTING,
     )  # fmt: skip
 
@@ -118,6 +118,6 @@ def prop1(shift: float) -> Case:
             prove_identity("and its slope 0", norm.diff(e).subs(e, 0), 0),
             cites=("(24) fixes all W_kk, k >= 3, at W_11 - 1 >= 0",
                    "W >= 0 with diagonal (1, 1, 0, ...) that is diagonal"),
-        ), broken),
+        ), broken), whole=True,
         hypotheses=hypotheses,
     )  # fmt: skip

@@ -129,7 +129,7 @@ def lem2(side: str, turn: float) -> Case:
         f"{frame}' as corrected", _moving(side, turn), core(), equal, across(),
         cites=("X' = U U^T X' + (I - U U^T) X'", "W^T W' and so on by exchanging W and W^T"),
     )  # fmt: skip
-    return Case("proof", proof=proof, hypotheses=hypotheses, size=100.0)
+    return Case("proof", proof=proof, whole=True, hypotheses=hypotheses, size=100.0)
 
 
 def _left_alone(both: bool) -> Proof | None:
@@ -175,4 +175,4 @@ def cor1(both: bool) -> Case:
             "(I - U U^T) grad V = 0 says that grad V = U (U^T grad V); the same of W^T",
         ),
     )  # fmt: skip
-    return Case("proof", proof=settle(proof, broken), hypotheses=STATIONARY)
+    return Case("proof", proof=settle(proof, broken), whole=True, hypotheses=STATIONARY)

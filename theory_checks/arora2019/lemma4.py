@@ -117,6 +117,7 @@ def lem4(settings: Settings, share: float = 1.0) -> Iterator[Case]:
     yield Case(
         name="symbolic",
         proof=chain("the printed solutions, which keep their sign", *parts, cites=cites),
+        whole=True,
         hypotheses={
             "alpha >= 1/2": ByConstruction("alpha is 1/2, or a symbol above it"),
             "g is any real value": ByConstruction("it is a symbol"),

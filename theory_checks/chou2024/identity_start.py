@@ -67,7 +67,7 @@ def gaps(depth: int, steps: int, factor: Fraction, values: list[int]) -> list[Fr
 )
 def recursion(settings: Settings, factor: Fraction = Fraction(1)) -> Iterator[Case]:
     """By algebra at every depth; descents of 3x3 matrices in fractions, a negative value among."""
-    yield Case("every depth", proof=scalar_proof(factor), hypotheses=SEEN, size=1)
+    yield Case("every depth", proof=scalar_proof(factor), whole=True, hypotheses=SEEN, size=1)
     rng = np.random.default_rng([settings.seed, 2011])
     for depth, steps in ((2, 3), (3, 2), (4, 2)) if settings.full else ((2, 2), (3, 2)):
         values = [2, 1, -int(rng.integers(1, 3))]

@@ -79,4 +79,4 @@ def riccati(half: float) -> Case:
         "W_2^T W_2 - W_1 W_1^T = lambda I": ByConstruction("a rule of the algebra"),
         "F is invertible": ByConstruction("its inverse is a matrix of the formula"),
     }
-    return Case("proof", proof=proof, hypotheses=hypotheses, size=2)
+    return Case("proof", proof=proof, whole=True, hypotheses=hypotheses, size=2)

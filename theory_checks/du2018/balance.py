@@ -65,7 +65,7 @@ def descents(seed: int, depth: int, steps: int) -> list[tuple[list[np.ndarray], 
 )
 def discrete(settings: Settings, weight: Fraction = Fraction(1)) -> Iterator[Case]:
     """By algebra; and along descents in fractions, at depths 2 and 3."""
-    yield Case("any layers", proof=step_proof(weight), hypotheses=ANY, size=1)
+    yield Case("any layers", proof=step_proof(weight), whole=True, hypotheses=ANY, size=1)
     for depth, steps in ((2, 3), (3, 2)) if settings.full else ((2, 2), (3, 1)):
         rows = descents(settings.seed, depth, steps)
         gaps: list[Fraction] = []

@@ -26,4 +26,4 @@ def recursion(factor: float) -> Case:
         "aligned, equal layers": ByConstruction("any frames and strengths"),
         "simultaneous steps": ByConstruction("both gradients at the same weights"),
     }
-    return Case("proof", proof=proof, hypotheses=hypotheses, size=4)
+    return Case("proof", proof=proof, whole=True, hypotheses=hypotheses, size=4)

@@ -146,7 +146,7 @@ def regression(settings: Settings, euclidean: bool = False) -> Iterator[Case]:
     In the example itself steps of 1/2 and less do find the least: where it ends hangs on the step.
     """
     yield Case(
-        "two data, three entries", proof=proof(euclidean, Fraction(11, 10)), size=6,
+        "two data, three entries", proof=proof(euclidean, Fraction(11, 10)), whole=True, size=6,
         hypotheses=STARTS_AT_ZERO,
     )  # fmt: skip
     x, y, w, rest = worst(settings.seed, 30 if settings.full else 12, 0.05)

@@ -17,7 +17,7 @@ def invariant(factor: float) -> Case:
         cites=("(||w||^2)' = 2 <w, w'>",),
     )
     hypotheses = {"gradient flow of any loss of beta = a w": ByConstruction("any gradient G")}
-    return Case("proof", proof=proof, hypotheses=hypotheses, size=2)
+    return Case("proof", proof=proof, whole=True, hypotheses=hypotheses, size=2)
 
 
 def bias(share: float) -> Case:
@@ -46,4 +46,4 @@ def bias(share: float) -> Case:
         ),
     )  # fmt: skip
     hypotheses = {"beta does not vanish on the way, and X beta = y": ByConstruction("any such")}
-    return Case("proof", proof=proof, hypotheses=hypotheses, size=2)
+    return Case("proof", proof=proof, whole=True, hypotheses=hypotheses, size=2)

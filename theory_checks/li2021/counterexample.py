@@ -81,7 +81,11 @@ def least_norm(settings: Settings, share: float = 1.0) -> Iterator[Case]:
     """For all R: a matrix of that norm that fits, and a certificate that none has less."""
     del settings
     yield Case(
-        "every R > 1", proof=norms(share), hypotheses={"R > 1": ByConstruction("a symbol")}, size=16
+        "every R > 1",
+        proof=norms(share),
+        whole=True,
+        hypotheses={"R > 1": ByConstruction("a symbol")},
+        size=16,
     )
 
 

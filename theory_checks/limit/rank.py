@@ -104,7 +104,7 @@ def proof(dependent: bool) -> Proof:
 def rank(settings: Settings, dependent: bool = True) -> Iterator[Case]:
     """A proof; and minima that SciPy finds for data that no W >= 0 fits."""
     yield Case(
-        "every local minimum", proof=proof(dependent), size=16,
+        "every local minimum", proof=proof(dependent), whole=True, size=16,
         hypotheses={"f is convex and smooth": ByConstruction("any such f")},
     )  # fmt: skip
     count = 20 if settings.full else 6

@@ -88,7 +88,7 @@ def conserved(more: int) -> Proof:
 def dual(settings: Settings, more: int = 0) -> Iterator[Case]:
     """By algebra, for every depth; and along flows of the parameters, by SciPy."""
     yield Case(
-        "every depth", proof=conserved(more), size=1,
+        "every depth", proof=conserved(more), whole=True, size=1,
         hypotheses={"N >= 3": ByConstruction("a symbol n = N - 2 above 0")},
     )  # fmt: skip
     for depth in (3, 4, 5) if settings.full else (3, 4):

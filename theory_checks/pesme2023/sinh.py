@@ -71,7 +71,7 @@ def sinh(settings: Settings, factor: float = 1.0) -> Iterator[Case]:
 
     The library's w_+ and w_- are (u + v)/2 and (u - v)/2, at half the time.
     """
-    yield Case("every loss", proof=proof(factor), hypotheses=HYPOTHESES, size=1)
+    yield Case("every loss", proof=proof(factor), whole=True, hypotheses=HYPOTHESES, size=1)
     rng = np.random.default_rng([settings.seed, 2304])
     times = np.geomspace(0.5, 40, 12)
     for n, size in ((2, 4), (3, 5), (6, 9))[: 3 if settings.full else 2]:

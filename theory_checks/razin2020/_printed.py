@@ -21,7 +21,7 @@ INFIMUM = "the infimum over the solutions is 1: one of rank one, or w_11 to infi
 
 def proof_case(proof: Proof, hypotheses: Mapping[str, ByConstruction] = EVERY) -> Case:
     """A proof of the whole statement as a case."""
-    return Case("proof", proof=proof, hypotheses=hypotheses, size=4)
+    return Case("proof", proof=proof, whole=True, hypotheses=hypotheses, size=4)
 
 
 def in_time(proof: Proof, *cites: str) -> Case:

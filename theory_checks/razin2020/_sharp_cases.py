@@ -25,7 +25,7 @@ def proof_case(proof: Proof, hypotheses: Mapping[str, Met], flow: bool = True) -
     if proof.proved and flow:
         whole = chain(f"{proof.statement}, at every time", proof, sign_of_determinant())
     name = "every matrix, every time" if flow else "proof"
-    return Case(name, proof=whole, hypotheses=hypotheses, size=4)
+    return Case(name, proof=whole, whole=True, hypotheses=hypotheses, size=4)
 
 
 def best_case(

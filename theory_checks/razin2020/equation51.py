@@ -107,4 +107,4 @@ def _projection_proof(corrected: bool, distance: float) -> Case:
         cites=("singular values move by at most the distance (Weyl)",),
     )  # fmt: skip
     hypotheses = {"any W, z, z', epsilon": ByConstruction("they are symbols")}
-    return Case("proof", proof=proof, hypotheses=hypotheses, size=200.0)
+    return Case("proof", proof=proof, whole=True, hypotheses=hypotheses, size=200.0)

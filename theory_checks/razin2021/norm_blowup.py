@@ -65,7 +65,7 @@ def proof(rank: int) -> Case:
         cites=("|W_22s|, |W_12s - 1| and |W_21s - 1| are at most s: terms of 2 loss",),
     )  # fmt: skip
     hypotheses = {"R = 1": ByConstruction("symbols, c for the other axes; any order")}
-    return Case("proof", proof=settle(found, broken), hypotheses=hypotheses, size=4)
+    return Case("proof", proof=settle(found, broken), whole=True, hypotheses=hypotheses, size=4)
 
 
 @claim(

@@ -40,7 +40,7 @@ def mode(rate: float) -> Case:
         prove_identity("the formula's a'", found.diff(e) * 2 * s * e, 2 * found * (s - found)),
         prove_identity("a at E = 1", found.subs(e, 1), a0),
     )  # fmt: skip
-    return Case("proof", proof=proof, hypotheses=ALIGNED, size=4)
+    return Case("proof", proof=proof, whole=True, hypotheses=ALIGNED, size=4)
 
 
 def time(rate: float) -> Case:
@@ -55,7 +55,7 @@ def time(rate: float) -> Case:
         prove_identity("nothing has passed at a_f = a_0", inside.subs(a, a0), 1),
         cites=("a' = 2 a (s - a), as in saxe2014.mode",),
     )
-    return Case("proof", proof=proof, hypotheses=ALIGNED, size=4)
+    return Case("proof", proof=proof, whole=True, hypotheses=ALIGNED, size=4)
 
 
 def unequal(four: float) -> Case:
@@ -74,4 +74,4 @@ def unequal(four: float) -> Case:
         prove_identity(f"dt/dx x' = 1 with K^2 = c^2 + {four:g} s^2", 4 * s * speed,
                        c**2 + decimal(four) * s**2 - (c + 2 * s * x) ** 2),
     )  # fmt: skip
-    return Case("proof", proof=proof, hypotheses=UNEQUAL, size=2)
+    return Case("proof", proof=proof, whole=True, hypotheses=UNEQUAL, size=2)

@@ -21,7 +21,9 @@ SUM = "sums of equal terms are equal"
 
 def proof_case(proof: Proof) -> Case:
     """A proof of the whole statement as a case."""
-    return Case("proof", proof=proof, hypotheses=ANY, size=1e6)  # Examples are easier to read.
+    return Case(
+        "proof", proof=proof, whole=True, hypotheses=ANY, size=1e6
+    )  # Examples are easier to read.
 
 
 @cache

@@ -39,7 +39,7 @@ def moments(corrected: bool, factor: Fraction) -> Case:
                        keep * (1 - power) + take, 1 - beta * power),
         cites=("m_0 = 0",),
     )  # fmt: skip
-    return Case("proof", proof=settle(proof, broken), hypotheses=hypotheses, size=1e6)
+    return Case("proof", proof=settle(proof, broken), whole=True, hypotheses=hypotheses, size=1e6)
 
 
 def eq27(corrected: bool, share: Fraction) -> Case:
@@ -57,7 +57,7 @@ def eq27(corrected: bool, share: Fraction) -> Case:
         prove_identity("(26)", u * x * v, part * u * v * (x if corrected else w), cites=(SUM,)),
         cites=("S_j > 0", arora2019.PATH),
     )  # fmt: skip
-    return Case("proof", proof=proof, hypotheses=MODEL, size=1e6)
+    return Case("proof", proof=proof, whole=True, hypotheses=MODEL, size=1e6)
 
 
 def depth1_limit(corrected: bool, scale: float) -> Case:
@@ -78,7 +78,7 @@ def depth1_limit(corrected: bool, scale: float) -> Case:
                        wanted * (start if corrected else 0)),
         cites=("(1 - 2 eta)^k tends to 0", "a sum of squares is least where each is"),
     )  # fmt: skip
-    return Case("proof", proof=proof, hypotheses=hypotheses, size=1e6)
+    return Case("proof", proof=proof, whole=True, hypotheses=hypotheses, size=1e6)
 
 
 def _under_the_model(proof: Proof, sides: Sides) -> Case:

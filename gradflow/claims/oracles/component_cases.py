@@ -189,7 +189,7 @@ def from_below(flows: list[Followed], factor: Fraction) -> Iterator[Case]:
         return (speed - float(factor) * size * np.abs(at.gamma)) / (size * at.scale)
 
     every = {"c > 0": ByConstruction("any such vectors, any loss")}
-    yield Case("proof", proof=arithmetic_geometric(factor), hypotheses=every, size=1)
+    yield Case("proof", proof=arithmetic_geometric(factor), whole=True, hypotheses=every, size=1)
     for flow in flows:
         yield Case(
             name=flow.name,

@@ -47,7 +47,7 @@ def test_arithmetic_is_read_off_the_types_of_numbers(values, grade):
         ({"residual": [0.0], "floor": 1e-12}, "float64 with a measured floor"),
         ({"residual": [0.0], "floor": roundings(1e-12)}, "float64 with a floor by convention"),
         ({"residual": [0.0]}, "float64 with a floor by convention"),
-        ({"proof": PROVED}, "proved"),
+        ({"proof": PROVED, "whole": True}, "proved"),
     ],
 )
 def test_the_grade_is_that_of_the_weakest_case_unless_the_whole_is_proved(case, grade):
@@ -64,6 +64,13 @@ def test_a_proof_of_a_part_proves_not_the_whole():
     sampled = Case("y", residual=[0.0], floor=1e-12, hypotheses=MET)
     assert found(part, sampled).grade == "float64 with a measured floor"
     assert found(part).proofs == ("x: x = x (proved)", "checked: x - x = 0", "cited: reflexivity")
+
+
+def test_a_proof_says_whether_it_is_of_the_whole():
+    with pytest.raises(ValueError, match=r"'x' has a proof; say whole=True .* whole=False"):
+        Case("x", proof=PROVED, hypotheses=MET)
+    with pytest.raises(ValueError, match="'x' has whole=True, but no proof"):
+        Case("x", residual=[0.0], whole=True, hypotheses=MET)
 
 
 @pytest.mark.parametrize(
@@ -87,10 +94,12 @@ def test_one_exact_point_refutes_what_is_claimed_of_all(compared, kind, grade):
 
 
 def test_a_refutation_by_a_prover_needs_no_other_confirmation_and_what_is_open_is_no_verdict():
-    refuted = Case("x", proof=Proof("x < 0", "refuted", witness={"x": 1}), hypotheses=MET)
+    refuted = Case(
+        "x", proof=Proof("x < 0", "refuted", witness={"x": 1}), whole=True, hypotheses=MET
+    )
     judged = found(refuted)
     assert (judged.verdict, judged.grade, judged.counterexample["x"]) == ("fails", "proved", 1)
-    still_open = found(Case("x", proof=Proof("x < 0", "open"), hypotheses=MET))
+    still_open = found(Case("x", proof=Proof("x < 0", "open"), whole=True, hypotheses=MET))
     assert (still_open.verdict, still_open.grade) == ("inconclusive", None)
 
 
