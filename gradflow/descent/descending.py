@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool
 
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import same_float_dtype, whole
+from gradflow.descent.extras import updated
 from gradflow.factorizations.base import Factors
 from gradflow.objective import Objective
 
@@ -77,15 +78,11 @@ def descend(
     factors = objective.factorization.check(start)
     same_float_dtype(objective=objective, start=factors)
     count = whole("steps", steps)
-    update = optax.with_extra_args_support(optimizer).update
 
     def iterate(carry: Any, _: None) -> tuple[Any, None]:
         factors, state = carry
         loss, gradient = objective.loss_and_gradient(factors)
-        value = loss + objective.penalty_at(factors)
-        change, state = update(
-            gradient, state, factors, value=value, grad=gradient, value_fn=objective.value
-        )
+        change, state = updated(optimizer, objective, gradient, state, factors, loss)
         return (jax.tree.map(jnp.add, factors, change), state), None
 
     def several(carry: Any, number: int) -> Any:

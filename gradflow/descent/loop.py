@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from gradflow.descent import side_by_side
 from gradflow.descent.drawing import Draws
+from gradflow.descent.extras import updated
 from gradflow.descent.mixture import Mixture, Optimizer, dealt, each_kind
 from gradflow.descent.rates import Rates
 from gradflow.descent.stopping import DIVERGED, RUNNING, StopRule
@@ -172,19 +173,11 @@ class BatchStep(eqx.Module):
     def change(
         self, count: Array, parameters: Any, state: Any, loss: Array, gradient: Any
     ) -> tuple[Any, Any]:
-        """What an iteration adds to a single run's parameters, and what the optimiser carries on.
-
-        Value and gradient are at hand for those that ask for more (L-BFGS, Polyak's rule); where
-        none does, the compiler leaves the penalty's value out.
-        """
-        update = optax.with_extra_args_support(self.transformation(count)).update
+        """What an iteration adds to a run's parameters, and what the optimiser carries on."""
+        rule = self.transformation(count)
         if self.draws is not None:  # an iteration's loss is not that of the next one's batch
-            return update(gradient, state, parameters)
-        value = loss + self.objective.penalty_at(parameters)
-        return update(
-            gradient, state, parameters,
-            value=value, grad=gradient, value_fn=self.objective.value,
-        )  # fmt: skip
+            return rule.update(gradient, state, parameters)
+        return updated(rule, self.objective, gradient, state, parameters, loss)
 
 
 def next_chunk(marks: np.ndarray, position: int, now: int, budget: int) -> tuple[Array, int, int]:

@@ -21,6 +21,8 @@ _SOME_RATE = 0.1
 """One to see what is made of it."""
 _LOOKS = 64
 """Iterations at which a schedule is looked at before the run."""
+_ROUNDING = 16
+"""How many eps of its largest value a schedule that comes down to 0 may be below it."""
 
 
 class Rates(eqx.Module):
@@ -155,6 +157,12 @@ def told(rate: Checked[Rate | None]) -> Any:
     return describe_function(rate) if callable(rate) else rate
 
 
+def _looks(begin: int, last: int) -> list[int]:
+    """Iterations from one to another, closer to each other at first."""
+    apart = np.geomspace(1, last - begin + 1, _LOOKS).round().astype(np.int64) - 1
+    return (begin + apart).tolist()
+
+
 def _check_schedule(schedule: Any, begin: int, steps: int) -> None:
     """See that a schedule can be traced, and gives numbers of at least 0.
 
@@ -163,8 +171,7 @@ def _check_schedule(schedule: Any, begin: int, steps: int) -> None:
     """
     name = describe_function(schedule)
     last = max(steps - 1, begin)
-    counts = np.unique(np.geomspace(1, last - begin + 1, _LOOKS).round().astype(np.int64)) - 1
-    counts += begin
+    counts = np.unique([*_looks(0, last), *_looks(begin, last)])
     try:
         found = np.asarray(jax.jit(lambda at: jax.lax.map(schedule, at))(counts))
         good = found.shape == counts.shape and found.dtype.kind in "fiu"
@@ -180,7 +187,12 @@ def _check_schedule(schedule: Any, begin: int, steps: int) -> None:
             f"gives an array of shape {found.shape[1:]} and dtype {found.dtype}; give an optax "
             "schedule."
         )
-    bad = np.flatnonzero(~(np.isfinite(found) & (found >= 0)))
+    # Near an end at 0 a rate is rounding, on either side of it; how much, its largest value tells.
+    sizes = np.abs(found[np.isfinite(found)])
+    eps = np.finfo(found.dtype if found.dtype.kind == "f" else float).eps
+    rounding = _ROUNDING * eps * np.max(sizes, initial=0)
+    found, counts = found[counts >= begin], counts[counts >= begin]
+    bad = np.flatnonzero(~(np.isfinite(found) & (found >= -rounding)))
     if bad.size:
         raise ValueError(
             f"learning_rate must stay finite and at least 0, but {name} gives {found[bad[0]]} at "

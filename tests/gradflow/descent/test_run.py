@@ -180,3 +180,18 @@ def test_misuse_is_refused_by_value_and_remedy(case):
         call()
     assert value in str(refusal.value)
     assert remedy in str(refusal.value)
+
+
+@pytest.mark.parametrize("opaque", [False, True])
+def test_sharpness_aware_steps_are_those_of_numpy(opaque):
+    """They take other things beside the gradient than optax's line searches do."""
+    rule = optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.05), sync_period=2, opaque_mode=opaque)
+    run = gf.run_descent(OBJECTIVE, START, rule, max_steps=10 if opaque else 20)
+    pure = gf.descent.descend(OBJECTIVE, START, rule, 10 if opaque else 20)
+    factors = [np.asarray(f) for f in START]
+    for _ in range(10):
+        up = [f + 0.05 * g for f, g in zip(factors, numpy_gradients(factors), strict=True)]
+        factors = [f - 0.1 * g for f, g in zip(factors, numpy_gradients(up), strict=True)]
+    for k, wanted in enumerate(factors, start=1):
+        np.testing.assert_allclose(run.final[f"W_{k}"], wanted, rtol=1e-12)
+        np.testing.assert_allclose(pure.factors[k - 1], wanted, rtol=1e-12)

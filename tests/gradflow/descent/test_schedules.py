@@ -161,3 +161,20 @@ def test_numbers_beside_a_schedule_make_no_further_programs():
     at = jax.vmap(lambda own: own.at(jnp.asarray(10), schedules))
     np.testing.assert_allclose(at(rates), [0.1, WARM(10), 0.2, 0.3, WARM(10)], rtol=1e-15)
     assert str(jax.make_jaxpr(at)(rates)).count("cos") == 1
+
+
+def test_a_rate_that_comes_down_to_zero_may_be_rounding_below_it():
+    decay = optax.linear_schedule(0.2, 0.0, 40)
+    # Where compilers fuse products and sums, the end of such a schedule is -1.1e-17 by itself.
+    line = lambda count: decay(count) - 1e-17  # noqa: E731
+    run = descend(gf.optimizers.gd, learning_rate=line, **ASKED)
+    wanted = numpy_run(sgd, lambda t: 0.2 * (1 - min(t, 40) / 40))
+    np.testing.assert_allclose(run.final["W_1"], wanted[0], rtol=1e-11)
+    # A run that is taken up behind the end sees nothing but rounding, and knows it.
+    half = descend(gf.optimizers.gd, learning_rate=line, **ASKED | {"max_steps": 50})
+    rest = gf.run_descent(OBJECTIVE, half, gf.optimizers.gd, learning_rate=line, **ASKED)
+    np.testing.assert_array_equal(rest.final["W_1"], run.final["W_1"])
+    below = lambda count: line(count) - 1e-12  # noqa: E731
+    refuses(
+        lambda: descend(gf.optimizers.gd, learning_rate=below, **ASKED), "at least 0", "mend it"
+    )
