@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from gradflow._util.annotations import Checked
 from gradflow.factorizations.base import Factors
 from gradflow.linalg import spectrum
-from gradflow.linalg.thin_svd import thin_svd
+from gradflow.linalg.thin_svd import see_matrix, thin_svd
 from gradflow.problems.base import AbstractProblem
 from gradflow.problems.completion import AbstractCompletion
 from gradflow.problems.sparse import SparseCompletion
@@ -44,9 +44,7 @@ def gradient_norm(state: State) -> Float[Array, ""]:
 
     Where it is 0 it has a kink, and 0 stands for its derivative.
     """
-    square = state.view.squared_gradient_norm(state.y)
-    none = square <= 0  # NaN stays NaN
-    return jnp.where(none, 0.0, jnp.sqrt(jnp.where(none, 1.0, square)))
+    return state.view.gradient_norm(state.y)
 
 
 def test_error(state: State) -> Float[Array, ""]:
@@ -122,12 +120,21 @@ def log_component_norms(state: State) -> Float[Array, " rank"]:
 
 
 def singular_values(state: State) -> Float[Array, " k"]:
-    """Singular values in falling order."""
+    """Singular values in falling order.
+
+    Raises:
+      ValueError: if W is no matrix.
+    """
     return state.singular_values
 
 
 def effective_rank(state: State) -> Float[Array, ""]:
-    """Effective rank; see `linalg.effective_rank`."""
+    """Effective rank; see `linalg.effective_rank`.
+
+    Raises:
+      ValueError: if W is no matrix.
+    """
+    see_matrix(state.problem.shape)
     return spectrum.effective_rank_of(state.view.relative_singular_values(state.y))
 
 
@@ -188,9 +195,13 @@ def unbalancedness(state: State) -> Float[Array, ""]:
 def alignment(state: State) -> Float[Array, " 2"]:
     r"""Means of the on- and off-diagonal entries of |U^T gradient V|, W = U S V^T.
 
+    Raises:
+      ValueError: if W is no matrix.
+
     References:
       arora2019, Figure 3 and Corollary 1.
     """
+    see_matrix(state.problem.shape)
     w = state.product
     u, _, vt = thin_svd(w)
     g = jnp.abs(u.T @ state.problem.gradient(w) @ vt.T)

@@ -11,7 +11,9 @@ from gradflow import factored
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.cp_tensor import CPTensor
 from gradflow.factorizations.matrix_product import MatrixProduct
+from gradflow.linalg.lengths import column_lengths, length_of
 from gradflow.linalg.spectrum import singular_values
+from gradflow.linalg.thin_svd import see_matrix
 from gradflow.objective import Objective
 from gradflow.problems.base import AbstractProblem
 
@@ -37,6 +39,12 @@ class AbstractView(eqx.Module):
     @abc.abstractmethod
     def squared_gradient_norm(self, y: Any) -> Float[Array, ""]:
         """The squared norm of the gradient of the value in the (balanced) factors."""
+
+    def gradient_norm(self, y: Any) -> Float[Array, ""]:
+        """The root of that. Where it is 0 it has a kink, and 0 stands for its derivative."""
+        square = self.squared_gradient_norm(y)
+        none = square <= 0  # NaN stays NaN
+        return jnp.where(none, 0.0, jnp.sqrt(jnp.where(none, 1.0, square)))
 
     def factors(self, y: Any) -> Factors | None:
         """The factors, where y tells them."""
@@ -137,7 +145,7 @@ class AbstractFactorsView(AbstractView):
             raise ValueError(
                 f"{type(model).__name__} has no components; they are those of a CPTensor."
             )
-        lengths = jnp.stack([jnp.linalg.norm(f, axis=0) for f in self.factors(y)])
+        lengths = jnp.stack([column_lengths(f) for f in self.factors(y)])
         return jnp.sum(jnp.log(lengths), axis=0)
 
     def slogdet(self, y: Any) -> tuple[Array, Array]:
@@ -167,6 +175,9 @@ class FactorsView(AbstractFactorsView):
 
     def factors(self, y: Factors) -> Factors:
         return y
+
+    def gradient_norm(self, y: Factors) -> Float[Array, ""]:
+        return length_of(self.objective.gradient(y))  # in float32 squares vanish early
 
 
 class State(eqx.Module):
@@ -217,5 +228,10 @@ class State(eqx.Module):
 
     @property
     def singular_values(self) -> Float[Array, " k"]:
-        """Singular values of the product in falling order, with the view's accuracy."""
+        """Singular values of the product in falling order, with the view's accuracy.
+
+        Raises:
+          ValueError: if it is no matrix.
+        """
+        see_matrix(self.problem.shape)
         return self.view.singular_values(self.y)

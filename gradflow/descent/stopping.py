@@ -6,6 +6,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from gradflow.linalg.lengths import length_of
+
 RUNNING, LOSS, DIVERGED, GRADIENT = range(4)
 
 
@@ -44,8 +46,7 @@ class StopRule(eqx.Module):
         """Whether the gradient ends the run."""
         if self.gradient is None:
             return jnp.asarray(False)
-        squares = [jnp.sum(g**2) for g in gradient]
-        return jnp.sum(jnp.stack(squares)) <= self.gradient**2
+        return length_of(gradient) <= self.gradient
 
     def goes_on(self, loss: Array, gradient: Any, hits: Array | None) -> Bool[Array, ""]:
         """Whether nothing ends the run; a loss that is not finite does."""

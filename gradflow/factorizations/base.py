@@ -215,3 +215,15 @@ class AbstractFactorization(eqx.Module):
 
     def _refusal(self, what: str, instead: str) -> ValueError:
         return ValueError(f"{type(self).__name__} does not know {what}; use {instead}.")
+
+
+def weight_std(product_std: Any, terms: int, order: int) -> Any:
+    """The s of N(0, s^2) weights of which sums of `terms` products of `order` have this deviation.
+
+    It is (product_std^2 / terms)^(1 / (2 order)), also where the square underflows.
+
+    Example:
+      >>> weight_std(0.25, 4, 1), weight_std(1e-200, 1, 2)
+      (0.125, 1e-100)
+    """
+    return (product_std / terms**0.5) ** (1 / order)

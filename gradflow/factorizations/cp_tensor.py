@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import finite_array, shape_of
-from gradflow.factorizations.base import AbstractFactorization, Factors
+from gradflow.factorizations.base import AbstractFactorization, Factors, weight_std
 from gradflow.linalg.khatri_rao import khatri_rao, khatri_rao_pullback
+from gradflow.linalg.lengths import column_lengths
 from gradflow.linalg.products import transposed_product
 
 
@@ -84,7 +85,7 @@ class CPTensor(AbstractFactorization):
 
     def std_of(self, product_std: float) -> float:
         """(product_std^2 / R)^(1/2N): an entry of W is a sum of R products of N entries."""
-        return (product_std**2 / self.rank) ** (1 / (2 * len(self.tensor_shape)))
+        return weight_std(product_std, self.rank, len(self.tensor_shape))
 
     def balanced(self, w: Checked[ArrayLike], key: PRNGKeyArray | None = None) -> Factors:
         """The same components with all vectors of one equally long: W does not change.
@@ -138,7 +139,7 @@ class CPTensor(AbstractFactorization):
         Directions stay, and of a component's vectors all get the mean of their lengths; vectors
         that are zero get the direction of the first axis. Unlike `balanced` this changes W.
         """
-        norms = [jnp.linalg.norm(f, axis=0) for f in factors]
+        norms = [column_lengths(f) for f in factors]
         mean = sum(norms[1:], norms[0]) / len(factors)
         return tuple(
             jnp.where(norm > 0, f, jnp.eye(f.shape[0], 1, dtype=f.dtype))
@@ -158,12 +159,12 @@ class CPTensor(AbstractFactorization):
         References:
           razin2021.
         """
-        return jnp.prod(jnp.stack([jnp.linalg.norm(f, axis=0) for f in factors]), axis=0)
+        return jnp.prod(jnp.stack([column_lengths(f) for f in factors]), axis=0)
 
 
 def balanced_columns(factors: Factors) -> Factors:
     """The same components, all vectors of one equally long; those with a zero vector become 0."""
-    norms = [jnp.linalg.norm(f, axis=0) for f in factors]
+    norms = [column_lengths(f) for f in factors]
     wanted = jnp.prod(jnp.stack(norms) ** (1 / len(factors)), axis=0)
     return tuple(
         f * (wanted / jnp.where(norm > 0, norm, 1.0))

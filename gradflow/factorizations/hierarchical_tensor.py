@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import finite_array, shape_of, whole
-from gradflow.factorizations.base import AbstractFactorization, Factors
+from gradflow.factorizations.base import AbstractFactorization, Factors, weight_std
 from gradflow.factorizations.mode_tree import (
     Tree,
     checked_tree,
@@ -260,7 +260,7 @@ class HierarchicalTensor(AbstractFactorization):
 
     def std_of(self, product_std: float) -> float:
         """(product_std^2 / prod R_nu)^(1/2N): an entry sums prod R_nu products of N weights."""
-        return (product_std**2 / prod(self.ranks)) ** (1 / (2 * self.degree))
+        return weight_std(product_std, prod(self.ranks), self.degree)
 
     def balanced(self, w: Checked[ArrayLike], key: PRNGKeyArray | None = None) -> Factors:
         """The same W with all vectors of a local component equally long.

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import finite_array, positive_or_traced, sizes_of
-from gradflow.factorizations.base import Factors
+from gradflow.factorizations.base import Factors, weight_std
 
 
 def balanced_factors(
@@ -155,7 +155,7 @@ def gaussian_factors(
 
 
 def _std_of(sizes: Sequence[int], product_std: float) -> float:
-    return (product_std**2 / prod(sizes[1:-1])) ** (1 / (2 * (len(sizes) - 1)))
+    return weight_std(product_std, prod(sizes[1:-1]), len(sizes) - 1)
 
 
 def identity_factors(sizes: Checked[Sequence[int]], scale: Checked[float]) -> Factors:

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import finite_array, positive_or_traced, whole
-from gradflow.factorizations.base import AbstractFactorization, Factors
+from gradflow.factorizations.base import AbstractFactorization, Factors, weight_std
 
 
 class SymmetricProduct(AbstractFactorization):
@@ -71,7 +71,7 @@ class SymmetricProduct(AbstractFactorization):
 
         Those on it have the mean product_std * sqrt(rank).
         """
-        return (product_std**2 / self.rank) ** 0.25
+        return weight_std(product_std, self.rank, 2)
 
     def balanced(self, w: Checked[ArrayLike], key: PRNGKeyArray | None = None) -> Factors:
         """U = V S^(1/2) Q^T of a symmetric positive semidefinite w = V S V^T.

@@ -26,6 +26,7 @@ from jaxtyping import Array, Float
 
 from gradflow._util.annotations import AnyArray, Checked
 from gradflow._util.validate import positive
+from gradflow.linalg.lengths import length_of
 
 SMALLEST = 1e-6
 """Singular values down to this share of the Frobenius norm are brought to 1."""
@@ -83,7 +84,7 @@ def polar_by_iteration(
     planned = plan(float(smallest), rational)
     wide = w.shape[0] < w.shape[1]
     x = jnp.asarray(w.T if wide else w)
-    norm = jnp.linalg.norm(x)
+    norm = length_of(x)
     x = x / jnp.where(norm > 0, norm, 1.0)
     for k, weights in enumerate(planned.rational):
         x = _halley(x, weights, jnp.float64 if k == 0 else x.dtype)

@@ -30,13 +30,16 @@ def thin_svd(
     Args:
       w: a matrix.
 
+    Raises:
+      ValueError: if it is none.
+
     Example:
       >>> import jax.numpy as jnp
       >>> u, s, vt = thin_svd(jnp.diag(jnp.array([-3.0, 4.0])))
       >>> s.tolist(), jnp.round((u * s) @ vt, 6).tolist()
       ([4.0, 3.0], [[-3.0, 0.0], [0.0, 4.0]])
     """
-    w = jnp.asarray(w)
+    w = _matrix(w)
     if _one_by_one():
         return _together(w)
     u, s, vt = jnp.linalg.svd(w, full_matrices=False)
@@ -49,13 +52,36 @@ def values(w: Float[AnyArray, "m n"]) -> Float[Array, " k"]:
     Args:
       w: a matrix.
 
+    Raises:
+      ValueError: if it is none.
+
     Example:
       >>> import jax.numpy as jnp
       >>> values(jnp.diag(jnp.array([-3.0, 4.0]))).tolist()
       [4.0, 3.0]
     """
-    w = jnp.asarray(w)
+    w = _matrix(w)
     return _values_together(w) if _one_by_one() else jnp.linalg.svd(w, compute_uv=False)
+
+
+def _matrix(w: AnyArray) -> Array:
+    """What is to be decomposed; of arrays with more axes NumPy would do one matrix each."""
+    w = jnp.asarray(w)
+    see_matrix(w.shape)
+    return w
+
+
+def see_matrix(shape: tuple[int, ...]) -> None:
+    """See that there are singular values.
+
+    Raises:
+      ValueError: if the shape is not that of a matrix.
+    """
+    if len(shape) != 2:
+        raise ValueError(
+            f"Singular values are those of a matrix, but the array has shape {tuple(shape)}; of a "
+            "tensor take a flattening, in an observable of your own."
+        )
 
 
 def _one_by_one() -> bool:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gradflow._util.annotations import AnyArray, Checked
+from gradflow.linalg.lengths import length_of
 from gradflow.linalg.polar_iteration import polar_by_iteration
 from gradflow.linalg.spectral_map import Terms
 from gradflow.penalties.base import _weight
@@ -109,7 +110,7 @@ def ratio_gradient(
       >>> jnp.round(ratio_gradient(w, jnp.eye(2)), 4).tolist()
       [[-0.024, 0.0], [0.0, 0.032]]
     """
-    square = jnp.sum(w**2)
-    safe = jnp.where(square > 0, square, 1.0)
-    direction = (polar - jnp.sum(polar * w) / safe * w) / jnp.sqrt(safe)
-    return jnp.where(square > 0, direction, 0.0)
+    size = length_of(w)
+    safe = jnp.where(size > 0, size, 1.0)
+    unit = w / safe  # W itself may be too small to be squared
+    return jnp.where(size > 0, (polar - jnp.sum(polar * unit) * unit) / safe, 0.0)

@@ -305,3 +305,33 @@ def test_a_product_that_is_not_square_has_no_determinant(name):
     objective = gf.Objective(problem, gf.MatrixProduct((3, 2, 2)))
     with pytest.raises(ValueError, match=r"shape \(2, 3\) has no determinant"):
         gf.solve_flow(objective, np.ones((2, 3)), horizon=1.0, observe=[name])
+
+
+@pytest.mark.parametrize(
+    "observe",
+    [
+        *({name: getattr(observables, name)} for name in
+          ("singular_values", "effective_rank", "alignment")),
+        {"norm": observables.schatten_norm(1.0)},
+        {"distance": observables.distance_from_rank(1)},
+    ],
+    ids=lambda observe: next(iter(observe)),
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["tensor", "vector"])
+def test_what_is_not_a_matrix_has_no_singular_values(kind, observe):
+    if kind == "tensor":
+        problem = synthetic.tensor_completion(jax.random.key(0), (3, 4, 2), 1, 12)
+        model = gf.CPTensor(problem.shape, 2)
+        start = model.gaussian(jax.random.key(1), std=0.3)
+    else:
+        problem = synthetic.least_squares(jax.random.key(0), 3, 4)
+        model = gf.DiagonalNetwork(4, 2)
+        start = model.identity(0.3)
+    objective = gf.Objective(problem, model)
+    refuses(
+        lambda: gf.run_descent(
+            objective, start, gf.optimizers.gd, learning_rate=0.1, max_steps=2, observe=observe
+        ),
+        str(problem.shape),
+        "flattening",
+    )

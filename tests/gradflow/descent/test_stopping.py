@@ -112,3 +112,21 @@ def test_looks_out_of_range_are_refused(looks, loss, message):
             OBJECTIVE, START, optax.sgd, learning_rate=0.05, max_steps=400, stop_loss=loss,
             stop_looks=looks,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(np.float32, 1e-11), (np.float64, 1e-85)])
+def test_gradients_whose_squares_underflow_have_a_norm(dtype, scale):
+    objective = gf.astype(OBJECTIVE, dtype)
+    start = tuple((scale * np.asarray(f)).astype(dtype) for f in START)
+    slopes = [np.asarray(g, np.longdouble) for g in objective.gradient(start)]
+    norm = np.sqrt(sum(np.sum(g * g) for g in slopes))
+    assert 0 < norm < np.sqrt(np.finfo(dtype).tiny)
+    ends = {}
+    for share in (0.5, 2.0):
+        run = gf.run_descent(
+            objective, start, optax.sgd, learning_rate=0.05, max_steps=3,
+            stop_gradient=float(share * norm),
+        )  # fmt: skip
+        np.testing.assert_allclose(run["gradient_norm"][0], float(norm), rtol=1e-5)
+        ends[share] = run.outcome
+    assert ends == {0.5: Outcome.OUT_OF_STEPS, 2.0: Outcome.REACHED_GRADIENT_NORM}

@@ -154,3 +154,31 @@ REFUSED = {
 def test_misuse_is_refused_by_value_and_remedy(case):
     call, value, remedy = REFUSED[case]
     refuses(call, value, remedy)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        gf.MatrixProduct((3, 4, 4, 5)),
+        CP,
+        gf.SymmetricProduct(4, 3),
+        gf.HierarchicalTensor((2, 3, 2), 2),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_starts_at_deviations_whose_squares_underflow_are_scaled_ones(model):
+    large, small = (model.gaussian(KEY, product_std=std) for std in (1.0, 1e-200))
+    order = getattr(model, "degree", None) or len(model.factor_shapes)
+    for one, other in zip(large, small, strict=True):
+        np.testing.assert_allclose(other, one * 1e-200 ** (1 / order), rtol=1e-12)
+
+
+def test_components_with_vectors_whose_squares_underflow_are_balanced_and_have_lengths():
+    large, small = (CP.random_balanced(KEY, std=std) for std in (1.0, 1e-170))
+    for one, other in zip(large, small, strict=True):
+        np.testing.assert_allclose(other, one * 1e-170, rtol=1e-12)
+    some = (1e-170 * FACTORS[0], *FACTORS[1:])
+    wanted = 1e-170 * np.asarray(CP.component_norms(FACTORS))
+    np.testing.assert_allclose(CP.component_norms(some), wanted, rtol=1e-12)
+    for one, other in zip(CP.balanced(FACTORS), CP.balanced(some), strict=True):
+        np.testing.assert_allclose(other, one * 1e-170 ** (1 / 3), rtol=1e-12)

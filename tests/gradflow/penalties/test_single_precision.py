@@ -99,3 +99,15 @@ def test_the_highest_rank_is_that_of_the_narrowest_place():
     assert gf.MatrixProduct((5, 9, 4)).highest_rank == 4
     assert gf.factorizations.SymmetricProduct(5, 2).highest_rank == 2
     assert gf.CPTensor((5, 4), 3).highest_rank == 3
+
+
+@pytest.mark.parametrize("polar", ["svd", "rational", "polynomial"])
+@pytest.mark.parametrize("scale", [1e-25, 1e22])
+def test_the_ratio_has_the_gradient_of_its_shape_at_sizes_whose_squares_are_no_numbers(
+    polar, scale
+):
+    penalty = gf.NuclearFrobeniusRatio(1.0, polar)
+    w = np.random.default_rng(0).normal(size=(5, 4))
+    wanted = gf.NuclearFrobeniusRatio(1.0, "svd").gradient(w)
+    found = penalty.gradient(jnp.asarray(scale * w, jnp.float32))
+    assert error(np.asarray(found, np.float64) * scale, wanted) < 1e-3
