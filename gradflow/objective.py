@@ -137,7 +137,8 @@ class Objective(eqx.Module):
             return jnp.zeros((), jnp.result_type(*factors))
         if isinstance(self.penalty, AbstractParameterPenalty):
             return self.penalty.value(factors)
-        return self.penalty.value(self.penalty.argument(self.product(factors), factors))
+        argument = self.penalty.argument(self.product(factors), factors)
+        return self.penalty.value_at_rank(argument, self.factorization.highest_rank)
 
     def value(self, factors: FactorsLike) -> Float[Array, ""]:
         """The loss + penalty at the factors' product."""

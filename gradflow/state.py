@@ -150,6 +150,9 @@ class AbstractFactorsView(AbstractView):
 
     def slogdet(self, y: Any) -> tuple[Array, Array]:
         factors = self.factors(y)
+        if self.objective.factorization.highest_rank < min(self.problem.shape):
+            zero = jnp.zeros((), factors[0].dtype)
+            return zero, jnp.log(zero)
         square = all(f.ndim == 2 and f.shape[0] == f.shape[1] for f in factors)
         if not (square and isinstance(self.objective.factorization, MatrixProduct)):
             return super().slogdet(y)
@@ -175,6 +178,10 @@ class FactorsView(AbstractFactorsView):
 
     def factors(self, y: Factors) -> Factors:
         return y
+
+    def singular_values(self, y: Factors) -> Float[Array, " k"]:
+        s = super().singular_values(y)  # beyond the rank that W can have they are rounding
+        return jnp.where(jnp.arange(s.size) < self.objective.factorization.highest_rank, s, 0)
 
     def gradient_norm(self, y: Factors) -> Float[Array, ""]:
         return length_of(self.objective.gradient(y))  # in float32 squares vanish early

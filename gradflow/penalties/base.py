@@ -34,6 +34,11 @@ class AbstractRegularizer(eqx.Module):
     def value(self, argument: Any) -> Float[Array, ""]:
         """The penalty, weight included."""
 
+    def value_at_rank(self, argument: Any, rank: int | None) -> Float[Array, ""]:
+        """The value where W has at most this rank, as its factorisation says."""
+        del rank
+        return self.value(argument)
+
     def gradient(self, argument: Any) -> Any:
         """The gradient of the value; by differentiation where no closed form is given."""
         return jax.grad(self.value)(argument)

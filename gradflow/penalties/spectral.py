@@ -83,6 +83,12 @@ class AbstractSpectralPenalty(AbstractPenalty):
         """The penalty weight * r(W)."""
         return self.weight * self.of_spectrum(singular_values(w))
 
+    def value_at_rank(self, w: Float[AnyArray, "d d_prime"], rank: int | None) -> Float[Array, ""]:
+        """The penalty from as many singular values as the rank; powers make much of rounding."""
+        if type(self).value is not AbstractSpectralPenalty.value:
+            return self.value(w)
+        return self.weight * self.of_spectrum(singular_values(w)[:rank])
+
     def gradient(
         self,
         w: Float[AnyArray, "d d_prime"],
