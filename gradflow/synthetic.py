@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from gradflow._util.annotations import Checked
-from gradflow._util.validate import positive, real, shape_of
+from gradflow._util.validate import positive, real, shape_of, whole
 from gradflow.factorizations.cp_tensor import CPTensor
 from gradflow.problems.base import LossConvention
 from gradflow.problems.completion import MatrixCompletion, TensorCompletion
@@ -19,7 +19,10 @@ from gradflow.problems.sensing import MatrixSensing
 
 
 def low_rank_matrix(
-    key: PRNGKeyArray, shape: Checked[Sequence[int]], rank: int, norm: Checked[float | None] = None
+    key: PRNGKeyArray,
+    shape: Checked[Sequence[int]],
+    rank: Checked[int],
+    norm: Checked[float | None] = None,
 ) -> Float[Array, "d d_prime"]:
     """Random matrix U V^T with standard normal factors.
 
@@ -42,8 +45,7 @@ def low_rank_matrix(
       arora2019, Appendix D; razin2020, Appendix F.
     """
     rows, columns = shape_of("shape", shape, 2)
-    if not 1 <= rank <= min(rows, columns):
-        raise ValueError(f"rank must be between 1 and {min(rows, columns)}, but it is {rank}.")
+    rank = _number("rank", rank, min(rows, columns))
     left, right = jax.random.split(key)
     w = jax.random.normal(left, (rows, rank)) @ jax.random.normal(right, (columns, rank)).T
     return w if norm is None else w * (positive("norm", norm) / jnp.linalg.norm(w))
@@ -71,7 +73,7 @@ def low_rank_tensor(
 
 
 def sample_entries(
-    key: PRNGKeyArray, shape: Checked[Sequence[int]], count: int
+    key: PRNGKeyArray, shape: Checked[Sequence[int]], count: Checked[int]
 ) -> Int[Array, "n order"]:
     """Positions drawn uniformly without repetition.
 
@@ -89,10 +91,23 @@ def sample_entries(
       (20, 2)
     """
     shape = shape_of("shape", shape)
-    if not 1 <= count <= prod(shape):
-        raise ValueError(f"count must be between 1 and {prod(shape)}, but it is {count}.")
+    count = _number("count", count, prod(shape))
     flat = jax.random.choice(key, prod(shape), (count,), replace=False)
     return _positions(flat, shape)
+
+
+def _number(name: str, value: Checked[int], most: int) -> int:
+    """A whole number between 1 and another one.
+
+    Raises:
+      ValueError: if it is none.
+    """
+    try:
+        return whole(name, value, most=most)
+    except ValueError:
+        raise ValueError(
+            f"{name} must be a whole number between 1 and {most}, but it is {value!r}."
+        ) from None
 
 
 @partial(jax.jit, static_argnums=1)
@@ -109,8 +124,8 @@ def _seen(truth, indices):
 def matrix_completion(
     key: PRNGKeyArray,
     shape: Sequence[int],
-    rank: int,
-    observations: int,
+    rank: Checked[int],
+    observations: Checked[int],
     *,
     norm: float | None = None,
     loss: LossConvention = "half_sum",
@@ -140,8 +155,8 @@ def matrix_completion(
 def tensor_completion(
     key: PRNGKeyArray,
     shape: Sequence[int],
-    rank: int,
-    observations: int,
+    rank: Checked[int],
+    observations: Checked[int],
     *,
     loss: LossConvention = "mean",
 ) -> TensorCompletion:
@@ -178,8 +193,8 @@ def gaussian_measurements(
 def matrix_sensing(
     key: PRNGKeyArray,
     shape: Sequence[int],
-    rank: int,
-    measurements: int,
+    rank: Checked[int],
+    measurements: Checked[int],
     *,
     std: float = 1.0,
     norm: float | None = None,
@@ -203,7 +218,11 @@ def matrix_sensing(
 
 
 def least_squares(
-    key: PRNGKeyArray, rows: int, columns: int, *, loss: LossConvention = "half_sum"
+    key: PRNGKeyArray,
+    rows: Checked[int],
+    columns: Checked[int],
+    *,
+    loss: LossConvention = "half_sum",
 ) -> LeastSquares:
     """Noiseless linear regression with standard normal inputs and coefficients.
 
@@ -212,6 +231,7 @@ def least_squares(
       >>> least_squares(jax.random.key(0), rows=5, columns=8).shape
       (8,)
     """
+    rows, columns = whole("rows", rows), whole("columns", columns)
     of_x, of_truth = jax.random.split(key)
     x = jax.random.normal(of_x, (rows, columns))
     truth = jax.random.normal(of_truth, (columns,))
@@ -222,7 +242,7 @@ def norm_blowup(
     z: Checked[float] = 1.0,
     z_prime: Checked[float] = 1.0,
     epsilon: Checked[float] = 0.0,
-    unobserved: tuple[int, int] = (0, 0),
+    unobserved: Checked[tuple[int, int]] = (0, 0),
     shape: Checked[Sequence[int]] = (2, 2),
 ) -> MatrixCompletion:
     r"""The completion problem on which fitting drives all norms to infinity, with its extensions.
@@ -262,11 +282,11 @@ def norm_blowup(
             )
     if z == 0 or z_prime == 0:
         raise ValueError(f"z and z_prime must not be 0, but they are {z} and {z_prime}.")
-    i, j = unobserved
-    if i not in (0, 1) or j not in (0, 1):
+    if np.shape(unobserved) != (2,) or any(k not in (0, 1) for k in unobserved):
         raise ValueError(
             f"unobserved must be one of (0, 0), (0, 1), (1, 0), (1, 1), but it is {unobserved}."
         )
+    i, j = unobserved
     target = np.zeros((rows, columns))
     np.fill_diagonal(target, 1.0)
     target[:2, :2] = 0.0

@@ -87,6 +87,12 @@ def run_descent(
       >>> run.outcome.name, bool(run["loss"][-1] <= 1e-2)
       ('REACHED_LOSS', True)
     """
+    target: Any = options.stop_loss
+    if np.ndim(target):
+        raise ValueError(
+            f"stop_loss is one number for one run, but it is {target!r}; give "
+            "run_descents a start for each."
+        )
     return _run([objective], [start], [optimizer], [options.learning_rate], options)[0]
 
 

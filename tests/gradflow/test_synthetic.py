@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
+from tests.helpers import refuses
 
 KEY = jax.random.key(0)
 
@@ -196,3 +197,28 @@ def test_bad_input_is_refused_by_value_and_remedy(case):
     with pytest.raises(ValueError) as refused:
         call()
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "value"),
+    [
+        (lambda: gf.synthetic.low_rank_matrix(KEY, (6, 4), 1.5), "1.5"),
+        (lambda: gf.synthetic.low_rank_matrix(KEY, (6, 4), "2"), "'2'"),
+        (lambda: gf.synthetic.low_rank_matrix(KEY, (6, 4), True), "True"),
+        (lambda: gf.synthetic.sample_entries(KEY, (6, 4), 5.5), "5.5"),
+        (lambda: gf.synthetic.matrix_completion(KEY, (6, 4), 2, 0.5), "0.5"),
+        (lambda: gf.synthetic.least_squares(KEY, 2.5, 3), "2.5"),
+    ],
+)
+def test_numbers_of_things_are_whole(call, value):
+    refuses(call, value, "whole number")
+
+
+def test_whole_numbers_may_be_floats_and_the_hole_is_a_pair():
+    for one, other in ((2.0, 2), (np.int64(2), 2)):
+        np.testing.assert_array_equal(
+            gf.synthetic.low_rank_matrix(KEY, (6, 4), one),
+            gf.synthetic.low_rank_matrix(KEY, (6, 4), other),
+        )
+    assert gf.synthetic.sample_entries(KEY, (6, 4), 5.0).shape == (5, 2)
+    refuses(lambda: gf.synthetic.norm_blowup(unobserved=1), "it is 1", "(0, 0)")

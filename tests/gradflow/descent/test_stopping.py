@@ -10,7 +10,7 @@ import pytest
 import gradflow as gf
 from gradflow.trajectory import Outcome
 from tests.gradflow.descent.problems import OBJECTIVE, OBSERVE, START, numpy_loss, numpy_run, sgd
-from tests.helpers import chain
+from tests.helpers import chain, refuses
 
 
 @pytest.mark.parametrize("target", [0.3, 0.1, 0.031])
@@ -130,3 +130,13 @@ def test_gradients_whose_squares_underflow_have_a_norm(dtype, scale):
         np.testing.assert_allclose(run["gradient_norm"][0], float(norm), rtol=1e-5)
         ends[share] = run.outcome
     assert ends == {0.5: Outcome.OUT_OF_STEPS, 2.0: Outcome.REACHED_GRADIENT_NORM}
+
+
+def test_a_single_run_stops_at_one_loss():
+    refuses(
+        lambda: gf.run_descent(
+            OBJECTIVE, START, optax.sgd, learning_rate=0.05, max_steps=3, stop_loss=[0.5, 0.1]
+        ),
+        "[0.5, 0.1]",
+        "run_descents",
+    )
