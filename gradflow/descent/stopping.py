@@ -50,10 +50,10 @@ class StopRule(eqx.Module):
 
     def goes_on(self, loss: Array, gradient: Any, hits: Array | None) -> Bool[Array, ""]:
         """Whether nothing ends the run; a loss that is not finite does."""
-        return ~self.low(loss, hits) & ~self.small(gradient) & (loss < jnp.inf)
+        return ~self.low(loss, hits) & ~self.small(gradient) & jnp.isfinite(loss)
 
     def status(self, loss: Array, gradient: Any, hits: Array | None) -> Int[Array, ""]:
         """RUNNING, or what ends the run: LOSS, GRADIENT or DIVERGED."""
         status = jnp.where(self.small(gradient), GRADIENT, RUNNING)
         status = jnp.where(self.low(loss, hits), LOSS, status)
-        return jnp.where(loss < jnp.inf, status, DIVERGED).astype(jnp.int32)
+        return jnp.where(jnp.isfinite(loss), status, DIVERGED).astype(jnp.int32)

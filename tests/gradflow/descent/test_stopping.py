@@ -3,6 +3,7 @@
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import gradflow as gf
 from gradflow.trajectory import Outcome
 from tests.gradflow.descent.problems import OBJECTIVE, OBSERVE, START, numpy_loss, numpy_run, sgd
-from tests.helpers import chain, refuses
+from tests.helpers import chain, in_mode, refuses
 
 
 @pytest.mark.parametrize("target", [0.3, 0.1, 0.031])
@@ -140,3 +141,16 @@ def test_a_single_run_stops_at_one_loss():
         "[0.5, 0.1]",
         "run_descents",
     )
+
+
+@pytest.mark.parametrize("mode", ["map", "vmap"])
+def test_a_loss_that_falls_to_minus_infinity_has_diverged(mode, monkeypatch):
+    in_mode(monkeypatch, mode)
+    problem = gf.LossFunction((2, 2), lambda w: -jnp.sum(w**2))
+    objective = gf.Objective(problem, gf.MatrixProduct((2, 2)))
+    runs = gf.run_descents(
+        objective, [(np.eye(2),)] * 2, optax.sgd, learning_rate=0.5, max_steps=2000,
+        stop_loss=[None, 1e-3],
+    )  # fmt: skip
+    assert runs[0].outcome is Outcome.DIVERGED and runs[0]["loss"][-1] == -np.inf
+    assert runs[1].outcome is Outcome.REACHED_LOSS and len(runs[1]) == 1
