@@ -242,3 +242,22 @@ class State(eqx.Module):
         """
         see_matrix(self.problem.shape)
         return self.view.singular_values(self.y)
+
+
+def recordable(name: str, value: Any) -> Any:
+    """What an observable gives, if it can be recorded: an array, a number or a tuple of such.
+
+    Args:
+      name: of the observable.
+      value: what it gives.
+
+    Raises:
+      ValueError: if it gives something else.
+    """
+    for part in value if isinstance(value, tuple) else (value,):
+        if not hasattr(part, "dtype") and not isinstance(part, bool | int | float | complex):
+            raise ValueError(
+                f"The observable {name!r} gives a {type(part).__name__}, which cannot be "
+                "recorded; let it give an array, a number or a tuple of such."
+            )
+    return value

@@ -25,7 +25,7 @@ from gradflow.descent.rates import Rates
 from gradflow.descent.stopping import DIVERGED, RUNNING, StopRule
 from gradflow.objective import Objective
 from gradflow.observables import Observable
-from gradflow.state import FactorsView, State
+from gradflow.state import FactorsView, State, recordable
 
 Mode = Literal["map", "vmap"]
 Pairs = tuple[tuple[str, Observable], ...]
@@ -312,7 +312,7 @@ def _one(batch_step: BatchStep, run: RunStates, chunk: Array) -> tuple[RunStates
         view = State(FactorsView(objective, batch_step.rate(count)), parameters)
 
         def observe(_: Any) -> Any:
-            return {name: function(view) for name, function in batch_step.pairs}
+            return {n: recordable(n, function(view)) for n, function in batch_step.pairs}
 
         def nothing(_: Any) -> Any:  # not NaN, which jax.debug_nans takes for a mistake
             shapes = jax.eval_shape(observe, None)

@@ -16,7 +16,7 @@ from jaxtyping import Array, Int
 
 from gradflow.descent.mixture import each_kind
 from gradflow.descent.stopping import RUNNING
-from gradflow.state import FactorsView, State
+from gradflow.state import FactorsView, State, recordable
 
 if TYPE_CHECKING:
     from gradflow.descent.loop import BatchStep, RunStates
@@ -130,7 +130,7 @@ def _seen(batch_step: "BatchStep", runs: "RunStates", valid: Array) -> Any:
     def one(single: "BatchStep", run: tuple[Any, Any]) -> Any:
         count, parameters = run
         view = State(FactorsView(single.objective, single.rate(count)), parameters)
-        return {name: function(view) for name, function in batch_step.pairs}
+        return {n: recordable(n, function(view)) for n, function in batch_step.pairs}
 
     def observe(_: Any) -> Any:
         return _each(batch_step, one, (runs.count, runs.parameters))

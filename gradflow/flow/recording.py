@@ -17,7 +17,7 @@ from gradflow._util.validate import finite_array
 from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.flow.options import FlowOptions
 from gradflow.observables import Observable
-from gradflow.state import State
+from gradflow.state import State, recordable
 
 _RECORDS = {False: (12, 24), True: (24, 10)}
 """Decades and records a decade by default, without and with a logarithmic clock."""
@@ -119,6 +119,7 @@ def _observed(
                 f"The observable {name!r} cannot be recorded in coordinates "
                 f"{coordinates.name!r}: {error}"
             ) from error
+        recordable(name, seen[name])
     return seen
 
 

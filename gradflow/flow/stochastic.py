@@ -25,7 +25,7 @@ from gradflow.flow.stochastic_options import StochasticOptions, steps_between
 from gradflow.objective import Objective
 from gradflow.observables import check_entries, default_observables, resolve
 from gradflow.start import Start, as_factors
-from gradflow.state import FactorsView, State
+from gradflow.state import FactorsView, State, recordable
 from gradflow.trajectory import Outcome, Trajectory, named_factors, named_observables
 
 _FINEST = 2.0**-20
@@ -285,7 +285,7 @@ def _advance(
 def _seen(objective: Objective, pairs: Any, factors: Factors) -> dict[str, Any]:
     def one(factors: Factors) -> dict[str, Any]:
         view = State(FactorsView(objective), factors)
-        return {name: function(view) for name, function in pairs}
+        return {name: recordable(name, function(view)) for name, function in pairs}
 
     return jax.vmap(one)(factors)
 

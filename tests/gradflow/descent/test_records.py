@@ -1,6 +1,7 @@
 """What a descent records, and what compiles it again."""
 
 import json
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +19,7 @@ from tests.gradflow.descent.problems import (
     adam,
     numpy_run,
 )
-from tests.helpers import chain
+from tests.helpers import chain, in_mode, refuses
 
 
 @pytest.mark.parametrize(
@@ -142,3 +143,30 @@ def test_progress_is_shown(capsys):
     shown = capsys.readouterr().out
     assert "20/20" in shown
     assert "loss =" in shown
+
+
+@pytest.mark.parametrize(
+    ("give", "kind"),
+    [
+        (lambda state: [state.product, state.product[0]], "list"),
+        (lambda state: {"product": state.product}, "dict"),
+        (lambda state: None, "NoneType"),
+        (lambda state: (state.product, "a word"), "str"),
+    ],
+)
+@pytest.mark.parametrize("engine", ["flow", "map", "vmap"])
+def test_what_cannot_be_recorded_is_refused_before_the_run(engine, give, kind, monkeypatch):
+    told = []
+    if engine == "flow":
+        run = partial(gf.solve_flow, horizon=1.0)
+    else:
+        in_mode(monkeypatch, engine)
+        run = partial(gf.run_descent, optimizer=optax.sgd, learning_rate=0.1, max_steps=3)
+    refuses(
+        lambda: run(
+            OBJECTIVE, START, observe={"own": give}, progress=lambda *now: told.append(now)
+        ),
+        f"'own' gives a {kind}",
+        "let it give",
+    )
+    assert not told
