@@ -230,7 +230,9 @@ class _SchattenNorm(eqx.Module):
     p: float = eqx.field(static=True)
 
     def __call__(self, state: State) -> Float[Array, ""]:
-        return spectrum.schatten_norm_of(state.singular_values, self.p)
+        objective = getattr(state.view, "objective", None)
+        rank = None if objective is None else objective.factorization.highest_rank
+        return spectrum.schatten_norm_of(state.singular_values[:rank], self.p)  # others: rounding
 
 
 class _DistanceFromRank(eqx.Module):

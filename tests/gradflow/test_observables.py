@@ -365,6 +365,11 @@ def test_of_thin_products_nothing_is_made_of_rounding(dtype):
     assert run["log"].tolist() == [-np.inf] * 2
     assert run["sign"].tolist() == [0.0] * 2
     assert np.count_nonzero(run["singular"][0]) == 3
+    if dtype == np.float64:
+        flow = gf.solve_flow(
+            gf.Objective(problem, model), start, horizon=1e-9, observe={"norm": seen["norm"]}
+        )
+        np.testing.assert_allclose(flow["norm"][0], norm, rtol=1e-12)
 
 
 def test_an_own_value_of_a_penalty_on_singular_values_is_the_one_that_counts():
