@@ -28,6 +28,7 @@ from gradflow.problems.sparse import SparseCompletion
 from gradflow.state import AbstractView
 
 _LOG_LARGEST = 690.0
+"""Logarithms are cut off here: exp(709.8) is the last that is finite."""
 _NEAR, _LEAP = 15.0, 1.0
 """How far below the goal a logarithm is near it, and by how much it may rise in a step there."""
 _STEEPEST = 1e6

@@ -33,6 +33,7 @@ _CLOSE = 1e-13
 _NEAR = 1e-9
 """And how near, where rounding keeps it from that, it must end."""
 _TRIES = 60
+"""Lengths to try for it: so many halvings leave less than rounding."""
 
 
 def follow_to_loss(
