@@ -344,12 +344,10 @@ def _go_round(
     """
 
     def spread(factors: Factors) -> Array:
-        ranges = [
-            1 - jnp.min(s, axis=0) / jnp.where(jnp.max(s, axis=0) > 0, jnp.max(s, axis=0), 1.0)
-            for s in model._squares(factors)
-        ]
-        moving = [jnp.max(s, axis=0) > 0 for s in model._squares(factors)]
-        return jnp.max(jnp.where(jnp.concatenate(moving), jnp.concatenate(ranges), 0.0))
+        squares = model._squares(factors)
+        least = jnp.concatenate([jnp.min(s, axis=0) for s in squares])
+        most = jnp.concatenate([jnp.max(s, axis=0) for s in squares])
+        return jnp.max(jnp.where(most > 0, 1 - least / jnp.where(most > 0, most, 1.0), 0.0))
 
     def sweep(state: tuple[Factors, Array, Array]) -> tuple[Factors, Array, Array]:
         factors, count, _ = state

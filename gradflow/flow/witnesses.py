@@ -18,6 +18,7 @@ from gradflow.start import LogScaled, Start, as_factors
 from gradflow.trajectory import Outcome, Trajectory
 
 _TIGHTER = 100.0
+"""How many times smaller a witness's rtol is; or larger, where a smaller one is of no use."""
 _LEAST = 1e-13
 """The least rtol of a witness: below, results do not improve."""
 _ORDER = (
