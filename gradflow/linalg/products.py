@@ -9,8 +9,8 @@ from gradflow._util.annotations import AnyArray
 TINY = 4
 """The largest size that accelerators do faster as sums."""
 SMALL = 2500
-"""The most multiplications that a CPU does faster in a loop of its own than by a library: from 5 to
-19 times a whole step of a descent at 4 x 4, still 2 times at 12 x 12."""
+"""The most multiplications that a CPU does faster in a loop of its own than by a library: a step of
+descent takes 2 to 33 times less, least at 13 x 13 and most at 4 x 4 (`benchmarks/small.py`)."""
 TURNED = 40
 """The smallest size from which a CPU does a^T b faster with a transposed before."""
 
