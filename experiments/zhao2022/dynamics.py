@@ -116,22 +116,27 @@ class Dynamics(regularised.Regularised):
         table, rank = own.table, self.rank_of(own)
         groups = table.groupby(["optimizer", "penalty", "depth"])
         errors, ranks = groups["final_error"].median(), groups["final_effective_rank"].median()
+        lost = groups["outcome"].agg(lambda ends: int((ends == "DIVERGED").sum()))
         plain = own.where(penalty="none")
         found = [arrivals(plain, "without penalty: ")] if len(plain) else []
         if own.values("depth") == [1]:
             return found + _no_depth(errors, ranks, rank)
         for (optimizer, penalty), part in errors.groupby(level=[0, 1]):
             by_depth = part.droplevel([0, 1])
-            here = ranks[optimizer, penalty]
-            found += _of_depth(optimizer, penalty, by_depth, here, rank)
+            here, gone = ranks[optimizer, penalty], lost[optimizer, penalty]
+            found += _of_depth(optimizer, penalty, by_depth, here, gone, rank)
         return found
 
 
-def _of_depth(optimizer: str, penalty: str, errors: Any, ranks: Any, rank: int) -> list[Finding]:
+def _of_depth(
+    optimizer: str, penalty: str, errors: Any, ranks: Any, lost: Any, rank: int
+) -> list[Finding]:
     """The statements of Sections 3.2 and 3.3 on one optimiser, from medians over starts."""
     name = NAMES.get(optimizer, optimizer)
     told = ", ".join(
-        f"depth {d}: error {errors[d]:.2g}, effective rank {ranks[d]:.2f}" for d in errors.index
+        f"depth {d}: error {errors[d]:.2g}, effective rank {ranks[d]:.2f}"
+        + (f" (diverged: {lost[d]})" if lost[d] else "")
+        for d in errors.index
     )
     good = (errors < 1e-2) & (np.abs(ranks - rank) < 0.5)
     if penalty == "none":
