@@ -237,6 +237,7 @@ class Fig1(Dynamics):
 
     id = "zhao2022.fig1"
     title = "gradient descent and Adam without penalty, depths 2 to 5"
+    hours: ClassVar[dict[str, float]] = {"paper": 0.25}
 
 
 @register
@@ -245,6 +246,7 @@ class Fig2(Dynamics):
 
     id = "zhao2022.fig2"
     title = "gradient descent and Adam with the ratio penalty, depths 2 to 5"
+    hours: ClassVar[dict[str, float]] = {"paper": 0.8}
     asked: ClassVar[dict[str, Any]] = {"penalties": ("ratio",)}
 
 
@@ -254,6 +256,7 @@ class Fig3(Dynamics):
 
     id = "zhao2022.fig3"
     title = "depth 1: gradient descent and Adam, with and without the ratio penalty"
+    hours: ClassVar[dict[str, float]] = {"paper": 0.2}
     asked: ClassVar[dict[str, Any]] = {
         "penalties": ("none", "ratio"), "depths": (1,), "weight": 1e-2,
     }  # fmt: skip
@@ -265,6 +268,7 @@ class Fig6(Fig1):
 
     id = "zhao2022.fig6"
     title = "Figure 1 for rank 10"
+    hours: ClassVar[dict[str, float]] = {"paper": 0.25}
     rank = 10
 
 
@@ -274,6 +278,7 @@ class Fig7(Fig2):
 
     id = "zhao2022.fig7"
     title = "Figure 2 for rank 10"
+    hours: ClassVar[dict[str, float]] = {"paper": 0.7}
     rank = 10
 
 
@@ -283,4 +288,5 @@ class Fig8(Fig3):
 
     id = "zhao2022.fig8"
     title = "Figure 3 for rank 10"
+    hours: ClassVar[dict[str, float]] = {"paper": 0.2}
     rank = 10
