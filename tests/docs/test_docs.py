@@ -149,6 +149,16 @@ def test_examples_run(page, tmp_path, monkeypatch):
         exec(compile(source, f"{page}.md", "exec"), scope)
 
 
+@pytest.mark.slow
+def test_what_trust_prints_is_on_its_page(capsys):
+    """But for the numbers, which end in round-off."""
+    (shown,) = re.findall(r"```text\n(.*?)```", (DOCS / "trust.md").read_text("utf-8"), re.DOTALL)
+    (source,) = EXAMPLES["trust"]
+    exec(compile(source, "trust.md", "exec"), {})
+    words, found = (re.sub(r"[ \d.e+-]+", " ", one) for one in (shown, capsys.readouterr().out))
+    assert found == words
+
+
 def test_the_ledgers_page_says_of_every_constant_which_is_the_best():
     hooks = pytest.importorskip("mkdocs") and script("hooks")
     text = (DOCS / "ledger.md").read_text()
