@@ -63,7 +63,6 @@ class Trajectory:
     """
 
     __slots__ = (
-        "_frozen",
         "config",
         "final",
         "initial",
@@ -112,7 +111,6 @@ class Trajectory:
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "_frozen", True)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"A Trajectory is immutable; cannot set {name!r}.")
@@ -121,7 +119,7 @@ class Trajectory:
         raise AttributeError(f"A Trajectory is immutable; cannot delete {name!r}.")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        plain = {name: _as_dict(getattr(self, name)) for name in self.__slots__[1:]}
+        plain = {name: _as_dict(getattr(self, name)) for name in self.__slots__}
         return _remade, (plain,)
 
     @property

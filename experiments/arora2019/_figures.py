@@ -154,6 +154,14 @@ def smallest_start(runs: Any, count: int, value: str) -> Any:
     return some.groupby("depth")[value].mean()
 
 
+def kept_rates(results: Results, runs: Any, count: int, depth: float) -> str:
+    """At which rates runs at the smallest start did not diverge, where not at all of them."""
+    some = runs[(runs["observations"] == count) & (runs["norm"] == runs["norm"].min())]
+    rates = sorted(some[some["depth"] == depth]["rate"].unique())
+    every = results.table["rate"].dropna().unique()
+    return "" if len(rates) == len(every) else f" (rate {', '.join(f'{r:g}' for r in rates)} alone)"
+
+
 def all_there(results: Results, by_depth: Any) -> bool:
     """Whether every depth of the grid has runs."""
     return set(results.grid.depths) <= set(by_depth.index)
@@ -219,7 +227,10 @@ def depth_findings(results: Results) -> list[Finding]:
                 f"With {many} observations all depths recover the matrix",
                 bool(all_errors.max() < 1e-2) if all_there(results, all_errors) else None,
                 "reconstruction errors at the smallest start: "
-                + ", ".join(f"depth {d:.0f}: {v:.1e}" for d, v in all_errors.items()),
+                + ", ".join(
+                    f"depth {d:.0f}: {v:.1e}{kept_rates(results, runs, many, d)}"
+                    for d, v in all_errors.items()
+                ),
             )
         )
     wide = runs[(runs["observations"] == few) & (runs["norm"] == runs["norm"].min())]

@@ -8,7 +8,7 @@ the paper stops, before it has recovered the matrix.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -53,6 +53,7 @@ class Choices(regularised.Regularised):
 
     id = "zhao2022.choices"
     title = "what the paper leaves open at depth 1: scale of the truth, weight, which entries"
+    hours: ClassVar[dict[str, float]] = {"paper": 0.25}
 
     def grid(self, scale: Scale, protocol: Protocol) -> Grid:
         if scale == "paper":

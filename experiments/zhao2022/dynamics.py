@@ -116,22 +116,27 @@ class Dynamics(regularised.Regularised):
         table, rank = own.table, self.rank_of(own)
         groups = table.groupby(["optimizer", "penalty", "depth"])
         errors, ranks = groups["final_error"].median(), groups["final_effective_rank"].median()
+        lost = groups["outcome"].agg(lambda ends: int((ends == "DIVERGED").sum()))
         plain = own.where(penalty="none")
         found = [arrivals(plain, "without penalty: ")] if len(plain) else []
         if own.values("depth") == [1]:
             return found + _no_depth(errors, ranks, rank)
         for (optimizer, penalty), part in errors.groupby(level=[0, 1]):
             by_depth = part.droplevel([0, 1])
-            here = ranks[optimizer, penalty]
-            found += _of_depth(optimizer, penalty, by_depth, here, rank)
+            here, gone = ranks[optimizer, penalty], lost[optimizer, penalty]
+            found += _of_depth(optimizer, penalty, by_depth, here, gone, rank)
         return found
 
 
-def _of_depth(optimizer: str, penalty: str, errors: Any, ranks: Any, rank: int) -> list[Finding]:
+def _of_depth(
+    optimizer: str, penalty: str, errors: Any, ranks: Any, lost: Any, rank: int
+) -> list[Finding]:
     """The statements of Sections 3.2 and 3.3 on one optimiser, from medians over starts."""
     name = NAMES.get(optimizer, optimizer)
     told = ", ".join(
-        f"depth {d}: error {errors[d]:.2g}, effective rank {ranks[d]:.2f}" for d in errors.index
+        f"depth {d}: error {errors[d]:.2g}, effective rank {ranks[d]:.2f}"
+        + (f" (diverged: {lost[d]})" if lost[d] else "")
+        for d in errors.index
     )
     good = (errors < 1e-2) & (np.abs(ranks - rank) < 0.5)
     if penalty == "none":
@@ -232,6 +237,7 @@ class Fig1(Dynamics):
 
     id = "zhao2022.fig1"
     title = "gradient descent and Adam without penalty, depths 2 to 5"
+    hours: ClassVar[dict[str, float]] = {"paper": 0.25}
 
 
 @register
@@ -240,6 +246,7 @@ class Fig2(Dynamics):
 
     id = "zhao2022.fig2"
     title = "gradient descent and Adam with the ratio penalty, depths 2 to 5"
+    hours: ClassVar[dict[str, float]] = {"paper": 0.8}
     asked: ClassVar[dict[str, Any]] = {"penalties": ("ratio",)}
 
 
@@ -249,6 +256,7 @@ class Fig3(Dynamics):
 
     id = "zhao2022.fig3"
     title = "depth 1: gradient descent and Adam, with and without the ratio penalty"
+    hours: ClassVar[dict[str, float]] = {"paper": 0.2}
     asked: ClassVar[dict[str, Any]] = {
         "penalties": ("none", "ratio"), "depths": (1,), "weight": 1e-2,
     }  # fmt: skip
@@ -260,6 +268,7 @@ class Fig6(Fig1):
 
     id = "zhao2022.fig6"
     title = "Figure 1 for rank 10"
+    hours: ClassVar[dict[str, float]] = {"paper": 0.25}
     rank = 10
 
 
@@ -269,6 +278,7 @@ class Fig7(Fig2):
 
     id = "zhao2022.fig7"
     title = "Figure 2 for rank 10"
+    hours: ClassVar[dict[str, float]] = {"paper": 0.7}
     rank = 10
 
 
@@ -278,4 +288,5 @@ class Fig8(Fig3):
 
     id = "zhao2022.fig8"
     title = "Figure 3 for rank 10"
+    hours: ClassVar[dict[str, float]] = {"paper": 0.2}
     rank = 10

@@ -148,6 +148,7 @@ class Fig4(Samples):
 
     id = "zhao2022.fig4"
     title = "error and effective rank against sample size: Adam with the ratio, and baselines"
+    hours: ClassVar[dict[str, float]] = {"paper": 0.4}
 
 
 @register
@@ -156,4 +157,5 @@ class Fig5(Samples):
 
     id = "zhao2022.fig5"
     title = "Figure 4 for rank 10"
+    hours: ClassVar[dict[str, float]] = {"paper": 0.35}
     rank = 10

@@ -5,10 +5,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jax
+
 _MAPS = Path("/proc/self/maps")
-_ALLOWED = (
-    55_000  # of the 65,530 that Linux allows: what is compiled before the next look needs some
-)
+_ALLOWED = 55_000  # of Linux's 65,530: what is compiled before the next look needs some
 _COMFORTABLE = 40_000  # where programs may be wanted again
 
 MOST_MAPS = 20_000
@@ -38,8 +38,6 @@ def forget_programs(most: int | None = None) -> bool:
     most = MOST_MAPS if most is None else most
     if _maps() <= min(most + _Known.others, _ALLOWED):
         return False
-    import jax  # only here: a listing asks for the cores alone
-
     jax.clear_caches()
     gc.collect()
     _Known.others = _maps()
@@ -64,8 +62,6 @@ def make_room() -> bool:
 
 @cache
 def _count_programs() -> None:
-    import jax
-
     def count(event: str, duration_secs: float, **kwargs: Any) -> None:
         _Known.compiled += event == "/jax/core/compile/backend_compile_duration"
 

@@ -1,4 +1,4 @@
-"""Random keys as numbers, which can be stacked, repeated and stored."""
+"""Random keys as numbers, which can be stacked, repeated and stored; fixed noise."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray, UInt32
 
 
 class Keys(eqx.Module):
@@ -41,6 +41,16 @@ def without_key(value: Any) -> Any:
       value: anything.
     """
     return jax.random.key_data(value) if is_key(value) else value
+
+
+def scrambled(bits: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
+    """Numbers without a pattern from whole numbers, always the same: the end of MurmurHash3.
+
+    Far less to compile than one of JAX's generators.
+    """
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
+        bits = (bits ^ (bits >> shift)) * jnp.uint32(factor)
+    return bits
 
 
 def as_keys(key: Any, what: str) -> Keys:

@@ -78,14 +78,12 @@ def see_outputs(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | 
                 raise Misuse(f"{other} and {option} are one file, {path}; name two.")
 
 
-def see_folder(option: str, folder: Path | None) -> None:
+def see_folder(option: str, folder: Path) -> None:
     """See that a folder is there or can be made.
 
     Raises:
       Misuse: if something else is in its place.
     """
-    if folder is None:
-        return
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise Misuse(f"{option}: {there} is no folder that can be written to; name another one.")

@@ -3,11 +3,14 @@
 from gradflow.baselines._cp_als import CPDecomposition, cp_als
 from gradflow.baselines._cp_rank import CPRank, cp_rank
 from gradflow.baselines._optspace import optspace
+from gradflow.baselines._result import Baseline, BaselineOutcome
 from gradflow.baselines.convex import minimum_nuclear_norm, soft_impute, soft_impute_path
 from gradflow.baselines.margin import LargestMargin, largest_margin
 from gradflow.baselines.semidefinite import minimum_trace
 
 __all__ = [
+    "Baseline",
+    "BaselineOutcome",
     "CPDecomposition",
     "CPRank",
     "LargestMargin",

@@ -104,7 +104,7 @@ def cp_als(
       Carroll and Chang 1970; Harshman 1970; Navasca, De Lathauwer and Kindermann 2008 (the
       proximal term); razin2020, Appendix F.2.2 (the estimate of a rank).
     """
-    target = as_tensor("tensor", tensor)
+    target = as_tensor(tensor)
     model = model_of(target.shape, rank)
     limit, rest = whole("sweeps", sweeps, most=2**31 - 1), positive("tolerance", tolerance)
     if start is None and key is not None:
@@ -132,21 +132,21 @@ def cp_als(
     )
 
 
-def as_tensor(name: str, tensor: Checked[ArrayLike]) -> np.ndarray:
+def as_tensor(tensor: Checked[ArrayLike]) -> np.ndarray:
     """The tensor in float64.
 
     Raises:
       ValueError: if it is no tensor of real numbers, or 64 bits are off.
     """
-    array = finite_array(name, tensor).astype(np.float64)
+    array = finite_array("tensor", tensor).astype(np.float64)
     if array.ndim < 2 or array.size == 0:
         raise ValueError(
-            f"{name} needs at least 2 axes, and an entry, but its shape is {array.shape}; a vector "
+            f"tensor needs at least 2 axes, and an entry, but its shape is {array.shape}; a vector "
             "is a matrix of one column."
         )
     if array.size > _MOST_ENTRIES:
         raise ValueError(
-            f"{name} has {array.size} entries, shape {array.shape}, but all are held at once, at "
+            f"tensor has {array.size} entries, shape {array.shape}, but all are held at once, at "
             f"most {_MOST_ENTRIES}; give a part of it."
         )
     if not jax.config.read("jax_enable_x64"):

@@ -107,7 +107,7 @@ def cp_rank(
     References:
       razin2020, Appendix F.2.2 (the estimate); Eckart and Young 1936; Landsberg and Ottaviani 2015.
     """
-    target = as_tensor("tensor", tensor)
+    target = as_tensor(tensor)
     most = positive("tolerance", tolerance)
     starts, sweeps = whole("starts", starts, 0), whole("sweeps", sweeps, most=2**31 - 1)
     own = None if components is None else _components(components, target.shape)

@@ -1,8 +1,7 @@
-r"""Baselines for completion and sensing: minimum nuclear norm, SoftImpute, OptSpace.
+r"""Convex baselines for completion and sensing: minimum nuclear norm, SoftImpute.
 
-The first two problems are convex, and their solvers stop on a duality gap: what they call converged
-is proven optimal to the stated tolerance by a dual certificate, whatever the iteration did on the
-way there. OptSpace, which is not convex, has its own file.
+Their solvers stop on a duality gap: what they call converged is proven optimal to the stated
+tolerance by a dual certificate, whatever the iteration did on the way there.
 """
 
 from collections.abc import Sequence

@@ -86,8 +86,8 @@ def judge(
       cases: at least one that counts; all must meet their hypotheses, but for unreachable ones.
       kind: the claim's kind.
       resolution: floors above this are too high to say anything.
-      accuracy: of an approximation.
       must_confirm: whether `fails` needs a confirmation outside floating point.
+      accuracy: of an approximation.
 
     Returns:
       The judgement.

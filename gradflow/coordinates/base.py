@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from gradflow._util.random import scrambled
 from gradflow._util.remembered import remembered
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
@@ -27,6 +28,7 @@ from gradflow.problems.sparse import SparseCompletion
 from gradflow.state import AbstractView
 
 _LOG_LARGEST = 690.0
+"""Logarithms are cut off here: exp(709.8) is the last that is finite."""
 _NEAR, _LEAP = 15.0, 1.0
 """How far below the goal a logarithm is near it, and by how much it may rise in a step there."""
 _STEEPEST = 1e6
@@ -263,10 +265,8 @@ class AbstractCoordinates(AbstractView):
 
 
 def _signs(shape: tuple[int, ...]) -> Float[Array, "..."]:
-    """Signs without a pattern: the highest bits of positions, as MurmurHash3 scrambles them."""
-    bits = jnp.arange(math.prod(shape), dtype=jnp.uint32)
-    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
-        bits = (bits ^ (bits >> shift)) * jnp.uint32(factor)
+    """Signs without a pattern: the highest bits of positions that are scrambled."""
+    bits = scrambled(jnp.arange(math.prod(shape), dtype=jnp.uint32))
     return jnp.where(bits >> 31 == 1, -1.0, 1.0).reshape(shape)
 
 

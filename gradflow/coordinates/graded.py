@@ -13,7 +13,8 @@ from jaxtyping import Array
 
 from gradflow.linalg.graded_svd import graded_svd
 
-_UNDERFLOW = 700.0
+_OVERFLOW = 700.0
+"""Where ratios are cut off: of those that are not used too, derivatives must stay finite."""
 
 
 class Spectrum(NamedTuple):
@@ -32,7 +33,7 @@ class Spectrum(NamedTuple):
     def of(cls, lower: Array, pivots: Array, upper: Array, signs: Array) -> "Spectrum":
         """The singular values and vectors of L diag(signs exp(pivots)) U."""
         q, r = jnp.linalg.qr(lower)
-        ratios = jnp.exp(jnp.minimum(pivots[None, :] - pivots[:, None], _UNDERFLOW))
+        ratios = jnp.exp(jnp.minimum(pivots[None, :] - pivots[:, None], _OVERFLOW))
         ratios = jnp.triu(ratios * signs[:, None] * signs)
         found = graded_svd(pivots, signs[:, None] * ((r * ratios) @ upper))
         left = q @ found.rotation.T

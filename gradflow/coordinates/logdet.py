@@ -32,7 +32,9 @@ from gradflow.problems.completion import MatrixCompletion
 
 _SERIES_TERMS = 14
 _SERIES_RADIUS = 0.1
+"""Terms after the first, and where they do: those left out are below 0.05^15 of it."""
 _SMALL_PIVOT = 1e-3
+"""Of the largest entry: a smaller pivot gives its place to that one."""
 _SMALL_START = 1e-5
 """Of a start, the least share of the observed values."""
 _NAMES = ("log_abs_pivot", "neighbour_in_row", "neighbour_in_column", "log_abs_det")

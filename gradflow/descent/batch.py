@@ -20,6 +20,7 @@ from gradflow.descent.resuming import going_of
 from gradflow.descent.stopping import RUNNING
 
 _CHUNK_SECONDS, _FIRST_BUDGET = 0.5, 256
+"""What a chunk should take, and iterations of the first, when none has been timed."""
 
 
 class Batch:

@@ -31,6 +31,7 @@ Mode = Literal["map", "vmap"]
 Pairs = tuple[tuple[str, Observable], ...]
 
 STOPS = 32
+"""How many a chunk has; see `next_chunk`."""
 
 
 class RunStates(eqx.Module):

@@ -24,7 +24,7 @@ Optimizer = optax.GradientTransformation | Callable[[Any], optax.GradientTransfo
 _Kind = tuple[tuple[int, ...], Any]
 """Shape and dtype of a run's array."""
 _Place = tuple[_Kind, int]
-"""A kind, and the how manieth of it."""
+"""A kind, and how many of it come before."""
 
 
 class Mixture(eqx.Module):

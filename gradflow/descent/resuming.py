@@ -75,28 +75,27 @@ def taken_up(objectives: Sequence[Objective], starts: Sequence[Any], steps: int)
     return TakenUp(factors, ends[0], [dict(one.state) for one in before])
 
 
-def check_rule(starts: Sequence[Any], optimizer: str, rated: bool) -> None:
-    """See that runs go on by the function of a rate that they had, where it has a name.
+def check_rule(start: Any, optimizer: str, rated: bool) -> None:
+    """See that a run goes on by the function of a rate that it had, where that has a name.
 
     States alone do not tell Adam from Adamax.
 
     Args:
-      starts: what `gradflow.run_descents` was given.
+      start: what `gradflow.run_descents` was given.
       optimizer: its description.
       rated: whether it is a function of a rate.
 
     Raises:
       ValueError: if it has another name.
     """
-    for one in starts:
-        if not isinstance(one, Trajectory) or one.config.get("learning_rate") is None or not rated:
-            continue
-        before, now = (told.split("(")[0] for told in (one.config["optimizer"], optimizer))
-        if before != now and "<lambda>" not in before + now:
-            raise ValueError(
-                f"The trajectory was run by {before!r}, not by {now!r}; give the optimizer that it "
-                "was run with, or start from its `final`, and from 0."
-            )
+    if not rated or not isinstance(start, Trajectory) or start.config.get("learning_rate") is None:
+        return
+    before, now = (told.split("(")[0] for told in (start.config["optimizer"], optimizer))
+    if before != now and "<lambda>" not in before + now:
+        raise ValueError(
+            f"The trajectory was run by {before!r}, not by {now!r}; give the optimizer that it was "
+            "run with, or start from its `final`, and from 0."
+        )
 
 
 def with_states(

@@ -191,7 +191,7 @@ def _run(
     check_optimizers(kinds, rates)
     names = {id(rule): describe_function(rule) for rule in kinds}
     for start, rule in zip(starts, rules, strict=True):
-        check_rule([start], names[id(rule)], rates[0] is not None)
+        check_rule(start, names[id(rule)], rates[0] is not None)
     observe, steps, mesh = options.observe, int(options.max_steps), options.mesh
     if observe is None:
         observe = default_observables(objectives[0].problem) if mesh is None else SPREAD_RECORDS

@@ -3,10 +3,9 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
-
-from gradflow.linalg.lengths import length_of
 
 RUNNING, LOSS, DIVERGED, GRADIENT = range(4)
 
@@ -46,7 +45,9 @@ class StopRule(eqx.Module):
         """Whether the gradient ends the run."""
         if self.gradient is None:
             return jnp.asarray(False)
-        return length_of(gradient) <= self.gradient
+        least = jnp.maximum(self.gradient, jnp.finfo(self.gradient.dtype).tiny)
+        squares = [jnp.sum((leaf / least) ** 2) for leaf in jax.tree.leaves(gradient)]
+        return jnp.sum(jnp.stack(squares)) <= 1  # squares of the gradient itself may vanish
 
     def goes_on(self, loss: Array, gradient: Any, hits: Array | None) -> Bool[Array, ""]:
         """Whether nothing ends the run; a loss that is not finite does."""

@@ -104,7 +104,7 @@ def balanced_matrix_start(objective: Objective, start: MatrixStart) -> Factors:
     if found > TOLERANCE:
         raise ValueError(
             f"The factors are not balanced (relative unbalancedness {found:.3g}); start from "
-            "gradflow.balanced_factors(W, sizes), or use gradflow.solve_flow."
+            "gradflow.factorizations.balanced_factors(W, sizes), or use gradflow.solve_flow."
         )
     return factors
 

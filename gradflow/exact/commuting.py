@@ -40,7 +40,7 @@ def commuting_flow(
 
     Args:
       objective: a `MatrixSensing`, with a `MatrixProduct` and no penalty.
-      start: balanced factors, such as `gradflow.identity_factors`, or a matrix W_0.
+      start: balanced factors, such as `gradflow.factorizations.identity_factors`, or a matrix W_0.
       times: rising times from 0 on; np.inf, last, for the limit. The start is always recorded.
       observe: as for `gradflow.solve_flow`.
 
@@ -81,7 +81,8 @@ def commuting_flow(
         raise ValueError(
             f"The measurements and W_0 must share their singular vectors, as symmetric ones "
             f"that commute do, but common ones leave {frames.error:.3g} of a norm; start from "
-            "gradflow.identity_factors if the measurements commute, else use gradflow.solve_flow."
+            "gradflow.factorizations.identity_factors if the measurements commute, else use "
+            "gradflow.solve_flow."
         )
     begin, diagonals = np.maximum(frames.values[0], 0.0), frames.values[1:]
     dual = _Dual(begin, diagonals, np.asarray(problem.labels), depth, 2 * problem.weight)

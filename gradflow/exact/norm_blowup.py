@@ -1,7 +1,8 @@
 r"""The norm blow-up at depth 2, asymptotically: what the flow does once it has become slow.
 
-For `gradflow.norm_blowup()` write W = [[x, 1 - e], [1 - e, v]]. A symmetric positive definite W of
-depth 2 obeys dW/dt = -rate (W G + G W) with G = W - target on the observed entries, so
+For `gradflow.synthetic.norm_blowup()` write W = [[x, 1 - e], [1 - e, v]]. A symmetric positive
+definite W of depth 2 obeys dW/dt = -rate (W G + G W) with G = W - target on the observed entries,
+so
 
     dx = 2 e (1 - e),  de = -(x + v) e + (1 - e) v,  dv = 2 e (1 - e) - 2 v^2,  d log det = -2 v
 
@@ -71,8 +72,8 @@ def norm_blowup_tail(
     Without shifts w11 has a relative error O(1/t), and the determinant is right up to a factor.
 
     Args:
-      problem: `gradflow.norm_blowup` at 2x2 with epsilon = 0 and |z| = |z'|, anywhere, of any loss
-        convention.
+      problem: `gradflow.synthetic.norm_blowup` at 2x2 with epsilon = 0 and |z| = |z'|, anywhere, of
+        any loss convention.
       times: rising times from valid_from on. The solution at valid_from, where |w11 / z| is 8, is
         always recorded, first.
       shifts: from `norm_blowup_shifts`, or none.
@@ -279,7 +280,10 @@ def _entry(clock: Reals, terms: int) -> Reals:
 
 def _place(problem: AbstractProblem) -> tuple[tuple[int, int], float, float]:
     """Where the unobserved entry is, and z and z'."""
-    remedy = "use gradflow.norm_blowup(z, z_prime) with |z| = |z_prime|, or gradflow.solve_flow."
+    remedy = (
+        "use gradflow.synthetic.norm_blowup(z, z_prime) with |z| = |z_prime|, or "
+        "gradflow.solve_flow."
+    )
     if not isinstance(problem, MatrixCompletion) or problem.shape != (2, 2):
         raise ValueError(
             f"The series are for 2x2 matrix completion, not a {type(problem).__name__} of shape "

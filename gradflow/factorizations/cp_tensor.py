@@ -12,7 +12,7 @@ from gradflow._util.validate import finite_array, shape_of
 from gradflow.factorizations.base import AbstractFactorization, Factors, weight_std
 from gradflow.linalg.khatri_rao import khatri_rao, khatri_rao_pullback
 from gradflow.linalg.lengths import column_lengths
-from gradflow.linalg.products import transposed_product
+from gradflow.linalg.products import product, transposed_product
 
 
 class CPTensor(AbstractFactorization):
@@ -72,14 +72,14 @@ class CPTensor(AbstractFactorization):
     def forward(self, factors: Factors) -> tuple[Array, Factors]:
         left = khatri_rao(factors[: self.half])
         right = khatri_rao(factors[self.half :])
-        return (left @ right.T).reshape(self.tensor_shape), (left, right)
+        return product(left, right.T).reshape(self.tensor_shape), (left, right)
 
     def pullback(self, factors: Factors, partial: Factors, gradient: Array) -> Factors:
         left, right = partial
         unfolded = gradient.reshape(left.shape[0], right.shape[0])
         half = self.half
         return (
-            *khatri_rao_pullback(factors[:half], unfolded @ right),
+            *khatri_rao_pullback(factors[:half], product(unfolded, right)),
             *khatri_rao_pullback(factors[half:], transposed_product(unfolded, left)),
         )
 

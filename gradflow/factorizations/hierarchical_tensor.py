@@ -23,6 +23,7 @@ from gradflow.factorizations.mode_tree import (
     nodes_of,
 )
 from gradflow.linalg.khatri_rao import khatri_rao, khatri_rao_pullback
+from gradflow.linalg.products import product
 
 _SWEEPS = 10_000
 """The most sweeps for balanced factors; about 10 times the squared longest path are taken."""
@@ -119,10 +120,10 @@ class HierarchicalTensor(AbstractFactorization):
         below, joined = list(factors[:order]), []
         for children, weights in zip(self._children[:-1], factors[order:-1], strict=True):
             joined.append(khatri_rao([below[c] for c in children]))
-            below.append(joined[-1] @ weights)
+            below.append(product(joined[-1], weights))
         left, right = (khatri_rao([below[c] for c in half]) for half in self._halves)
         axes = leaves_of(self.tree)
-        w = (left * factors[-1][:, 0]) @ right.T
+        w = product(left * factors[-1][:, 0], right.T)
         w = w.reshape([self.tensor_shape[axis] for axis in axes]).transpose(np.argsort(axes))
         return w, (tuple(below), tuple(joined), (left, right))
 
@@ -139,20 +140,20 @@ class HierarchicalTensor(AbstractFactorization):
         order = len(self.tensor_shape)
         below, joined, (left, right) = partial
         unfolded = gradient.transpose(leaves_of(self.tree)).reshape(len(left), len(right))
-        onto_left = unfolded @ right
+        onto_left = product(unfolded, right)
         found: dict[int, Array] = {len(factors) - 1: jnp.sum(left * onto_left, axis=0)[:, None]}
 
         def descend(children: tuple[int, ...], side: Array) -> None:
             gradients = khatri_rao_pullback([below[c] for c in children], side)
             found.update(zip(children, gradients, strict=True))
 
-        sides = (onto_left * factors[-1][:, 0], (unfolded.T @ left) * factors[-1][:, 0])
+        sides = (onto_left * factors[-1][:, 0], product(unfolded.T, left) * factors[-1][:, 0])
         for half, side in zip(self._halves, sides, strict=True):
             descend(half, side)
         for k in range(len(self.ranks) - 2, -1, -1):
             at = order + k
-            descend(self._children[k], found[at] @ factors[at].T)
-            found[at] = joined[k].T @ found[at]
+            descend(self._children[k], product(found[at], factors[at].T))
+            found[at] = product(joined[k].T, found[at])
         return tuple(found[at] for at in range(len(factors)))
 
     def local_components(self, factors: Factors) -> dict[tuple[int, ...], Factors]:
@@ -343,12 +344,10 @@ def _go_round(
     """
 
     def spread(factors: Factors) -> Array:
-        ranges = [
-            1 - jnp.min(s, axis=0) / jnp.where(jnp.max(s, axis=0) > 0, jnp.max(s, axis=0), 1.0)
-            for s in model._squares(factors)
-        ]
-        moving = [jnp.max(s, axis=0) > 0 for s in model._squares(factors)]
-        return jnp.max(jnp.where(jnp.concatenate(moving), jnp.concatenate(ranges), 0.0))
+        squares = model._squares(factors)
+        least = jnp.concatenate([jnp.min(s, axis=0) for s in squares])
+        most = jnp.concatenate([jnp.max(s, axis=0) for s in squares])
+        return jnp.max(jnp.where(most > 0, 1 - least / jnp.where(most > 0, most, 1.0), 0.0))
 
     def sweep(state: tuple[Factors, Array, Array]) -> tuple[Factors, Array, Array]:
         factors, count, _ = state

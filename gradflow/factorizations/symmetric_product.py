@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import finite_array, positive_or_traced, whole
 from gradflow.factorizations.base import AbstractFactorization, Factors, weight_std
+from gradflow.linalg.products import product
 
 
 class SymmetricProduct(AbstractFactorization):
@@ -55,7 +56,7 @@ class SymmetricProduct(AbstractFactorization):
 
     def product(self, factors: Factors) -> Array:
         (u,) = factors
-        return u @ u.T
+        return product(u, u.T)
 
     def forward(self, factors: Factors) -> tuple[Array, None]:
         return self.product(factors), None
@@ -64,7 +65,7 @@ class SymmetricProduct(AbstractFactorization):
         """(G + G^T) U."""
         del partial
         (u,) = factors
-        return ((gradient + gradient.T) @ u,)
+        return (product(gradient + gradient.T, u),)
 
     def std_of(self, product_std: float) -> float:
         """(product_std^2 / rank)^(1/4): for the entries off the diagonal of W.

@@ -19,8 +19,8 @@ from gradflow.flow.setup import Batch, PreparedFlow
 from gradflow.flow.side_by_side import integrate_side_by_side
 from gradflow.flow.stacking import in_turn, kind_of, stack_alike
 from gradflow.flow.step import Carry
-from gradflow.flow.stopping import Status, Stop
-from gradflow.flow.way import GO_ON, Part, Way
+from gradflow.flow.stopping import Status, Stop, another_follows
+from gradflow.flow.way import Part, Way
 from gradflow.observables import Observable
 
 _MANY = 4096
@@ -53,7 +53,7 @@ def run_together(batch: Batch) -> list[dict[str, Any]]:
     began, flows = time.perf_counter(), batch.flows
     ways = [Way(flow) for flow in flows]
     part, times = _together(ways, batch.points)
-    goes_on = np.isin(part.end.status, GO_ON)
+    goes_on = np.asarray(another_follows(part.end.status))
     others = {int(k): ways[k] for k in np.flatnonzero(goes_on)}
     for k, way in others.items():
         way.take(part.of(k), times[k])

@@ -44,7 +44,7 @@ class ErrorControl(diffrax.AbstractAdaptiveStepSizeController):
       coordinates: those of the flow.
       rtol: relative tolerance of a step.
       atol: absolute tolerance of a step.
-      weight: a factor on all errors; see `proportionality`.
+      weight: a factor on all errors; see `alertness` and `proportionality`.
       norm: of errors in units of the tolerance.
 
     Example:

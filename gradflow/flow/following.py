@@ -35,8 +35,8 @@ from gradflow.ode.stabilized import AbstractStabilized
 from gradflow.ode.switching import StiffnessSwitch
 from gradflow.penalties.spectral import AbstractSpectralPenalty
 
-_GRADIENT = GradientFlow()
-_REVERSE = diffrax.RecursiveCheckpointAdjoint()
+GRADIENT_FLOW = GradientFlow()
+REVERSE = diffrax.RecursiveCheckpointAdjoint()
 Solver = diffrax.AbstractSolver | Literal["auto"]
 
 
@@ -119,12 +119,12 @@ def follow(
     start: Factors,
     times: Float[Array, "*k"] | float,
     *,
-    dynamics: Checked[AbstractDynamics] = _GRADIENT,
+    dynamics: Checked[AbstractDynamics] = GRADIENT_FLOW,
     rtol: Any = 1e-8,
     atol: Any = None,
     solver: Checked[Solver] = "auto",
     max_steps: int = 10_000,
-    adjoint: Checked[diffrax.AbstractAdjoint] = _REVERSE,
+    adjoint: Checked[diffrax.AbstractAdjoint] = REVERSE,
 ) -> Followed:
     r"""The factors of a flow at some times: a pure function, for `jit`, `vmap`, `jvp` and `grad`.
 
@@ -155,9 +155,11 @@ def follow(
       dynamics: what the parameters obey; `AdamFlow` as `prepared` gives it.
       rtol: relative tolerance, as in `FlowOptions`.
       atol: absolute tolerance; by default 1e-3 rtol times the root mean square of the start.
-      solver: any diffrax solver with an error estimate. By default that of `solve_flow` for up to
-        48 unknowns, and else `diffrax.Tsit5()`: reverse mode cannot go through the stages of a
-        `StiffnessSwitch`, whose number varies.
+      solver: any diffrax solver with an error estimate. By default the linearly implicit
+        steps of `solve_flow` where it takes these, for up to 48 unknowns, and else
+        `diffrax.Tsit5()`: reverse mode cannot go through the stages of a `StiffnessSwitch`, whose
+        number varies, nor, where singular values meet, through the Jacobians of `SpectralFlow` and
+        of spectral penalties.
       max_steps: taken and rejected; what does not come to its end in these says so in `status`.
       adjoint: see above.
 

@@ -16,8 +16,8 @@ from gradflow._util.annotations import Checked
 from gradflow.dynamics.base import AbstractDynamics, DynamicState
 from gradflow.factorizations.base import Factors
 from gradflow.flow.following import (
-    _GRADIENT,
-    _REVERSE,
+    GRADIENT_FLOW,
+    REVERSE,
     Followed,
     FollowedFlow,
     Solver,
@@ -33,6 +33,7 @@ _CLOSE = 1e-13
 _NEAR = 1e-9
 """And how near, where rounding keeps it from that, it must end."""
 _TRIES = 60
+"""Lengths to try for it: so many halvings leave less than rounding."""
 
 
 def follow_to_loss(
@@ -41,12 +42,12 @@ def follow_to_loss(
     stop_loss: Float[Array, ""] | float,
     *,
     horizon: Float[Array, ""] | float,
-    dynamics: Checked[AbstractDynamics] = _GRADIENT,
+    dynamics: Checked[AbstractDynamics] = GRADIENT_FLOW,
     rtol: Any = 1e-8,
     atol: Any = None,
     solver: Checked[Solver] = "auto",
     max_steps: int = 10_000,
-    adjoint: Checked[diffrax.AbstractAdjoint] = _REVERSE,
+    adjoint: Checked[diffrax.AbstractAdjoint] = REVERSE,
 ) -> Followed:
     r"""The factors of a flow when its loss has fallen to a value: `follow` to a stopping loss.
 

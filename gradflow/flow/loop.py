@@ -19,7 +19,7 @@ from gradflow.flow.clock import Clock, FlowField
 from gradflow.flow.error_control import ErrorControl, alertness, proportionality, with_tolerances
 from gradflow.flow.recording import Marks
 from gradflow.flow.step import Carry, FlowStepper
-from gradflow.flow.stopping import Status, Stop
+from gradflow.flow.stopping import Status, Stop, another_follows
 
 
 class Leg(eqx.Module):
@@ -135,8 +135,7 @@ def pass_mark(
       due: whether it is to be recorded.
     """
     reached = mark <= carry.clock
-    goes_on = (carry.status == Status.NEAR_SINGULARITY) | (carry.status == Status.CLOCK)
-    valid = due & (reached | ~(carry.ended | goes_on))
+    valid = due & (reached | ~(carry.ended | another_follows(carry.status)))
     point, last = carry.y, carry.last
     if last is not None:
         point = jax.lax.cond(mark < carry.clock, lambda: last.evaluate(mark), lambda: carry.y)

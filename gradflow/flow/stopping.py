@@ -41,6 +41,15 @@ class Status(enum.IntEnum):
     STALLED = 10
 
 
+def another_follows(status: Any) -> Any:
+    """Whether another part follows, in other coordinates or on another clock; of each of several.
+
+    Args:
+      status: a `Status`, or an array of them.
+    """
+    return (status == Status.NEAR_SINGULARITY) | (status == Status.CLOCK)
+
+
 class Stop(eqx.Module):
     """What ends a flow before its horizon.
 

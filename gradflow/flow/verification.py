@@ -16,6 +16,7 @@ of one that was 1e49 times too large a tighter run had the first digit, too."""
 END = "time of the end"
 """Beside the observables: when a flow came to what stops it."""
 _SAME_TIME = 1e-12
+"""Recording times of two runs that differ by less, relatively, differ by rounding."""
 _REACHED = (Outcome.REACHED_LOSS, Outcome.REACHED_GRADIENT_NORM)
 
 

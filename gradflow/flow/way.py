@@ -12,12 +12,10 @@ from gradflow.coordinates.handover import handed_over
 from gradflow.flow.readings import Point
 from gradflow.flow.setup import PreparedFlow, time_scale
 from gradflow.flow.step import Carry
-from gradflow.flow.stopping import Status
+from gradflow.flow.stopping import Status, another_follows
 
 _PARTS = 200
 """Coordinate systems and clocks that a flow may go through."""
-GO_ON = (Status.NEAR_SINGULARITY, Status.CLOCK)
-"""Why a part ends and another begins."""
 
 
 class Part(NamedTuple):
@@ -74,7 +72,7 @@ class Way:
     @property
     def goes_on(self) -> bool:
         """Whether another part begins."""
-        return not self._records or (self.status in GO_ON and len(self._records) < _PARTS)
+        return not self._records or (another_follows(self.status) and len(self._records) < _PARTS)
 
     def turn(self) -> None:
         """Take other coordinates or another clock, if that is why the last part ended."""

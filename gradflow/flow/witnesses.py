@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from gradflow._util.options import takes_options
 from gradflow.coordinates.ldu import DENSE, LDUCoordinates
+from gradflow.coordinates.logcolumns import LogColumnCoordinates
 from gradflow.flow.options import FlowOptions
 from gradflow.flow.placing import STRUCTURAL
 from gradflow.flow.setup import PreparedFlow, prepare_flow
@@ -18,6 +19,7 @@ from gradflow.start import LogScaled, Start, as_factors
 from gradflow.trajectory import Outcome, Trajectory
 
 _TIGHTER = 100.0
+"""How many times smaller a witness's rtol is; or larger, where a smaller one is of no use."""
 _LEAST = 1e-13
 """The least rtol of a witness: below, results do not improve."""
 _ORDER = (
@@ -25,6 +27,8 @@ _ORDER = (
     "factors", "product", "singular",
 )  # fmt: skip
 """Whose turn it is as other coordinates; those that turn come last."""
+_BALANCED = ("logdet", "ldu", "product", "singular")
+"""Take what is balanced up to rounding for balanced; "logcolumns" follow what rounding left."""
 _LONGER = 10.0
 """How much later than the flow as asked a witness may come to what stops it."""
 _TIMED = (Outcome.REACHED_HORIZON, Outcome.LOST_TIME)
@@ -36,9 +40,10 @@ def verify(objective: Objective, start: Start, options: FlowOptions) -> Verifica
 
     The witnesses record at the times of the flow as asked and stop where it does. The other
     coordinates are the first that can hold the start of "logdet", "ldu" (up to 48 unknowns),
-    "logpolar", "logparameters", "logcolumns", "factors", "product" and "singular". Witnesses with
-    warnings do not count, unless all have some. That runs agree does not prove them right, but what
-    they differ by is not known.
+    "logpolar", "logparameters", "logcolumns", "factors", "product" and "singular"; but "logcolumns"
+    are none of a flow that takes balance up to rounding for balance, for they follow what rounding
+    left of it. Witnesses with warnings do not count, unless all have some. That runs agree does not
+    prove them right, but what they differ by is not known.
 
     Args:
       objective: as for `gradflow.solve_flow`.
@@ -130,6 +135,8 @@ def _elsewhere(flow: PreparedFlow, alike: FlowOptions, start: Start) -> list[_Ot
     dear = math.prod(flow.objective.problem.shape) > DENSE
     for name in _ORDER:
         if name == flow.coordinates.name or (name == LDUCoordinates.name and dear):
+            continue
+        if name == LogColumnCoordinates.name and flow.coordinates.name in _BALANCED:
             continue
         options = dataclasses.replace(alike, coordinates=name, solver="auto", atol=None)
         try:

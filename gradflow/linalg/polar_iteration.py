@@ -27,6 +27,7 @@ from jaxtyping import Array, Float
 from gradflow._util.annotations import AnyArray, Checked
 from gradflow._util.validate import positive
 from gradflow.linalg.lengths import length_of
+from gradflow.linalg.products import product
 
 SMALLEST = 1e-6
 """Singular values down to this share of the Frobenius norm are brought to 1."""
@@ -111,10 +112,11 @@ def _halley(x: Array, weights: tuple[float, float, float], precision: Any) -> Ar
 
 def _polynomial(x: Array, coefficients: tuple[float, ...]) -> Array:
     c1, c3, c5, c7, c9 = coefficients
-    gram = x.T @ x
-    square = gram @ gram
+    gram = product(x.T, x)
+    square = product(gram, gram)
     eye = jnp.eye(len(gram), dtype=x.dtype)
-    return x @ (c1 * eye + c3 * gram + c5 * square + square @ (c7 * gram + c9 * square))
+    high = product(square, c7 * gram + c9 * square)
+    return product(x, c1 * eye + c3 * gram + c5 * square + high)
 
 
 @cache

@@ -1,4 +1,4 @@
-r"""SVD tools: effective rank, Schatten norms, fractional powers, the analytic SVD along a path."""
+r"""Of singular values: effective rank, Schatten norms, fractional powers, the polar factor."""
 
 import jax.numpy as jnp
 import numpy as np

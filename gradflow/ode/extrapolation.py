@@ -31,10 +31,10 @@ class LinearlyImplicitExtrapolation(diffrax.AbstractAdaptiveSolver):
         (I - k J) (y_{l+1} - y_l) = k f(t_l, y_l) + k^2 f_t,
 
     with the Jacobian J and f_t = df/dt of the step's start, and the Aitken-Neville scheme removes
-    the error terms of order k, k^2, .... There is no Newton iteration that could fail, and the
-    error estimate (the difference of the last two entries of the last row) is damped by (I -
-    kJ)^-1, so that round-off in stiff components does not shrink the steps. Dense Jacobians: for up
-    to some dozens of unknowns.
+    the error terms of order k, k^2, .... There is no Newton iteration that could fail. The
+    error estimate is the difference of the last two entries of the last row. Each increment is a
+    solution with I - k J, which damps round-off of f in stiff components, so that it does not
+    shrink the steps. Dense Jacobians: for up to some dozens of unknowns.
 
     Of more unknowns only some may be stiff. A vector field with a method `stiff_part(t, y)` that
     gives a `StiffPart` has these taken implicitly, and all others explicitly: the expansion in

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from gradflow._util.random import scrambled
+
 _LANCZOS = 12
 """Products for a full estimate."""
 _NOISE = 0.5
@@ -137,15 +139,13 @@ def _largest(diagonal: Float[Array, " k"], off: Float[Array, " k"]) -> Float[Arr
 def _noise(y: Any, seed: int) -> Any:
     """Uniform noise of the shape of y, of norm 1; the same each time.
 
-    From a hash of the entries' numbers (the end of MurmurHash3, x86, 32 bits): a generator of
-    normal numbers was a fifth of a flow's compiled program.
+    From a hash of the entries' numbers: a generator of normal numbers was a fifth of a flow's
+    compiled program.
     """
     leaves, tree = jax.tree.flatten(y)
     first, noise = seed * 0x9E3779B9 % 2**32, []
     for leaf in leaves:
-        bits = jnp.arange(leaf.size, dtype=jnp.uint32) + jnp.uint32(first)
-        for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
-            bits = (bits ^ (bits >> shift)) * jnp.uint32(factor)
+        bits = scrambled(jnp.arange(leaf.size, dtype=jnp.uint32) + jnp.uint32(first))
         noise.append(((bits >> 8).astype(leaf.dtype) / 2**24 - 0.5).reshape(leaf.shape))
         first = (first + leaf.size) % 2**32
     total = norm(noise)

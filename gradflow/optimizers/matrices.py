@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, Float
 
 from gradflow._util.annotations import Checked
+from gradflow.linalg.products import product
 from gradflow.linalg.spectral_map import spectral_map
 from gradflow.linalg.symmetric_power import symmetric_power
 from gradflow.optimizers._rate import Rate, checked, decaying, descend
@@ -158,8 +159,8 @@ def _orthogonal(u: Float[Array, "m n"], eps: float) -> Float[Array, "m n"]:
     x = x / jnp.where(low, jnp.sqrt(jnp.where(low, square, 1.0)), eps)
 
     def bring_near(_: Any, x: Array) -> Array:
-        gram = x @ x.T
-        return a * x + (b * gram + c * gram @ gram) @ x
+        gram = product(x, x.T)
+        return a * x + product(b * gram + product(c * gram, gram), x)
 
     x = jax.lax.fori_loop(0, _STEPS, bring_near, x)
     return x.T if u.shape[0] > u.shape[1] else x
@@ -193,4 +194,4 @@ def _scale_by_shampoo(eps: float) -> optax.GradientTransformation:
 def _covariance(gradient: Array, axis: int) -> Float[Array, "n n"]:
     """Of the slices along an axis."""
     rows = jnp.moveaxis(gradient, axis, 0).reshape(gradient.shape[axis], -1)
-    return rows @ rows.T
+    return product(rows, rows.T)

@@ -28,8 +28,8 @@ class NuclearFrobeniusRatio(AbstractSpectralPenalty):
     before it, which is the same where ||W||_F = 1 and nowhere else.
 
     U V^T, the polar factor, comes from the SVD or, faster in float32, from functions of W that need
-    none (`gradflow.polar`). There singular values down to 1e-6 ||W||_F count in full, to 3e-4, and
-    smaller ones in part.
+    none (`gradflow.linalg.polar_by_iteration`). There singular values down to 1e-6 ||W||_F count in
+    full, to 3e-4, and smaller ones in part.
 
     Args:
       weight: a finite number above 0, the lambda of the paper.

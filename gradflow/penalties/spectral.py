@@ -116,7 +116,7 @@ class AbstractSpectralPenalty(AbstractPenalty):
         that does not follow smaller ones is continuous there.
 
         Its derivative in w (`jax.jvp`, for Hessian-vector products) is exact and finite as well, at
-        repeated, close and null singular values; see `gradflow.spectral_map`.
+        repeated, close and null singular values; see `gradflow.linalg.spectral_map`.
 
         Args:
           w: a finite matrix.

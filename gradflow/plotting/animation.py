@@ -16,7 +16,8 @@ from gradflow._util.annotations import Checked
 from gradflow._util.files import whole_file
 from gradflow._util.validate import positive, whole
 from gradflow.plotting._axes import Run, as_trajectory, recorded
-from gradflow.plotting.static import paper_style, plot_loss, plot_matrix, plot_spectrum
+from gradflow.plotting._style import paper_style
+from gradflow.plotting.static import plot_loss, plot_matrix, plot_spectrum
 
 _FORMATS = (".gif", ".mp4")
 

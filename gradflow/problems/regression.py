@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import AnyArray, Checked
 from gradflow._util.validate import finite_array, shape_of
-from gradflow.linalg.products import transposed_product
+from gradflow.linalg.products import product, transposed_product
 from gradflow.problems.base import (
     AbstractQuadraticProblem,
     LossConvention,
@@ -80,7 +80,7 @@ class LeastSquares(AbstractQuadraticProblem):
         return jnp.reshape(numbers, (*numbers.shape, *[1] * (self.targets.ndim - numbers.ndim)))
 
     def residual(self, w: AnyArray) -> Array:
-        return self.inputs @ w - self.targets
+        return product(self.inputs, w) - self.targets
 
     def adjoint(self, residual: Array) -> Array:
         return transposed_product(self.inputs, residual)

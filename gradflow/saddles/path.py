@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _CONVENTION = "gradflow-saddle-path-1"
 _RECORDS = 200
+"""Of each jump's way; all have as many, to be stacked."""
 
 
 class SaddleOutcome(enum.Enum):

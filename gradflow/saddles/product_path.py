@@ -15,6 +15,7 @@ from gradflow.saddles.path import SaddleOutcome, SaddlePath
 from gradflow.saddles.product_walk import product_walk
 
 _BALANCED = 1e-10
+"""The relative unbalancedness that counts as none."""
 
 
 def product_path(

@@ -75,9 +75,9 @@ def saddle_path(
     """
     _check(objective)
     factors = as_factors(objective, start)
-    if same_float_dtype(problem=objective.problem, start=factors) != jnp.float64:
+    if (dtype := same_float_dtype(problem=objective.problem, start=factors)) != jnp.float64:
         raise ValueError(
-            "A path of saddles needs float64, but the input is float32; call "
+            f"A path of saddles needs float64, but the input is {dtype}; call "
             'jax.config.update("jax_enable_x64", True) before anything else.'
         )
     if not any(np.any(np.asarray(factor)) for factor in factors):

@@ -14,6 +14,7 @@ from scipy.optimize import brentq
 from gradflow.ode import LinearlyImplicitExtrapolation
 
 _SAMPLES = 128
+"""Records of a piece, at equal distances."""
 
 
 class Piece(NamedTuple):

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from gradflow._util.device import Device, out_of_memory, set_up
 from gradflow._util.logs import LOGGER
+from gradflow.sweeps.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
     from gradflow.sweeps.experiment import Experiment, Item
     from gradflow.sweeps.job import Job
     from gradflow.sweeps.store import Store
-from gradflow.sweeps.heartbeat import Heartbeat
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ EXAMPLES = {
     page.stem: re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     for page in PAGES
 }
+ELSEWHERE = re.findall(r"```py\n(.*?)```", (DOCS / "accelerators.md").read_text("utf-8"), re.DOTALL)
+"""Examples for many devices, or for a cluster."""
 WITH_OUTPUT = {"coming-from"}
 """Pages whose examples are run with what they print, in tests of their own."""
 REFERENCE = {
@@ -112,6 +114,29 @@ def test_examples_are_python(page):
         compile(source, f"{page}.md", "exec")
 
 
+def test_examples_for_other_machines_are_python():
+    assert len(ELSEWHERE) == 4
+    for source in ELSEWHERE:
+        compile(source, "accelerators.md", "exec")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["mean", "half_sum"])
+def test_the_mesh_is_run_on_eight_devices_of_a_cpu(loss):
+    """At a hundredth of the size; with another loss it would diverge, as the page once did."""
+    source = ELSEWHERE[0].replace("mean", loss)
+    for large, small in (("8000, 8000", "80, 80"), ("800_000", "1_000"), ("=1000", "=20")):
+        assert source.count(large) == 1
+        source = source.replace(large, small)
+    flags = "--xla_force_host_platform_device_count=8"
+    run = subprocess.run(
+        [sys.executable, "-c", f"{source}print(run['loss'][-1] < run['loss'][0])"],
+        env={**os.environ, "XLA_FLAGS": flags, "JAX_ENABLE_X64": "0"},
+        check=True, capture_output=True, cwd=ROOT, text=True,
+    )  # fmt: skip
+    assert run.stdout.strip() == str(loss == "mean")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "page", [name for name, code in EXAMPLES.items() if code and name not in WITH_OUTPUT]
@@ -122,6 +147,16 @@ def test_examples_run(page, tmp_path, monkeypatch):
     scope = {}
     for source in EXAMPLES[page]:
         exec(compile(source, f"{page}.md", "exec"), scope)
+
+
+@pytest.mark.slow
+def test_what_trust_prints_is_on_its_page(capsys):
+    """But for the numbers, which end in round-off."""
+    (shown,) = re.findall(r"```text\n(.*?)```", (DOCS / "trust.md").read_text("utf-8"), re.DOTALL)
+    (source,) = EXAMPLES["trust"]
+    exec(compile(source, "trust.md", "exec"), {})
+    words, found = (re.sub(r"[ \d.e+-]+", " ", one) for one in (shown, capsys.readouterr().out))
+    assert found == words
 
 
 def test_the_ledgers_page_says_of_every_constant_which_is_the_best():

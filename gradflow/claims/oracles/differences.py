@@ -3,24 +3,23 @@
 import math
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from gradflow import observables
-from gradflow.claims.oracles.flows import (
-    _SMALL,
-    FINE,
-    _relative_unbalancedness,
-    gradient,
-    product_velocity,
-)
+from gradflow.claims.oracles.flows import FINE, gradient, product_velocity
+from gradflow.factorizations import relative_unbalancedness
 from gradflow.flow.solve import solve_flow
 from gradflow.objective import Objective
+from gradflow.state import State
 from gradflow.trajectory import Trajectory
 
 STENCIL = np.arange(-3, 4)
 """Offsets of the seven points from which a time derivative is taken."""
 LEAD_IN = np.arange(-6, -3)
 """Offsets before them, where the solver forgets the error of the large step that led there."""
+_SMALL = 1000
+"""Entries of all factors up to which a flow in factor coordinates is small."""
 
 
 def clustered(centres: Any, width: float) -> np.ndarray:
@@ -85,6 +84,10 @@ class Clusters(NamedTuple):
     velocity: np.ndarray | None
     drift: float
     flow: Trajectory
+
+
+def _relative_unbalancedness(state: State) -> jax.Array:
+    return relative_unbalancedness(state.factors)
 
 
 def record_clusters(

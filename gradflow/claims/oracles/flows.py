@@ -13,9 +13,9 @@ from gradflow.factorizations import relative_unbalancedness
 from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.flow.solve import solve_flow
 from gradflow.objective import Objective
-from gradflow.observables import State
 from gradflow.problems import MatrixCompletion
 from gradflow.problems.movielens import movielens_100k
+from gradflow.state import State
 from gradflow.synthetic import norm_blowup
 from gradflow.trajectory import Trajectory
 
@@ -27,8 +27,6 @@ STARTS = {
 
 FINE = diffrax.Dopri8()
 """For small flows at tight tolerances: of high order, and quick to compile."""
-_SMALL = 1000
-"""Entries of all factors up to which a flow in factor coordinates is small."""
 
 
 def product_velocity(state: State) -> jax.Array:
@@ -82,10 +80,6 @@ def blowup_pair(depth: int, start: Any, stop_loss: float) -> Pair:
     coarse = blowup(depth, start, 1e-7, stop_loss)
     tight = blowup(depth, start, 1e-9, stop_loss)
     return Pair(coarse, tight, min(len(coarse), len(tight)))
-
-
-def _relative_unbalancedness(state: State) -> jax.Array:
-    return relative_unbalancedness(state.factors)
 
 
 @cache

@@ -92,8 +92,6 @@ def searched_case(
     starts: int = 3,
     rounds: int = 3,
     notes: str = "",
-    counts: bool = True,
-    text: str = "larger side against smaller side",
 ) -> Case:
     """A case over random points and the worst ones that the search finds.
 
@@ -108,8 +106,6 @@ def searched_case(
       starts: how many of the worst are polished.
       rounds: how often the simplex is set up anew for each.
       notes: more to tell than the worst ratio and the effort.
-      counts: see `Case`.
-      text: what the two sides are.
     """
     rng = np.random.default_rng([settings.seed, *name.encode()])
     effort = 8 if settings.full else 1
@@ -139,8 +135,8 @@ def searched_case(
             larger, smaller = inequality.exactly([mpmath.mpf(float(v)) for v in points[k]])
             return Confirmation(
                 bool(larger < smaller),
-                f"at {inequality.plain(points[k])} {text}: {mpmath.nstr(larger, 20)} < "
-                f"{mpmath.nstr(smaller, 20)}",
+                f"at {inequality.plain(points[k])} larger side against smaller side: "
+                f"{mpmath.nstr(larger, 20)} < {mpmath.nstr(smaller, 20)}",
             )
 
     return Case(
@@ -151,7 +147,6 @@ def searched_case(
         size=size,
         witness=lambda k: inequality.plain(points[k]),
         confirm=confirm,
-        counts=counts,
         notes=f"largest ratio of the smaller to the larger side {ratio:.6f} in {evaluations} "
         f"evaluations{'; ' if notes else ''}{notes}",
     )

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from gradflow.claims.constants import MEANINGS as KNOWN
-from gradflow.claims.definition import Verdict
 from gradflow.claims.evidence import GRADES
 from gradflow.claims.outline import LONGEST
+from gradflow.claims.report.summary import VERDICTS
 from gradflow.claims.severity import MEANINGS
 
 _LARGEST = 64 << 20  # bytes; the papers' ledger has 1% of it
 _CONSTANT = frozenset(("printed", "best", "known", "why"))
-_VERDICTS = frozenset([*(str(verdict) for verdict in Verdict), "crashed"])
 
 
 def read_ledger(path: Path) -> list[dict[str, Any]]:
@@ -93,7 +92,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_verdict(value: Any) -> bool:
-    return isinstance(value, str) and value in _VERDICTS
+    return isinstance(value, str) and value in VERDICTS
 
 
 def _are_texts(value: Any) -> bool:

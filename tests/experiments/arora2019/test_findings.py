@@ -7,7 +7,13 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import gradflow as gf
-from experiments.arora2019._figures import depth_findings, norm_findings, stable_rate
+from experiments.arora2019._figures import (
+    depth_findings,
+    kept_rates,
+    norm_findings,
+    stable_rate,
+    tables,
+)
 from experiments.arora2019._recovery import Grid
 from gradflow.sweeps import Results
 from gradflow.sweeps.registry import find
@@ -43,6 +49,16 @@ def test_a_finding_about_all_depths_waits_for_all():
     assert told(there, error=0.1)[ALL] is False
     without = told(there | {4: "DIVERGED"})
     assert without[ALL] is None and without[MEET] is None
+
+
+@pytest.mark.parametrize(("outcome", "said"), [("DIVERGED", " (rate 0.0003 alone)"), ("", "")])
+def test_a_rate_at_which_runs_diverged_is_left_out_and_that_is_said(outcome, said):
+    shared = {"depth": 4, "observations": 700, "norm": 1e-4, "method": "own"}
+    rows = [{"rate": 1e-3, "outcome": outcome}, {"rate": 3e-4, "outcome": ""}]
+    results = Results(find("arora2019.fig2"), GRID, [], [], 0)
+    results.table = pd.DataFrame([shared | row for row in rows])
+    runs, _ = tables(results)
+    assert kept_rates(results, runs, 700, 4) == said
 
 
 def test_rates_are_spoken_of_where_no_run_with_measurements_stays_finite():

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 import gradflow as gf
 from experiments.zhao2022 import _completion as regularised
+from experiments.zhao2022 import dynamics
 from experiments.zhao2022._completion import Baseline, Cell, Task
 from experiments.zhao2022.preconditioner import printed
 from experiments.zhao2022.tables import TABLE_1, TABLE_3, TABLE_4, reproduces
@@ -112,6 +114,14 @@ def test_depth_figure_shares_its_cells_with_nothing_else(tmp_path):
     results = results_of("zhao2022.fig1", tmp_path, depths=(2,), steps=2000)
     assert len(results) == 2 and set(results.table["optimizer"]) == {"gd", "adam"}
     assert results.table["iterations"].max() <= 2000
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_start_that_diverges_is_told_of(lost):
+    told = {2: [0.3, 5.0, 0], 3: [0.5, 3.0, lost]}
+    errors, ranks, gone = (pd.Series({d: one[k] for d, one in told.items()}) for k in range(3))
+    (found,) = dynamics._of_depth("gd", "ratio", errors, ranks, gone, 5)
+    assert not found.holds and ("(diverged: 1)" in found.evidence) == bool(lost)
 
 
 def test_sample_figure(tmp_path):

@@ -74,6 +74,19 @@ def test_a_lost_determinant_leaves_no_digit():
     assert str(found).splitlines()[1].startswith("But in the flow as asked, the determinant")
 
 
+def test_columns_are_no_witness_of_a_balance_up_to_rounding():
+    """They follow what rounding left of it, and the determinant comes back with another sign."""
+    problem = gf.synthetic.norm_blowup(shape=(3, 3))
+    objective = gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth=2))
+    start = objective.factorization.random_balanced(jax.random.key(4), 0.1)
+    asked = {"horizon": 80.0, "observe": ["loss", "log_abs_det"]}
+    found = gf.flow.verify(objective, start, **asked)
+    assert [one.coordinates for one in found.witnesses] == ["ldu", "factors"]
+    assert found.digits["log_abs_det"] >= 7
+    columns = gf.solve_flow(objective, start, coordinates="logcolumns", **asked)
+    assert abs(columns["log_abs_det"][-1] - found.trajectory["log_abs_det"][-1]) > 10
+
+
 def test_where_no_other_coordinates_hold_the_start_this_is_said():
     objective = gf.Objective(
         gf.synthetic.norm_blowup(), gf.MatrixProduct((2, 2)), penalty=gf.WeightDecay(0.1)

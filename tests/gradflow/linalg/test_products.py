@@ -1,4 +1,4 @@
-"""Products of tiny matrices as sums: the same numbers, and no call of a library in the program."""
+"""Products of small matrices as sums: the same numbers, and no call of a library in the program."""
 
 import jax
 import jax.numpy as jnp
@@ -31,11 +31,36 @@ def test_sums_give_the_products(sizes, as_on_an_accelerator, monkeypatch):
     small = max(sizes) <= products.TINY
     assert ("dot_general" in lowered(objective, starts)) != small
     monkeypatch.undo()
+    assert "dot_general" not in lowered(objective, starts)
+    on_a_cpu = jax.vmap(objective.loss_and_gradient)(starts)
+    monkeypatch.setattr(products, "SMALL", 0)
     assert "dot_general" in lowered(objective, starts)
     wanted = jax.vmap(objective.loss_and_gradient)(starts)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-14, atol=1e-14), found, wanted
-    )
+    for mine in (found, on_a_cpu):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-14, atol=1e-14), mine, wanted
+        )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_cpu_calls_a_library_for_products_that_are_worth_it(dtype):
+    def called(m, k, n):
+        a, b = jnp.ones((m, k), dtype), jnp.ones((k, n), dtype)
+        np.testing.assert_allclose(products.product(a, b), k, rtol=1e-6)
+        return "dot_general" in jax.jit(products.product).lower(a, b).as_text()
+
+    sizes = [(2, 2, 2), (13, 13, 13), (4, 100, 6), (1, 1, 2500)]
+    assert not any(called(*size) for size in sizes)
+    assert all(called(*size) for size in [(14, 14, 14), (4, 100, 7), (1, 1, 2501)])
+
+
+def test_small_products_have_derivatives_and_batches():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(3, 4)), rng.normal(size=(4, 5))
+    slope = jax.grad(lambda a: jnp.sum(products.product(a, b) ** 2))(a)
+    np.testing.assert_allclose(slope, 2 * (a @ b) @ b.T, rtol=1e-13)
+    many = jnp.stack([a, 2 * a])
+    np.testing.assert_allclose(jax.vmap(products.product, (0, None))(many, b), many @ b, rtol=1e-13)
 
 
 @pytest.mark.parametrize(("size", "dtype"), [(64, "float64"), (64, "float32"), (8, "float64")])
