@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gradflow._util.annotations import Checked
+from gradflow._util.validate import whole
 from gradflow.factorizations.base import Factors
 from gradflow.linalg import spectrum
 from gradflow.linalg.thin_svd import see_matrix, thin_svd
@@ -230,9 +231,7 @@ class _SchattenNorm(eqx.Module):
     p: float = eqx.field(static=True)
 
     def __call__(self, state: State) -> Float[Array, ""]:
-        objective = getattr(state.view, "objective", None)
-        rank = None if objective is None else objective.factorization.highest_rank
-        return spectrum.schatten_norm_of(state.singular_values[:rank], self.p)  # others: rounding
+        return spectrum.schatten_norm_of(state.singular_values, self.p)
 
 
 class _DistanceFromRank(eqx.Module):
@@ -258,9 +257,13 @@ def schatten_norm(p: float) -> Observable:
     return _SchattenNorm(p)
 
 
-def distance_from_rank(rank: int) -> Observable:
-    """The observable distance from the matrices of at most the given rank."""
-    return _DistanceFromRank(rank)
+def distance_from_rank(rank: Checked[int]) -> Observable:
+    """The observable distance from the matrices of at most the given rank.
+
+    Raises:
+      ValueError: if the rank is no whole number of at least 0.
+    """
+    return _DistanceFromRank(whole("rank", rank, least=0))
 
 
 _BY_NAME: dict[str, Observable] = {

@@ -123,8 +123,11 @@ class AbstractFactorsView(AbstractView):
     def singular_values(self, y: Any) -> Float[Array, " k"]:
         model = self.objective.factorization
         if self.objective.by_observations and isinstance(model, MatrixProduct):
-            return factored.singular_values(model, self.factors(y))
-        return super().singular_values(y)
+            s = factored.singular_values(model, self.factors(y))
+        else:
+            s = super().singular_values(y)
+        # Beyond the rank that W can have they are rounding.
+        return jnp.where(jnp.arange(s.size) < model.highest_rank, s, 0)
 
     def entries(self, y: Any, indices: Int[Array, "u order"]) -> Float[Array, " u"]:
         model = self.objective.factorization
@@ -178,10 +181,6 @@ class FactorsView(AbstractFactorsView):
 
     def factors(self, y: Factors) -> Factors:
         return y
-
-    def singular_values(self, y: Factors) -> Float[Array, " k"]:
-        s = super().singular_values(y)  # beyond the rank that W can have they are rounding
-        return jnp.where(jnp.arange(s.size) < self.objective.factorization.highest_rank, s, 0)
 
     def gradient_norm(self, y: Factors) -> Float[Array, ""]:
         return length_of(self.objective.gradient(y))  # in float32 squares vanish early

@@ -17,6 +17,9 @@ from gradflow.problems.completion import MatrixCompletion, TensorCompletion
 from gradflow.problems.regression import LeastSquares
 from gradflow.problems.sensing import MatrixSensing
 
+_SHUFFLED = 10**8
+"""Entries up to which positions are the first of all in random order, which takes 8 bytes each."""
+
 
 def low_rank_matrix(
     key: PRNGKeyArray,
@@ -92,8 +95,11 @@ def sample_entries(
     """
     shape = shape_of("shape", shape)
     count = _number("count", count, prod(shape))
-    flat = jax.random.choice(key, prod(shape), (count,), replace=False)
-    return _positions(flat, shape)
+    if prod(shape) <= _SHUFFLED:
+        return _positions(jax.random.choice(key, prod(shape), (count,), replace=False), shape)
+    seed = np.asarray(jax.random.bits(key, (4,), "uint32"))
+    flat = np.random.default_rng(seed).choice(prod(shape), count, replace=False)
+    return jnp.asarray(np.stack(np.unravel_index(flat, shape), axis=1))
 
 
 def _number(name: str, value: Checked[int], most: int) -> int:

@@ -237,7 +237,8 @@ REFUSED = {
     "factors of a product": (
         lambda: NAMED["factors"](DIAGONAL), "'product'", "coordinates='factors'"),
     "p": (lambda: observables.schatten_norm(0.0)(DIAGONAL), "0.0", "above 0"),
-    "rank": (lambda: observables.distance_from_rank(-1)(DIAGONAL), "-1", "0 or more"),
+    "rank": (lambda: observables.distance_from_rank(-1), "-1", "whole number of at least 0"),
+    "half a rank": (lambda: observables.distance_from_rank(1.5), "1.5", "whole number"),
 }  # fmt: skip
 
 
@@ -366,10 +367,10 @@ def test_of_thin_products_nothing_is_made_of_rounding(dtype):
     assert run["sign"].tolist() == [0.0] * 2
     assert np.count_nonzero(run["singular"][0]) == 3
     if dtype == np.float64:
-        flow = gf.solve_flow(
-            gf.Objective(problem, model), start, horizon=1e-9, observe={"norm": seen["norm"]}
-        )
+        asked = {"norm": seen["norm"], "singular": seen["singular"]}
+        flow = gf.solve_flow(gf.Objective(problem, model), start, horizon=1e-9, observe=asked)
         np.testing.assert_allclose(flow["norm"][0], norm, rtol=1e-12)
+        assert np.count_nonzero(flow["singular"][0]) == 3
 
 
 def test_an_own_value_of_a_penalty_on_singular_values_is_the_one_that_counts():

@@ -70,6 +70,17 @@ def test_sampled_entries_are_uniform(seed):
     assert np.max(np.abs(hits / 3000 - 1 / 3)) < 5 * np.sqrt(2 / 9 / 3000)
 
 
+def test_of_more_entries_than_memory_holds_some_are_drawn():
+    shape, count = (10**5, 10**5), 20_000
+    found = np.asarray(gf.synthetic.sample_entries(KEY, shape, count))
+    assert found.shape == (count, 2) and len(np.unique(found, axis=0)) == count
+    assert found.min() >= 0 and np.all(found.max(axis=0) < shape)
+    np.testing.assert_allclose(found.mean(axis=0), 5e4, atol=5 * 1e5 / np.sqrt(12 * count))
+    np.testing.assert_array_equal(found, gf.synthetic.sample_entries(KEY, shape, count))
+    other = np.asarray(gf.synthetic.sample_entries(jax.random.key(9), shape, count))
+    assert not np.array_equal(found, other)
+
+
 def test_matrix_completion_observes_its_truth():
     problem = gf.synthetic.matrix_completion(KEY, (5, 4), 2, 9, norm=5.0, loss="mean")
     assert problem.observations == 9
