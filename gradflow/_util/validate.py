@@ -287,3 +287,21 @@ def same_float_dtype(**named: Any) -> jnp.dtype:
     if not kinds:
         raise ValueError("There is no floating-point array in the input; give parameters.")
     return kinds.pop()
+
+
+def require_float64(what: str, *, otherwise: str = "", **named: Any) -> None:
+    """Check that all floating-point leaves of the named trees are in float64.
+
+    Args:
+      what: what needs that, as a message begins.
+      otherwise: another remedy, as it ends.
+      named: the trees.
+
+    Raises:
+      ValueError: on float32 input, which includes every JAX array before 64 bits are switched on.
+    """
+    if (dtype := same_float_dtype(**named)) != np.float64:
+        raise ValueError(
+            f"{what} needs float64, but the input is {dtype}: round-off would decide the result. "
+            f'Call jax.config.update("jax_enable_x64", True) before anything else{otherwise}.'
+        )

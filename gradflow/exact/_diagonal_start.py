@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from gradflow.exact._record import require_float64
+from gradflow._util.validate import require_float64
 from gradflow.factorizations.diagonal_network import DiagonalNetwork
 from gradflow.objective import Objective
 from gradflow.problems.regression import LeastSquares
@@ -50,7 +50,7 @@ def positive_start(
             "gradflow.solve_flow."
         )
     factors = as_factors(objective, start)
-    require_float64(problem, factors)
+    require_float64("A closed form", problem=problem, start=factors)
     plus, minus = map(np.asarray, factors)
     least = min(plus.min(), minus.min())
     if not least > 0:

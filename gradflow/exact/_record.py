@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
 from gradflow._util.provenance import fingerprint, provenance
-from gradflow._util.validate import same_float_dtype
+from gradflow._util.validate import require_float64
 from gradflow.coordinates.product import ProductCoordinates
 from gradflow.factorizations.balance import relative_unbalancedness
 from gradflow.factorizations.base import Factors
@@ -58,20 +58,6 @@ def record_times(times: Any, first: float = 0.0) -> Float[np.ndarray, " records"
     return np.concatenate([[first], grid[grid > first]])
 
 
-def require_float64(problem: AbstractProblem, start: Any) -> None:
-    """Refuse anything but float64.
-
-    Raises:
-      ValueError: on float32 input, which includes every JAX array before 64 bits are switched on.
-    """
-    dtype = same_float_dtype(problem=problem, start=start)
-    if dtype != jnp.float64:
-        raise ValueError(
-            f"A closed form needs float64, but the input is {dtype}; call "
-            'jax.config.update("jax_enable_x64", True) before anything else.'
-        )
-
-
 def matrix_start(objective: Objective, start: MatrixStart) -> Factors:
     """The factors of a start, checked: a matrix product, no penalty, float64.
 
@@ -89,7 +75,7 @@ def matrix_start(objective: Objective, start: MatrixStart) -> Factors:
             f"{type(objective.penalty).__name__}; use gradflow.solve_flow."
         )
     factors = as_factors(objective, start)
-    require_float64(objective.problem, factors)
+    require_float64("A closed form", problem=objective.problem, start=factors)
     return factors
 
 

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
-from gradflow._util.validate import finite_array
-from gradflow.exact._record import record_times, require_float64, trajectory
+from gradflow._util.validate import finite_array, require_float64
+from gradflow.exact._record import record_times, trajectory
 from gradflow.observables import Observe
 from gradflow.problems.regression import LeastSquares
 from gradflow.trajectory import Trajectory
@@ -59,7 +59,7 @@ def least_squares_flow(
     w = finite_array("start", start)
     if w.shape != problem.shape:
         raise ValueError(f"start has shape {w.shape}, but the problem has shape {problem.shape}.")
-    require_float64(problem, w)
+    require_float64("A closed form", problem=problem, start=w)
     grid = record_times(times)
     x, y = np.asarray(problem.inputs), np.asarray(problem.targets)
     u, s, vt = np.linalg.svd(x, full_matrices=False)

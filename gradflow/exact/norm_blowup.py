@@ -30,8 +30,8 @@ from numpy.polynomial.polynomial import polyder, polyval
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked, Reals
-from gradflow._util.validate import whole
-from gradflow.exact._record import record_times, require_float64, trajectory
+from gradflow._util.validate import require_float64, whole
+from gradflow.exact._record import record_times, trajectory
 from gradflow.linalg.spectrum import log_singular_values_2x2
 from gradflow.observables import Observe
 from gradflow.problems.base import AbstractProblem
@@ -100,7 +100,7 @@ def norm_blowup_tail(
     shifts = Shifts() if shifts is None else shifts
     terms = whole("terms", terms)
     place, z, z_prime = _place(problem)
-    require_float64(problem, np.zeros(1))
+    require_float64("A closed form", problem=problem)
     size = abs(z)
     rate, c = 2 * problem.weight * size, problem.weight
     first = float(_clock(np.array(LEAST_ENTRY), terms)) / rate + shifts.time

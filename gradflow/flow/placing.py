@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from gradflow._util.validate import same_float_dtype
+from gradflow._util import validate
 from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.coordinates.ldu import LDUCoordinates
@@ -154,13 +153,10 @@ def _kind(asked: Any) -> type[AbstractCoordinates]:
 
 def require_float64(objective: Objective, start: Any) -> None:
     """Raise a ValueError, with the remedy, if an array of the two is not in float64."""
-    dtype = same_float_dtype(objective=objective, start=start)
-    if dtype != jnp.float64:
-        raise ValueError(
-            f"A flow needs float64, but the input is {dtype}: round-off would decide the result. "
-            'Call jax.config.update("jax_enable_x64", True) before anything else, '
-            "or use gradflow.run_descent for float32 runs."
-        )
+    validate.require_float64(
+        "A flow", objective=objective, start=start,
+        otherwise=", or use gradflow.run_descent for float32 runs",
+    )  # fmt: skip
 
 
 def choose_coordinates(

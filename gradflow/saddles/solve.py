@@ -3,12 +3,11 @@ r"""`gradflow.saddle_path`: what is asked for, checked and handed to the solver 
 import json
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from gradflow._util.annotations import Checked
 from gradflow._util.provenance import describe, fingerprint, provenance
-from gradflow._util.validate import positive, same_float_dtype, whole
+from gradflow._util.validate import positive, require_float64, whole
 from gradflow.columns import columns_of
 from gradflow.factorizations.diagonal_network import DiagonalNetwork
 from gradflow.factorizations.matrix_product import MatrixProduct
@@ -75,11 +74,7 @@ def saddle_path(
     """
     _check(objective)
     factors = as_factors(objective, start)
-    if (dtype := same_float_dtype(problem=objective.problem, start=factors)) != jnp.float64:
-        raise ValueError(
-            f"A path of saddles needs float64, but the input is {dtype}; call "
-            'jax.config.update("jax_enable_x64", True) before anything else.'
-        )
+    require_float64("A path of saddles", problem=objective.problem, start=factors)
     if not any(np.any(np.asarray(factor)) for factor in factors):
         raise ValueError(
             "All factors of the start are 0, and a flow from 0 stays at 0; give others."
