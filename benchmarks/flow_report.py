@@ -7,9 +7,11 @@ between its two marks, and draws the picture, from stored numbers.
 import json
 import math
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import tyro
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -268,9 +270,27 @@ def markdown(content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
+@dataclass(frozen=True)
+class Options:
+    """Write stored numbers into a page, and draw them."""
+
+    numbers: Annotated[Path, tyro.conf.Positional]
+    """What `python -m benchmarks.flow --json` wrote."""
+    page: Annotated[Path, tyro.conf.Positional]
+    """With the table between two marks, to be renewed."""
+    picture: Annotated[Path, tyro.conf.Positional]
+    """To be drawn."""
+
+
+def main(options: Options) -> int:
+    """Renew page and picture; returns the exit status."""
     from gradflow._util.files import replace_between  # imports JAX, which a benchmark must do later
 
-    stored = json.loads(Path(sys.argv[1]).read_text())
-    replace_between(Path(sys.argv[2]), BEGIN, END, markdown(stored))
-    draw(stored["depths"], Path(sys.argv[3]))
+    stored = json.loads(options.numbers.read_text())
+    replace_between(options.page, BEGIN, END, markdown(stored))
+    draw(stored["depths"], options.picture)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Options)))
