@@ -8,12 +8,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import pytest
 import yaml
 
 import gradflow as gf
+from gradflow import sweeps
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -290,9 +292,33 @@ def test_tables_are_left_alone_where_cells_are_missing(tmp_path, capsys):
     made = script("make_zhao2022")
     before = made.PAGE.read_text(encoding="utf-8")
     assert made.main(made.Options(out=tmp_path)) == 2
-    assert "zhao2022.table1: 60 cells are missing" in capsys.readouterr().err
+    assert "zhao2022.table1 stays: 60 cells are missing" in capsys.readouterr().err
     assert made.PAGE.read_text(encoding="utf-8") == before
     assert all(f"<!-- /{name} -->" in before for name in (*made.TABLES, "zhao2022.table2"))
+
+
+@pytest.mark.parametrize("short", [0, 2])
+def test_whole_cells_count_and_short_ones_where_there_are_none(short, monkeypatch):
+    made = script("make_zhao2022")
+    table = sweeps.load("zhao2022.table1").experiment
+    keys = [(*head, penalty) for head in table.printed for penalty in table.penalties]
+    cells = {
+        "whole": {key: (0.5, 9.0, "stopped after 5 iterations") for key in keys[short:]},
+        "cut": {key: (0.25, 7.0, "ended after 3 iterations") for key in keys[: short + 9]},
+    }
+    monkeypatch.setattr(made, "medians", lambda results: results)
+    monkeypatch.setattr(made, "processor_minutes", lambda results: 7.0)
+
+    class Cells(dict):
+        experiment, grid = table, SimpleNamespace(steps=3)
+
+    text = made.optimisers(Cells(cells["cut"]), Cells(cells["whole"]))
+    assert text.count("0.25, 7 …") == text.count("…") - bool(short) == short
+    assert ("All runs are whole." in text) == (short == 0)
+    assert (f"{60 - short} of these runs are whole" in text) == (short > 0)
+    assert f"They took {14 if short else 7} minutes" in text
+    with pytest.raises(LookupError, match=str(short + 1)):
+        made.optimisers(Cells(), Cells({key: (0.5, 9.0, "stopped") for key in keys[short + 1 :]}))
 
 
 def test_a_function_without_an_example_is_refused(tmp_path):
