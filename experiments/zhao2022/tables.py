@@ -120,7 +120,7 @@ class Table(regularised.Regularised):
 
     penalties: ClassVar[tuple[str, ...]] = WITH_RATIOS
     printed: ClassVar[Printed] = {}
-    hours: ClassVar[dict[str, float]] = {"quick": 0.02, "paper": 7.0}
+    hours: ClassVar[dict[str, float]] = {"quick": 0.02, "paper": 5.0}
 
     def grid(self, scale: Scale, protocol: Protocol) -> Grid:
         optimizers = tuple(dict.fromkeys(name for name, _ in self.printed))
