@@ -88,7 +88,7 @@ def measured(
         "sums": descent(*case, most=products.SMALL),
     }
     ends = [run(STEPS) for run in runs.values()]
-    close = 1e-3 if dtype == "float32" else 1e-9
+    close = STEPS * np.finfo(dtype).eps  # a rounding in each step
     for one, other in zip(*ends, strict=True):
         np.testing.assert_allclose(one, other, rtol=close, atol=close)
     found, _ = measure.in_turn(

@@ -11,7 +11,7 @@ from gradflow import factored
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.cp_tensor import CPTensor
 from gradflow.factorizations.matrix_product import MatrixProduct
-from gradflow.linalg.lengths import column_lengths, length_of
+from gradflow.linalg.lengths import column_lengths, length_of, root
 from gradflow.linalg.spectrum import singular_values
 from gradflow.linalg.thin_svd import see_matrix
 from gradflow.objective import Objective
@@ -42,9 +42,7 @@ class AbstractView(eqx.Module):
 
     def gradient_norm(self, y: Any) -> Float[Array, ""]:
         """The root of that. Where it is 0 it has a kink, and 0 stands for its derivative."""
-        square = self.squared_gradient_norm(y)
-        none = square <= 0  # NaN stays NaN
-        return jnp.where(none, 0.0, jnp.sqrt(jnp.where(none, 1.0, square)))
+        return root(self.squared_gradient_norm(y))
 
     def factors(self, y: Any) -> Factors | None:
         """The factors, where y tells them."""

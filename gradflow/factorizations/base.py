@@ -74,7 +74,7 @@ class AbstractFactorization(eqx.Module):
     def highest_rank(self) -> int:
         """What the rank of a matrix W cannot exceed, whatever the factors: min(d, d') by default.
 
-        Singular values beyond it are rounding: penalties leave them out, descents record zeros.
+        Singular values beyond it are rounding: penalties leave them out, runs in factors record 0.
         """
         return min(self.shape)
 

@@ -25,7 +25,7 @@ def column_lengths(factor: Float[Array, "n r"]) -> Float[Array, " r"]:
       [5e-200, 0.0]
     """
     largest = jax.lax.stop_gradient(_nonzero(jnp.max(jnp.abs(factor), axis=0)))
-    return largest * _root(jnp.sum((factor / largest) ** 2, axis=0))
+    return largest * root(jnp.sum((factor / largest) ** 2, axis=0))
 
 
 def length_of(tree: Any) -> Float[Array, ""]:
@@ -39,7 +39,7 @@ def length_of(tree: Any) -> Float[Array, ""]:
     leaves = jax.tree.leaves(tree)
     largest = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in leaves]))
     largest = jax.lax.stop_gradient(_nonzero(largest))
-    return largest * _root(sum(jnp.sum((leaf / largest) ** 2) for leaf in leaves))
+    return largest * root(sum(jnp.sum((leaf / largest) ** 2) for leaf in leaves))
 
 
 def _nonzero(largest: Array) -> Array:
@@ -47,6 +47,7 @@ def _nonzero(largest: Array) -> Array:
     return jnp.where((largest == 0) | (largest == jnp.inf), 1.0, largest)
 
 
-def _root(square: Any) -> Array:
+def root(square: Any) -> Array:
+    """The square root; at 0 it has a kink, and 0 stands for its derivative."""
     none = square <= 0  # NaN stays NaN
     return jnp.where(none, 0.0, jnp.sqrt(jnp.where(none, 1.0, square)))
