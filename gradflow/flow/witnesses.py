@@ -27,8 +27,9 @@ _ORDER = (
     "factors", "product", "singular",
 )  # fmt: skip
 """Whose turn it is as other coordinates; those that turn come last."""
-_BALANCED = ("logdet", "ldu", "product", "singular")
-"""Take what is balanced up to rounding for balanced; "logcolumns" follow what rounding left."""
+_BALANCED = {"logdet", "ldu", "product", "singular"}
+"""Take what is balanced up to rounding for balanced; "logcolumns" follow what rounding left: of the
+same start they are two flows."""
 _LONGER = 10.0
 """How much later than the flow as asked a witness may come to what stops it."""
 _TIMED = (Outcome.REACHED_HORIZON, Outcome.LOST_TIME)
@@ -41,9 +42,9 @@ def verify(objective: Objective, start: Start, options: FlowOptions) -> Verifica
     The witnesses record at the times of the flow as asked and stop where it does. The other
     coordinates are the first that can hold the start of "logdet", "ldu" (up to 48 unknowns),
     "logpolar", "logparameters", "logcolumns", "factors", "product" and "singular"; but "logcolumns"
-    are none of a flow that takes balance up to rounding for balance, for they follow what rounding
-    left of it. Witnesses with warnings do not count, unless all have some. That runs agree does not
-    prove them right, but what they differ by is not known.
+    and those that take balance up to rounding for balance are none of each other, for the first
+    follow what rounding left of it. Witnesses with warnings do not count, unless all have some.
+    That runs agree does not prove them right, but what they differ by is not known.
 
     Args:
       objective: as for `gradflow.solve_flow`.
@@ -136,7 +137,8 @@ def _elsewhere(flow: PreparedFlow, alike: FlowOptions, start: Start) -> list[_Ot
     for name in _ORDER:
         if name == flow.coordinates.name or (name == LDUCoordinates.name and dear):
             continue
-        if name == LogColumnCoordinates.name and flow.coordinates.name in _BALANCED:
+        both = {name, flow.coordinates.name}
+        if LogColumnCoordinates.name in both and both & _BALANCED:
             continue
         options = dataclasses.replace(alike, coordinates=name, solver="auto", atol=None)
         try:
