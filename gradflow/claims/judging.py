@@ -3,8 +3,8 @@ r"""How cases become a verdict.
 * holds: every residual is within its floor, no slack is below minus its floor, and each floor is
   small enough.
 * fails: somewhere the violation is more than `FAR` floors; the smallest counterexample is confirmed
-  outside floating point. Without that confirmation the verdict is inconclusive: until then it may
-  be our bug.
+  outside floating point, or is exact itself (fractions without a floor). Without that the verdict
+  is inconclusive: until then it may be our bug.
 * inconclusive: anything between, or a floor too high to say.
 * approximates: for what a paper states as an approximation. The residuals are relative errors, and
   those of all cases that count are at most the claim's `accuracy`; it fails where one is more than
@@ -16,12 +16,21 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import sympy
 
 from gradflow.claims.definition import Case, Kind, Verdict
-from gradflow.claims.evidence import Grade, floats, grade_of, grade_of_cases, grade_of_refutation
+from gradflow.claims.evidence import (
+    Grade,
+    floats,
+    grade_of,
+    grade_of_cases,
+    grade_of_refutation,
+    leaves,
+)
 from gradflow.claims.floors import Convention
 from gradflow.claims.hypotheses import summed_up
 from gradflow.claims.outline import outline
@@ -31,6 +40,9 @@ FAR = 100.0
 
 FAR_OFF = 3.0
 """How many times its accuracy an approximation must miss to be refuted."""
+
+_EXACT = (Fraction, sympy.Basic)
+"""Numbers that nobody computes in floating point by accident."""
 
 
 @dataclass(frozen=True)
@@ -267,7 +279,7 @@ def _refute(
 ) -> tuple[Verdict, str, Mapping[str, Any] | None, Grade | None]:
     """Take the smallest violating case, and confirm it."""
     violating = [case for case in cases if _excess(case) > far]
-    case = min(violating, key=lambda c: (c.confirm is None and c.proof is None, c.size))
+    case = min(violating, key=lambda c: (_trust(c), c.size))
     excess = _excesses(case)
     at = int(np.argmax(np.where(np.isfinite(case.violation), excess, -1.0)))
     found: dict[str, Any] = {
@@ -280,13 +292,16 @@ def _refute(
     if case.proof is not None:
         found |= {"confirmed": True, **case.proof.witness}
         return Verdict.FAILS, f"{case.name}: refuted by an exact point", found, "proved"
+    if case.confirm is None and _trust(case) == 1:
+        reason = f"{case.name}: violated in exact arithmetic"
+        return Verdict.FAILS, reason, found | {"confirmed": True}, "proved"
     if case.confirm is None:
         found["confirmed"] = False
         if must_confirm:
             return (
                 Verdict.INCONCLUSIVE,
                 f"{case.name}: violated, {times(excess[at])} its floor, but not confirmed outside "
-                "floating point",
+                "floating point; give the case a confirm=, or a smaller one in fractions",
                 found,
                 None,
             )
@@ -306,6 +321,18 @@ def _refute(
     how = {"proved": "by one exact point", "exact": "in exact arithmetic"}.get(grade, f"in {grade}")
     reason = f"{case.name}: violated, {times(excess[at])} its floor, confirmed {how}"
     return Verdict.FAILS, reason, found, grade
+
+
+def _trust(case: Case) -> int:
+    """Whether a violation is confirmed (0), needs no confirmation as it is exact (1), or has none.
+
+    Whole numbers alone do not count: they may have been counted in floating point.
+    """
+    if case.confirm is not None or case.proof is not None:
+        return 0
+    values = case.residual if case.residual is not None else case.slack
+    exact = grade_of(case) == "exact" and all(isinstance(x, _EXACT) for x in leaves(values))
+    return 1 if exact else 2
 
 
 def times(ratio: float) -> str:

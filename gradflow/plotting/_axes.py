@@ -16,6 +16,17 @@ Run = Trajectory | xr.Dataset
 Runs = Run | Mapping[str, Run]
 Scale = Literal["linear", "log"]
 
+NAMES = {
+    "loss": r"loss $\ell(W)$",
+    "test_error": r"test error $\|W - W^*\|_F^2 \, / \, \|W^*\|_F^2$",
+    "effective_rank": "effective rank of $W$",
+    "singular_values": r"singular values $\sigma_i(W)$",
+    "gradient_norm": r"gradient norm",
+    "alignment": r"entries of $|U^\top \nabla\ell(W)\, V|$",
+    "unobserved_entries": "unobserved entry of $W$",
+}
+"""What an axis calls an observable."""
+
 
 def as_trajectory(run: Any) -> Trajectory:
     """The run itself, or one read from what `Trajectory.to_xarray` gave.
@@ -41,7 +52,11 @@ def as_trajectory(run: Any) -> Trajectory:
     )
 
 
-def arrange(runs: Any) -> tuple[list[tuple[Trajectory, np.ndarray, dict[str, Any]]], str]:
+Drawn = tuple[Trajectory, np.ndarray, dict[str, Any]]
+"""A run, where its records are drawn along the horizontal axis, and its line's style."""
+
+
+def arrange(runs: Any) -> tuple[list[Drawn], str]:
     """Runs with their times or iterations and style; and what the clock is called.
 
     The labels of runs whose numbers are in doubt say so.
@@ -49,14 +64,7 @@ def arrange(runs: Any) -> tuple[list[tuple[Trajectory, np.ndarray, dict[str, Any
     Raises:
       ValueError: if something is no run, or a descent has no clock in common with a flow.
     """
-    labelled = isinstance(runs, Mapping) and not isinstance(runs, xr.Dataset)
-    pairs: list[Any] = list(runs.items()) if labelled else [(None, runs)]
-    if not pairs:
-        raise ValueError(
-            "Give a Trajectory, or a dictionary label -> Trajectory, not an empty one."
-        )
-    read = [(label, as_trajectory(run)) for label, run in pairs]
-    pairs = [(_doubted(label, run), run) for label, run in read]
+    pairs = labelled(runs)
     kinds = {run.config.get("kind") for _, run in pairs}
     if len(kinds) == 1 or "descent" not in kinds:
         name = "iteration" if "descent" in kinds else "time $t$"
@@ -66,12 +74,49 @@ def arrange(runs: Any) -> tuple[list[tuple[Trajectory, np.ndarray, dict[str, Any
         rate, dash = 1.0, "-"
         if run.config.get("kind") == "descent":
             rate, dash = run.config.get("learning_rate"), "--"
-            if not isinstance(rate, int | float) or run.config.get("optimizer") != "sgd":
+            plain = run.config.get("optimizer") in ("sgd", "gd")
+            if not isinstance(rate, int | float) or not plain:
                 raise ValueError(
-                    f"Draw {label!r} apart: it is not optax.sgd with a number as learning_rate=."
+                    f"{label!r} has no clock in common with a flow: only optax.sgd or optimizers.gd"
+                    " with a number as learning_rate= has. Draw all over what each has reached, "
+                    "against='loss' of plot_observable, or flows and descents on axes of their own."
                 )
         drawn.append((run, run.times * rate, {"label": label, "linestyle": dash}))
     return drawn, r"time $t$ (descent: learning rate $\times$ iteration)"
+
+
+def arrange_against(runs: Any, name: str) -> tuple[list[Drawn], str]:
+    """The same over a number that each run recorded, where no clock is needed; descents dashed.
+
+    Raises:
+      ValueError: if something is no run, or has not recorded one such number.
+    """
+    drawn, pairs = [], labelled(runs)
+    mixed = len({run.config.get("kind") for _, run in pairs}) > 1
+    for label, run in pairs:
+        dash = "--" if mixed and run.config.get("kind") == "descent" else "-"
+        values = recorded(run, name)
+        if values[0].size != 1:
+            raise ValueError(f"{name!r} has shape {values.shape[1:]} in each record; draw against "
+                             "a single number, such as 'loss'.")  # fmt: skip
+        drawn.append((run, values.reshape(len(values)), {"label": label, "linestyle": dash}))
+    return drawn, NAMES.get(name, name.replace("_", " "))
+
+
+def labelled(runs: Any) -> list[tuple[str | None, Trajectory]]:
+    """Runs by their labels, of which doubtful ones say so.
+
+    Raises:
+      ValueError: if something is no run.
+    """
+    by_label = isinstance(runs, Mapping) and not isinstance(runs, xr.Dataset)
+    pairs: list[Any] = list(runs.items()) if by_label else [(None, runs)]
+    if not pairs:
+        raise ValueError(
+            "Give a Trajectory, or a dictionary label -> Trajectory, not an empty one."
+        )
+    read = [(label, as_trajectory(run)) for label, run in pairs]
+    return [(_doubted(label, run), run) for label, run in read]
 
 
 def _doubted(label: str | None, run: Trajectory) -> str | None:
@@ -100,9 +145,12 @@ def recorded(run: Trajectory, name: str, component: Any = ...) -> np.ndarray:
     with suppress(IndexError):
         if None not in key and len(key) == values.ndim - 1:
             return values[:, *key]
+    shape = values.shape[1:]
+    example = 0 if len(shape) == 1 else (0,) * len(shape)
+    asked = "" if component is None else f"; there is no {component!r}"
     raise ValueError(
-        f"{name!r} has shape {values.shape[1:]} in each record; choose one entry of it by its "
-        f"position, not {component!r}."
+        f"{name!r} has shape {shape} in each record; choose one entry of it by its position, such "
+        f"as component={example}{asked}."
     )
 
 

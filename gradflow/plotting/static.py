@@ -18,10 +18,12 @@ from gradflow._util.annotations import Checked
 from gradflow._util.validate import finite_array, positive, whole
 from gradflow.linalg.spectrum import effective_rank_of
 from gradflow.plotting._axes import (
+    NAMES,
     Run,
     Runs,
     Scale,
     arrange,
+    arrange_against,
     line,
     new_axes,
     next_colour,
@@ -44,16 +46,6 @@ __all__ = [
     "save_figure",
 ]
 
-_NAMES = {
-    "loss": r"loss $\ell(W)$",
-    "test_error": r"test error $\|W - W^*\|_F^2 \, / \, \|W^*\|_F^2$",
-    "effective_rank": "effective rank of $W$",
-    "singular_values": r"singular values $\sigma_i(W)$",
-    "gradient_norm": r"gradient norm",
-    "alignment": r"entries of $|U^\top \nabla\ell(W)\, V|$",
-    "unobserved_entries": "unobserved entry of $W$",
-}
-
 
 def plot_observable(
     runs: Checked[Runs],
@@ -61,21 +53,25 @@ def plot_observable(
     ax: Axes | None = None,
     *,
     component: int | tuple[int, ...] | None = None,
+    against: Checked[str | None] = None,
     xscale: Scale = "log",
     yscale: Scale = "linear",
 ) -> Axes:
-    """Draw a recorded number over time (flows) or iterations (descents).
+    """Draw a recorded number over time (flows) or iterations (descents), or over another one.
 
     Args:
       runs: a trajectory, or label -> trajectory.
       name: of the observable.
       ax: where to draw; new axes by default.
       component: which entry, by position, if the observable is an array.
-      xscale: of the time or iteration.
+      against: another recorded number to draw it over. "loss", which falls to the right, puts
+        flows and any optimisers on one axis, by what each has reached.
+      xscale: of the time or iteration, or of what it is drawn over.
       yscale: of the observable.
 
     Raises:
-      ValueError: if a run has not recorded it, or no record fits the scales.
+      ValueError: if a run has not recorded it, no record fits the scales, or a descent that is
+        not plain has no clock in common with a flow.
 
     Example:
       >>> import gradflow as gf
@@ -84,15 +80,19 @@ def plot_observable(
       >>> ax = plot_observable({"depth 2": flow}, "gradient_norm")
       >>> ax.get_xlabel(), ax.lines[0].get_label()
       ('time $t$', 'depth 2')
+      >>> bool(plot_observable(flow, "gradient_norm", against="loss").xaxis_inverted())
+      True
     """
-    drawn, clock_name = arrange(runs)
+    drawn, clock_name = arrange(runs) if against is None else arrange_against(runs, against)
     data = [recorded(run, name, component) for run, *_ in drawn]
-    ylabel = _NAMES.get(name, name.replace("_", " "))
+    ylabel = NAMES.get(name, name.replace("_", " "))
     ylabel += "" if component is None else f", entry {component}"
     with paper_style():
         ax = prepare(ax, clock_name, ylabel, xscale, yscale)
         for (_, clock, style), values in zip(drawn, data, strict=True):
             line(ax, clock, values, color=next_colour(ax), **style)
+        if against == "loss":
+            ax.xaxis.set_inverted(True)
         return ax
 
 
@@ -111,9 +111,13 @@ def plot_loss(runs: Checked[Runs], ax: Axes | None = None, *, xscale: Scale = "l
 
 
 def plot_effective_rank(
-    runs: Checked[Runs], ax: Axes | None = None, *, xscale: Scale = "log"
+    runs: Checked[Runs],
+    ax: Axes | None = None,
+    *,
+    against: Checked[str | None] = None,
+    xscale: Scale = "log",
 ) -> Axes:
-    """Draw the effective rank over time or iterations; see `plot_observable`.
+    """Draw the effective rank over time or iterations, or over the loss; see `plot_observable`.
 
     Example:
       >>> import jax
@@ -128,7 +132,7 @@ def plot_effective_rank(
       >>> ax.get_ylabel()
       'effective rank of $W$'
     """
-    return plot_observable(runs, "effective_rank", ax, xscale=xscale)
+    return plot_observable(runs, "effective_rank", ax, against=against, xscale=xscale)
 
 
 def plot_spectrum(
@@ -177,7 +181,7 @@ def plot_spectrum(
     top = max(map(_with_gap, data)) if top is None else whole("top", top)
     data = [values[:, :top] for values in data]
     with paper_style():
-        ax = prepare(ax, clock_name, _NAMES["singular_values"], xscale, yscale)
+        ax = prepare(ax, clock_name, NAMES["singular_values"], xscale, yscale)
         for (_, clock, style), values in zip(drawn, data, strict=True):
             own_colour, count = colour or next_colour(ax), values.shape[1]
             for i, value in enumerate(values.T):
@@ -238,7 +242,7 @@ def plot_alignment(runs: Checked[Runs], ax: Axes | None = None, *, xscale: Scale
                 f"'alignment' has shape {values.shape[1:]} in each record; record 2 or 4 numbers."
             )
     with paper_style():
-        ax = prepare(ax, clock_name, _NAMES["alignment"], xscale, "log")
+        ax = prepare(ax, clock_name, NAMES["alignment"], xscale, "log")
         for (_, clock, style), values in zip(drawn, data, strict=True):
             means, spreads = values[:, :: values.shape[1] // 2], values[:, 1::2]
             prefix = f"{style['label']}, " if style["label"] else ""
@@ -361,7 +365,7 @@ def plot_unobserved_entry(
     norm = LogNorm(clip=True)
     norm.autoscale(np.concatenate([clock for _, clock, _ in drawn]))
     with paper_style():
-        ax = prepare(ax, _NAMES["loss"], f"|{_NAMES[name]}|", "log", yscale)
+        ax = prepare(ax, NAMES["loss"], f"|{NAMES[name]}|", "log", yscale)
         for k, ((_, clock, style), (loss, values)) in enumerate(zip(drawn, data, strict=True)):
             if not colour_by_time:
                 style["marker"] = "." if len(loss) < 60 else None

@@ -1,7 +1,10 @@
 import math
+from fractions import Fraction
 
+import mpmath
 import numpy as np
 import pytest
+import sympy
 
 from gradflow.claims import ByConstruction, Convention, check, roundings
 from gradflow.claims.definition import Case, Confirmation, Corrected, Settings, Verdict, claim
@@ -79,6 +82,32 @@ def test_violation_is_no_refutation_until_it_is_confirmed():
     case = Case("x", residual=[1.0], floor=1e-9, hypotheses=MET)
     assert verdict(case).verdict == Verdict.INCONCLUSIVE
     assert verdict(case, must_confirm=False).verdict == Verdict.FAILS
+
+
+@pytest.mark.parametrize(
+    "number, expected",
+    [(Fraction(-1, 2), "fails"), (sympy.Rational(-1, 2), "fails"), (-0.5, "inconclusive"),
+     (-1, "inconclusive"), (sympy.Float(-0.5), "inconclusive"),
+     (mpmath.iv.mpf(-1), "inconclusive")],
+)  # fmt: skip
+def test_a_violation_in_fractions_needs_no_confirmation(number, expected):
+    found = verdict(Case("x", slack=[number], hypotheses=MET), kind="inequality")
+    assert found.verdict == expected
+    assert found.counterexample["confirmed"] == (expected == "fails")
+    assert found.grade == ("proved" if expected == "fails" else None)
+    beside = Case("x", slack=[number, 0.5], hypotheses=MET)
+    assert verdict(beside, kind="inequality").verdict == "inconclusive"
+
+
+def test_the_exact_counterexample_is_taken_before_a_smaller_float_and_after_a_confirmed_one():
+    exact = Case("exact", slack=[Fraction(-1, 2)], hypotheses=MET, size=9)
+    rounded = Case("rounded", slack=[-1.0], floor=1e-9, hypotheses=MET, size=1)
+    known = Case("known", slack=[-1.0], floor=1e-9, hypotheses=MET, size=20,
+                 confirm=lambda k: Confirmation(True, "t"))  # fmt: skip
+    assert verdict(rounded, exact, kind="inequality").counterexample["case"] == "exact"
+    assert verdict(rounded, exact, known, kind="inequality").counterexample["case"] == "known"
+    told = verdict(rounded, kind="inequality")
+    assert told.verdict == "inconclusive" and "confirm=" in told.reason
 
 
 @pytest.mark.parametrize("violated, expected", [(True, "fails"), (False, "inconclusive")])

@@ -72,8 +72,39 @@ def test_flow_and_descent_share_a_clock(flow, descent):
 
 def test_descent_without_a_rate_cannot_share_a_clock(flow):
     adam = trajectory("descent", optimizer="adam", learning_rate=0.1)
-    with pytest.raises(ValueError, match=r"'b' apart.*optax\.sgd"):
+    with pytest.raises(ValueError, match=r"'b' has no clock.*optax\.sgd.*against='loss'"):
         plotting.plot_loss({"a": flow, "b": adam})
+
+
+@pytest.mark.parametrize("rule", ["gd", "sgd(momentum=0.9)", "momentum", "gd(weight_decay=0.1)"])
+def test_the_own_gradient_descent_shares_a_clock_and_no_other_rule_does(rule, flow):
+    run = trajectory("descent", optimizer=rule, learning_rate=0.1)
+    if rule == "gd":
+        assert "learning rate" in plotting.plot_loss({"a": flow, "b": run}).get_xlabel()
+        return
+    with pytest.raises(ValueError, match="has no clock"):
+        plotting.plot_loss({"a": flow, "b": run})
+
+
+def test_over_the_loss_any_runs_go_together(flow, objective):
+    start = objective.factorization.identity(0.1)
+    adam = gf.run_descent(objective, start, gf.optimizers.adam, learning_rate=0.01, max_steps=300)
+    ax = plotting.plot_effective_rank({"flow": flow, "Adam": adam}, against="loss")
+    assert ax.xaxis_inverted() and ax.get_xlabel() == plotting.plot_loss(flow).get_ylabel()
+    for line, run in zip(ax.lines, (flow, adam), strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), run["loss"])
+        np.testing.assert_array_equal(line.get_ydata(), run["effective_rank"])
+    assert [line.get_linestyle() for line in ax.lines] == ["-", "--"]
+
+
+def test_over_another_number_the_axis_is_not_turned_and_an_array_is_refused(flow):
+    ax = plotting.plot_observable(flow, "loss", against="effective_rank", xscale="linear")
+    assert not ax.xaxis_inverted()
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), flow["effective_rank"])
+    with pytest.raises(ValueError, match="'nothing' was not recorded"):
+        plotting.plot_observable(flow, "loss", against="nothing")
+    with pytest.raises(ValueError, match="single number"):
+        plotting.plot_observable(flow, "loss", against="singular_values")
 
 
 def test_spectrum_draws_the_top_of_one_run(flow):
