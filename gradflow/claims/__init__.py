@@ -58,3 +58,7 @@ _NAMES = {
     "registry": "registered select",
 }
 __getattr__ = on_first_use(__name__, _NAMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

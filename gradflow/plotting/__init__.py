@@ -55,3 +55,7 @@ _NAMES = {
 }
 
 __getattr__ = on_first_use(__name__, _NAMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -21,6 +21,7 @@ from gradflow.sweeps.experiment import (
     flat,
     items_of,
 )
+from gradflow.sweeps.fields import changed
 from gradflow.sweeps.registry import find
 from gradflow.sweeps.store import Store
 
@@ -53,6 +54,11 @@ class Results:
 
     def __len__(self) -> int:
         return len(self.cells)
+
+    def __repr__(self) -> str:
+        ended = self.table["outcome"].value_counts() if len(self) else {}
+        told = "".join(f", {n} {outcome}" for outcome, n in ended.items() if outcome)
+        return f"Results({self.experiment.id}, {len(self)} cells, {self.missing} missing{told})"
 
     @property
     def all_diverged(self) -> bool:
@@ -128,7 +134,8 @@ def load(
       **fields: changes to the grid's fields.
 
     Raises:
-      ValueError: if there is no such experiment, protocol or field.
+      ValueError: if there is no such experiment, protocol or field, or a value does not fit its
+        field.
       Corrupt: if a cell's file is damaged.
     """
     experiment = find(id, module)
@@ -169,7 +176,7 @@ def grid_of(
     """The grid of a scale and protocol, with some fields changed.
 
     Raises:
-      ValueError: if the experiment lacks the protocol or a field, or a number is out of range.
+      ValueError: if the experiment lacks the protocol or a field, or a value is of another type.
     """
     if protocol not in experiment.protocols:
         raise ValueError(
@@ -185,7 +192,7 @@ def grid_of(
             raise ValueError(
                 f"The grid of {experiment.id} has no field {name!r}; it has {', '.join(known)}."
             )
-    return dataclasses.replace(grid, **fields)
+    return changed(grid, fields)
 
 
 def _row(item: Item, data: xr.Dataset) -> dict[str, Any]:
