@@ -96,7 +96,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         "[The ledger: find a claim, each has a page of its own](theorems.html){ .md-button }\n\n"
         "[What fails](theorems.html?verdict=fails), "
         "[what fails in substance](theorems.html?severity=substance), "
-        "[what is proved](theorems.html?evidence=proved)"
+        "[what is proved](theorems.html?evidence=proved), "
+        "[what has cases in rigorous enclosures](theorems.html?evidence=some+enclosed)"
     )
     made += ", [all of it as JSON](theorems.json)." if LEDGER.is_file() else "."
     todo = (

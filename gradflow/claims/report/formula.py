@@ -135,7 +135,7 @@ def _drawn(statement: str, element: Element | None, marked: set[int]) -> str:
 
 
 def _parts(whole: Element) -> Iterator[Element]:
-    """A formula cut where a line may end: before relations and terms, after commas."""
+    """A formula cut where a line may end: before relations and terms, after , and ;."""
     row = whole[0] if len(whole) == 1 and whole[0].tag == "mrow" else whole
     if whole.tag != "math" or len(row) < 2:
         yield whole
@@ -151,7 +151,7 @@ def _parts(whole: Element) -> Iterator[Element]:
             part = Element("math", attributes)
             child.set("form", "infix")
         part.append(child)
-        if text == "," and depth == 0:
+        if (text == "," or child.text == ";") and depth == 0:  # which the converter has as a letter
             yield part
             part = Element("math", attributes)
     if len(part):

@@ -61,7 +61,7 @@ function start() {
   function filter() {
     const phrase = asked(state.words);
     const fits = lines.map(line => FILTERS.slice(1).every(
-      name => !state[name] || line.dataset[name] === state[name]));
+      name => !state[name] || line.dataset[name].split("|").includes(state[name])));
     const first = phrase ? hits(texts, phrase) : lines.map(() => true);
     const also = phrase && phrase.length > 1 ? mentioning(phrase) : first;
     let count = 0, rest = 0;

@@ -47,6 +47,8 @@ def _index(rows: Sequence[Row]) -> str:
     verdicts = {v: v for v in VERDICTS if any(row["verdict"] == v for row in rows)}
     severities = {s: s for s in (*MEANINGS, UNCLASSIFIED)}
     grades = {g: g for g in GRADES if any(row.get("grade") == g for row in rows)}
+    if any(map(_partly_enclosed, rows)):
+        grades[_ENCLOSED] = _ENCLOSED
     choices = "".join((
         _choice("paper", "all papers", papers), _choice("verdict", "all verdicts", verdicts),
         _choice("severity", "all severities", severities),
@@ -78,10 +80,20 @@ def _line(row: Row) -> str:
     return (
         f'<tr{kind} data-id="{_e(row["id"])}" data-paper="{_e(paper_of(row))}" '
         f'data-verdict="{verdict}" data-severity="{severity}" '
-        f'data-evidence="{_e(row.get("grade") or "")}" data-words="{_e(words(row))}">'
+        f'data-evidence="{_e(_kinds_of_evidence(row))}" data-words="{_e(words(row))}">'
         f"<td>{link(row['id'])}</td><td>{_e(row['where'])}</td>"
         f'<td class="{verdict}">{told}</td><td>{_e(_shortened(row.get("grade")))}</td></tr>'
     )
+
+
+def _kinds_of_evidence(row: Row) -> str:
+    """What the filter finds a claim by, with bars between: its grade, and enclosures beside it."""
+    return "|".join(filter(None, (row.get("grade"), _ENCLOSED * _partly_enclosed(row))))
+
+
+def _partly_enclosed(row: Row) -> bool:
+    """Whether some cases are enclosures, whatever decides."""
+    return bool((row.get("evidence") or {}).get("enclosed"))
 
 
 def _shortened(grade: str | None) -> str:
@@ -96,6 +108,7 @@ def _e(text: Any) -> str:
     return html.escape(str(text))
 
 
+_ENCLOSED = "some enclosed"
 _FILES = ("page.css", "page.js")
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">

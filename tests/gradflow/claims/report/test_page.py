@@ -16,7 +16,7 @@ ROW = {
     "cite": ["We 2026."],
 }  # fmt: skip
 ROWS = [
-    ROW,
+    {**ROW, "grade": "proved", "evidence": {"proved": 1, "enclosed": 2}},
     {
         **ROW, "id": "arora2019.b", "verdict": "fails", "corrected": "arora2019.b.corrected",
         "flaw": "A factor is lost.", "severity": "constant", "survives": "The order.",
@@ -74,6 +74,8 @@ def drawn(file, query=""):
         ("?verdict=fails", 2),
         ("?severity=constant", 1),
         ("?paper=razin2020&words=nowhere", 0),
+        ("?evidence=proved", 1),
+        ("?evidence=some+enclosed", 1),
         ("?verdict=nowhere&evidence=enclosed", 5),  # no choices of this page
     ],
 )

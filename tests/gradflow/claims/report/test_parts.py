@@ -130,3 +130,10 @@ def test_the_outcome_of_a_proof_has_room_beside_its_mark(outcome, at, room):
     place, wide = float(text.get("x")), 8 * len(outcome)
     assert (text.get("text-anchor") == "end") is room
     assert place - wide > 0 and place + wide * (not room) < 720
+
+
+def test_a_formula_goes_on_in_a_new_line_after_a_comma_or_a_semicolon_outside_brackets():
+    assert formula("a; b").count("<math") == 2
+    assert formula("a, b").count("<math") == 2
+    assert formula("(a; b)").count("<math") == 1
+    assert formula("a b").count("<math") == 1
