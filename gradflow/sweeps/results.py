@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ class Results:
     Attributes:
       experiment: which.
       grid: the grid that was asked for.
-      table: one row a cell: the cell's fields, "method", "precision", "outcome", and all numbers
-        that its file holds; pandas.
+      table: one row a cell: the cell's fields ("cell_method" for its own method), "method",
+        "precision", "outcome", and all numbers that its file holds; pandas.
       cells: the datasets, in the order of the table's rows.
       missing: how many cells of the grid are not there.
     """
@@ -72,16 +72,21 @@ class Results:
 
     def where(self, **fields: Any) -> "Results":
         """Those cells that have fields (or a method) with these values."""
-        chosen = [
-            k
-            for k, item in enumerate(self.items)
-            if all(
+
+        def fits(item: Item) -> bool:
+            cell = flat(item.cell)
+            return all(
                 getattr(item, name) == value
                 if name in ("method", "precision")
-                else flat(item.cell).get(name) == value
+                else cell.get(name) == value
                 for name, value in fields.items()
             )
-        ]
+
+        return self.only(fits)
+
+    def only(self, wanted: Callable[[Item], bool]) -> "Results":
+        """Those cells of which a function of their item says so, as `item.cell.rate > 0.1`."""
+        chosen = [k for k, item in enumerate(self.items) if wanted(item)]
         return Results(
             self.experiment,
             self.grid,
@@ -197,8 +202,11 @@ def grid_of(
 
 def _row(item: Item, data: xr.Dataset) -> dict[str, Any]:
     numbers = {str(name): array.item() for name, array in data.data_vars.items() if array.ndim == 0}
+    cell = {
+        f"cell_{k}" if k in ("method", "precision") else k: v for k, v in flat(item.cell).items()
+    }
     return {
-        **flat(item.cell),
+        **cell,
         "method": item.method,
         "precision": item.precision,
         "outcome": data.attrs.get("outcome", ""),

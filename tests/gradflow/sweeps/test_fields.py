@@ -81,3 +81,21 @@ def test_what_a_lazy_package_has_is_listed():
     for package in (gf.plotting, gf.claims, gf.sweeps):
         assert dir(package) == sorted(package.__all__)
         assert all(hasattr(package, name) for name in dir(package))
+
+
+def test_the_table_keeps_a_field_that_is_called_as_a_column_of_its_own():
+    import xarray as xr
+
+    from gradflow.sweeps import Item, Results
+
+    @dataclass(frozen=True)
+    class Baseline:
+        method: str
+
+    items = [Item(Baseline(method)) for method in ("OptSpace", "nuclear norm")]
+    data = [xr.Dataset({"final_error": k}) for k in (1.0, 2.0)]
+    found = Results(sweeps.find("razin2020.fig1"), None, items, data, 0)
+    assert found.table["cell_method"].tolist() == ["OptSpace", "nuclear norm"]
+    assert found.table["method"].tolist() == ["own", "own"]
+    one = found.only(lambda item: item.cell.method == "OptSpace")
+    assert one.table["final_error"].tolist() == [1.0]
