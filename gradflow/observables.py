@@ -292,6 +292,12 @@ _BY_NAME: dict[str, Observable] = {
 Observe = Sequence[str] | Mapping[str, Observable]
 
 
+_OWN = (
+    "own functions are given with their names, all in one dictionary, such as "
+    "{'loss': observables.loss, 'nuclear norm': observables.schatten_norm(1)}"
+)
+
+
 def resolve(observe: Checked[Observe]) -> tuple[tuple[str, Observable], ...]:
     """Turn names, or a mapping from names to functions of a state, into pairs.
 
@@ -307,12 +313,14 @@ def resolve(observe: Checked[Observe]) -> tuple[tuple[str, Observable], ...]:
         for name, function in observe.items():
             _check_name(name, function)
         pairs = tuple(observe.items())
+    elif callable(observe):
+        raise ValueError(f"{_OWN[0].upper()}{_OWN[1:]}, not {observe!r} alone.")
     else:
         unknown = [name for name in observe if name not in _BY_NAME]
         if unknown:
             raise ValueError(
-                f"Unknown observable {unknown[0]!r}; known are {', '.join(sorted(_BY_NAME))}, "
-                "or pass a dictionary of functions."
+                f"Unknown observable {unknown[0]!r}; known are "
+                f"{', '.join(sorted(_BY_NAME))}; {_OWN}."
             )
         pairs = tuple((name, _BY_NAME[name]) for name in observe)
     return pairs if any(name == "loss" for name, _ in pairs) else (("loss", loss), *pairs)

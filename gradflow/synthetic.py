@@ -154,6 +154,7 @@ def matrix_completion(
     """
     of_truth, of_entries = jax.random.split(key)
     truth = low_rank_matrix(of_truth, shape, rank, norm)
+    _number("observations", observations, prod(shape))
     indices = sample_entries(of_entries, shape, observations)
     return MatrixCompletion(truth.shape, indices, _seen(truth, indices), loss=loss, truth=truth)
 
@@ -178,6 +179,7 @@ def tensor_completion(
     """
     of_truth, of_entries = jax.random.split(key)
     truth = low_rank_tensor(of_truth, shape, rank)
+    _number("observations", observations, prod(shape))
     indices = sample_entries(of_entries, shape, observations)
     return TensorCompletion(truth.shape, indices, _seen(truth, indices), loss=loss, truth=truth)
 

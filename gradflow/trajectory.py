@@ -221,7 +221,7 @@ class Trajectory:
         except Exception as error:  # h5py raises many kinds on damaged files
             raise ValueError(
                 f"{path} is not a trajectory that gradflow stored ({error}); "
-                "delete it and run again."
+                "is the path right? If it is damaged, run again."
             ) from error
 
 

@@ -2,11 +2,14 @@
 
 import itertools
 import math
+import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import jax
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,6 +22,17 @@ from rich.progress import (
 
 _HANDLES = itertools.count()
 _OPEN: dict[int, "FlowProgress"] = {}
+
+
+def console() -> Console | None:
+    """Where bars are drawn: None for rich's own choice.
+
+    In a notebook rich draws with ipywidgets; where they are not installed it warns and draws
+    nothing. There bars are text on stderr, over which the next one is written.
+    """
+    if Console().is_jupyter and find_spec("ipywidgets") is None:
+        return Console(file=sys.stderr, force_jupyter=False, width=100)
+    return None
 
 
 class FlowProgress:
@@ -44,6 +58,7 @@ class FlowProgress:
                 BarColumn(),
                 TextColumn("{task.description}"),
                 TimeElapsedColumn(),
+                console=console(),
             )
             if show is True
             else None
@@ -108,6 +123,7 @@ class DescentProgress:
                 MofNCompleteColumn(),
                 TextColumn("{task.description}"),
                 TimeRemainingColumn(),
+                console=console(),
             )
             if show is True
             else None
@@ -148,7 +164,7 @@ class SearchProgress:
         self.bar = (
             Progress(
                 TextColumn("search"), BarColumn(), TextColumn("{task.description}"),
-                TimeElapsedColumn(),
+                TimeElapsedColumn(), console=console(),
             )
             if show is True
             else None

@@ -54,7 +54,10 @@ class Check:
 
 @dataclass
 class Report:
-    """Write the ledger to read, as one HTML file: an index, and a page for each claim."""
+    """Write the ledger to read, as one HTML file: an index, and a page for each claim.
+
+    `gradflow check IDS --html PAGE` writes that of some claims alone.
+    """
 
     html: Path = field(default_factory=lambda: results() / "theorems.html")
     """The file."""

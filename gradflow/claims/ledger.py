@@ -38,6 +38,10 @@ class Entry:
     spared: int | None = None
     settings: Settings = field(default_factory=Settings)
 
+    def __repr__(self) -> str:
+        reason = self.judgement.reason if self.judgement else "the check raised an error"
+        return f"Entry({self.claim.id}: {self.verdict}, control {self.control_verdict}; {reason})"
+
     @property
     def verdict(self) -> str:
         """The verdict, or "crashed"."""

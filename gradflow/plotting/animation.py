@@ -14,6 +14,7 @@ from rich.progress import track
 
 from gradflow._util.annotations import Checked
 from gradflow._util.files import whole_file
+from gradflow._util.progress import console
 from gradflow._util.validate import positive, whole
 from gradflow.plotting._axes import Run, as_trajectory, recorded
 from gradflow.plotting._style import paper_style
@@ -98,7 +99,7 @@ def animate(
         figure, show = _film(run, top, dots)
         writer = _gif if kind == ".gif" else _mp4
         with writer(figure, temporary, pause) as grab:
-            for moment in track(moments, "frames", disable=not progress):
+            for moment in track(moments, "frames", disable=not progress, console=console()):
                 show(moment)
                 grab()
     return path

@@ -255,7 +255,7 @@ class SaddlePath(eqx.Module):
         except Exception as error:  # h5py raises many kinds on damaged files
             raise ValueError(
                 f"{path} is not a path of saddles that gradflow stored ({error}); "
-                "delete it and run again."
+                "is the path right? If it is damaged, run again."
             ) from error
 
 

@@ -383,3 +383,9 @@ def test_an_own_value_of_a_penalty_on_singular_values_is_the_one_that_counts():
     start = (jnp.ones((1, 3)), jnp.ones((3, 1)))
     found = gf.Objective(problem, model, Shifted(1.0)).penalty_at(start)
     np.testing.assert_allclose(found, 10.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("observe", [lambda state: state.product, ["loss", lambda state: 0.0]])
+def test_functions_without_names_are_refused_with_an_example(observe):
+    with pytest.raises(ValueError, match=r"in one dictionary, such as \{'loss'"):
+        observables.resolve(observe)

@@ -233,3 +233,9 @@ def test_whole_numbers_may_be_floats_and_the_hole_is_a_pair():
         )
     assert gf.synthetic.sample_entries(KEY, (6, 4), 5.0).shape == (5, 2)
     refuses(lambda: gf.synthetic.norm_blowup(unobserved=1), "it is 1", "(0, 0)")
+
+
+@pytest.mark.parametrize("make", [gf.synthetic.matrix_completion, gf.synthetic.tensor_completion])
+def test_too_many_observations_are_called_so(make):
+    with pytest.raises(ValueError, match="observations must be a whole number between 1 and 30"):
+        make(jax.random.key(0), (6, 5), rank=1, observations=50)
