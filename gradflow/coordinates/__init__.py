@@ -8,9 +8,11 @@ from gradflow.coordinates.logdet import LogDetCoordinates
 from gradflow.coordinates.logparameters import LogParameterCoordinates
 from gradflow.coordinates.logpolar import LogPolarCoordinates
 from gradflow.coordinates.product import ProductCoordinates
+from gradflow.coordinates.registry import COORDINATES
 from gradflow.coordinates.singular import SingularCoordinates
 
 __all__ = [
+    "COORDINATES",
     "AbstractCoordinates",
     "AbstractFactorCoordinates",
     "FactorCoordinates",

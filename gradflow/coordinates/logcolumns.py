@@ -96,6 +96,7 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
     goal: Float[Array, ""] | None = None
     far_apart: bool = eqx.field(static=True, default=False)
     name: ClassVar[str] = "logcolumns"
+    mark: ClassVar[str] = "log_sizes"
     normwise: ClassVar[bool] = False
     of_order_one: ClassVar[bool] = True
     virtue: ClassVar[str] = (
