@@ -24,7 +24,7 @@ from gradflow._util.progress import DescentProgress
 from gradflow._util.provenance import describe_function, fingerprint
 from gradflow._util.spread import see_alike
 from gradflow._util.validate import same_float_dtype
-from gradflow.descent.batch import Batch
+from gradflow.descent.batch import RunningBatch
 from gradflow.descent.checkpoint import Keeper
 from gradflow.descent.drawing import drawn_anew, gather_draws, see_no_loss_asked, told_draws
 from gradflow.descent.gathering import gather_objectives, gather_starts, stack_starts
@@ -231,7 +231,7 @@ def _run(
         key = [configs, marks.tolist(), numbers, batch_step.program(runs), "with states"]
     how = "one after the other" if mode == "map" else "side by side"
     LOGGER.info("descent: %d runs %s in %s, at most %d iterations", len(rules), how, dtype, steps)
-    batch = Batch(batch_step, runs)
+    batch = RunningBatch(batch_step, runs)
     with DescentProgress(options.progress, steps) as bar:
         batch.run(marks, Keeper(options.checkpoint, key), bar)
     return _trajectories(batch, parameters, configs, optimizer)
@@ -301,7 +301,10 @@ def _marks(record: Any, begin: int, steps: int) -> np.ndarray:
 
 
 def _trajectories(
-    batch: Batch, starts: tuple[np.ndarray, ...], configs: list[dict[str, Any]], optimizer: Any
+    batch: RunningBatch,
+    starts: tuple[np.ndarray, ...],
+    configs: list[dict[str, Any]],
+    optimizer: Any,
 ) -> list[Trajectory]:
     """One a run, from what the batch has of all."""
     records, ends = batch.results()

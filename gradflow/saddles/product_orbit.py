@@ -23,7 +23,7 @@ from gradflow.factorizations.base import Factors
 from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.problems.base import AbstractProblem
 from gradflow.saddles.blow_up import layers_of
-from gradflow.saddles.ways import Piece, Way, newton, piece
+from gradflow.saddles.ways import Piece, Pieces, newton, piece
 
 _FEW = 150
 """Up to how many unknowns steps may be implicit."""
@@ -136,7 +136,7 @@ def follow(
     pushed = jnp.zeros((left.shape[1], right.shape[1]))
     state: Any = tuple(factors), jnp.asarray(left), jnp.asarray(right), pushed
     loss, norm, w = _steepness(problem, factors)
-    way = Way(sum(f.size for f in factors) <= _FEW, loss, -(norm**2))
+    way = Pieces(sum(f.size for f in factors) <= _FEW, loss, -(norm**2))
     settled, risen, first, stride = False, None, None, 1.0
     while True:
         s = np.linalg.svd(np.asarray(w), compute_uv=False)
