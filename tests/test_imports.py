@@ -1,5 +1,6 @@
 """The house: data flows one way, engines know no paper, papers are indifferent to their place."""
 
+import ast
 import importlib
 import re
 from collections import defaultdict
@@ -68,6 +69,28 @@ def test_a_room_is_entered_by_names_that_it_gives_out():
         and any(part.startswith("_") for part in one.target.split(".")[2:])
     ]
     assert said(private) == []
+
+
+def private_names(name: str, source: str) -> list[str]:
+    """Names that begin with _ and that a file takes from another of the library."""
+    return [
+        f"{name} imports {one.name} of {node.module}"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gradflow.")
+        for one in node.names
+        if one.name.startswith("_") and f"{node.module}.{one.name}" not in modules("gradflow")
+    ]
+
+
+def test_a_file_keeps_its_private_names():
+    every = modules("gradflow").items()
+    taken = [one for name, path in every for one in private_names(name, path.read_text("utf-8"))]
+    assert taken == []
+
+
+def test_a_private_name_that_is_taken_is_found():
+    source = "from gradflow._util import validate\nfrom gradflow.problems.base import _weight, a"
+    assert private_names("b", source) == ["b imports _weight of gradflow.problems.base"]
 
 
 def test_the_library_knows_no_paper_and_no_test():
