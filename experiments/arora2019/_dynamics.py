@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 
 import gradflow as gf
 from gradflow.factorizations.base import Factors
-from gradflow.observables import State
+from gradflow.state import State
 from gradflow.sweeps import Descent
 from gradflow.sweeps.experiment import Finding, Precision, Protocol
 from gradflow.sweeps.job import log_marks

@@ -19,9 +19,9 @@ import optax
 import gradflow as gf
 from gradflow import baselines, optimizers
 from gradflow.factorizations.base import Factors
-from gradflow.observables import State
 from gradflow.problems.completion import MatrixCompletion
 from gradflow.problems.sensing import MatrixSensing
+from gradflow.state import State
 from gradflow.sweeps.experiment import Experiment, Precision, Protocol, Scale
 from gradflow.sweeps.job import Computation, Descent, Job, log_marks
 

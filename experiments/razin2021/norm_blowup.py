@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 
 import gradflow as gf
 from gradflow._util.validate import positive, whole
-from gradflow.observables import State
+from gradflow.state import State
 from gradflow.sweeps import Descent, Finding, Results, register
 from gradflow.sweeps.experiment import Experiment, Precision, Protocol, Scale
 from gradflow.sweeps.job import Computation, Job, log_marks

@@ -22,8 +22,8 @@ import numpy as np
 import gradflow as gf
 from gradflow import baselines, optimizers
 from gradflow.baselines._optspace import optspace
-from gradflow.observables import State
 from gradflow.penalties.base import AbstractPenalty
+from gradflow.state import State
 from gradflow.sweeps.experiment import Experiment, Item, Precision
 from gradflow.sweeps.job import Computation, Descent, Job, log_marks
 

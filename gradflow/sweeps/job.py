@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from gradflow.descent.checkpoint import Checkpoint
-from gradflow.descent.loop import Optimizer
+from gradflow.descent.mixture import Optimizer
 from gradflow.descent.run import run_descents
 from gradflow.factorizations.base import Factors
 from gradflow.flow.solve import solve_flow

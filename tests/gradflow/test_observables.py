@@ -12,7 +12,8 @@ import gradflow as gf
 from gradflow import observables, synthetic
 from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.coordinates.product import ProductCoordinates
-from gradflow.observables import State, default_observables, resolve
+from gradflow.observables import default_observables, resolve
+from gradflow.state import State
 from tests.helpers import central_gradient, chain, refuses
 
 RNG = np.random.default_rng(0)
