@@ -23,16 +23,6 @@ from gradflow.trajectory import Trajectory
 OnProgress = Callable[[int, float], None]
 
 
-def log_marks(steps: int, each: int) -> np.ndarray:
-    """Iterations to record at, so many a decade, from 1 to below `steps`.
-
-    Example:
-      >>> log_marks(100, 4).tolist()
-      [1, 2, 3, 6, 10, 18, 32, 56]
-    """
-    return np.unique(np.round(10 ** np.arange(0, np.log10(steps), 1 / each)).astype(int))
-
-
 @dataclass(frozen=True)
 class Descent:
     """A discrete run.
