@@ -3,7 +3,7 @@
 from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.coordinates.factors import AbstractFactorCoordinates, FactorCoordinates
 from gradflow.coordinates.ldu import LDUCoordinates
-from gradflow.coordinates.logcolumns import LogColumnCoordinates
+from gradflow.coordinates.logcolumns import Graded, LogColumnCoordinates
 from gradflow.coordinates.logdet import LogDetCoordinates
 from gradflow.coordinates.logparameters import LogParameterCoordinates
 from gradflow.coordinates.logpolar import LogPolarCoordinates
@@ -16,6 +16,7 @@ __all__ = [
     "AbstractCoordinates",
     "AbstractFactorCoordinates",
     "FactorCoordinates",
+    "Graded",
     "LDUCoordinates",
     "LogColumnCoordinates",
     "LogDetCoordinates",
