@@ -177,12 +177,12 @@ def moved_by_factors(problem, w, depth):
 
 def in_mode(patch, mode):
     """Have the runs of a device done one after the other (map) or side by side (vmap)."""
-    init = batches.Batch.__init__
+    init = batches.RunningBatch.__init__
 
     def init_in_mode(self, step, lanes):
         init(self, dataclasses.replace(step, mode=mode), lanes)
 
-    patch.setattr(batches.Batch, "__init__", init_in_mode)
+    patch.setattr(batches.RunningBatch, "__init__", init_in_mode)
 
 
 def watch_lanes(patch):

@@ -1,8 +1,10 @@
 """The house: data flows one way, engines know no paper, papers are indifferent to their place."""
 
+import ast
 import importlib
 import re
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +72,28 @@ def test_a_room_is_entered_by_names_that_it_gives_out():
     assert said(private) == []
 
 
+def private_names(name: str, source: str) -> list[str]:
+    """Names that begin with _ and that a file takes from another of the library."""
+    return [
+        f"{name} imports {one.name} of {node.module}"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gradflow.")
+        for one in node.names
+        if one.name.startswith("_") and f"{node.module}.{one.name}" not in modules("gradflow")
+    ]
+
+
+def test_a_file_keeps_its_private_names():
+    every = modules("gradflow").items()
+    taken = [one for name, path in every for one in private_names(name, path.read_text("utf-8"))]
+    assert taken == []
+
+
+def test_a_private_name_that_is_taken_is_found():
+    source = "from gradflow._util import validate\nfrom gradflow.problems.base import _weight, a"
+    assert private_names("b", source) == ["b imports _weight of gradflow.problems.base"]
+
+
 def test_the_library_knows_no_paper_and_no_test():
     outside = ("theory_checks", "experiments", "tests", "benchmarks")
     known = [one for one in imports("gradflow") if one.target.split(".")[0] in outside]
@@ -93,6 +117,41 @@ def test_the_library_imports_names_from_where_they_are_defined():
         one for one in library() if one.target == "gradflow" and one.importer != "gradflow.cli"
     ]
     assert said(whole) == []
+    files = {name: path for name, path in modules("gradflow").items() if path.stem != "__init__"}
+    known = {name: only_imported(path.read_text("utf-8")) for name, path in files.items()}
+    every = {**modules("gradflow"), **modules("theory_checks"), **modules("experiments")}
+    assert [one for name, path in every.items() for one in second_hand(name, path, known)] == []
+
+
+def only_imported(source: str) -> set[str]:
+    """Names that a file has from others alone."""
+    nodes = list(ast.walk(ast.parse(source)))
+    own = {node.id for node in nodes if isinstance(node, ast.Name)
+           and isinstance(node.ctx, ast.Store)}  # fmt: skip
+    own |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    return {
+        one.asname or one.name
+        for node in nodes
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for one in node.names
+    } - own
+
+
+def second_hand(name: str, path: Path, known: dict[str, set[str]]) -> list[str]:
+    """What a file takes from files that have it from others."""
+    return [
+        f"{name} imports {one.name} of {node.module}"
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        for one in node.names
+        if one.name in known.get(node.module or "", ())
+    ]
+
+
+def test_a_name_at_second_hand_is_found(tmp_path):
+    known = {"gradflow.b": only_imported("from gradflow.a import x, y\nz = 1\ny = x")}
+    (tmp_path / "c.py").write_text("from gradflow.b import x, y, z")
+    assert second_hand("c", tmp_path / "c.py", known) == ["c imports x of gradflow.b"]
 
 
 @pytest.mark.parametrize("name", [name for name, path in modules("gradflow").items()

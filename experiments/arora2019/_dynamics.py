@@ -16,11 +16,11 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 import gradflow as gf
+from gradflow.descent.records import log_marks
 from gradflow.factorizations.base import Factors
-from gradflow.observables import State
+from gradflow.state import State
 from gradflow.sweeps import Descent
 from gradflow.sweeps.experiment import Finding, Precision, Protocol
-from gradflow.sweeps.job import log_marks
 from gradflow.sweeps.results import Results, arrivals
 
 from . import _recovery as deep_recovery

@@ -18,12 +18,13 @@ import optax
 
 import gradflow as gf
 from gradflow import baselines, optimizers
+from gradflow.descent.records import log_marks
 from gradflow.factorizations.base import Factors
-from gradflow.observables import State
 from gradflow.problems.completion import MatrixCompletion
 from gradflow.problems.sensing import MatrixSensing
+from gradflow.state import State
 from gradflow.sweeps.experiment import Experiment, Precision, Protocol, Scale
-from gradflow.sweeps.job import Computation, Descent, Job, log_marks
+from gradflow.sweeps.job import Computation, Descent, Job
 
 from .._pace import torch_step
 

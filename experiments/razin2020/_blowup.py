@@ -17,11 +17,11 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
 
 import gradflow as gf
+from gradflow.descent.records import log_marks
 from gradflow.factorizations.base import Factors
 from gradflow.objective import Objective
 from gradflow.sweeps import Descent
 from gradflow.sweeps.experiment import Experiment, Precision
-from gradflow.sweeps.job import log_marks
 
 from .._pace import torch_step
 

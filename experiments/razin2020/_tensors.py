@@ -20,11 +20,12 @@ import optax
 import gradflow as gf
 from gradflow import baselines, optimizers
 from gradflow._util.validate import positive, whole
-from gradflow.observables import State
+from gradflow.descent.records import log_marks
 from gradflow.problems.completion import TensorCompletion
+from gradflow.state import State
 from gradflow.sweeps import Descent
 from gradflow.sweeps.experiment import Experiment, Precision, Protocol, Scale
-from gradflow.sweeps.job import Computation, Job, log_marks
+from gradflow.sweeps.job import Computation, Job
 
 STOP_LOSS = 1e-6
 LOOKS = (100, 3)

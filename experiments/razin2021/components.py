@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 
 import gradflow as gf
 from gradflow._util.validate import positive, whole
+from gradflow.descent.records import log_marks
 from gradflow.sweeps import Descent, Finding, Results, register
 from gradflow.sweeps.experiment import Experiment, Precision, Protocol, Scale
-from gradflow.sweeps.job import log_marks
 from gradflow.sweeps.results import arrivals
 
 from ..razin2020._tensors import OBSERVE, Task, problem, rule

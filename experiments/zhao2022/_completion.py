@@ -22,10 +22,11 @@ import numpy as np
 import gradflow as gf
 from gradflow import baselines, optimizers
 from gradflow.baselines._optspace import optspace
-from gradflow.observables import State
+from gradflow.descent.records import log_marks
 from gradflow.penalties.base import AbstractPenalty
+from gradflow.state import State
 from gradflow.sweeps.experiment import Experiment, Item, Precision
-from gradflow.sweeps.job import Computation, Descent, Job, log_marks
+from gradflow.sweeps.job import Computation, Descent, Job
 
 STEPS, STOP_LOSS = 500_000, 1e-7
 Weighted = Callable[[float], AbstractPenalty]

@@ -2,6 +2,7 @@
 
 from gradflow.baselines._cp_als import CPDecomposition, cp_als
 from gradflow.baselines._cp_rank import CPRank, cp_rank
+from gradflow.baselines._flattenings import Flattening
 from gradflow.baselines._optspace import optspace
 from gradflow.baselines._result import Baseline, BaselineOutcome
 from gradflow.baselines.convex import minimum_nuclear_norm, soft_impute, soft_impute_path
@@ -13,6 +14,7 @@ __all__ = [
     "BaselineOutcome",
     "CPDecomposition",
     "CPRank",
+    "Flattening",
     "LargestMargin",
     "cp_als",
     "cp_rank",

@@ -2,7 +2,7 @@
 
 import abc
 import warnings
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -11,10 +11,10 @@ import numpy as np
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive
 from gradflow.conjectures.family import Trial
+from gradflow.coordinates.registry import COORDINATES
 from gradflow.exact.potential import minimum_potential
 from gradflow.factorizations.diagonal_network import DiagonalNetwork
 from gradflow.flow import solve_flow
-from gradflow.flow.options import CoordinatesName
 from gradflow.objective import Objective
 from gradflow.problems.completion import MatrixCompletion
 from gradflow.problems.regression import LeastSquares
@@ -138,10 +138,9 @@ class GivenStart(AbstractLimit):
     coordinates: str = eqx.field(static=True)
 
     def __init__(self, coordinates: Checked[str] = "factors"):
-        if coordinates not in get_args(CoordinatesName):
+        if coordinates not in (names := ("auto", *COORDINATES)):
             raise ValueError(
-                f"coordinates must be one of {', '.join(get_args(CoordinatesName))}, but they are "
-                f"{coordinates!r}."
+                f"coordinates must be one of {', '.join(names)}, but they are {coordinates!r}."
             )
         self.coordinates = coordinates
 

@@ -52,6 +52,8 @@ class AbstractCoordinates(AbstractView):
         hundred times the tolerance; 0 where each keeps its digits.
       holds_residuals: whether the loss has digits that rounding the product would take.
       of_order_one: whether entries are of order one, or logarithms, on a linear clock, too.
+      takes_as_balanced: whether what is balanced up to rounding is taken for balanced.
+      mark: the array whose name, among those of a state, tells these coordinates; "" if none does.
     """
 
     logarithmic_clock: ClassVar[bool] = False
@@ -61,6 +63,8 @@ class AbstractCoordinates(AbstractView):
     resolution: ClassVar[float] = 0.0
     holds_residuals: ClassVar[bool] = False
     of_order_one: ClassVar[bool] = False
+    takes_as_balanced: ClassVar[bool] = False
+    mark: ClassVar[str] = ""
 
     @classmethod
     @abc.abstractmethod

@@ -92,6 +92,8 @@ class LDUCoordinates(AbstractCoordinates):
     columns: Int[Array, " n"]
     goal: Float[Array, ""] | None = None
     name: ClassVar[str] = "ldu"
+    mark: ClassVar[str] = "log_pivots"
+    takes_as_balanced: ClassVar[bool] = True
     logarithmic_clock: ClassVar[bool] = True
     normwise: ClassVar[bool] = False
     virtue: ClassVar[str] = (

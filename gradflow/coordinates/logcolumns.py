@@ -96,6 +96,7 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
     goal: Float[Array, ""] | None = None
     far_apart: bool = eqx.field(static=True, default=False)
     name: ClassVar[str] = "logcolumns"
+    mark: ClassVar[str] = "log_sizes"
     normwise: ClassVar[bool] = False
     of_order_one: ClassVar[bool] = True
     virtue: ClassVar[str] = (
@@ -104,7 +105,7 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
     )
 
     @property
-    def columns(self) -> AbstractColumns:
+    def _linear(self) -> AbstractColumns:
         """What Q is, and F."""
         return _columns(self.objective)
 
@@ -224,15 +225,15 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
         return jnp.exp(apart) * _inverse(y.unshears)
 
     def factors(self, y: Graded) -> Factors:
-        return self.columns.split(self._q(y) @ self.rotation)
+        return self._linear.split(self._q(y) @ self.rotation)
 
     def product(self, y: Graded) -> Array:
-        return self.columns.product(self._q(y))
+        return self._linear.product(self._q(y))
 
     def velocity(self, y: Graded) -> Graded:
         o, logs, unshears = y
         grown = logs - self.origin
-        f = self.columns.operator(self._q(y))
+        f = self._linear.operator(self._q(y))
         b = o.T @ f @ o
         twice = 2 * jnp.triu(b, 1)
         ratios = jnp.exp(jnp.minimum(grown - grown[:, None], _OVERFLOW))
@@ -240,7 +241,7 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
         # What is not orthonormal, or not balanced as it was, would grow where sizes fall.
         pull = 2 * jax.lax.stop_gradient(jnp.linalg.norm(b))  # whose derivative is none at 0
         turning = turning - pull * (o @ (o.T @ o - jnp.eye(logs.size)))
-        if (signs := self.columns.signs()) is not None:
+        if (signs := self._linear.signs()) is not None:
             turned = signs[:, None] * o
             tilt, noise = self._tilt_now(y)
             trust = jax.lax.stop_gradient(1 / (1 + (noise / _NOISE) ** 2))
@@ -272,7 +273,7 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
 
     def squared_gradient_norm(self, y: Graded) -> Float[Array, ""]:
         q = self._q(y)
-        return jnp.sum((self.columns.operator(q) @ q) ** 2)
+        return jnp.sum((self._linear.operator(q) @ q) ** 2)
 
     def sizes(self, y0: Graded, y1: Graded) -> Graded:
         """A logarithm is to be right to rtol, however large; so are directions and shears.
@@ -307,7 +308,7 @@ class LogColumnCoordinates(AbstractFactorsView, AbstractCoordinates):
         """The same with sizes in order and N = 1."""
         found = _svd(y.logs, self._unit_shears(y))
         held = (found.right.T @ self.rotation, self.tilt, self.origin)
-        if self.columns.signs() is not None:
+        if self._linear.signs() is not None:
             tilt = found.rotation @ self._tilt_now(y)[0] @ found.rotation.T
             held = (held[0], tilt, found.log_s)
         made = eqx.tree_at(lambda c: (c.rotation, c.tilt, c.origin), self, held)

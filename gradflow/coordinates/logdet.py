@@ -67,6 +67,8 @@ class LogDetCoordinates(AbstractCoordinates):
     # What differences are held in units of: about the largest observed value, a power of two.
     _unit: Float[Array, ""]
     name: ClassVar[str] = "logdet"
+    mark: ClassVar[str] = "log_abs_pivot"
+    takes_as_balanced: ClassVar[bool] = True
     logarithmic_clock: ClassVar[bool] = True
     normwise: ClassVar[bool] = False
     holds_residuals: ClassVar[bool] = True

@@ -46,6 +46,7 @@ class LogParameterCoordinates(AbstractFactorCoordinates):
     signs: Pair
     goal: Float[Array, ""] | None = None
     name: ClassVar[str] = "logparameters"
+    mark: ClassVar[str] = "log_plus"
     normwise: ClassVar[bool] = False
     of_order_one: ClassVar[bool] = True
     virtue: ClassVar[str] = (

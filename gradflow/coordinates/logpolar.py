@@ -73,6 +73,7 @@ class LogPolarCoordinates(AbstractFactorsView, AbstractCoordinates):
     log_gaps: Float[Array, "order rank"]
     goal: Float[Array, ""] | None = None
     name: ClassVar[str] = "logpolar"
+    mark: ClassVar[str] = "log_lengths"
     logarithmic_clock: ClassVar[bool] = True
     normwise: ClassVar[bool] = False
     virtue: ClassVar[str] = (

@@ -49,6 +49,8 @@ class ProductCoordinates(AbstractCoordinates):
     goal: Float[Array, ""] | None = None
     sign: Float[Array, ""] | None = None
     name: ClassVar[str] = "product"
+    mark: ClassVar[str] = "W"
+    takes_as_balanced: ClassVar[bool] = True
     resolution: ClassVar[float] = 1e-6
 
     @property

@@ -36,6 +36,8 @@ class SingularCoordinates(AbstractCoordinates):
     fitted: AbstractProblem
     depth: int = eqx.field(static=True)
     name: ClassVar[str] = "singular"
+    mark: ClassVar[str] = "log_singular_values"
+    takes_as_balanced: ClassVar[bool] = True
     normwise: ClassVar[bool] = False
     real_rates: ClassVar[bool] = False
 

@@ -23,7 +23,7 @@ _CHUNK_SECONDS, _FIRST_BUDGET = 0.5, 256
 """What a chunk should take, and iterations of the first, when none has been timed."""
 
 
-class Batch:
+class RunningBatch:
     """Runs on the way: their states on the device, their records here.
 
     Where runs go side by side, those that are done are taken out once they are half of all, so that

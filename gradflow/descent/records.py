@@ -6,6 +6,20 @@ import jax
 import numpy as np
 
 
+def log_marks(steps: int, each: int) -> np.ndarray:
+    """Iterations to record at, so many a decade, from 1 to below `steps`.
+
+    Args:
+      steps: of the run.
+      each: how many a decade.
+
+    Example:
+      >>> log_marks(100, 4).tolist()
+      [1, 2, 3, 6, 10, 18, 32, 56]
+    """
+    return np.unique(np.round(10 ** np.arange(0, np.log10(steps), 1 / each)).astype(int))
+
+
 class Records(NamedTuple):
     """Records of all runs, in one array each.
 

@@ -24,7 +24,7 @@ from gradflow._util.progress import DescentProgress
 from gradflow._util.provenance import describe_function, fingerprint
 from gradflow._util.spread import see_alike
 from gradflow._util.validate import same_float_dtype
-from gradflow.descent.batch import Batch
+from gradflow.descent.batch import RunningBatch
 from gradflow.descent.checkpoint import Keeper
 from gradflow.descent.drawing import drawn_anew, gather_draws, see_no_loss_asked, told_draws
 from gradflow.descent.gathering import gather_objectives, gather_starts, stack_starts
@@ -32,6 +32,7 @@ from gradflow.descent.loop import BatchStep, Mode
 from gradflow.descent.mixture import Optimizer, mixture
 from gradflow.descent.options import DescentOptions
 from gradflow.descent.rates import Rate, check_memory, check_optimizers, gather_rates
+from gradflow.descent.records import log_marks
 from gradflow.descent.resuming import check_rule, own_states, taken_up, with_states
 from gradflow.descent.stopping import DIVERGED, GRADIENT, LOSS, RUNNING, StopRule
 from gradflow.descent.telling import told_of_all, told_of_each
@@ -196,7 +197,7 @@ def _run(
     if observe is None:
         observe = default_observables(objectives[0].problem) if mesh is None else SPREAD_RECORDS
     pairs = resolve(observe)
-    marks = _marks(options.record, found.begin, steps)
+    marks = _iterations(options.record, found.begin, steps)
     objective, many = gather_objectives(objectives, order)
     parameters = stack_starts(given)
     if mesh is not None:
@@ -231,7 +232,7 @@ def _run(
         key = [configs, marks.tolist(), numbers, batch_step.program(runs), "with states"]
     how = "one after the other" if mode == "map" else "side by side"
     LOGGER.info("descent: %d runs %s in %s, at most %d iterations", len(rules), how, dtype, steps)
-    batch = Batch(batch_step, runs)
+    batch = RunningBatch(batch_step, runs)
     with DescentProgress(options.progress, steps) as bar:
         batch.run(marks, Keeper(options.checkpoint, key), bar)
     return _trajectories(batch, parameters, configs, optimizer)
@@ -285,11 +286,10 @@ def _see_alike(mesh: Mesh, options: DescentOptions, configs: Any, numbers: Any) 
     see_alike(hashlib.sha256(told.encode()).hexdigest(), mesh)
 
 
-def _marks(record: Any, begin: int, steps: int) -> np.ndarray:
+def _iterations(record: Any, begin: int, steps: int) -> np.ndarray:
     """Iterations to record: from the first to the last."""
     if record is None:
-        exponents = np.arange(0, np.log10(steps) + 1e-9, 1 / 20)
-        wanted = np.unique(np.round(10.0**exponents).astype(np.int64))
+        wanted = log_marks(steps, 20)
     else:
         wanted = np.asarray(record)
         if wanted.ndim != 1 or wanted.size == 0 or wanted.dtype.kind not in "iu":
@@ -301,7 +301,10 @@ def _marks(record: Any, begin: int, steps: int) -> np.ndarray:
 
 
 def _trajectories(
-    batch: Batch, starts: tuple[np.ndarray, ...], configs: list[dict[str, Any]], optimizer: Any
+    batch: RunningBatch,
+    starts: tuple[np.ndarray, ...],
+    configs: list[dict[str, Any]],
+    optimizer: Any,
 ) -> list[Trajectory]:
     """One a run, from what the batch has of all."""
     records, ends = batch.results()

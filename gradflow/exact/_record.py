@@ -19,11 +19,12 @@ from gradflow.factorizations.base import Factors
 from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.linalg.spectrum import effective_rank_of
 from gradflow.objective import Objective
-from gradflow.observables import Observable, Observe, State, default_observables, resolve
+from gradflow.observables import Observable, Observe, default_observables, resolve
 from gradflow.problems.base import AbstractProblem
 from gradflow.problems.completion import MatrixCompletion
 from gradflow.problems.regression import LeastSquares
 from gradflow.start import as_factors
+from gradflow.state import State
 from gradflow.trajectory import Outcome, Trajectory, named_observables
 
 TOLERANCE = 1e-10

@@ -31,6 +31,9 @@ _RISEN = 100.0
 """Multiples of rtol by which the product may be wrong."""
 _DRIFT = 100.0
 """Multiples of the tolerance by which conserved quantities may move."""
+_ABYSS = 1e6
+"""How many times its first size below zero a loss must be to count as one without a lower bound."""
+_GIVEN_UP = (Status.TOO_SMALL, Status.STALLED, Status.DIVERGED)
 _STOOD = 1e13
 """Growth of errors, about a plateau's length in time scales, from which on rounding of what stands
 still counts: steps leave it 1e-13 off its rest, and what rises beside it feels that for as long.
@@ -52,7 +55,7 @@ def doubts(flow: PreparedFlow, result: dict[str, Any], drift: float | None) -> l
         or _rank(flow, result["read"])
         or _risen(flow, result, drift),
         _times(flow, result["read"]),
-        _rounding(result["read"], result["status"]),
+        _bottomless(result) or _rounding(result["read"], result["status"]),
         _jumps(flow),
     ]
     if drift is not None and drift > _DRIFT * flow.options.rtol:
@@ -180,12 +183,26 @@ def _jumps(flow: PreparedFlow) -> str | None:
     )
 
 
+def _bottomless(result: dict[str, Any]) -> str | None:
+    """A loss that fell so far that it may have no lower bound, where steps came to nothing."""
+    if result["read"].losses is None or result["status"] not in _GIVEN_UP:
+        return None
+    first, now, _ = map(float, result["read"].losses)
+    if not now < -_ABYSS * (abs(first) or 1.0):
+        return None
+    return (
+        f"the loss fell from {first:.1e} to {now:.1e}, as one without a lower bound does: such a "
+        f"flow may leave every bound in finite time, here near t = {result['t']:.6g}; give the "
+        "loss a lower bound, add a penalty, or ask for an earlier horizon"
+    )
+
+
 def _rounding(read: AtEnd, status: Status) -> str | None:
     """A loss that is hardly more than round-off of the product's entries."""
-    if read.rounding is None or status is Status.DIVERGED:
+    if read.losses is None or status is Status.DIVERGED:
         return None
-    now, noise = map(float, read.rounding)
-    if not now < _HARDLY * noise:
+    _, now, noise = map(float, read.losses)
+    if not abs(now) < _HARDLY * noise:
         return None
     return (
         f"the loss, {now:.1e}, is near or below what rounding the product's entries makes of it, "

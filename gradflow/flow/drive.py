@@ -15,12 +15,12 @@ from gradflow.flow.clock import Clock
 from gradflow.flow.loop import Leg, Passed, integrate
 from gradflow.flow.readings import Asked, Point, at_end, at_ends
 from gradflow.flow.recording import Marks, marks_of, observe
-from gradflow.flow.setup import Batch, PreparedFlow
+from gradflow.flow.running import Part, RunningFlow
+from gradflow.flow.setup import PreparedBatch, PreparedFlow
 from gradflow.flow.side_by_side import integrate_side_by_side
 from gradflow.flow.stacking import in_turn, kind_of, stack_alike
 from gradflow.flow.step import Carry
 from gradflow.flow.stopping import Status, Stop, another_follows
-from gradflow.flow.way import Part, Way
 from gradflow.observables import Observable
 
 _MANY = 4096
@@ -35,28 +35,28 @@ def run(flow: PreparedFlow) -> dict[str, Any]:
     Args:
       flow: what to integrate.
     """
-    way, began = Way(flow), time.perf_counter()
+    running, began = RunningFlow(flow), time.perf_counter()
     with FlowProgress(flow.options.progress, flow.options.stop_loss) as bar:
-        while way.goes_on:
-            way.turn()
-            _alone(way, bar.handle)
-    read = at_end(*way.points, _asked([flow]))
-    return {"read": read, "seconds": time.perf_counter() - began} | way.result()
+        while running.goes_on:
+            running.turn()
+            _alone(running, bar.handle)
+    read = at_end(*running.points, _asked([flow]))
+    return {"read": read, "seconds": time.perf_counter() - began} | running.result()
 
 
-def run_together(batch: Batch) -> list[dict[str, Any]]:
+def run_together(batch: PreparedBatch) -> list[dict[str, Any]]:
     """Integrate all in one compiled call.
 
     Those that need other coordinates or another clock then go on, together with those that do so in
     coordinates alike; on a CPU one by one, unless they are very many.
     """
     began, flows = time.perf_counter(), batch.flows
-    ways = [Way(flow) for flow in flows]
-    part, times = _together(ways, batch.points)
+    several = [RunningFlow(flow) for flow in flows]
+    part, times = _together(several, batch.points)
     goes_on = np.asarray(another_follows(part.end.status))
-    others = {int(k): ways[k] for k in np.flatnonzero(goes_on)}
-    for k, way in others.items():
-        way.take(part.of(k), times[k])
+    others = {int(k): several[k] for k in np.flatnonzero(goes_on)}
+    for k, one in others.items():
+        one.take(part.of(k), times[k])
     _go_on(list(others.values()))
     # What goes on is told of its end by itself.
     tree, (starts, common) = jax.tree.map, batch.points
@@ -73,29 +73,29 @@ def run_together(batch: Batch) -> list[dict[str, Any]]:
     return [end | {"seconds": seconds} for end in ends]
 
 
-def _go_on(ways: list[Way]) -> None:
+def _go_on(several: list[RunningFlow]) -> None:
     """To their ends, part by part."""
-    while going := [way for way in ways if way.goes_on]:
-        groups: dict[Any, list[Way]] = {}
-        for way in going:
-            way.turn()
-            groups.setdefault(kind_of((way.coordinates, way.y)), []).append(way)
+    while going := [one for one in several if one.goes_on]:
+        groups: dict[Any, list[RunningFlow]] = {}
+        for one in going:
+            one.turn()
+            groups.setdefault(kind_of((one.coordinates, one.y)), []).append(one)
         for group in groups.values():
             if len(group) < (_MANY if in_turn() else 2):
-                for way in group:
-                    _alone(way, -1)
+                for one in group:
+                    _alone(one, -1)
             else:
                 _as_a_batch(group)
 
 
-def _as_a_batch(ways: list[Way]) -> None:
+def _as_a_batch(several: list[RunningFlow]) -> None:
     """A part of each, in one compiled call."""
-    missing = 0 if in_turn() else _lanes(len(ways)) - len(ways)
-    lanes = ways + ways[:1] * missing
+    missing = 0 if in_turn() else _lanes(len(several)) - len(several)
+    lanes = several + several[:1] * missing
     points = [Point(w.coordinates, w.y, np.float64(w.flow.options.rtol)) for w in lanes]
     part, times = _together(lanes, stack_alike(points))
-    for k, way in enumerate(ways):
-        way.take(part.of(k), times[k])
+    for k, one in enumerate(several):
+        one.take(part.of(k), times[k])
 
 
 def _lanes(count: int) -> int:
@@ -133,17 +133,18 @@ def _asked(flows: Sequence[PreparedFlow]) -> Asked:
     return Asked(any(flow.before.rank is not None for flow in flows), conserved)
 
 
-def _leg(way: Way) -> Leg:
+def _leg(running: RunningFlow) -> Leg:
     """What is ahead of a flow."""
-    flow, coordinates = way.flow, way.coordinates
+    flow, coordinates = running.flow, running.coordinates
     options, number = flow.options, jnp.float64
     stop = Stop(
         None if options.stop_loss is None else jnp.asarray(options.stop_loss, number),
         None if options.stop_gradient is None else jnp.asarray(options.stop_gradient, number),
-        jnp.asarray(options.max_steps - way.accepted - way.rejected, jnp.int64),
+        jnp.asarray(options.max_steps - running.accepted - running.rejected, jnp.int64),
     )
     clock = Clock(
-        coordinates.logarithmic_clock, *(jnp.asarray(x, number) for x in (way.scale, way.base))
+        coordinates.logarithmic_clock,
+        *(jnp.asarray(x, number) for x in (running.scale, running.base)),
     )
     return Leg(
         coordinates=coordinates,
@@ -158,19 +159,19 @@ def _leg(way: Way) -> Leg:
     )
 
 
-def _legs(ways: Sequence[Way], points: tuple[Point, Point]) -> tuple[Leg, Leg]:
+def _legs(several: Sequence[RunningFlow], points: tuple[Point, Point]) -> tuple[Leg, Leg]:
     """The flows' legs: arrays with a leading axis, and what they have in common."""
-    first, (arrays, rest) = ways[0], points
+    first, (arrays, rest) = several[0], points
 
-    def numbers(way: Way) -> tuple[Any, ...]:
+    def numbers(one: RunningFlow) -> tuple[Any, ...]:
         """In the order of a leg's fields."""
-        flow, options, real = way.flow, way.flow.options, np.float64
+        flow, options, real = one.flow, one.flow.options, np.float64
         stops = [s if s is None else real(s) for s in (options.stop_loss, options.stop_gradient)]
         return (
-            (real(way.scale), real(way.base)),
+            (real(one.scale), real(one.base)),
             flow.solver,
             (real(options.rtol), real(flow.atol)),
-            (*stops, np.int64(options.max_steps - way.accepted - way.rejected)),
+            (*stops, np.int64(options.max_steps - one.accepted - one.rejected)),
             (real(flow.grid[:2][-1]), real(flow.grid[-1])),
             np.bool_(flow.interpolate),
         )
@@ -183,13 +184,13 @@ def _legs(ways: Sequence[Way], points: tuple[Point, Point]) -> tuple[Leg, Leg]:
         leaves = [k.flatten_up_to(part) for k, part in zip(kinds, parts, strict=True)]
         return kind.unflatten(leaves[0] + leaves[1])
 
-    own, common = stack_alike([numbers(way) for way in ways])
+    own, common = stack_alike([numbers(one) for one in several])
     return made(arrays.coordinates, own), made(rest.coordinates, common)
 
 
-def _alone(way: Way, handle: int) -> None:
+def _alone(running: RunningFlow, handle: int) -> None:
     """A part of one flow, through its recording times."""
-    flow, leg = way.flow, _leg(way)
+    flow, leg = running.flow, _leg(running)
 
     def go(at: Any, marks: Marks) -> tuple[Carry, Passed]:
         return integrate(leg, at, marks, jnp.asarray(handle), handle >= 0)
@@ -197,19 +198,21 @@ def _alone(way: Way, handle: int) -> None:
     def look(points: Any, valid: Any) -> dict[str, Any]:
         return observe(flow.pairs, leg.coordinates, leg.rtol, points, valid, in_turn())
 
-    marks = marks_of(flow.grid, way.done, _bytes(way.y))
-    part = _through(go, look, (way.y, jnp.asarray(way.t)), marks)
-    way.take(part, float(leg.clock.time(part.end.clock)))
+    marks = marks_of(flow.grid, running.done, _bytes(running.y))
+    part = _through(go, look, (running.y, jnp.asarray(running.t)), marks)
+    running.take(part, float(leg.clock.time(part.end.clock)))
 
 
-def _together(ways: Sequence[Way], points: tuple[Point, Point]) -> tuple[Part, list[float]]:
+def _together(
+    several: Sequence[RunningFlow], points: tuple[Point, Point]
+) -> tuple[Part, list[float]]:
     """A part of many flows, with a leading axis, of flows; and when each ends.
 
     Args:
-      ways: the flows, in coordinates alike.
+      several: the flows, in coordinates alike.
       points: where they are, stacked.
     """
-    (stacked, common), pairs = _legs(ways, points), ways[0].flow.pairs
+    (stacked, common), pairs = _legs(several, points), several[0].flow.pairs
 
     def go(at: Any, marks: Marks) -> tuple[Carry, Passed]:
         return _integrate_all(stacked, common, at, marks, in_turn())
@@ -217,18 +220,18 @@ def _together(ways: Sequence[Way], points: tuple[Point, Point]) -> tuple[Part, l
     def look(seen: Any, valid: Any) -> dict[str, Any]:
         return _observe_all(stacked, common, pairs, seen, valid, in_turn())
 
-    longest, size = max(way.flow.grid.size for way in ways), _bytes(points[0].y)
+    longest, size = max(one.flow.grid.size for one in several), _bytes(points[0].y)
     grid, done = (
         np.stack([np.pad(row, (0, longest - row.size), mode="edge") for row in rows])
-        for rows in zip(*((way.flow.grid, way.done) for way in ways), strict=True)
+        for rows in zip(*((one.flow.grid, one.done) for one in several), strict=True)
     )
     if not in_turn():  # at the end of a portion all wait for the slowest: fewer of them
         size //= 8
-    begin = jnp.asarray([way.t for way in ways])
+    begin = jnp.asarray([one.t for one in several])
     through = _through(go, look, (points[0].y, begin), marks_of(grid, done, size))
     part = jax.device_get(through)  # at once: a slice on the device is a program's run
-    units = [way.scale for way in ways], [way.base for way in ways]
-    logarithmic = ways[0].coordinates.logarithmic_clock
+    units = [one.scale for one in several], [one.base for one in several]
+    logarithmic = several[0].coordinates.logarithmic_clock
     clock = Clock(logarithmic, *(jnp.asarray(numbers, jnp.float64) for numbers in units))
     return part, np.asarray(clock.time(through.end.clock)).tolist()
 

@@ -32,7 +32,7 @@ _CLOSE = 1e-13
 """How near to the stopping loss, in its logarithm, the last step is made to end."""
 _NEAR = 1e-9
 """And how near, where rounding keeps it from that, it must end."""
-_TRIES = 60
+_HALVINGS = 60
 """Lengths to try for it: so many halvings leave less than rounding."""
 
 
@@ -159,7 +159,7 @@ def _length(
 
     def missed(carry: Any) -> Array:
         low, high, *_, miss, count = carry
-        return (high > low) & (jnp.abs(miss) > _CLOSE) & (count < _TRIES)
+        return (high > low) & (jnp.abs(miss) > _CLOSE) & (count < _HALVINGS)
 
     zero, far = jnp.zeros_like(begin), jnp.full_like(begin, jnp.inf)
     start = (zero, end - begin, zero, (end - begin) / 2, far, 0)

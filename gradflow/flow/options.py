@@ -10,6 +10,7 @@ import numpy as np
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive
 from gradflow.coordinates.base import AbstractCoordinates
+from gradflow.coordinates.registry import CoordinatesName
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.dynamics.gradient import GradientFlow
 from gradflow.options import RunOptions
@@ -19,10 +20,6 @@ RESOLVED, ROUGHEST = 1e-14, 0.1
 """The range of rtol. Below, 45 roundings, error estimates are rounding; the result does not improve
 from about 1e-13 on. Above, not one digit would be right, and singular values of the size of the
 largest would count as zero where a penalty has a kink."""
-CoordinatesName = Literal[
-    "auto", "factors", "product", "singular", "logdet", "ldu", "logpolar", "logparameters",
-    "logcolumns",
-]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +66,7 @@ class FlowOptions(RunOptions):
         no kink there, and go on; singular values below rtol are then only known to be so, as the
         penalty fades out for them.
       atol: absolute tolerance; by default 1e-3 rtol times the root mean square of the start
-        ("factors", "product"), rtol times that ("singular"), or 1e-2 rtol ("logdet", "ldu",
-        "logpolar", "logparameters", "logcolumns").
+        ("factors", "product"), rtol times that ("singular"), or 1e-2 rtol (all others).
     """
 
     max_steps: Checked[int] = 10_000_000

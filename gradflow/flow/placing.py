@@ -15,8 +15,7 @@ from gradflow.coordinates.logcolumns import LogColumnCoordinates
 from gradflow.coordinates.logdet import LogDetCoordinates
 from gradflow.coordinates.logparameters import LogParameterCoordinates
 from gradflow.coordinates.logpolar import LogPolarCoordinates
-from gradflow.coordinates.product import ProductCoordinates
-from gradflow.coordinates.singular import SingularCoordinates
+from gradflow.coordinates.registry import COORDINATES, coordinates_of
 from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.cp_tensor import CPTensor
@@ -29,20 +28,6 @@ from gradflow.objective import Objective
 from gradflow.spreading import spread_objective, spread_tree
 from gradflow.start import LogScaled, as_factors
 
-COORDINATES: dict[str, type[AbstractCoordinates]] = {
-    kind.name: kind
-    for kind in (
-        FactorCoordinates,
-        ProductCoordinates,
-        SingularCoordinates,
-        LogDetCoordinates,
-        LDUCoordinates,
-        LogPolarCoordinates,
-        LogParameterCoordinates,
-        LogColumnCoordinates,
-    )
-}
-"""By name; what else there is can be given as a class."""
 STRUCTURAL = (LogDetCoordinates, LDUCoordinates)
 """What "auto" takes of matrices where it can, the first before the next; else the factors."""
 
@@ -55,8 +40,7 @@ def place(
     if options.mesh is not None and asked == "auto":
         asked = FactorCoordinates.name
     if isinstance(start, Mapping):
-        name = next((n for n, kind in _MARKS.items() if n in start), "W_1")
-        kind = _MARKS.get(name, FactorCoordinates)
+        kind = coordinates_of(start)
         if asked not in ("auto", kind.name, kind):
             raise ValueError(
                 f"The start is a state in coordinates {kind.name!r}, but coordinates are "
@@ -126,18 +110,6 @@ def _by_default(method: Any) -> bool:
     """Whether a class of coordinates takes a matrix by its balanced factors, which are known."""
     given = getattr(AbstractCoordinates, method.__name__).__func__
     return getattr(method, "__func__", None) is given
-
-
-_MARKS = {
-    "W": ProductCoordinates,
-    "log_singular_values": SingularCoordinates,
-    "log_abs_pivot": LogDetCoordinates,
-    "log_pivots": LDUCoordinates,
-    "log_lengths": LogPolarCoordinates,
-    "log_plus": LogParameterCoordinates,
-    "log_sizes": LogColumnCoordinates,
-}
-"""Arrays by whose name a state is known to be in coordinates other than the factors."""
 
 
 def _kind(asked: Any) -> type[AbstractCoordinates]:

@@ -47,7 +47,8 @@ class AtEnd(NamedTuple):
     Attributes:
       growth: how many times relative errors made there would grow.
       units: sizes and shares of hidden units at the start and at the end; None if not watched.
-      rounding: the loss, and what rounding makes of it; None if it does not matter.
+      losses: at the start and at the end, and what rounding makes of the last; None where it holds
+        more digits than the product.
       singular_values: of the product, if they were asked for.
       moved: the largest change of an invariant, and the largest squared norm of a factor; None if
         nothing is conserved.
@@ -56,7 +57,7 @@ class AtEnd(NamedTuple):
 
     growth: Any
     units: Any
-    rounding: Any
+    losses: Any
     singular_values: Any
     moved: Any
     named: tuple[tuple[str, Any], ...]
@@ -168,9 +169,9 @@ def _at_end(start: Point, end: Any, asked: Asked) -> AtEnd:
     units = coordinates.units(y)
     if units is not None:
         units = first.units(begun), units
-    rounding = None
+    losses = None
     if not coordinates.holds_residuals:
-        rounding = coordinates.loss(y), coordinates.loss_by_rounding(y)
+        losses = first.loss(begun), coordinates.loss(y), coordinates.loss_by_rounding(y)
     moved = None
     if asked.invariants and isinstance(first, FactorCoordinates):
         factors = [first.factors(point) for point in (begun, y)]
@@ -182,7 +183,7 @@ def _at_end(start: Point, end: Any, asked: Asked) -> AtEnd:
     return AtEnd(
         growth_from(coordinates, y, rtol)[0],
         units,
-        rounding,
+        losses,
         coordinates.singular_values(y) if asked.spectrum else None,
         moved,
         tuple(coordinates.named(y).items()),

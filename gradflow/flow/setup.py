@@ -93,7 +93,7 @@ def prepare_flow(objective: Objective, start: Any, options: FlowOptions) -> Prep
     return _prepared(placed, read, _solver(placed))
 
 
-class Batch(NamedTuple):
+class PreparedBatch(NamedTuple):
     """Flows that are alike, ready to run.
 
     Attributes:
@@ -109,7 +109,7 @@ class Batch(NamedTuple):
 
 def prepare_flows(
     objectives: Sequence[Objective], starts: Sequence[Any], options: Sequence[FlowOptions]
-) -> list[Batch]:
+) -> list[PreparedBatch]:
     """What `prepare_flow` gives for each, in as many batches as there are kinds of coordinates.
 
     What coordinates tell of starts is computed in one program for a batch.
@@ -131,7 +131,7 @@ def prepare_flows(
     return [_batch(places, [placed[k] for k in places]) for places in groups.values()]
 
 
-def _batch(places: list[int], placed: list[_Placed]) -> Batch:
+def _batch(places: list[int], placed: list[_Placed]) -> PreparedBatch:
     points = stack_alike(
         [Point(p.coordinates, p.y, np.float64(p.options.rtol)) for p in placed], places
     )
@@ -139,7 +139,7 @@ def _batch(places: list[int], placed: list[_Placed]) -> Batch:
     _check_told(placed[0])  # as for all, since they are alike
     solver = _solver(placed[0])
     flows = [_prepared(*each, solver) for each in zip(placed, read, strict=True)]
-    return Batch(places, flows, points)
+    return PreparedBatch(places, flows, points)
 
 
 def _placed_of_batch(k: int, objective: Objective, start: Any, options: FlowOptions) -> _Placed:

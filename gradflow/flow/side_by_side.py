@@ -19,7 +19,7 @@ from gradflow.flow.step import Carry
 from gradflow.flow.stopping import Status
 
 
-class _Ways(NamedTuple):
+class _Lanes(NamedTuple):
     """Where the flows are.
 
     Attributes:
@@ -58,44 +58,44 @@ def integrate_side_by_side(
     carries = jax.vmap(begin)(arrays, start)
     grid = (jax.vmap(reading)(arrays, marks.times), marks.times, marks.due)
 
-    def at_mark(way: Array, rows: Any) -> Any:
-        return jax.tree.map(lambda row: row[jnp.minimum(way, count - 1)], rows)
+    def at_mark(goal: Array, rows: Any) -> Any:
+        return jax.tree.map(lambda row: row[jnp.minimum(goal, count - 1)], rows)
 
-    def waits(carry: Carry, way: Array, rows: Any) -> Bool[Array, ""]:
+    def waits(carry: Carry, goal: Array, rows: Any) -> Bool[Array, ""]:
         """Whether a flow has come to its recording time, or to its end before it."""
-        ahead = (carry.status == Status.RUNNING) & (carry.clock < at_mark(way, rows)[0])
-        return (way < count) & ~ahead
+        ahead = (carry.status == Status.RUNNING) & (carry.clock < at_mark(goal, rows)[0])
+        return (goal < count) & ~ahead
 
-    def step(own: Leg, carry: Carry, way: Array, rows: Any) -> Carry:
-        moved = stepper_of(own).advance(carry, at_mark(way, rows)[0])
-        going = (way < count) & ~waits(carry, way, rows)
+    def step(own: Leg, carry: Carry, goal: Array, rows: Any) -> Carry:
+        moved = stepper_of(own).advance(carry, at_mark(goal, rows)[0])
+        going = (goal < count) & ~waits(carry, goal, rows)
         return _chosen(going, moved, carry)
 
-    def look(own: Leg, carry: Carry, way: Array, rows: Any) -> tuple[Carry, Array, Passed]:
-        here = waits(carry, way, rows)
-        seen, found = pass_mark(stepper_of(own), carry, *at_mark(way, rows))
-        return _chosen(here, seen, carry), jnp.where(here, way, count), found
+    def look(own: Leg, carry: Carry, goal: Array, rows: Any) -> tuple[Carry, Array, Passed]:
+        here = waits(carry, goal, rows)
+        seen, found = pass_mark(stepper_of(own), carry, *at_mark(goal, rows))
+        return _chosen(here, seen, carry), jnp.where(here, goal, count), found
 
-    def write(ways: _Ways) -> _Ways:
-        carries, to, found = jax.vmap(look)(arrays, ways.carries, ways.next, grid)
-        lanes = jnp.arange(len(to))
+    def write(lanes: _Lanes) -> _Lanes:
+        carries, to, found = jax.vmap(look)(arrays, lanes.carries, lanes.next, grid)
+        rows = jnp.arange(len(to))
         passed = jax.tree.map(
-            lambda all_, new: all_.at[lanes, to].set(new, mode="drop"), ways.passed, found
+            lambda all_, new: all_.at[rows, to].set(new, mode="drop"), lanes.passed, found
         )
-        return _Ways(carries, ways.next + (to < count), passed)
+        return _Lanes(carries, lanes.next + (to < count), passed)
 
-    def any_waits(ways: _Ways) -> Array:
-        return jnp.any(jax.vmap(waits)(ways.carries, ways.next, grid))
+    def any_waits(lanes: _Lanes) -> Array:
+        return jnp.any(jax.vmap(waits)(lanes.carries, lanes.next, grid))
 
-    def body(ways: _Ways) -> _Ways:
-        moved = jax.vmap(step)(arrays, ways.carries, ways.next, grid)
-        return jax.lax.while_loop(any_waits, write, ways._replace(carries=moved))
+    def body(lanes: _Lanes) -> _Lanes:
+        moved = jax.vmap(step)(arrays, lanes.carries, lanes.next, grid)
+        return jax.lax.while_loop(any_waits, write, lanes._replace(carries=moved))
 
     first = jnp.zeros(len(marks.times), jnp.int32)
-    ways = _Ways(carries, first, _empty(look, (arrays, carries, first, grid), count))
-    ways = jax.lax.while_loop(any_waits, write, ways)
-    ways = jax.lax.while_loop(lambda w: jnp.any(w.next < count), body, ways)
-    return ways.carries, ways.passed
+    lanes = _Lanes(carries, first, _empty(look, (arrays, carries, first, grid), count))
+    lanes = jax.lax.while_loop(any_waits, write, lanes)
+    lanes = jax.lax.while_loop(lambda w: jnp.any(w.next < count), body, lanes)
+    return lanes.carries, lanes.passed
 
 
 def _chosen(which: Bool[Array, ""], yes: Any, no: Any) -> Any:

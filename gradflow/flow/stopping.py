@@ -12,7 +12,7 @@ from gradflow.coordinates.base import AbstractCoordinates
 from gradflow.flow.clock import FlowField
 from gradflow.ode.interpolation import CubicThrough, through_slopes
 
-_TRIES = 40
+_BRACKETED = 40
 """Steps towards a bracketed loss after which `_ROUGHLY` is close enough: it is round-off then."""
 _ROUGHLY = 1e-5
 _PATIENCE = 500
@@ -127,7 +127,7 @@ class Bracket(eqx.Module):
           loss: the loss now.
           stop_loss: the loss to stop at.
         """
-        return (self.tries > _TRIES) & (loss <= stop_loss * (1 + _ROUGHLY))
+        return (self.tries > _BRACKETED) & (loss <= stop_loss * (1 + _ROUGHLY))
 
     def target(
         self, clock: Float[Array, ""], loss: Float[Array, ""], stop_loss: Float[Array, ""]

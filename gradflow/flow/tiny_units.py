@@ -13,10 +13,11 @@ import numpy as np
 from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.coordinates.logcolumns import LogColumnCoordinates
 from gradflow.dynamics.gradient import GradientFlow
+from gradflow.factorizations.base import FactorsLike
 from gradflow.factorizations.hidden_units import UNSEEN, unit_lengths
 from gradflow.factorizations.symmetric_product import SymmetricProduct
 from gradflow.flow.setup import PreparedFlow
-from gradflow.objective import FactorsLike, Objective
+from gradflow.objective import Objective
 from gradflow.problems.sparse import SparseCompletion
 
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from gradflow._util.options import takes_options
 from gradflow.coordinates.ldu import DENSE, LDUCoordinates
 from gradflow.coordinates.logcolumns import LogColumnCoordinates
+from gradflow.coordinates.registry import COORDINATES
 from gradflow.flow.options import FlowOptions
-from gradflow.flow.placing import STRUCTURAL
 from gradflow.flow.setup import PreparedFlow, prepare_flow
 from gradflow.flow.solve import solve_flow
 from gradflow.flow.verification import Verification, Witness
@@ -22,14 +22,6 @@ _TIGHTER = 100.0
 """How many times smaller a witness's rtol is; or larger, where a smaller one is of no use."""
 _LEAST = 1e-13
 """The least rtol of a witness: below, results do not improve."""
-_ORDER = (
-    *(kind.name for kind in STRUCTURAL), "logpolar", "logparameters", "logcolumns",
-    "factors", "product", "singular",
-)  # fmt: skip
-"""Whose turn it is as other coordinates; those that turn come last."""
-_BALANCED = {"logdet", "ldu", "product", "singular"}
-"""Take what is balanced up to rounding for balanced; "logcolumns" follow what rounding left: of the
-same start they are two flows."""
 _LONGER = 10.0
 """How much later than the flow as asked a witness may come to what stops it."""
 _TIMED = (Outcome.REACHED_HORIZON, Outcome.LOST_TIME)
@@ -40,10 +32,10 @@ def verify(objective: Objective, start: Start, options: FlowOptions) -> Verifica
     """Run a flow as asked, with tighter tolerances and in other coordinates, and compare.
 
     The witnesses record at the times of the flow as asked and stop where it does. The other
-    coordinates are the first that can hold the start of "logdet", "ldu" (up to 48 unknowns),
-    "logpolar", "logparameters", "logcolumns", "factors", "product" and "singular"; but "logcolumns"
-    and those that take balance up to rounding for balance are none of each other, for the first
-    follow what rounding left of it. Witnesses with warnings do not count, unless all have some.
+    coordinates are the first of `gradflow.coordinates.COORDINATES` that can hold the start ("ldu"
+    up to 48 unknowns); but "logcolumns" and those that take balance up to rounding for balance are
+    none of each other, for the first follow what rounding left of it: of the same start they are
+    two flows. Witnesses with warnings do not count, unless all have some.
     That runs agree does not prove them right, but what they differ by is not known.
 
     Args:
@@ -134,11 +126,11 @@ def _elsewhere(flow: PreparedFlow, alike: FlowOptions, start: Start) -> list[_Ot
     if begun is None:
         return []
     dear = math.prod(flow.objective.problem.shape) > DENSE
-    for name in _ORDER:
+    for name, kind in COORDINATES.items():
         if name == flow.coordinates.name or (name == LDUCoordinates.name and dear):
             continue
-        both = {name, flow.coordinates.name}
-        if LogColumnCoordinates.name in both and both & _BALANCED:
+        both = (kind, type(flow.coordinates))
+        if LogColumnCoordinates in both and any(one.takes_as_balanced for one in both):
             continue
         options = dataclasses.replace(alike, coordinates=name, solver="auto", atol=None)
         try:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
-from gradflow.linalg.spectrum import clusters
+from gradflow.linalg.spectrum import clusters, polar_factor_on_host
 
 
 class AnalyticSVD(NamedTuple):
@@ -92,7 +92,7 @@ def _match(
         on_u, on_v = u[:, run].T @ u_before, v[:, run].T @ v_before
         nearest = np.argsort(-np.sum(on_u**2 + on_v**2, axis=0))[: run.stop - run.start]
         overlap = on_u + np.where(np.sum(on_u * on_v, axis=0) < 0, -1.0, 1.0) * on_v
-        turn = _polar(overlap[:, np.sort(nearest)])
+        turn = polar_factor_on_host(overlap[:, np.sort(nearest)])
         u[:, run], v[:, run] = u[:, run] @ turn, v[:, run] @ turn
     rank = _rank(frame)
     if rank < s.size:
@@ -100,8 +100,8 @@ def _match(
         null_u, null_v = _complement(u[:, :rank]), _complement(v[:, :rank])
         on_u, on_v = null_u.T @ u_before, null_v.T @ v_before
         nearest = np.argsort(-np.sum(on_u**2, axis=0) - np.sum(on_v**2, axis=0))[: s.size - rank]
-        u[:, rank:] = null_u @ _polar(on_u[:, nearest])
-        v[:, rank:] = null_v @ _polar(on_v[:, nearest])
+        u[:, rank:] = null_u @ polar_factor_on_host(on_u[:, nearest])
+        v[:, rank:] = null_v @ polar_factor_on_host(on_v[:, nearest])
     from scipy.optimize import linear_sum_assignment  # half a second to import
 
     left = u_before.T @ u
@@ -111,11 +111,6 @@ def _match(
     sign_u = np.where(left[places, order] < 0, -1.0, 1.0)
     sign_v = np.where(right[places, order] < 0, -1.0, 1.0)
     return u[:, order] * sign_u, s[order] * sign_u * sign_v, v[:, order] * sign_v
-
-
-def _polar(overlap: np.ndarray) -> np.ndarray:
-    left, _, right = np.linalg.svd(overlap, full_matrices=False)
-    return left @ right
 
 
 def _complement(columns: np.ndarray) -> np.ndarray:

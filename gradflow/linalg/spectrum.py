@@ -175,6 +175,16 @@ def polar_factor(w: Float[AnyArray, "m n"]) -> Float[Array, "m n"]:
     return u @ vt
 
 
+def polar_factor_on_host(w: Float[np.ndarray, "m n"]) -> Float[np.ndarray, "m n"]:
+    """`polar_factor` by NumPy, for the host's own work.
+
+    Args:
+      w: a matrix of full rank.
+    """
+    u, _, vt = np.linalg.svd(w, full_matrices=False)
+    return u @ vt
+
+
 def clusters(s: np.ndarray, tolerance: float) -> list[slice]:
     """Runs of two or more (falling) singular values that agree to the relative tolerance."""
     starts = [0, *(i for i in range(1, s.size) if s[i - 1] - s[i] > tolerance * s[0]), s.size]

@@ -171,5 +171,13 @@ class AbstractParameterPenalty(AbstractRegularizer):
         return jax.tree.map(jnp.add, pullback(gradient), self.gradient(factors))
 
 
-def _weight(weight: Checked[float]) -> Float[Array, ""]:
+def checked_weight(weight: Checked[float]) -> Float[Array, ""]:
+    """A penalty's weight as an array.
+
+    Args:
+      weight: a number, or one that JAX traces.
+
+    Raises:
+      ValueError: if it is a number that is not positive.
+    """
     return jnp.asarray(positive_or_traced("weight", weight), dtype=float)

@@ -10,8 +10,12 @@ from gradflow._util.annotations import AnyArray, Checked
 from gradflow.linalg.lengths import length_of
 from gradflow.linalg.polar_iteration import polar_by_iteration
 from gradflow.linalg.spectral_map import Terms
-from gradflow.penalties.base import _weight
-from gradflow.penalties.spectral import AbstractSpectralPenalty, _ratio, _ratio_terms
+from gradflow.penalties.base import checked_weight
+from gradflow.penalties.spectral import (
+    AbstractSpectralPenalty,
+    schatten_ratio,
+    schatten_ratio_terms,
+)
 
 Polar = Literal["auto", "svd", "rational", "polynomial"]
 
@@ -57,7 +61,7 @@ class NuclearFrobeniusRatio(AbstractSpectralPenalty):
     polar: Polar = eqx.field(static=True)
 
     def __init__(self, weight: Checked[float], polar: Checked[Polar] = "auto"):
-        self.weight = _weight(weight)
+        self.weight = checked_weight(weight)
         if polar not in get_args(Polar):
             raise ValueError(
                 f"polar must be one of {', '.join(get_args(Polar))}, but it is {polar!r}."
@@ -77,10 +81,10 @@ class NuclearFrobeniusRatio(AbstractSpectralPenalty):
         return self._by_svd(self.weight.dtype)
 
     def of_spectrum(self, s: Array) -> Array:
-        return _ratio(s, 1.0, 2.0)
+        return schatten_ratio(s, 1.0, 2.0)
 
     def terms(self, s: Array) -> Terms:
-        return _ratio_terms(s, 1.0, 2.0)
+        return schatten_ratio_terms(s, 1.0, 2.0)
 
     def gradient(
         self, w: AnyArray, kink_width: float | Array | None = None, rank: int | None = None

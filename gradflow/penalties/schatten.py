@@ -8,8 +8,13 @@ from gradflow._util.annotations import Checked
 from gradflow._util.validate import positive
 from gradflow.linalg.spectral_map import Terms
 from gradflow.linalg.spectrum import schatten_norm_of
-from gradflow.penalties.base import _weight
-from gradflow.penalties.spectral import AbstractSpectralPenalty, _log_slope, _ratio, _ratio_terms
+from gradflow.penalties.base import checked_weight
+from gradflow.penalties.spectral import (
+    AbstractSpectralPenalty,
+    log_slope,
+    schatten_ratio,
+    schatten_ratio_terms,
+)
 
 
 class NuclearNorm(AbstractSpectralPenalty):
@@ -35,7 +40,7 @@ class NuclearNorm(AbstractSpectralPenalty):
     weight: Float[Array, ""]
 
     def __init__(self, weight: Checked[float]):
-        self.weight = _weight(weight)
+        self.weight = checked_weight(weight)
 
     @property
     def exponent(self) -> float:
@@ -80,7 +85,7 @@ class SchattenNorm(AbstractSpectralPenalty):
 
     def __init__(self, p: Checked[float], weight: Checked[float]):
         self.p = positive("p", p)
-        self.weight = _weight(weight)
+        self.weight = checked_weight(weight)
 
     @property
     def exponent(self) -> float:
@@ -94,7 +99,7 @@ class SchattenNorm(AbstractSpectralPenalty):
         return schatten_norm_of(s, self.p)
 
     def terms(self, s: Array) -> Terms:
-        return ((schatten_norm_of(s, self.p) * _log_slope(s, self.p), self.p - 1),)
+        return ((schatten_norm_of(s, self.p) * log_slope(s, self.p), self.p - 1),)
 
 
 class SchattenRatio(AbstractSpectralPenalty):
@@ -132,7 +137,7 @@ class SchattenRatio(AbstractSpectralPenalty):
                 f"p must be below q, for the ratio to favour low rank, but p is {p!r} and q is "
                 f"{q!r}; exchange them."
             )
-        self.weight = _weight(weight)
+        self.weight = checked_weight(weight)
 
     @property
     def exponent(self) -> float:
@@ -143,7 +148,7 @@ class SchattenRatio(AbstractSpectralPenalty):
         return 0
 
     def of_spectrum(self, s: Array) -> Array:
-        return _ratio(s, self.p, self.q)
+        return schatten_ratio(s, self.p, self.q)
 
     def terms(self, s: Array) -> Terms:
-        return _ratio_terms(s, self.p, self.q)
+        return schatten_ratio_terms(s, self.p, self.q)

@@ -204,17 +204,30 @@ class AbstractSpectralPenalty(AbstractPenalty):
         return jnp.min(jnp.linalg.eigvalsh(turned + turned.T)) < -1
 
 
-def _log_slope(s: Float[Array, " k"], p: float) -> Float[Array, ""]:
-    """The c in c s_i^(p-1), the derivatives of log (sum_i s_i^p)^(1/p); 0 at s = 0."""
+def log_slope(s: Float[Array, " k"], p: float) -> Float[Array, ""]:
+    """The c in c s_i^(p-1), the derivatives of log (sum_i s_i^p)^(1/p); 0 at s = 0.
+
+    Args:
+      s: singular values.
+      p: the exponent.
+    """
     total = jnp.sum(power(s, p))
     return jnp.where(total > 0, 1 / jnp.where(total > 0, total, 1.0), 0.0)
 
 
-def _ratio(s: Float[Array, " k"], p: float, q: float) -> Float[Array, ""]:
+def schatten_ratio(s: Float[Array, " k"], p: float, q: float) -> Float[Array, ""]:
+    """||s||_p / ||s||_q; 0 at s = 0.
+
+    Args:
+      s: singular values.
+      p: the upper exponent.
+      q: the lower one.
+    """
     below = schatten_norm_of(s, q)
     return schatten_norm_of(s, p) / jnp.where(below > 0, below, 1.0)
 
 
-def _ratio_terms(s: Float[Array, " k"], p: float, q: float) -> Terms:
-    ratio = _ratio(s, p, q)
-    return ((ratio * _log_slope(s, p), p - 1), (-ratio * _log_slope(s, q), q - 1))
+def schatten_ratio_terms(s: Float[Array, " k"], p: float, q: float) -> Terms:
+    """Its derivatives, as `AbstractSpectralPenalty.terms`; see `schatten_ratio`."""
+    ratio = schatten_ratio(s, p, q)
+    return ((ratio * log_slope(s, p), p - 1), (-ratio * log_slope(s, q), q - 1))

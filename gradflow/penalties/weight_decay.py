@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from gradflow._util.annotations import Checked
 from gradflow.factorizations.base import Factors
-from gradflow.penalties.base import AbstractParameterPenalty, _weight
+from gradflow.penalties.base import AbstractParameterPenalty, checked_weight
 
 
 class WeightDecay(AbstractParameterPenalty):
@@ -39,7 +39,7 @@ class WeightDecay(AbstractParameterPenalty):
     weight: Float[Array, ""]
 
     def __init__(self, weight: Checked[float]):
-        self.weight = _weight(weight)
+        self.weight = checked_weight(weight)
 
     def value(self, factors: Factors) -> Array:
         return self.weight / 2 * sum(jnp.sum(leaf**2) for leaf in factors)

@@ -156,7 +156,7 @@ class AbstractQuadraticProblem(AbstractProblem):
     @property
     def weight(self) -> float:
         """The factor c of the loss convention."""
-        return _weight(self.convention, self.observations)
+        return convention_weight(self.convention, self.observations)
 
     def loss(self, w: Float[AnyArray, "*shape"]) -> Float[Array, ""]:
         """The loss c * ||A(W) - y||^2 at W, of shape `self.shape`."""
@@ -175,19 +175,41 @@ class AbstractQuadraticProblem(AbstractProblem):
         return {"observations": self.observations, "loss_convention": self.convention}
 
 
-def _one_of(value: Any, kind: Any) -> Any:
-    """The convention, if it is one of those that the literal type lists."""
+def checked_convention(value: Any, kind: Any) -> Any:
+    """The convention, if it is one of those that the literal type lists.
+
+    Args:
+      value: what was given as `loss`.
+      kind: the type.
+
+    Raises:
+      ValueError: if it is none of them.
+    """
     if value not in get_args(kind):
         raise ValueError(f"loss must be one of {', '.join(get_args(kind))}, but it is {value!r}.")
     return value
 
 
-def _weight(convention: LossConvention, observations: int) -> float:
-    """The factor c of a loss convention."""
+def convention_weight(convention: LossConvention, observations: int) -> float:
+    """The factor c of a loss convention.
+
+    Args:
+      convention: by name.
+      observations: how many there are.
+    """
     return {"half_sum": 0.5, "sum": 1.0, "mean": 1.0 / observations}[convention]
 
 
-def _truth(truth: Checked[ArrayLike | None], shape: tuple[int, ...]) -> Array | None:
+def checked_truth(truth: Checked[ArrayLike | None], shape: tuple[int, ...]) -> Array | None:
+    """A ground truth as an array; None if there is none.
+
+    Args:
+      truth: what was given.
+      shape: of the problem.
+
+    Raises:
+      ValueError: if it is not of that shape, or not finite.
+    """
     if truth is None:
         return None
     array = finite_array("truth", truth)
@@ -198,7 +220,18 @@ def _truth(truth: Checked[ArrayLike | None], shape: tuple[int, ...]) -> Array | 
     return jnp.asarray(array)
 
 
-def _same_count(first: int, first_name: str, second: int, second_name: str) -> None:
+def check_counts(first: int, first_name: str, second: int, second_name: str) -> None:
+    """See that there is one of the second for each of the first.
+
+    Args:
+      first: how many.
+      first_name: what they are called.
+      second: how many.
+      second_name: what they are called.
+
+    Raises:
+      ValueError: if there is none, or not one for each.
+    """
     if first == 0:
         raise ValueError(f"There is no observation at all: {first_name} is empty; give some.")
     if first != second:

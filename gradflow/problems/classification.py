@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import AnyArray, Checked
 from gradflow._util.validate import finite_array, shape_of, whole
-from gradflow.problems.base import AbstractProblem, _same_count
+from gradflow.problems.base import AbstractProblem, check_counts
 
 
 class Classification(AbstractProblem):
@@ -56,7 +56,7 @@ class Classification(AbstractProblem):
     ):
         x = finite_array("inputs", inputs, ndim=2)
         y = finite_array("labels", labels, ndim=1)
-        _same_count(len(x), "inputs", len(y), "labels")
+        check_counts(len(x), "inputs", len(y), "labels")
         count = int(np.max(y)) + 1 if classes is None else whole("classes", classes, 2)
         if np.any(y != np.round(y)) or np.min(y) < 0 or np.max(y) >= count:
             raise ValueError(

@@ -20,8 +20,8 @@ from gradflow.problems.base import (
     AbstractProblem,
     AbstractQuadraticProblem,
     LossConvention,
-    _one_of,
-    _truth,
+    checked_convention,
+    checked_truth,
 )
 
 
@@ -166,7 +166,7 @@ class AbstractCompletion(AbstractProblem):
         self.values = jnp.asarray(observed)
         self.mask = jnp.asarray(mask)
         self.target = jnp.asarray(target)
-        self.truth = _truth(truth, shape)
+        self.truth = checked_truth(truth, shape)
 
 
 def _see_room(shape: tuple[int, ...], itemsize: int) -> None:
@@ -239,7 +239,7 @@ class MatrixCompletion(_AbstractQuadraticCompletion):
         truth: Checked[ArrayLike | None] = None,
     ):
         self._observe(shape, self.axes, indices, values, truth)
-        self.convention = _one_of(loss, LossConvention)
+        self.convention = checked_convention(loss, LossConvention)
 
 
 class TensorCompletion(_AbstractQuadraticCompletion):
@@ -283,4 +283,4 @@ class TensorCompletion(_AbstractQuadraticCompletion):
         truth: Checked[ArrayLike | None] = None,
     ):
         self._observe(shape, self.axes, indices, values, truth)
-        self.convention = _one_of(loss, LossConvention)
+        self.convention = checked_convention(loss, LossConvention)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import AnyArray, Checked
 from gradflow._util.validate import positive
-from gradflow.problems.base import _one_of, _weight
+from gradflow.problems.base import checked_convention, convention_weight
 from gradflow.problems.completion import AbstractCompletion
 
 EntrywiseConvention = Literal["sum", "mean"]
@@ -38,7 +38,7 @@ class AbstractEntrywiseCompletion(AbstractCompletion):
     @property
     def weight(self) -> float:
         """The factor c of the loss convention."""
-        return _weight(self.convention, self.observations)
+        return convention_weight(self.convention, self.observations)
 
     def loss(self, w: Float[AnyArray, "*shape"]) -> Float[Array, ""]:
         """The loss c * sum_observed phi(W_i, b_i) at W."""
@@ -103,29 +103,29 @@ class HuberCompletion(AbstractEntrywiseCompletion):
     ):
         self._observe(shape, None, indices, values, truth)
         self.delta = jnp.asarray(positive("delta", delta), self.values.dtype)
-        self.convention = _one_of(loss, EntrywiseConvention)
+        self.convention = checked_convention(loss, EntrywiseConvention)
 
     @property
     def twice_differentiable(self) -> bool:
         return False
 
     def entry_losses(self, w: AnyArray) -> Array:
-        return _huber(w - self.target, self.delta)
+        return huber(w - self.target, self.delta)
 
     def entry_slopes(self, w: AnyArray) -> Array:
-        return _huber_slope(w - self.target, self.delta)
+        return huber_slope(w - self.target, self.delta)
 
     def details(self) -> dict[str, Any]:
         return super().details() | {"delta": float(self.delta)}
 
 
-def _huber(residual: AnyArray, delta: Array) -> Array:
+def huber(residual: AnyArray, delta: Array) -> Array:
     """Huber's loss, residual by residual."""
-    near = _huber_slope(residual, delta)
+    near = huber_slope(residual, delta)
     return near * (residual - near / 2)
 
 
-def _huber_slope(residual: AnyArray, delta: Array) -> Array:
+def huber_slope(residual: AnyArray, delta: Array) -> Array:
     """Its derivative."""
     return jnp.clip(residual, -delta, delta)
 
@@ -188,7 +188,7 @@ class LogisticCompletion(AbstractEntrywiseCompletion):
                 "0 and 1 into signs by 2 * x - 1."
             )
         self.scale = jnp.asarray(positive("scale", scale), self.values.dtype)
-        self.convention = _one_of(loss, EntrywiseConvention)
+        self.convention = checked_convention(loss, EntrywiseConvention)
 
     def entry_losses(self, w: AnyArray) -> Array:
         return jax.nn.softplus(-self.target * w / self.scale)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from gradflow._util.annotations import AnyArray, Checked
 from gradflow._util.provenance import describe_function
 from gradflow._util.validate import shape_of
-from gradflow.problems.base import AbstractProblem, _truth
+from gradflow.problems.base import AbstractProblem, checked_truth
 
 
 class LossFunction(AbstractProblem):
@@ -78,7 +78,7 @@ class LossFunction(AbstractProblem):
             ) from None
         self.function = function
         self.data = jax.tree.map(jnp.asarray, data)
-        self.truth = _truth(truth, self.array_shape)
+        self.truth = checked_truth(truth, self.array_shape)
         self.continuous = bool(twice_differentiable)
         w = jax.ShapeDtypeStruct(self.array_shape, jnp.result_type(float))
         found = jax.eval_shape(lambda w, data: jnp.asarray(function(w, *data)), w, self.data)

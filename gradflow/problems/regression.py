@@ -12,9 +12,9 @@ from gradflow.linalg.products import product, transposed_product
 from gradflow.problems.base import (
     AbstractQuadraticProblem,
     LossConvention,
-    _one_of,
-    _same_count,
-    _truth,
+    check_counts,
+    checked_convention,
+    checked_truth,
 )
 
 
@@ -57,12 +57,12 @@ class LeastSquares(AbstractQuadraticProblem):
         y = finite_array("targets", targets)
         if y.ndim not in (1, 2):
             raise ValueError(f"targets must have 1 or 2 axes, but its shape is {y.shape}.")
-        _same_count(len(x), "inputs", len(y), "targets")
+        check_counts(len(x), "inputs", len(y), "targets")
         shape_of("The shape of W", (x.shape[1], *y.shape[1:]))
         self.inputs = jnp.asarray(x)
         self.targets = jnp.asarray(y)
-        self.convention = _one_of(loss, LossConvention)
-        self.truth = _truth(truth, (x.shape[1], *y.shape[1:]))
+        self.convention = checked_convention(loss, LossConvention)
+        self.truth = checked_truth(truth, (x.shape[1], *y.shape[1:]))
 
     @property
     def shape(self) -> tuple[int, ...]:

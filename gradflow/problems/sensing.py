@@ -14,12 +14,12 @@ from gradflow.problems.base import (
     AbstractProblem,
     AbstractQuadraticProblem,
     LossConvention,
-    _one_of,
-    _same_count,
-    _truth,
-    _weight,
+    check_counts,
+    checked_convention,
+    checked_truth,
+    convention_weight,
 )
-from gradflow.problems.entrywise import EntrywiseConvention, _huber, _huber_slope
+from gradflow.problems.entrywise import EntrywiseConvention, huber, huber_slope
 
 
 class AbstractSensing(AbstractProblem):
@@ -89,10 +89,10 @@ class AbstractSensing(AbstractProblem):
             shape, count = dense.shape[1:], len(dense)
             self.measurements = jnp.asarray(dense)
         y = finite_array("labels", labels, ndim=1)
-        _same_count(count, "measurements", len(y), "labels")
+        check_counts(count, "measurements", len(y), "labels")
         shape_of("The shape of W", shape)
         self.labels = jnp.asarray(y)
-        self.truth = _truth(truth, shape)
+        self.truth = checked_truth(truth, shape)
 
 
 class _AbstractQuadraticSensing(AbstractSensing, AbstractQuadraticProblem):
@@ -138,7 +138,7 @@ class MatrixSensing(_AbstractQuadraticSensing):
         truth: Checked[ArrayLike | None] = None,
     ):
         self._observe(measurements, labels, truth, axes=3)
-        self.convention = _one_of(loss, LossConvention)
+        self.convention = checked_convention(loss, LossConvention)
 
 
 class TensorSensing(_AbstractQuadraticSensing):
@@ -181,7 +181,7 @@ class TensorSensing(_AbstractQuadraticSensing):
         truth: Checked[ArrayLike | None] = None,
     ):
         self._observe(measurements, labels, truth)
-        self.convention = _one_of(loss, LossConvention)
+        self.convention = checked_convention(loss, LossConvention)
 
 
 class HuberSensing(AbstractSensing):
@@ -229,7 +229,7 @@ class HuberSensing(AbstractSensing):
     ):
         self._observe(measurements, labels, truth)
         self.delta = jnp.asarray(positive("delta", delta), self.labels.dtype)
-        self.convention = _one_of(loss, EntrywiseConvention)
+        self.convention = checked_convention(loss, EntrywiseConvention)
 
     @property
     def twice_differentiable(self) -> bool:
@@ -238,7 +238,7 @@ class HuberSensing(AbstractSensing):
     @property
     def weight(self) -> float:
         """The factor c of the loss convention."""
-        return _weight(self.convention, self.observations)
+        return convention_weight(self.convention, self.observations)
 
     def loss(self, w: Float[AnyArray, "*shape"]) -> Float[Array, ""]:
         """The loss c * sum_i h(<A_i, W> - y_i) at W."""
@@ -251,8 +251,8 @@ class HuberSensing(AbstractSensing):
     def loss_and_gradient(self, w: AnyArray) -> tuple[Array, Array]:
         """Both at the price of one residual."""
         residual = self.measure(w) - self.labels
-        slope = self.weight * _huber_slope(residual, self.delta)
-        return self.weight * jnp.sum(_huber(residual, self.delta)), self.adjoint(slope)
+        slope = self.weight * huber_slope(residual, self.delta)
+        return self.weight * jnp.sum(huber(residual, self.delta)), self.adjoint(slope)
 
     def details(self) -> dict[str, Any]:
         return {

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import AnyArray, Checked
 from gradflow._util.validate import entry_indices, observed_values, shape_of
-from gradflow.problems.base import AbstractQuadraticProblem, LossConvention, _one_of
+from gradflow.problems.base import AbstractQuadraticProblem, LossConvention, checked_convention
 
 
 class SparseCompletion(AbstractQuadraticProblem):
@@ -69,7 +69,7 @@ class SparseCompletion(AbstractQuadraticProblem):
             _see_apart(self.array_shape, where, hidden)
             self.held_out = (jnp.asarray(hidden), jnp.asarray(wanted))
         self.indices, self.values, self.truth = jnp.asarray(where), jnp.asarray(observed), None
-        self.convention = _one_of(loss, LossConvention)
+        self.convention = checked_convention(loss, LossConvention)
 
     @property
     def shape(self) -> tuple[int, int]:

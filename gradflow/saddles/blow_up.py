@@ -20,6 +20,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.integrate import DOP853, solve_ivp
 
+from gradflow.linalg.spectrum import polar_factor_on_host
+
 APART = 1e4
 """Ratio of layers from which on one singular value is far above others; errors are its square."""
 _GROWN = 1e10
@@ -89,8 +91,7 @@ def singular(layers: Layers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     v = v.T
     for layer in layers[-2::-1]:
         turned_back = (v.T @ layer) / d[:, None]
-        a, _, bt = np.linalg.svd(turned_back.T, full_matrices=False)
-        v = a @ bt  # the polar factor: rows are orthonormal but for rounding
+        v = polar_factor_on_host(turned_back.T)  # rows are orthonormal but for rounding
     return u, d, v
 
 

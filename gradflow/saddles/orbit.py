@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from gradflow.columns import AbstractColumns
 from gradflow.saddles.columns import hessian, place
-from gradflow.saddles.ways import Piece, Way, newton, piece
+from gradflow.saddles.ways import Piece, Pieces, newton, piece
 
 _FEW = 100
 """Up to how many unknowns steps may be implicit, where explicit ones would be too many."""
@@ -113,7 +113,7 @@ def follow(
     q, count = np.concatenate([main, small], axis=1), jnp.asarray(k)
     logs, lean = np.zeros(small.shape[1]), np.eye(small.shape[1])
     here = place(columns, main, width)
-    way = Way(q.size <= _FEW, here.loss, -np.sum((here.operator @ main) ** 2))
+    way = Pieces(q.size <= _FEW, here.loss, -np.sum((here.operator @ main) ** 2))
     settled = False
     while way.time < longest / rate:
         radius = max(float(np.linalg.norm(here.operator, 2)), rate)

@@ -21,9 +21,10 @@ from jaxtyping import Array, Float
 
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.matrix_product import MatrixProduct
+from gradflow.linalg.spectrum import polar_factor_on_host
 from gradflow.problems.base import AbstractProblem
 from gradflow.saddles.blow_up import layers_of
-from gradflow.saddles.ways import Piece, Way, newton, piece
+from gradflow.saddles.ways import Piece, Pieces, newton, piece
 
 _FEW = 150
 """Up to how many unknowns steps may be implicit."""
@@ -136,7 +137,7 @@ def follow(
     pushed = jnp.zeros((left.shape[1], right.shape[1]))
     state: Any = tuple(factors), jnp.asarray(left), jnp.asarray(right), pushed
     loss, norm, w = _steepness(problem, factors)
-    way = Way(sum(f.size for f in factors) <= _FEW, loss, -(norm**2))
+    way = Pieces(sum(f.size for f in factors) <= _FEW, loss, -(norm**2))
     settled, risen, first, stride = False, None, None, 1.0
     while True:
         s = np.linalg.svd(np.asarray(w), compute_uv=False)
@@ -163,15 +164,9 @@ def follow(
             settled = True
             break
     return ProductOrbit(
-        *way.records(), state[0], _orthonormal(np.asarray(state[1])),
-        _orthonormal(np.asarray(state[2])), np.asarray(state[3]), settled,
+        *way.records(), state[0], polar_factor_on_host(np.asarray(state[1])),
+        polar_factor_on_host(np.asarray(state[2])), np.asarray(state[3]), settled,
     )  # fmt: skip
-
-
-def _orthonormal(frame: np.ndarray) -> np.ndarray:
-    """The nearest orthonormal frame."""
-    u, _, vt = np.linalg.svd(frame, full_matrices=False)
-    return u @ vt
 
 
 @eqx.filter_jit

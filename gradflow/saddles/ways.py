@@ -69,8 +69,8 @@ def piece(
     return Piece(end, times, losses, slopes, solution.result == diffrax.RESULTS.successful)
 
 
-class Way:
-    """A way so far.
+class Pieces:
+    """A way so far, piece by piece.
 
     Args:
       few: whether unknowns are so few that steps may be implicit, where explicit ones are too many.

@@ -289,7 +289,7 @@ def _draw(results: "Results", files: list[Path]) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from gradflow.plotting.static import save_figure
+    from gradflow.plotting import save_figure
 
     if results.all_diverged:
         print("No picture: every run diverged.", file=sys.stderr)

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from gradflow.descent.checkpoint import Checkpoint
-from gradflow.descent.loop import Optimizer
+from gradflow.descent.mixture import Optimizer
 from gradflow.descent.run import run_descents
 from gradflow.factorizations.base import Factors
 from gradflow.flow.solve import solve_flow
@@ -21,16 +21,6 @@ from gradflow.problems import astype
 from gradflow.trajectory import Trajectory
 
 OnProgress = Callable[[int, float], None]
-
-
-def log_marks(steps: int, each: int) -> np.ndarray:
-    """Iterations to record at, so many a decade, from 1 to below `steps`.
-
-    Example:
-      >>> log_marks(100, 4).tolist()
-      [1, 2, 3, 6, 10, 18, 32, 56]
-    """
-    return np.unique(np.round(10 ** np.arange(0, np.log10(steps), 1 / each)).astype(int))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import diffrax
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ import yaml
 
 import gradflow as gf
 from gradflow import sweeps
+from tests.test_names import listed
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -61,6 +63,51 @@ def test_every_public_name_is_on_a_reference_page(name):
 @pytest.mark.parametrize("name", sorted(REFERENCE))
 def test_reference_pages_name_modules(name):
     assert importlib.util.find_spec(name) is not None
+
+
+def classes():
+    """Those of the library, by name."""
+    found = {}
+    for one in pkgutil.walk_packages(gf.__path__, "gradflow."):
+        if one.name != "gradflow.__main__":
+            module = importlib.import_module(one.name)
+            own = inspect.getmembers(module, inspect.isclass)
+            found |= {name: kind for name, kind in own if kind.__module__ == module.__name__}
+    return found
+
+
+def signatures(name, value):
+    """What a function, or each public part of a class, takes and gives, as text."""
+    parts = {} if inspect.isclass(value) and issubclass(value, Exception) else {name: value}
+    if inspect.isclass(value) and not issubclass(value, diffrax.AbstractSolver):  # of diffrax
+        inner = {k: part for k, part in vars(value).items() if not k.startswith("_")}
+        parts |= {f"{name}.{k}": part for k, part in inner.items()}
+    for part, thing in parts.items():
+        thing = getattr(thing, "fget", None) or getattr(thing, "__func__", thing)
+        if inspect.isfunction(thing) or inspect.isclass(thing):
+            yield part, f"{inspect.signature(thing)}"
+
+
+def not_listed(given, kinds):
+    """Classes of the library in public signatures that the reference does not have."""
+    return {
+        f"{part}: {word}"
+        for name, value in given.items()
+        if inspect.isfunction(value) or inspect.isclass(value)
+        for part, text in signatures(name, value)
+        for word in re.findall(r"[A-Z]\w+", text)
+        if word in kinds and word not in given
+    }
+
+
+def test_what_signatures_name_is_on_a_reference_page():
+    rooms = [importlib.import_module(name) for name in REFERENCE]
+    given = {name: getattr(room, name) for room in rooms for name in listed(room)}
+    kinds = {name: kind for name, kind in classes().items() if not name.startswith("_")}
+    assert not_listed(given, kinds) == set()
+    assert not_listed({k: v for k, v in given.items() if k != "StiffPart"}, kinds) == {
+        "AbstractCoordinates.stiff_part: StiffPart", "LogPolarCoordinates.stiff_part: StiffPart",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", sorted(REFERENCE))

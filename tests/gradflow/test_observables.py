@@ -12,7 +12,8 @@ import gradflow as gf
 from gradflow import observables, synthetic
 from gradflow.coordinates.factors import FactorCoordinates
 from gradflow.coordinates.product import ProductCoordinates
-from gradflow.observables import State, default_observables, resolve
+from gradflow.observables import default_observables, resolve
+from gradflow.state import State
 from tests.helpers import central_gradient, chain, refuses
 
 RNG = np.random.default_rng(0)
@@ -281,7 +282,7 @@ def test_the_loss_may_be_named_and_tuples_do_not_take_names_of_others():
 def test_entries_that_take_the_name_of_another_are_refused_before_the_run(engine, monkeypatch):
     observe = {"factors": observables.factors, "factors_1": lambda state: state.product}
     monkeypatch.setattr("gradflow.flow.solve.run", None)
-    monkeypatch.setattr("gradflow.descent.run.Batch", None)
+    monkeypatch.setattr("gradflow.descent.run.RunningBatch", None)
     with pytest.raises(ValueError, match="Two observables are called 'factors_1'"):
         if engine == "flow":
             gf.solve_flow(OBJECTIVE, FACTORS, horizon=0.1, observe=observe)

@@ -12,7 +12,7 @@ import pytest
 
 import gradflow as gf
 from gradflow._util.precision import keep_full_products
-from gradflow.descent.batch import Batch
+from gradflow.descent.batch import RunningBatch
 from gradflow.flow import drive
 from gradflow.linalg import products as small
 from tests.helpers import in_mode
@@ -68,7 +68,7 @@ def descent(monkeypatch, dtype="float32", penalty=None, runs=1, mode="map"):
         raise Caught(self.batch_step.program(self.runs))
 
     in_mode(monkeypatch, mode)
-    monkeypatch.setattr(Batch, "run", catch)
+    monkeypatch.setattr(RunningBatch, "run", catch)
     objective = gf.astype(gf.Objective(PROBLEM, MODEL, penalty), dtype)
     start = gf.astype(START, dtype)
     return caught(

@@ -9,7 +9,7 @@ from typing import Any
 from gradflow.claims import Case, Confirmation
 from gradflow.claims.proofs import enclose_flow
 from gradflow.claims.proofs.covering import Part, cover
-from gradflow.claims.proofs.enclosure import Step
+from gradflow.claims.proofs.enclosure import EnclosedStep
 from gradflow.claims.proofs.interval import Interval, ends, interval, iv, precision
 
 from ._fields import Mirrored, Whole
@@ -85,7 +85,7 @@ SHALLOW = (Flow("W(0) = I", Whole(1, PLAIN), (1, 0, 0, 1)),)
 
 
 @cache
-def steps(flow: Flow) -> tuple[Step, ...]:
+def steps(flow: Flow) -> tuple[EnclosedStep, ...]:
     """All steps to the last loss."""
 
     def there(x: Sequence[Interval]) -> bool:

@@ -1,6 +1,6 @@
 """Proofs by machine: identities by algebra, inequalities and flows in interval arithmetic."""
 
-from gradflow.claims.proofs.enclosure import enclose_flow
+from gradflow.claims.proofs.enclosure import EnclosedStep, enclose_flow
 from gradflow.claims.proofs.identity import prove_identity
 from gradflow.claims.proofs.inequality import prove_inequality
 from gradflow.claims.proofs.polynomials import decide_polynomials
@@ -14,6 +14,7 @@ from gradflow.claims.proofs.proof import (
 from gradflow.claims.proofs.words import Words
 
 __all__ = [
+    "EnclosedStep",
     "Proof",
     "Words",
     "chain",

@@ -35,7 +35,7 @@ _PARTS = 4  # of a step, each with its own bound of the growth
 
 
 @dataclass(frozen=True)
-class Step:
+class EnclosedStep:
     """A step of an enclosed flow.
 
     Attributes:
@@ -78,7 +78,7 @@ class Step:
 def enclose_flow(
     field: Field, start: Sequence[Any], *, end: Any = None, stop: Any = None, bits: int = 128,
     order: int | None = None, max_steps: int = 10_000,
-) -> Iterator[Step]:  # fmt: skip
+) -> Iterator[EnclosedStep]:  # fmt: skip
     """Enclose the solution of x' = field(x), step by step.
 
     Args:
@@ -122,7 +122,7 @@ def enclose_flow(
 def _steps(
     field: Field, start: list[Fraction], last: Fraction | None, stop: Any,
     numbers: tuple[int, int, int],
-) -> Iterator[Step]:  # fmt: skip
+) -> Iterator[EnclosedStep]:  # fmt: skip
     bits, order, max_steps = numbers
     time, centre = Fraction(0), [round(x * 2**bits) for x in start]
     off = any(Fraction(c, 2**bits) != x for c, x in zip(centre, start, strict=True))
@@ -202,7 +202,7 @@ def _taylor(tape: Tape, centre: list[int], bits: int, order: int, unit: int) -> 
 
 def _step(
     p: _Approximate, time: Fraction, share: Fraction, rho: float
-) -> tuple[Step, list[int], float]:
+) -> tuple[EnclosedStep, list[int], float]:
     """One step, halved until the tube holds."""
     unit, bits, count = Fraction(2) ** p.unit, p.bits, len(p.terms[0])
     whole = np.stack([scaled(x, bits) for x in p.polynomials])
@@ -227,7 +227,7 @@ def _step(
     with precision(bits):
         around = iv.mpf([-1, 1]) * rho
         box = tuple(interval(Fraction(c, 1 << bits)) + around for c in centre)
-        return Step(time, share * unit, terms, iv.mpf(reach), box, bits), centre, rho
+        return EnclosedStep(time, share * unit, terms, iv.mpf(reach), box, bits), centre, rho
 
 
 def _grown(

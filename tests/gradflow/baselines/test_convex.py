@@ -6,10 +6,8 @@ import pytest
 
 import gradflow as gf
 from gradflow import synthetic
-from gradflow.baselines.convex import (
-    BaselineOutcome,
-    minimum_nuclear_norm,
-)
+from gradflow.baselines import BaselineOutcome
+from gradflow.baselines.convex import minimum_nuclear_norm
 from tests.gradflow.baselines.problems import completion, entries, low_rank, nuclear, relative_error
 from tests.helpers import orthonormal, with_singular_values
 

@@ -6,10 +6,7 @@ import pytest
 
 import gradflow as gf
 from gradflow import synthetic
-from gradflow.baselines.convex import (
-    BaselineOutcome,
-    optspace,
-)
+from gradflow.baselines import BaselineOutcome, optspace
 from tests.gradflow.baselines.problems import completion, entries, relative_error
 from tests.helpers import central_gradient, with_singular_values
 

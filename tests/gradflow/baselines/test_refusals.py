@@ -5,12 +5,8 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.baselines.convex import (
-    minimum_nuclear_norm,
-    optspace,
-    soft_impute,
-    soft_impute_path,
-)
+from gradflow.baselines import optspace
+from gradflow.baselines.convex import minimum_nuclear_norm, soft_impute, soft_impute_path
 from tests.gradflow.baselines.problems import completion
 from tests.helpers import refuses
 

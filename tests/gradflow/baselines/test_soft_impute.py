@@ -7,12 +7,8 @@ import pytest
 
 import gradflow as gf
 from gradflow import synthetic
-from gradflow.baselines.convex import (
-    BaselineOutcome,
-    minimum_nuclear_norm,
-    soft_impute,
-    soft_impute_path,
-)
+from gradflow.baselines import BaselineOutcome
+from gradflow.baselines.convex import minimum_nuclear_norm, soft_impute, soft_impute_path
 from tests.gradflow.baselines.problems import completion, entries, nuclear, relative_error
 from tests.helpers import with_singular_values
 

@@ -18,9 +18,9 @@ from gradflow.claims import (
     check,
     definition,
 )
+from gradflow.claims.definition import Verdict
 from gradflow.claims.hypotheses import see_met
 from gradflow.claims.judging import judge
-from gradflow.claims.ledger import Verdict
 
 MET = {"a hypothesis": True}
 

@@ -8,7 +8,7 @@ import pytest
 import gradflow as gf
 from gradflow import factorizations, synthetic
 from gradflow.coordinates.factors import FactorCoordinates
-from gradflow.observables import State
+from gradflow.state import State
 from tests.gradflow.dynamics.adam import in_factors, numpy_gradients, objective, spread, start
 from tests.helpers import refuses
 

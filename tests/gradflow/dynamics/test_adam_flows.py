@@ -9,8 +9,8 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import gradflow as gf
-from gradflow.observables import State
 from gradflow.ode.extrapolation import LinearlyImplicitExtrapolation
+from gradflow.state import State
 from tests.gradflow.dynamics.adam import (
     MASK,
     PROBLEM,

@@ -158,7 +158,7 @@ def test_flows_that_change_coordinates_go_on_together(accelerator, monkeypatch):
     starts, asked = [model.balanced(w) for w in sizes], {"stop_loss": 1e-2, "horizon": 1e3}
     alone = [gf.solve_flow(objective, start, **asked) for start in starts]
     joined, together = [], drive._as_a_batch
-    monkeypatch.setattr(drive, "_as_a_batch", lambda ways: joined.append(ways) or together(ways))
+    monkeypatch.setattr(drive, "_as_a_batch", lambda flows: joined.append(flows) or together(flows))
     monkeypatch.setattr(drive, "_MANY", 2)
     if accelerator:
         monkeypatch.setattr(drive, "in_turn", lambda: False)

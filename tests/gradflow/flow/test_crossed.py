@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import gradflow as gf
+from gradflow.coordinates import COORDINATES
 from gradflow.factorizations import nearest_balanced
-from gradflow.flow.placing import COORDINATES
 from tests.helpers import product_by_scipy
 
 HORIZON, RTOL = 6.0, 1e-8

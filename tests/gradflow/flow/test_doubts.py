@@ -3,6 +3,7 @@
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -110,6 +111,40 @@ def test_a_stop_below_round_off_ends_for_want_of_progress():
     flow = completion_flow(1e-34)
     assert flow.outcome is gf.Outcome.STALLED and flow.stats["steps"] < 3000
     assert any("loss" in warning for warning in flow.warnings)
+
+
+def minus_squares(w):
+    return -jnp.sum(w**2)
+
+
+def lowered(w):
+    """A loss that is negative, and has a lower bound."""
+    return jnp.sum((w - jnp.eye(2)) ** 2) - 1e9
+
+
+@pytest.mark.parametrize(
+    ("depth", "coordinates"), [(1, "factors"), (2, "ldu"), (2, "product"), (3, "factors")]
+)
+def test_a_loss_without_a_lower_bound_is_told_of(depth, coordinates):
+    """From W = I/4 at depth 2, ds/dt = 4 s^2 and s = 1/(4 - 4t): at t = 1 there is none."""
+    problem = gf.problems.LossFunction((2, 2), minus_squares)
+    objective = gf.Objective(problem, gf.MatrixProduct.of((2, 2), depth))
+    start = objective.factorization.balanced(np.eye(2) / 4)
+    flow = gf.solve_flow(objective, start, coordinates=coordinates, stop_gradient=1e-9)
+    assert flow.outcome is gf.Outcome.STEP_TOO_SMALL
+    (sentence,) = [each for each in flow.warnings if "lower bound" in each]
+    assert "fell from -1.2e-01 to -" in sentence and "earlier horizon" in sentence
+    if depth == 2:
+        assert flow.stats["end"] == pytest.approx(1.0, rel=1e-6) and "near t = 1;" in sentence
+
+
+def test_a_negative_loss_is_no_doubt_in_itself():
+    for function, asked in ((minus_squares, {"horizon": 0.4}), (lowered, {"stop_gradient": 1e-6})):
+        objective = gf.Objective(
+            gf.problems.LossFunction((2, 2), function), gf.MatrixProduct((2, 2, 2))
+        )
+        flow = gf.solve_flow(objective, objective.factorization.identity(0.5), **asked)
+        assert flow["loss"][-1] < 0 and flow.warnings == ()
 
 
 def test_steps_that_may_not_see_a_jump_of_the_second_derivatives_say_so():

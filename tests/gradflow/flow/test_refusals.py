@@ -66,7 +66,7 @@ REFUSED = {
     "unknown observable": (refused(observe=["rank"]), "'rank'", "known are"),
     "observable without truth": (refused(observe=["test_error"]), "no ground truth", "truth="),
     "unknown coordinates": (
-        refused(coordinates="polar"), "'polar'", "'logcolumns' or a class"),
+        refused(coordinates="polar"), "'polar'", "'singular' or a class"),
     "one factor": (refused((np.eye(2),)), "((2, 2),)", "factors[0] is W_1"),
     "shapes of factors": (refused((np.eye(3), np.eye(2))), "(3, 3)", "factors[0] is W_1"),
     "shape of the product": (refused(np.eye(3)), "(3, 3)", "columns, hidden"),

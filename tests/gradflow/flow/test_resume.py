@@ -39,7 +39,7 @@ TIMES = np.geomspace(0.5, 20.0, 11)
 
 def solved(case, start, horizon, **asked):
     objective, _, more = FLOWS[case]
-    if case in gf.flow.placing.COORDINATES and not isinstance(start, Trajectory):
+    if case in gf.coordinates.COORDINATES and not isinstance(start, Trajectory):
         asked["coordinates"] = case
     return gf.solve_flow(objective, start, horizon=horizon, rtol=RTOL, **more, **asked)
 

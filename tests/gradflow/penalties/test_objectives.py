@@ -8,7 +8,7 @@ import pytest
 import gradflow as gf
 from gradflow._util.provenance import describe
 from gradflow.coordinates.factors import FactorCoordinates
-from gradflow.observables import State
+from gradflow.state import State
 from tests.gradflow.penalties.examples import PENALTIES, PROBLEM, numpy_value, objective, start
 from tests.helpers import central_gradient, chain, with_singular_values
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import gradflow as gf
-from gradflow.observables import State
+from gradflow.state import State
 from tests.helpers import refuses, with_singular_values
 
 RNG = np.random.default_rng(0)

@@ -8,6 +8,7 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.optimize import linprog
 
+from theory_checks.arora2019._linear_programmes import minimal_trace
 from theory_checks.arora2019.alignment import (
     matrix_f,
     matrix_g,
@@ -18,7 +19,7 @@ from theory_checks.arora2019.alignment import (
 )
 from theory_checks.arora2019.lemma2 import Formula
 from theory_checks.arora2019.lemma4 import closed_form, integral_of, integrate
-from theory_checks.arora2019.nuclear_norm import ends_of_flows, minimal_trace
+from theory_checks.arora2019.nuclear_norm import ends_of_flows
 from theory_checks.arora2019.two_values import asymptote
 
 

@@ -42,7 +42,7 @@ class Part(NamedTuple):
         return own._replace(end=eqx.tree_at(lambda end: (end.y, end.clock), own.end, goes_on))
 
 
-class Way:
+class RunningFlow:
     """Where a flow is, and what it has recorded.
 
     Attributes:
