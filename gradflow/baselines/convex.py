@@ -132,11 +132,12 @@ class _Entries(eqx.Module):
 
 
 class _Rows(eqx.Module):
-    """W with given inner products with orthonormal matrices (flat rows), L rows = measurements."""
+    """W with given inner products with orthonormal matrices: unit L rows = flat measurements."""
 
     rows: Float[Array, "m entries"]
     target: Float[Array, " m"]
     factor: Float[Array, "m m"]
+    unit: Float[Array, ""]
     shape: tuple[int, int] = eqx.field(static=True)
 
     def interpolant(self) -> Array:
@@ -173,7 +174,10 @@ def _independent_measurements(problem: MatrixSensing) -> _Rows:
             f"{count} measurements of a matrix of {entries} entries depend on each other linearly; "
             f"leave out those that are combinations of others, to at most {entries}."
         )
-    rows, target, factor, distances = _orthonormal_rows(problem.measurements, problem.labels)
+    unit = nonzero(jnp.max(jnp.abs(problem.measurements)))  # whose square has a size
+    rows, target, factor, distances = _orthonormal_rows(
+        problem.measurements / unit, problem.labels / unit
+    )
     kind = np.finfo(problem.labels.dtype)
     near = ~(np.asarray(distances) > kind.eps**0.5)
     if near.any():
@@ -184,7 +188,7 @@ def _independent_measurements(problem: MatrixSensing) -> _Rows:
             + (", or convert the problem to float64." if kind.bits < 64 else ".")
         )
     height, width = problem.shape
-    return _Rows(rows, target, factor, (height, width))
+    return _Rows(rows, target, factor, unit, (height, width))
 
 
 @jax.jit
@@ -209,7 +213,8 @@ def _polish(
     """Remove what scaling and the factor have added to the misfit."""
     if isinstance(constraint, _Entries):
         return constraint.project(w)
-    error = jax.scipy.linalg.solve_triangular(constraint.factor, problem.residual(w), lower=True)
+    residual = problem.residual(w) / constraint.unit
+    error = jax.scipy.linalg.solve_triangular(constraint.factor, residual, lower=True)
     return w - (error @ constraint.rows).reshape(w.shape)
 
 

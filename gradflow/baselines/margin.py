@@ -74,7 +74,8 @@ def largest_margin(problem: Checked[Classification], norm: Checked[MarginNorm]) 
     others = labels[:, None] != np.arange(problem.classes)
     datum, other = np.nonzero(others)
     signs = np.eye(problem.classes)[labels[datum]] - np.eye(problem.classes)[other]
-    pairs = signs[:, :, None] * x[datum][:, None, :]
+    unit = float(np.max(np.abs(x))) or 1.0  # whose square has a size
+    pairs = signs[:, :, None] * (x / unit)[datum][:, None, :]
     size = float(np.max(np.linalg.norm(pairs, axis=(1, 2)), initial=0.0))
     weights, least = {"max": _max, "frobenius": _frobenius, "spectral": _spectral}[norm](
         pairs / (size or 1.0)
@@ -82,12 +83,12 @@ def largest_margin(problem: Checked[Classification], norm: Checked[MarginNorm]) 
     value = dual_norm(np.tensordot(weights, pairs, 1), norm)
     if not value > _NONE * size:
         raise ValueError(
-            "No W separates the data: a weighted mean of the differences between classes is 0. "
-            "Leave data out, or give inputs more entries."
+            "No W separates the data: a weighted mean of the differences between classes is 0, or "
+            f"below {_NONE:.0e} of the largest. Leave data out, or give inputs more entries."
         )
     placed = np.zeros(others.shape)
     placed[datum, other] = weights
-    return LargestMargin(value, max(1 - least * size / value, 0.0), placed)
+    return LargestMargin(unit * value, max(1 - least * size / value, 0.0), placed)
 
 
 def dual_norm(w: Float[np.ndarray, "classes d"], norm: MarginNorm) -> float:

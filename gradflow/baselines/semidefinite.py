@@ -71,12 +71,12 @@ def minimum_trace(
             "gradflow.baselines.minimum_nuclear_norm."
         )
     tolerance = float(tolerance_of(rtol, np.dtype(float)))
-    a, y = _measurements(problem)
+    a, y, unit = _measurements(problem)
     size = float(np.linalg.norm(y))
     if size == 0:
         return Baseline(jnp.zeros(problem.shape), 0.0, 0.0, 0, BaselineOutcome.CONVERGED)
     found = _solve(a, y / size, tolerance)
-    w = jnp.asarray(found.product * size)
+    w = jnp.asarray(found.product * size * unit)
     off = float(misfit(problem, w))  # of the measurements as they were given
     return Baseline(w, found.optimality, off, found.iterations, found.outcome)
 
@@ -159,8 +159,10 @@ def _reach(x: Float[np.ndarray, "n n"], dx: Float[np.ndarray, "n n"]) -> float:
     return 1.0 if low > -_SHORT else -_SHORT / low
 
 
-def _measurements(problem: MatrixCompletion | MatrixSensing) -> tuple[np.ndarray, np.ndarray]:
-    """Orthonormal symmetric A_i, and the y_i that go with them.
+def _measurements(
+    problem: MatrixCompletion | MatrixSensing,
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Orthonormal symmetric A_i, the y_i that go with them, and the unit of these.
 
     Raises:
       ValueError: if no symmetric matrix has these y_i.
@@ -171,6 +173,9 @@ def _measurements(problem: MatrixCompletion | MatrixSensing) -> tuple[np.ndarray
         a[(np.arange(len(y)), *np.asarray(problem.indices).T)] = 1.0
     else:
         a, y = np.asarray(problem.measurements, float), np.asarray(problem.labels, float)
+    # Squares of what is far from 1 are 0 or infinite.
+    unit, reach = (float(np.max(np.abs(x))) or 1.0 for x in (y, a))
+    a, y = a / reach, y / unit
     flat = ((a + a.transpose(0, 2, 1)) / 2).reshape(len(y), -1)
     u, values, rows = np.linalg.svd(flat, full_matrices=False)
     kept = values > _DEPENDENT * max(values[0], 1e-300)
@@ -180,7 +185,7 @@ def _measurements(problem: MatrixCompletion | MatrixSensing) -> tuple[np.ndarray
             "No symmetric matrix fits the data: measurements that depend on each other have other "
             "labels; leave some out."
         )
-    return rows[kept].reshape(-1, *a.shape[1:]), found
+    return rows[kept].reshape(-1, *a.shape[1:]), found, unit / reach
 
 
 def _measure(a: Float[np.ndarray, "m n n"], w: Float[np.ndarray, "n n"]) -> np.ndarray:

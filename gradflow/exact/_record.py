@@ -212,7 +212,7 @@ def trajectory(
     initial: Mapping[str, Any],
     final: Mapping[str, Any],
     observe: Observe | None = None,
-    stats: Mapping[str, float],
+    stats: Mapping[str, Any],
 ) -> Trajectory:
     """A closed form's trajectory.
 

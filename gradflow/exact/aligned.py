@@ -16,6 +16,7 @@ from gradflow.exact._record import (
     shared_frames,
     trajectory,
 )
+from gradflow.exact._rounding import first_apart, kept_values, told_of_rounding, without_rounded
 from gradflow.exact.singular_value import value_and_gap
 from gradflow.factorizations.base import Factors
 from gradflow.objective import Objective
@@ -45,7 +46,8 @@ def aligned_flow(
     Returns:
       A `Trajectory` with the factors at both ends; loss, gradient norm and singular values are
       right to the last digits also where they have almost vanished. Its stats have the
-      misalignment, how far the start is from U S V^T.
+      misalignment, how far the start is from U S V^T. The rank is the factors'; where rounding of a
+      smaller W decides what is seen there is a warning, in stats too.
 
     Raises:
       ValueError: if entries are missing, inputs are not whitened, the start is not balanced or not
@@ -83,7 +85,7 @@ def aligned_flow(
         initial={f"W_{k}": f for k, f in enumerate(factors, start=1)},
         final=solved.final,
         observe=observe,
-        stats={"misalignment": solved.misalignment},
+        stats={"misalignment": solved.misalignment, **told_of_rounding(grid, solved.rounded)},
     )
 
 
@@ -96,6 +98,7 @@ class _Solved(NamedTuple):
       known: other observables.
       final: the factors at the end.
       misalignment: of W_0 and M.
+      rounded: the first time at which rounding of W_0 is seen; None for none.
     """
 
     products: np.ndarray
@@ -103,6 +106,7 @@ class _Solved(NamedTuple):
     known: dict[str, np.ndarray]
     final: dict[str, np.ndarray]
     misalignment: float
+    rounded: float | None
 
 
 def _of_matrix(
@@ -115,7 +119,7 @@ def _of_matrix(
     products = w - np.expm1(-rate * grid)[:, None, None] * (target - w)
     excess = rate / 2 * (distance * left) ** 2
     known = {"gradient_norm": rate * distance * left}
-    return _Solved(products, excess, known, {"W_1": products[-1]}, 0.0)
+    return _Solved(products, excess, known, {"W_1": products[-1]}, 0.0, None)
 
 
 def _of_singular_values(
@@ -133,8 +137,9 @@ def _of_singular_values(
             " both must have the same singular vectors. Start from U diag(s) V^T with the "
             "target's U and V, or use gradflow.solve_flow."
         )
-    begin, ends = np.maximum(frames.values[0], 0.0), frames.values[1]
+    begin, ends = kept_values(frames.values[0], factors), frames.values[1]
     s, gap = value_and_gap(grid[:, None], begin, ends, depth, rate)
+    other = value_and_gap(grid[:, None], without_rounded(begin), ends, depth, rate)[0]
     known = {
         "gradient_norm": rate * np.sqrt(depth * np.sum(s ** (2 - 2 / depth) * gap**2, axis=1)),
         "singular_values": -np.sort(-s, axis=1),
@@ -145,4 +150,5 @@ def _of_singular_values(
         known=known,
         final=factors_of(factors, frames._replace(values=np.stack([begin, ends])), s[-1]),
         misalignment=frames.error,
+        rounded=first_apart(grid, s, other),
     )

@@ -1,7 +1,9 @@
 r"""Sensing through commuting measurements: the product's flow in terms of m numbers."""
 
+from typing import Any
+
 import numpy as np
-from scipy.integrate import DOP853
+from scipy.integrate import DOP853, Radau
 
 from gradflow.exact._record import (
     TOLERANCE,
@@ -13,6 +15,7 @@ from gradflow.exact._record import (
     shared_frames,
     trajectory,
 )
+from gradflow.exact._rounding import first_apart, kept_values, told_of_rounding, without_rounded
 from gradflow.exact.singular_value import pushed
 from gradflow.objective import Objective
 from gradflow.observables import Observe
@@ -21,6 +24,13 @@ from gradflow.trajectory import Trajectory
 
 _NEAR = 1e-8
 """Relative distance from the limit where a flow is linear: what that neglects is its square."""
+
+_MOVED = 0.1
+"""What a step of Newton's method moves of values, relatively, where there is no limit inside."""
+_EXPLICIT = 2000
+"""Steps of an explicit method before an implicit one takes over."""
+_MOST = 8000
+"""Steps of both."""
 
 
 def commuting_flow(
@@ -84,10 +94,12 @@ def commuting_flow(
             "gradflow.factorizations.identity_factors if the measurements commute, else use "
             "gradflow.solve_flow."
         )
-    begin, diagonals = np.maximum(frames.values[0], 0.0), frames.values[1:]
+    begin, diagonals = kept_values(np.maximum(frames.values[0], 0.0), factors), frames.values[1:]
     dual = _Dual(begin, diagonals, np.asarray(problem.labels), depth, 2 * problem.weight)
     s, linear_from = dual.follow(grid)
     values = dual.values(s)
+    rounded = first_apart(grid, values, pushed(without_rounded(begin), -(s @ diagonals), depth))
+    stats: dict[str, Any] = {"misalignment": frames.error, "linear_from": linear_from}
     products = np.einsum("ir,tr,jr->tij", frames.u, values, frames.v)
     return trajectory(
         "commuting measurements",
@@ -99,7 +111,7 @@ def commuting_flow(
         initial={f"W_{k}": f for k, f in enumerate(factors, start=1)},
         final=factors_of(factors, frames, values[-1]),
         observe=observe,
-        stats={"misalignment": frames.error, "linear_from": linear_from},
+        stats=stats | (told_of_rounding(grid, rounded) if depth > 1 else {}),
     )
 
 
@@ -154,7 +166,28 @@ class _Dual:
             s = after
         scale = np.abs(self.diagonals) @ self.values(s) + np.abs(self.labels)
         fits = np.abs(self.velocity(s)) <= 1e-12 * self.rate * np.max(scale)
-        return s if np.all(fits) else None
+        return s if np.all(fits) and self._rests(s) else None
+
+    def _rests(self, s: np.ndarray) -> bool:
+        """Whether a step of Newton's method leaves all values nearly what they are.
+
+        Where one has to vanish each step takes a share of it, however well the labels fit. By a
+        root of the Jacobian, in which small values still count.
+        """
+        if self.depth == 1:
+            return True
+        values = self.values(s)
+        root = np.sqrt(self.depth * values ** (2 - 2 / self.depth))
+        step = np.linalg.lstsq(self.diagonals * root, self.velocity(s) / self.rate, rcond=1e-13)[0]
+        share = self.depth * values ** (1 - 2 / self.depth) * np.abs(step)
+        return bool(np.all(share <= _MOVED * root))
+
+    def _relative(self, s: np.ndarray, step: np.ndarray) -> float:
+        """By which share values change along a small step; of depth 1, whose flow is linear, 0."""
+        if self.depth == 1:
+            return 0.0
+        scale = self.depth * self.values(s) ** (1 - 2 / self.depth)
+        return float(np.max(np.abs(scale * (step @ self.diagonals))))
 
     def _improves(self, s: np.ndarray, height: float, slope: np.ndarray) -> bool:
         here = self.height(s)
@@ -189,16 +222,26 @@ class _Dual:
         unit = top ** (2 / self.depth - 1) / float(np.max(np.abs(self.diagonals)))
         if at == to or self._linear(s, end):
             return at, s
-        solver = DOP853(lambda t, s: self.velocity(s), at, s, to, rtol=1e-13, atol=1e-14 * unit)
+        fine = {"rtol": 1e-13, "atol": 1e-14 * unit}
+
+        def field(t: float, s: np.ndarray) -> np.ndarray:
+            return self.velocity(s)
+
+        solver, steps = DOP853(field, at, s, to, **fine), 0
         while solver.status == "running" and not self._linear(solver.y, end):
-            message = solver.step()
-            if solver.status == "failed":
-                raise ValueError(f"The m equations could not be followed: {message}")
+            message, steps = solver.step(), steps + 1
+            if solver.status == "failed" or steps == _MOST:
+                raise ValueError(
+                    f"The m equations could not be followed beyond the time {solver.t:.6g} "
+                    f"({message or 'too many steps'}); ask for earlier times."
+                )
+            if steps == _EXPLICIT and to > solver.t:  # what is at rest holds explicit steps back
+                jac: Any = lambda t, s: self.jacobian(s)  # noqa: E731
+                solver = Radau(field, solver.t, solver.y, to, jac=jac, **fine)
         return float(solver.t), solver.y
 
     def _linear(self, s: np.ndarray, end: np.ndarray | None) -> bool:
         """Whether s is where the flow is linear."""
         if end is None:
             return False
-        scale = self.depth * self.values(end) ** (1 - 2 / self.depth)
-        return bool(np.max(np.abs(scale * ((s - end) @ self.diagonals))) <= _NEAR)
+        return self._relative(end, s - end) <= _NEAR

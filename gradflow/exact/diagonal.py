@@ -133,11 +133,14 @@ def _parameters(objective: Objective, start: Any) -> tuple[np.ndarray, np.ndarra
     problem, _, plus, minus = positive_start(objective, start, "The closed form", depth=2)
     inputs = np.asarray(problem.inputs)
     gram = inputs.T @ inputs
-    off = float(np.max(np.abs(gram - np.diag(np.diag(gram))), initial=0.0))
-    if off > TOLERANCE * np.max(np.diag(gram)):
+    squares = np.diag(gram)
+    # Entry j moves what i tends to by (X^T X)_ij / (X^T X)_ii of itself: the shorter column counts.
+    off, allowed = np.abs(gram - np.diag(squares)), TOLERANCE * np.minimum.outer(squares, squares)
+    if np.any(off > allowed):
+        i, j = np.unravel_index(np.argmax(off - allowed), off.shape)
         raise ValueError(
-            f"The closed form needs orthogonal columns of the inputs, but X^T X has {off:.3g} off "
-            "its diagonal; use gradflow.solve_flow, or gradflow.exact.minimum_potential for the "
-            "limit."
+            f"The closed form needs orthogonal columns of the inputs, but X^T X has {off[i, j]:.3g}"
+            f" off its diagonal, beside {squares[i]:.3g} and {squares[j]:.3g} on it; use "
+            "gradflow.solve_flow, or gradflow.exact.minimum_potential for the limit."
         )
     return plus, minus

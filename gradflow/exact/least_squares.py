@@ -65,23 +65,23 @@ def least_squares_flow(
     u, s, vt = np.linalg.svd(x, full_matrices=False)
     kept = s > s[0] * max(x.shape) * np.finfo(float).eps
     u, s, vt = u[:, kept], s[kept], vt[kept]
-    columns = (-1,) + (1,) * (w.ndim - 1)
-    s_column = s.reshape(columns)
+    s_column = s.reshape(len(s), *[1] * (w.ndim - 1))
     gap = u.T @ y / s_column - vt @ w
-    rates = 2 * problem.weight * s**2
-    moved = -np.expm1(-np.outer(grid, rates))
-    left = np.exp(-np.outer(grid, rates))
+    with np.errstate(over="ignore"):
+        clock = 2 * problem.weight * (np.outer(grid, s) * s)  # s^2 alone may be 0 or infinite
+    moved, left = -np.expm1(-clock), np.exp(-clock)
     products = w + np.einsum("tr,r...,rj->tj...", moved, gap, vt)
     unfitted = np.sum((y - u @ (u.T @ y)) ** 2)
-    squares = np.sum((gap**2).reshape(len(s), -1), axis=1)
-    loss = problem.weight * (left**2 @ (s**2 * squares) + unfitted)
+    misfit = np.sqrt(np.sum((s_column * gap) ** 2, axis=tuple(range(1, w.ndim))))
+    loss = problem.weight * (np.sum((left * misfit) ** 2, axis=1) + unfitted)
+    slopes = np.hypot.reduce(2 * problem.weight * (left * misfit) * s, axis=1)
     return trajectory(
         "least squares",
         problem,
         1,
         grid,
         products,
-        known={"loss": loss, "gradient_norm": np.sqrt(left**2 @ (rates**2 * squares))},
+        known={"loss": loss, "gradient_norm": slopes},
         initial={"W_1": w},
         final={"W_1": products[-1]},
         observe=observe,

@@ -15,6 +15,8 @@ from gradflow.problems.regression import LeastSquares
 _STEPS = 500
 _IDLE = 30
 """So many steps below the rounding of the value, none of which brings them nearer, are the end."""
+_MISFIT = 1e-9
+"""The largest relative misfit of what fits."""
 _KNOWN = 1e-6
 """How far beta may be from what its dual variable gives, relative to its norm."""
 
@@ -28,7 +30,7 @@ class LeastNorm(NamedTuple):
       gap: what it may be above the least, by a dual certificate; relative to the larger of the
         value and <dual, y>, of which the value is a difference.
       dual: nu, one number a datum.
-      misfit: ||X beta - y|| / ||y||.
+      misfit: ||X beta - y|| / ||y||, of the least l1 norm with rows of X of size 1.
     """
 
     beta: Float[np.ndarray, " size"]
@@ -102,7 +104,7 @@ def minimum_potential(
             "from larger ones, or, if they are equal, take the limit, "
             "gradflow.exact.minimum_l1_norm."
         )
-    if not gap <= positive("rtol", rtol) or misfit > 1e-9:
+    if not gap <= positive("rtol", rtol) or misfit > _MISFIT:
         raise ValueError(
             f"The gap is {gap:.3g} and the misfit {misfit:.3g} in the end; if the data "
             "can be fitted, ask for a larger rtol."
@@ -144,15 +146,26 @@ def minimum_l1_norm(problem: Checked[LeastSquares]) -> LeastNorm:
 
     x, y = np.asarray(problem.inputs, float), np.asarray(problem.targets, float)
     size = x.shape[1]
-    found = linprog(np.ones(2 * size), A_eq=np.hstack([x, -x]), b_eq=y, bounds=(0, None))
+    # The solver's tolerances are absolute: equations are of size 1 to it, and so are labels.
+    row = np.max(np.abs(x), axis=1)
+    row = np.where(row > 0, row, np.max(np.abs(x)) or 1.0)
+    x_unit, y_unit = x / row[:, None], y / row
+    unit = float(np.max(np.abs(y_unit))) or 1.0
+    y_unit = y_unit / unit
+    found = linprog(np.ones(2 * size), A_eq=np.hstack([x_unit, -x_unit]), b_eq=y_unit)
     if found.status != 0:
         raise ValueError(f"No beta fits the data ({found.message}); leave equations out.")
     beta, nu = found.x[:size] - found.x[size:], found.eqlin.marginals
-    nu = nu / max(1.0, float(np.max(np.abs(x.T @ nu), initial=0.0)))
+    nu = nu / max(1.0, float(np.max(np.abs(x_unit.T @ nu), initial=0.0)))
     value = float(np.sum(np.abs(beta)))
-    gap = max(value - float(nu @ y), 0.0) / (value or 1.0)
-    misfit = float(np.linalg.norm(x @ beta - y) / (np.linalg.norm(y) or 1.0))
-    return LeastNorm(beta, value, gap, nu, misfit)
+    gap = max(value - float(nu @ y_unit), 0.0) / (value or 1.0)
+    misfit = float(np.linalg.norm(x_unit @ beta - y_unit) / (np.linalg.norm(y_unit) or 1.0))
+    if misfit > _MISFIT:
+        raise ValueError(
+            f"No beta fits the data: the best that was found leaves {misfit:.3g} of them; leave "
+            "equations out."
+        )
+    return LeastNorm(unit * beta, unit * value, gap, nu / row, misfit)
 
 
 class _Potential(NamedTuple):

@@ -1,5 +1,7 @@
 r"""Two-layer linear networks whose layers differ by a multiple of the identity, in closed form."""
 
+from collections.abc import Mapping
+
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
@@ -14,6 +16,7 @@ from gradflow.exact._record import (
     record_times,
     trajectory,
 )
+from gradflow.exact._rounding import ROUNDED, first_of_growth, told_of_rounding
 from gradflow.objective import Objective
 from gradflow.observables import Observe
 from gradflow.trajectory import Trajectory
@@ -50,7 +53,8 @@ def riccati_flow(
     Returns:
       A `Trajectory`, whose final is the product "W": its factors turn by a rotation that has no
       closed form. Its stats have `balance`, lambda, and `defect`, how far the start is from having
-      one, relative to its squared norm.
+      one, relative to its squared norm; and a warning where the start has nothing of a mode that
+      grows, so that rounding decides.
 
     Raises:
       ValueError: for missing entries, inputs that are not whitened, no such lambda, a penalty,
@@ -87,14 +91,12 @@ def riccati_flow(
     q1, q2 = q[:, :below], q[:, below:]
     products = np.einsum("tir,tjr->tij", q2, q1)
     gradients = rate * (products - target)
+    exact = isinstance(start, tuple | list | Mapping)  # else roots of what is rounding of W
+    first = first_of_growth(begin, rate * values, ROUNDED if exact else ROUNDED**0.5)
     slopes = np.einsum("tij,tjr->tir", gradients, q1), np.einsum("tij,tir->tjr", gradients, q2)
     unfitted = float(objective.problem.loss(jnp.asarray(target)))
     return trajectory(
-        "riccati",
-        objective.problem,
-        2,
-        grid,
-        products,
+        "riccati", objective.problem, 2, grid, products,
         known={
             "loss": np.sum(gradients**2, axis=(1, 2)) / (2 * rate) + unfitted,
             "gradient_norm": np.sqrt(sum(np.sum(s**2, axis=(1, 2)) for s in slopes)),
@@ -102,8 +104,8 @@ def riccati_flow(
         initial={"W_1": w1, "W_2": w2},
         final={"W": products[-1]},
         observe=observe,
-        stats={"balance": balance, "defect": defect},
-    )
+        stats={"balance": balance, "defect": defect, **told_of_rounding(grid, first)},
+    )  # fmt: skip
 
 
 def _balance(w1: np.ndarray, w2: np.ndarray) -> tuple[float, float]:

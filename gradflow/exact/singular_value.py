@@ -160,12 +160,14 @@ def constant_gradient_flow(
       arora2019, Equations (10) and (11) and Lemma 4.
     """
     depth, t = whole("depth", depth), _times(times)
-    start = np.asarray(start, float)
+    start = _finite("start", start)
     if depth > 1 and np.any(~(start > 0)):
         raise ValueError(
             f"start must be above 0 at depth {depth}, but it is {start.ravel()[:3].tolist()}."
         )
-    return pushed(start, t * np.asarray(push, float), depth)
+    push = _finite("push", push)
+    with np.errstate(invalid="ignore"):  # no push, for ever
+        return pushed(start, np.where(push == 0, 0.0, t * push), depth)
 
 
 def pushed(start: Reals, push: Reals, depth: int) -> Reals:
@@ -189,7 +191,7 @@ def value_and_gap(
 ) -> tuple[Reals, Reals]:
     """`singular_value_flow`, and target - sigma with its own digits."""
     depth, rate, t = whole("depth", depth), positive("rate", rate), _times(times)
-    t, begin, s = np.broadcast_arrays(t, np.asarray(start, float), np.asarray(target, float))
+    t, begin, s = np.broadcast_arrays(t, _finite("start", start), _finite("target", target))
     if np.any(~(begin >= 0)):
         raise ValueError(
             f"start must be 0 or more, but it holds {begin[~(begin >= 0)][0]:g}; a negative "
@@ -210,6 +212,16 @@ def _times(times: Checked[ArrayLike]) -> np.ndarray:
     return t
 
 
+def _finite(name: str, numbers: Checked[ArrayLike]) -> np.ndarray:
+    found = np.asarray(numbers, float)
+    if not np.all(np.isfinite(found)):
+        raise ValueError(
+            f"{name} must be finite, but it holds {found[~np.isfinite(found)][0]:g}; only times "
+            "may be infinite."
+        )
+    return found
+
+
 def _logistic(clock: Reals, begin: Reals, s: Reals) -> tuple[Reals, Reals]:
     """Depth 2; the clock is 2 rate t."""
     zero = np.abs(s) < _TINY
@@ -217,9 +229,10 @@ def _logistic(clock: Reals, begin: Reals, s: Reals) -> tuple[Reals, Reals]:
     with np.errstate(over="ignore", invalid="ignore"):
         decay = np.where(zero, 1.0, np.exp(-safe * clock))
         spent = np.where(zero, clock, -np.expm1(-safe * clock) / safe)
-        below = decay + begin * spent
-        value = np.where(np.isinf(below), 0.0, begin / below)
-        gap = np.where(np.isinf(below), s, (s - begin) * decay / below)
+        share = np.maximum(begin, 1.0)  # large starts would overflow where their solution does not
+        below = decay / share + (begin / share) * spent
+        value = np.where(np.isinf(below), 0.0, (begin / share) / below)
+        gap = np.where(np.isinf(below), s, (s - begin) * (decay / share / below))
     still = begin == 0
     return np.where(still, 0.0, value), np.where(still, s, gap)
 
@@ -237,7 +250,11 @@ def _deep(t: Reals, begin: Reals, s: Reals, depth: int, rate: float) -> tuple[Re
     moves &= ~ends
 
     at = moves & (size < _TINY)
-    value[at] = (begin[at] ** -p + p * depth * rate * t[at]) ** (-1 / p)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        clock = p * depth * rate * t[at]
+        grown, log = begin[at] ** p * clock, p * np.log(begin[at]) + np.log(clock)
+        ratio = np.where(np.isfinite(grown), (1 + grown) ** (-1 / p), np.exp(-log / p))
+    value[at] = np.where(clock > 0, begin[at] * ratio, begin[at])
     gap[at] = s[at] - value[at]
     tau = depth * rate * size**p * np.where(ends, 0.0, t)
 

@@ -33,8 +33,8 @@ def product(a: Float[AnyArray, "m k"], b: Float[AnyArray, "k *n"]) -> Float[Arra
       [[11.0]]
     """
     a, b = jnp.asarray(a), jnp.asarray(b)
-    if b.ndim == 1:
-        return a @ b
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0] or not a.shape[1]:
+        return a @ b  # which refuses sizes that differ, where sums would repeat what is of size 1
     if jax.default_backend() == "cpu":
         small = a.shape[0] * b.size <= SMALL
         return jnp.sum(a[:, :, None] * b[None], axis=1) if small else a @ b

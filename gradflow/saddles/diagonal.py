@@ -22,7 +22,7 @@ from gradflow.saddles.errors import FLOOR, Terms
 from gradflow.saddles.path import SaddleOutcome, no_way, way_of
 
 ZERO = 1e-9
-"""Below which part of the first gradient a gradient counts as 0."""
+"""Below which part of what it could be a gradient counts as 0."""
 EPSILON = 1e-8
 """How large a new entry of beta is, relative to others, when the flow takes over."""
 
@@ -129,7 +129,7 @@ def diagonal_walk(
     size = problem.size
     beta, dual, shift = np.zeros(size), np.zeros(size), np.zeros(size)
     sign = np.zeros(size)
-    scale = float(np.max(np.abs(problem.gradient(beta)))) or 1.0
+    scale = _gradient_scale(problem)
     nodes = [_node(problem, beta, dual)]
     jumps: list[DiagonalJump] = []
     flags: list[str] = []
@@ -138,7 +138,8 @@ def diagonal_walk(
         node = nodes[-1]
         drift = np.where(np.abs(node.gradient) > ZERO * scale, -node.gradient, 0.0)
         if not np.any(drift):
-            return DiagonalWalk(nodes, jumps, SaddleOutcome.MINIMUM, "the loss is least", flags)
+            reason = f"the loss is least: no gradient is above {ZERO:.0e} of what it could be"
+            return DiagonalWalk(nodes, jumps, SaddleOutcome.MINIMUM, reason, flags)
         if len(jumps) >= most:
             reason = f"at most {most} jumps were asked for"
             return DiagonalWalk(nodes, jumps, SaddleOutcome.OUT_OF_JUMPS, reason, flags)
@@ -225,22 +226,39 @@ def _arrival(
 
 
 def _least_loss(
-    problem: Regression, sign: Float[np.ndarray, " size"], scale: float
+    problem: Regression,
+    sign: Float[np.ndarray, " size"],
+    scale: Float[np.ndarray, " size"],
 ) -> tuple[Float[np.ndarray, " size"], bool]:
     """The least loss over entries of given signs, and whether it is at one place only."""
     active = np.flatnonzero(sign)
-    columns = problem.inputs[:, active] * sign[active]
+    lengths = _lengths(problem)[active]  # entries of any unit
+    columns = problem.inputs[:, active] * sign[active] / lengths
     found, _ = nnls(columns, problem.targets)
     found[found < 1e-13 * np.max(found, initial=0.0)] = 0.0
     inside = found > 0
     if np.any(inside):  # to the last digits
         found[inside] = np.linalg.lstsq(columns[:, inside], problem.targets, rcond=None)[0]
     beta = np.zeros(problem.size)
-    beta[active] = sign[active] * found
-    free = inside | (np.abs(problem.gradient(beta)[active]) <= ZERO * scale)
+    beta[active] = sign[active] * found / lengths
+    free = inside | (np.abs(problem.gradient(beta)[active]) <= ZERO * scale[active])
     values = np.linalg.svd(columns[:, free], compute_uv=False)
     unique = len(values) == np.sum(free) and np.all(values > 1e-10 * np.max(values, initial=0.0))
     return beta, bool(unique)
+
+
+def _lengths(problem: Regression) -> Float[np.ndarray, " size"]:
+    """Those of the columns of X; 1 of a column that is 0."""
+    lengths = np.linalg.norm(problem.inputs, axis=0)
+    return np.where(lengths > 0, lengths, 1.0)
+
+
+def _gradient_scale(problem: Regression) -> Float[np.ndarray, " size"]:
+    """How large an entry of the gradient could be at 0: its column times what X can fit of y."""
+    lengths = _lengths(problem)
+    u, s, _ = np.linalg.svd(problem.inputs / lengths, full_matrices=False)
+    fitted = float(np.linalg.norm(u[:, s > 1e-12 * s[0]].T @ problem.targets))
+    return lengths * (fitted or 1.0)
 
 
 def _node(

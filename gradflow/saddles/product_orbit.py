@@ -117,6 +117,7 @@ def follow(
     *,
     scale: float,
     rate: float,
+    grown: float,
     tolerance: float = 1e-8,
     longest: float = 1e6,
 ) -> ProductOrbit:
@@ -129,6 +130,7 @@ def follow(
       right: the same of W^T.
       scale: of the gradient at 0, against which the end is a saddle.
       rate: sigma of the new singular value.
+      grown: about what it grows to.
       tolerance: at the end the descent in the factors is below it, relative to scale |W|^(1-1/N).
       longest: after how many times 1 / (rate of the flow) the way is given up, from its half on.
     """
@@ -141,7 +143,7 @@ def follow(
     settled, risen, first, stride = False, None, None, 1.0
     while True:
         s = np.linalg.svd(np.asarray(w), compute_uv=False)
-        speed = depth * scale * max(s[0], 0.1) ** power
+        speed = depth * scale * max(s[0], 0.1 * grown) ** power
         low = float(s[factors[0].shape[0] - 1])
         wait = low**-power / ((depth - 2) * rate)
         first = wait if first is None else first

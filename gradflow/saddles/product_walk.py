@@ -130,7 +130,7 @@ def product_walk(
         small = EPSILON * size
         carried = node.left @ found.frames[0], node.right @ found.frames[1]
         begin = factors_of(node.w + small * np.outer(u, v), node.rank + 1, depth)
-        orbit = follow(problem, begin, *carried, scale=scale, rate=found.rate)
+        orbit = follow(problem, begin, *carried, scale=scale, rate=found.rate, grown=size)
         if not orbit.settled:
             reason = "the way to the next saddle did not come to rest"
             return ProductWalk(nodes, jumps, sizes, SaddleOutcome.SLOW_ORBIT, reason, flags)
@@ -253,8 +253,9 @@ def _size(
     step = 1e-3 * max(1e-3, float(np.linalg.norm(node.w)))
     moved = -u @ np.asarray(problem.gradient(node.w + step * np.outer(u, v))) @ v
     fall = (rate - float(moved)) / step
-    most = max(1.0, float(np.linalg.norm(node.w))) * 1e2
-    return (min(rate / fall, most) if fall > 0 else most), fall
+    most = float(np.linalg.norm(node.w)) * 1e2 or np.inf  # beside 0 no size is too large
+    size = min(rate / fall if fall > 0 else np.inf, most)
+    return (size if np.isfinite(size) else 1e2), fall
 
 
 def _terms(

@@ -316,3 +316,12 @@ def test_orthogonal_turns_of_a_sensing_problem_turn_its_minimum():
     turned = minimum_nuclear_norm(gf.MatrixSensing(a, problem.labels), rtol=1e-12).product
     wanted = q @ np.asarray(minimum_nuclear_norm(problem, rtol=1e-12).product) @ r
     assert relative_error(turned, wanted) < 1e-6
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_measurements_of_any_size(scale):
+    """Squares of these are 0 or infinite: one alone had been called a combination of others."""
+    problem = gf.MatrixSensing([scale * np.eye(2), scale * np.diag([1.0, 2.0])], [scale, 0.0])
+    found = minimum_nuclear_norm(problem)
+    np.testing.assert_allclose(found.product, np.diag([2.0, -1.0]), atol=1e-9)
+    assert found.misfit < 1e-12

@@ -110,3 +110,13 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_refusals(case):
     refuses(*REFUSED[case])
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_inputs_of_any_size(norm, scale):
+    """Their squares are 0 or infinite: separable data had been called none, or left a gap of 1."""
+    inputs, labels = np.array([[3.0, 4.0], [-3.0, -4.0], [1.0, 2.0]]), [0, 1, 0]
+    wanted = largest_margin(Classification(inputs, labels), norm)
+    found = largest_margin(Classification(scale * inputs, labels), norm)
+    assert found.value / scale == pytest.approx(wanted.value, rel=1e-9) and found.gap < 1e-8

@@ -102,6 +102,18 @@ def test_refusals(make, said):
         minimum_trace(make())
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_data_of_any_size(scale):
+    """The squares of these are 0 or infinite: W had been 0, called converged, or NaN."""
+    least = minimum_trace(completion(2, {(0, 0): scale, (0, 1): 3 * scale}))
+    np.testing.assert_allclose(least.product / scale, [[1, 3], [3, 9]], rtol=1e-6)
+    assert least.outcome.name == "CONVERGED" and least.misfit < 1e-12
+    one = gf.MatrixSensing([scale * np.eye(2)], [2 * scale])
+    np.testing.assert_allclose(np.trace(minimum_trace(one).product), 2.0, rtol=1e-6)
+    with pytest.raises(ValueError, match="No symmetric matrix"):  # had been 0, or NaN
+        minimum_trace(gf.MatrixCompletion((2, 2), [(0, 1), (1, 0)], [scale, 2 * scale]))
+
+
 @pytest.mark.parametrize("rtol", [2.0, 1e-18, -1.0])
 def test_tolerances_are_within_what_float64_resolves(rtol):
     with pytest.raises(ValueError, match="rtol"):

@@ -1,5 +1,6 @@
 """Aligned deep linear networks in closed form."""
 
+import warnings
 from typing import Any
 
 import jax
@@ -88,3 +89,44 @@ def test_closed_forms_record_what_flows_do_and_can_be_stored(tmp_path):
     assert again.config["kind"] == "closed form" and "closed form, 3 times" in repr(again)
     for draw in (gf.plotting.plot_loss, gf.plotting.plot_effective_rank, gf.plotting.plot_spectrum):
         assert np.size(draw(limit).lines[0].get_xdata()) == 1  # neither 0 nor infinity
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+@pytest.mark.parametrize("hidden", [1, 3])
+def test_a_rank_that_the_factors_keep_stays(depth, hidden):
+    """A rank one start along the second pair of M: the value is 2 for ever, by one ODE.
+
+    W_0 holds 1e-18 of the other pairs, which had come up: singular values 2 and 1 of a product with
+    one hidden unit.
+    """
+    rng = np.random.default_rng(0)
+    u, v = orthonormal(rng, 3, 3), orthonormal(rng, 3, 3)
+    model = gf.MatrixProduct((3, *[hidden] * (depth - 1), 3))
+    objective = gf.Objective(all_entries((u * [3.0, 2.0, 1.0]) @ v.T), model)
+    start = [np.zeros((high, low)) for low, high in zip(model.sizes, model.sizes[1:], strict=False)]
+    for factor in start[1:-1]:
+        factor[0, 0] = 0.01 ** (1 / depth)
+    start[0][0], start[-1][:, 0] = (0.01 ** (1 / depth) * a[:, 1] for a in (v, u))
+    times = [10.0, 1e3, 1e15, np.inf]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run = exact.aligned_flow(objective, tuple(start), times)
+    wanted = exact.singular_value_flow([0.0, *times], 0.01, 2.0, depth)
+    np.testing.assert_allclose(run["singular_values"][:, 0], wanted, rtol=1e-12)
+    np.testing.assert_array_equal(run["singular_values"][:, 1:], 0)
+    np.testing.assert_allclose(run["loss"][-1], 5.0, rtol=1e-12)
+
+
+def test_rounding_of_a_matrix_that_decides_is_told():
+    rng = np.random.default_rng(0)
+    u, v = orthonormal(rng, 3, 3), orthonormal(rng, 3, 3)
+    objective = gf.Objective(
+        all_entries((u * [3.0, 2.0, 1.0]) @ v.T), gf.MatrixProduct.of((3, 3), 3)
+    )
+    start = 0.01 * np.outer(u[:, 1], v[:, 1])
+    assert "warnings" not in exact.aligned_flow(objective, start, [10.0]).stats
+    with pytest.warns(RuntimeWarning, match="from the time inf on rounding"):
+        run = exact.aligned_flow(objective, start, [10.0, np.inf])
+    assert "rounding" in run.stats["warnings"][0]
+    full = 0.01 * u @ v.T
+    assert "warnings" not in exact.aligned_flow(objective, full, [10.0, np.inf]).stats

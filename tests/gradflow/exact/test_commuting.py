@@ -7,6 +7,7 @@ import pytest
 
 import gradflow as gf
 from gradflow import exact
+from gradflow.exact import commuting
 from tests.gradflow.exact.flows import TIMES, agree, integrated
 from tests.helpers import orthonormal
 
@@ -57,7 +58,8 @@ def test_the_commuting_limit_is_where_the_flow_goes(depth):
     run = exact.commuting_flow(objective, start, [1.0, 200.0, np.inf], observe=("loss", "product"))
     assert run["loss"][-1] < 1e-25
     np.testing.assert_allclose(run["product"][-1], run["product"][-2], atol=1e-13)
-    assert 1 < float(run.stats["linear_from"]) < 50
+    begin = float(run.stats["linear_from"])
+    assert begin == 0 if depth == 1 else 1 < begin < 50
     # What moved is a combination of the measurements: s is the multiplier of Equation (17).
     values, q = np.linalg.eigh(run["product"][-1])
     power, begin = (
@@ -79,3 +81,51 @@ def test_measurements_that_share_singular_vectors_need_not_be_symmetric():
     flow = integrated(objective, start, TIMES, ("loss", "product"))
     run = exact.commuting_flow(objective, start, TIMES, observe=("loss", "product"))
     agree(run, flow)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_value_that_has_to_vanish_has_no_limit_inside(depth):
+    """Its label is 0: it falls like a power of t, by its own equation; the flow had gone on for
+    ever where the limit was asked for, and at depth 1 at any time.
+    """
+    problem = gf.MatrixSensing([np.diag([1.0, 0.0, 0.0]), np.diag([0.0, 1.0, 0.0])], [0.0, 1.0])
+    objective = gf.Objective(problem, gf.MatrixProduct.of((3, 3), depth))
+    start, seen = objective.factorization.identity(0.5), ("product",)
+    times = [1.0, 1e3, 1e6]
+    found = exact.commuting_flow(objective, start, times, observe=seen)["product"]
+    wanted = exact.singular_value_flow([0.0, *times], 0.5, 0.0, depth)
+    np.testing.assert_allclose(found[:, 0, 0], wanted, rtol=1e-8, atol=1e-16)
+    np.testing.assert_allclose(found[-1].diagonal()[1:], [1.0, 0.5], rtol=1e-12)
+    if depth == 1:  # there is nothing that a value has to be above
+        run = exact.commuting_flow(objective, start, [np.inf], observe=seen)
+        np.testing.assert_allclose(run["product"][-1], np.diag([0.0, 1.0, 0.5]), atol=1e-15)
+        return
+    with pytest.raises(ValueError, match=r"leave np\.inf out"):
+        exact.commuting_flow(objective, start, [np.inf])
+
+
+def test_a_time_too_late_to_follow_is_named(monkeypatch):
+    monkeypatch.setattr(commuting, "_MOST", 2010)
+    problem = gf.MatrixSensing([np.diag([1.0, 0.0]), np.diag([0.0, 1.0])], [0.0, 1.0])
+    objective = gf.Objective(problem, gf.MatrixProduct.of((2, 2), 3))
+    with pytest.raises(ValueError, match=r"beyond the time .* \(too many steps\)"):
+        exact.commuting_flow(objective, objective.factorization.identity(0.5), [1e20])
+
+
+@pytest.mark.parametrize("hidden", [1, 3])
+def test_commuting_measurements_of_a_start_of_rank_one(hidden):
+    """Along the second of the frames alone, though W_0 holds 1e-18 of the others."""
+    q = orthonormal(np.random.default_rng(0), 3, 3)
+    problem = gf.MatrixSensing(
+        [(q * d) @ q.T for d in ([1.0, 2.0, 3.0], [0.5, -1.0, 1.0])], [2.0, 3.0]
+    )
+    objective = gf.Objective(problem, gf.MatrixProduct((3, hidden, 3)))
+    one = np.eye(hidden)[:1]
+    start = 0.1 * one.T @ q[:, 1:2].T, 0.1 * q[:, 1:2] @ one
+    run = exact.commuting_flow(objective, start, [1.0, 10.0, 100.0])
+    np.testing.assert_array_equal(run["singular_values"][:, 1:], 0)
+    np.testing.assert_allclose(run["singular_values"][-1, 0], 0.2, rtol=1e-9)  # (2 * 2 - 3) / 5
+    assert "warnings" not in run.stats
+    if hidden == 3:
+        with pytest.warns(RuntimeWarning, match="rounding may decide"):
+            exact.commuting_flow(objective, 0.01 * np.outer(q[:, 1], q[:, 1]), [1.0, 10.0])

@@ -134,12 +134,37 @@ def test_the_least_l1_norm_of_many_is_certified():
         assert least.value <= np.sum(np.abs(np.linalg.pinv(x) @ y))
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e-9, 1e9, 1e200])
+def test_the_least_l1_norm_is_that_of_scaled_data(scale):
+    """The solver's tolerances are absolute: 1e-9 y had given beta = 0 with a gap of 0."""
+    wanted = exact.minimum_l1_norm(SKEW)
+    for problem, ratio in (
+        (gf.LeastSquares(X, scale * Y), scale),
+        (gf.LeastSquares(scale * X, Y), 1 / scale),
+        (gf.LeastSquares(X * [[1.0], [scale], [1.0]], Y * [1.0, scale, 1.0]), 1.0),
+    ):
+        least = exact.minimum_l1_norm(problem)
+        np.testing.assert_allclose(least.beta / ratio, wanted.beta, atol=1e-12)
+        assert least.value / ratio == pytest.approx(wanted.value, rel=1e-12)
+        assert least.misfit < 1e-12 and least.gap < 1e-12
+
+
 TWO = gf.DiagonalNetwork(5, 2)
 ONES = TWO.identity(1.0)
 REFUSED = {
     "skew inputs": (
         lambda: exact.diagonal_flow(gf.Objective(SKEW, TWO), ONES, [1.0]), "off its diagonal",
         "minimum_potential"),
+    "inputs that are skew beside their shortest column": (  # had ended at (1e-6, 10), not (1e-6, 0)
+        lambda: exact.diagonal_flow(
+            gf.Objective(gf.LeastSquares([[1e6, 1e-5], [0.0, 1e-3]], [1.0, 0.0]),
+                         gf.DiagonalNetwork(2, 2)),
+            (0.1 * jnp.ones(2), 0.1 * jnp.ones(2)), [1.0]),
+        "beside 1e+12 and 1e-06", "minimum_potential"),
+    "no fit in l1 of tiny data": (  # had been a beta, with a misfit of 0.3
+        lambda: exact.minimum_l1_norm(
+            gf.LeastSquares([[1.0, 2.0], [2.0, 4.0]], [1e-9, 3e-9])),
+        "No beta", "leave equations out"),
     "depth 3": (
         lambda: exact.diagonal_flow(gf.Objective(SKEW, gf.DiagonalNetwork(5, 3)), ONES, [1.0]),
         "depth=3", "solve_flow"),

@@ -41,3 +41,22 @@ def test_least_squares_of_a_vector_and_its_limit(rows, loss, rate):
         norm = np.linalg.norm(problem.gradient(w))
         assert run["gradient_norm"][k] == pytest.approx(norm, rel=1e-12)
     assert run["gradient_norm"][-1] == 0 and len(run["test_error"]) == 4
+
+
+@pytest.mark.parametrize("size", [1e-170, 1e170])
+def test_inputs_whose_squares_are_none(size):
+    """Rates of 0 and infinity had made NaN of the limit."""
+    problem = gf.LeastSquares(size * np.eye(2), [1.0, 2.0])
+    run = exact.least_squares_flow(problem, np.zeros(2), [1.0, np.inf])
+    np.testing.assert_allclose(run.final["W_1"] * size, [1.0, 2.0], rtol=1e-13)
+    np.testing.assert_allclose(run["loss"], [2.5, 2.5 if size < 1 else 0.0, 0.0], atol=1e-15)
+    assert np.all(np.isfinite(run["gradient_norm"][1:]))
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 3)])
+def test_inputs_that_are_zero_move_nothing(shape):
+    problem = gf.LeastSquares(np.zeros((2, 2)), np.ones(shape))
+    run = exact.least_squares_flow(problem, 3 * np.ones(shape), [1.0, np.inf])
+    np.testing.assert_array_equal(run.final["W_1"], 3 * np.ones(shape))
+    np.testing.assert_array_equal(run["loss"], [problem.loss(3 * np.ones(shape))] * 3)
+    assert run.stats["rank"] == 0 and not np.any(run["gradient_norm"])

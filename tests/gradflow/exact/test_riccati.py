@@ -1,5 +1,7 @@
 """Lambda-balanced two-layer flows in closed form."""
 
+import warnings
+
 import jax.numpy as jnp
 import mpmath
 import numpy as np
@@ -113,3 +115,31 @@ def test_what_it_does_not_take_is_refused():
     for arguments, message in cases:
         with pytest.raises(ValueError, match=message):
             exact.riccati_flow(*arguments)
+
+
+@pytest.mark.parametrize("hidden", [1, 3])
+def test_rounding_of_a_start_without_a_mode_is_told(hidden):
+    """An exact flow stays along the second pair, at a loss of 5; rounding takes it to the first."""
+    rng = np.random.default_rng(0)
+    u, v = orthonormal(rng, 3, 3), orthonormal(rng, 3, 3)
+
+    def run(values, start):
+        model = gf.MatrixProduct((3, hidden, 3))
+        objective = gf.Objective(all_entries((u * values) @ v.T), model)
+        if hidden == 3:
+            return exact.riccati_flow(objective, start, [1.0, 3.0, 1e3, np.inf])
+        s = np.linalg.svd(start)
+        factors = 0.1 * s[2][:1], 0.1 * s[0][:, :1]
+        return exact.riccati_flow(objective, factors, [1.0, 3.0, 1e3, np.inf])
+
+    along = 0.01 * np.outer(u[:, 1], v[:, 1])
+    with pytest.warns(RuntimeWarning, match=r"from the time (3|1000) on rounding may"):
+        told = run([3.0, 2.0, 1.0], along)
+    assert told["loss"][2] == pytest.approx(5.0, rel=1e-4) and told["loss"][-1] < 3.0
+    assert "rounding" in told.stats["warnings"][0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if hidden == 1:
+            run([1.0, 3.0, 2.0], along)  # it has the first pair
+        run([1.0, 1.0, 1.0], 0.01 * u @ v.T if hidden == 3 else along)  # all grow alike
+        run([3.0, 2.0, 1.0], 0.01 * rng.normal(size=(3, 3)))

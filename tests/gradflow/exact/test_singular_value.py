@@ -88,3 +88,30 @@ def test_equation_11_between_two_singular_values():
     second = exact.constant_gradient_flow(t, 0.03, 1.0, 3)
     kept = first ** (-1 / 3) - alpha * second ** (-1 / 3)
     np.testing.assert_allclose(kept, kept[0], rtol=1e-12)
+
+
+def test_no_size_of_a_start_overflows():
+    """Towards 0, where the solution is (begin^-p + p N rate t)^(-1/p): powers had given 0."""
+    for depth, begin, t in (
+        (3, 1e-300, 1.0),
+        (4, 1e-240, 1e300),
+        (3, 1e300, 1e-200),
+        (5, 1e250, 0.0),
+    ):
+        found = exact.singular_value_flow(t, begin, 0.0, depth)
+        with mpmath.workdps(50):
+            p = 2 - mpmath.mpf(2) / depth
+            wanted = (mpmath.mpf(begin) ** -p + p * depth * mpmath.mpf(t)) ** (-1 / p)
+        assert float(found) == pytest.approx(float(wanted), rel=1e-12)
+    huge = exact.singular_value_flow(1e150, 1e200, 0.0, 2)
+    assert float(huge) == pytest.approx(5e-151, rel=1e-12)
+    still = exact.constant_gradient_flow([np.inf, 1.0], 1e-3, 0.0, 3)
+    np.testing.assert_array_equal(still, 1e-3)  # had been NaN at infinity
+
+
+@pytest.mark.parametrize(
+    ("start", "target", "name"), [(np.inf, 1.0, "start"), (0.1, np.nan, "target")]
+)
+def test_what_is_not_finite_is_refused(start, target, name):
+    with pytest.raises(ValueError, match=f"{name} must be finite"):
+        exact.singular_value_flow(1.0, start, target, 3)

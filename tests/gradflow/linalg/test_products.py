@@ -1,5 +1,7 @@
 """Products of small matrices as sums: the same numbers, and no call of a library in the program."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,3 +80,13 @@ def test_transposes_stand_by_themselves_where_a_cpu_is_faster_so(size, dtype):
 def test_a_vector_is_multiplied_on_an_accelerator_too(as_on_an_accelerator):
     a, b = np.random.default_rng(0).normal(size=(4, 3)), np.arange(4.0)
     np.testing.assert_allclose(products.transposed_product(a, b), a.T @ b, rtol=1e-14)
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_sizes_that_differ_are_refused_and_none_are_a_sum_of_nothing(device, monkeypatch):
+    monkeypatch.setattr(products.jax, "default_backend", lambda: device)
+    product = inspect.unwrap(products.product)  # without the tests' own check of shapes
+    for left, right in (((2, 1), (4, 2)), ((2, 3), (1, 2)), ((2, 3), (4, 2))):
+        with pytest.raises(TypeError, match="contracting"):  # of size 1 it had been repeated
+            product(np.ones(left), np.ones(right))
+    assert product(np.ones((2, 0)), np.ones((0, 3))).tolist() == [[0.0] * 3] * 2

@@ -177,3 +177,23 @@ REFUSED = {
 def test_misuse_is_refused_by_value_and_remedy(case):
     call, value, remedy = REFUSED[case]
     refuses(call, value, remedy)
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+@pytest.mark.parametrize(
+    ("inputs", "targets", "end"),
+    [
+        ([1.0, 1e-10], [1.0, 1.0], [1.0, 1e10]),  # had ended at a loss of 1/2, called least
+        ([1e-7, 1.0], [1.1e7, 1.0], [1.1e14, 1.0]),  # had come and left a hundred times
+    ],
+)
+def test_entries_of_different_units(depth, inputs, targets, end):
+    """Each moves by itself: it comes when its dual is at its threshold."""
+    problem = gf.LeastSquares(np.diag(inputs), targets)
+    model = gf.DiagonalNetwork(2, depth)
+    path = gf.saddle_path(gf.Objective(problem, model), model.identity(1.0))
+    assert path.outcome is SaddleOutcome.MINIMUM and path.ranks.tolist() == [0, 1, 2]
+    np.testing.assert_allclose(path.products[-1], end, rtol=1e-12)
+    threshold = 0.25 if depth == 2 else 1 / 3
+    wanted = np.sort(threshold / (np.array(inputs) * targets))
+    np.testing.assert_allclose(path.taus, wanted, rtol=1e-12)

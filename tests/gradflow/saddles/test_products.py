@@ -244,3 +244,18 @@ def test_it_is_stored_and_drawn_like_others(tmp_path):
     product = np.linalg.multi_dot(path.start_at(1e-6)[::-1])
     np.testing.assert_allclose(product, 1e-6 * w, atol=1e-18)
     assert "0.333" in path.plot(1e-12).get_xlabel()
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3, 1e5])
+def test_constants_of_data_of_any_size(scale):
+    """At data of 1e3 looks at the way were too rare, and the constant a hundredth off."""
+    target = scale * np.diag([3.0, 2.0])
+    problem = gf.MatrixCompletion((2, 2), list(np.ndindex(2, 2)), target.ravel())
+    objective = gf.Objective(problem, gf.MatrixProduct.of((2, 2), 3))
+    path = gf.saddle_path(objective, np.diag([1.0, 0.5]))
+    half, alpha = 1 - 0.5**0.5, 1e-12  # of 3, at half the fall of the loss
+    time = gf.exact.time_to_share(half, alpha, 3.0, 3) - alpha ** (-1 / 3) / 3
+    assert path.offsets[0] * scale ** (4 / 3) == pytest.approx(
+        float(time), abs=2e-5
+    )  # where it begins
+    assert path.taus[0] * scale == pytest.approx(1 / 3, rel=1e-9)
