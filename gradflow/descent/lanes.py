@@ -20,6 +20,9 @@ from gradflow.descent.mixture import Mixture
 if TYPE_CHECKING:
     from gradflow.descent.loop import BatchStep, RunStates
 
+LARGEST, LONGEST = 9, 1000
+"""The most entries of an array of a run, and operations of an iteration, to be written out: from
+4 x 4 on loops over matrices are as fast on a CPU, and a GPU moves as many bytes."""
 Numbers = list[Array]
 """Those of a batch of runs, each with the runs along its only axis."""
 
@@ -65,15 +68,6 @@ class Lanes:
         return jax.vmap(one)(self.own, numbers)
 
 
-def limits() -> tuple[int, int]:
-    """The most entries of an array of a run, and operations of an iteration, to be written out.
-
-    An accelerator joins all of an iteration and keeps what several entries need. A CPU computes it
-    anew for each, and loops over matrices from 4 x 4 on are as fast there.
-    """
-    return (9, 1000) if jax.default_backend() == "cpu" else (16, 2000)
-
-
 def lanes(
     iteration: Callable[["BatchStep", "RunStates"], "RunStates"],
     batch_step: "BatchStep",
@@ -93,8 +87,7 @@ def lanes(
         [jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype) for leaf in jax.tree.leaves(tree)]
         for tree in (own, runs)
     ]
-    largest, longest = limits()
-    if max(single.size for part in singles for single in part) > largest:
+    if max(single.size for part in singles for single in part) > LARGEST:
         return None
 
     def single(own_leaves: Any, leaves: Any) -> Any:
@@ -103,7 +96,7 @@ def lanes(
 
     program = jax.make_jaxpr(single)(*singles)
     count = operations(program.jaxpr)
-    if count is None or count > longest:
+    if count is None or count > LONGEST:
         return None
     shapes = tuple(tuple(single.shape for single in part) for part in singles)
     return Lanes(program, _split(own), shapes, structure, count)

@@ -27,8 +27,6 @@ BLOCK = 16
 """Iterations between two looks at whether any run goes on: the device does them unasked."""
 UNROLL = 4
 """Iterations written out in a block: small problems wait for the launch of each piece of a loop."""
-PIECE = 400
-"""Operations on numbers, of tiny runs, that a compiler gets in one piece."""
 WORTH = (64, 10_000_000)
 """Runs, and iterations of all of them, from which on a CPU is faster for the time it compiles."""
 
@@ -90,7 +88,7 @@ def tiny_blocks(operations: int) -> tuple[int, int]:
     """
     if jax.default_backend() == "cpu":
         return 1, 1
-    return BLOCK, min(BLOCK, PIECE // operations + 1)
+    return BLOCK, 16 if operations <= 40 else UNROLL if operations <= 200 else 1
 
 
 def _in_blocks(

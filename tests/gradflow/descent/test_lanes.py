@@ -144,8 +144,8 @@ def of_size(size, depth=2):
     return gf.Objective(problem, gf.MatrixProduct.of(problem.shape, depth))
 
 
-def test_what_is_written_out(monkeypatch):
-    """Tiny matrices and arithmetic, on an accelerator larger ones, too."""
+def test_what_is_written_out():
+    """Tiny matrices, and arithmetic alone."""
 
     def is_written(objective, optimizer=optax.sgd):
         return lanes.lanes(side_by_side._iteration, *step(objective, optimizer)) is not None
@@ -155,14 +155,18 @@ def test_what_is_written_out(monkeypatch):
     assert not is_written(of_size(4))
     assert not is_written(of_size(3, depth=12))  # too long
     assert not is_written(OBJECTIVE, gf.optimizers.shampoo)  # has eigendecompositions
-    ratio = gf.Objective(of_size(3).problem, MODEL3, penalty=gf.NuclearFrobeniusRatio(0.1))
+    ratio = gf.Objective(
+        of_size(3).problem, gf.MatrixProduct((3, 3, 3)), penalty=gf.NuclearFrobeniusRatio(0.1)
+    )
     assert not is_written(ratio)
+
+
+def test_blocks_on_accelerators_are_written_out_in_pieces(monkeypatch):
+    assert side_by_side.tiny_blocks(20) == (1, 1)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert is_written(of_size(4))
-    assert not is_written(of_size(5))
-
-
-MODEL3 = gf.MatrixProduct((3, 3, 3))
+    wanted = {20: 16, 100: 4, 300: 1}
+    assert {k: side_by_side.tiny_blocks(k)[1] for k in wanted} == wanted
+    assert side_by_side.tiny_blocks(20)[0] == side_by_side.BLOCK
 
 
 def test_a_cpu_does_many_tiny_runs_side_by_side():
