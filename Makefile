@@ -27,7 +27,7 @@ JAX_CACHE := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.cache/jax" \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup theorems test test-slow bench bench-flow gpu docs notebooks lint format lock clean
+.PHONY: help setup theorems test test-slow bench bench-flow gpu kernels docs notebooks lint format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -73,6 +73,14 @@ GPU_PYTHON = $(if $(filter no,$(INSTALL)),$(PYTHON),$(BIN)/python)
 
 gpu: $(if $(filter no,$(INSTALL)),,setup $(if $(filter gpu,$(DEVICE)),$(VENV)/.cuda)) ## measure and check on an accelerator, unattended, 40 minutes
 	$(JAX_CACHE) $(GPU_PYTHON) -m benchmarks.accelerator --device $(DEVICE) --scale $(SCALE) $(GPU_ARGS)
+
+# XLA's compiler for GPUs, in a folder that JAX does not search for one.
+.kernels/.locked: benchmarks/requirements-kernels.txt
+	@$(BIN)/python -m pip install $(PIP_LOCKED) --upgrade --target .kernels -r benchmarks/requirements-kernels.txt
+	@touch $@
+
+kernels: setup .kernels/.locked ## count the kernels that a GPU would run, without one
+	$(BIN)/python -m benchmarks.kernels --json benchmarks/results/kernels-h200.json
 
 # The ledger's report is part of the site; an older one stays as it is.
 results/theorems.html:

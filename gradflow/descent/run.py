@@ -24,6 +24,7 @@ from gradflow._util.progress import DescentProgress
 from gradflow._util.provenance import describe_function, fingerprint
 from gradflow._util.spread import see_alike
 from gradflow._util.validate import same_float_dtype
+from gradflow.descent import side_by_side
 from gradflow.descent.batch import RunningBatch
 from gradflow.descent.checkpoint import Keeper
 from gradflow.descent.drawing import drawn_anew, gather_draws, see_no_loss_asked, told_draws
@@ -121,7 +122,9 @@ def run_descents(
     Returns:
       One `Trajectory` a run: what `run_descent` gives, to the last bit on a CPU, where the runs of
       a device are done one after the other; elsewhere they go side by side, to rounding. With
-      penalties of several kinds it is to rounding everywhere.
+      penalties of several kinds it is to rounding everywhere, and so are from 64 runs on those of
+      matrices of up to nine entries, which from ten million iterations on a CPU, too, does side by
+      side.
 
     Raises:
       ValueError: as `run_descent`; and if there is no start, numbers differ or the objectives are
@@ -222,6 +225,8 @@ def _run(
         there = jax.tree.map(jnp.asarray, parameters)
         runs = with_states(batch_step, there, found, drawn_anew(starts, drawn))
         see_no_loss_asked(batch_step, runs)
+        if mode == "map" and side_by_side.worthwhile(batch_step, runs, steps - found.begin):
+            batch_step = dataclasses.replace(batch_step, mode="vmap")
     else:
         _see_alike(mesh, options, configs, (parameters, speeds, marks))
         batch_step, there = spread_tree((batch_step, parameters), mesh, objectives[0])
@@ -230,7 +235,7 @@ def _run(
     if options.checkpoint is not None:
         numbers = fingerprint((parameters, speeds, stop.loss, stop.gradient, found.states, draws))
         key = [configs, marks.tolist(), numbers, batch_step.program(runs), "with states"]
-    how = "one after the other" if mode == "map" else "side by side"
+    how = "one after the other" if batch_step.mode == "map" else "side by side"
     LOGGER.info("descent: %d runs %s in %s, at most %d iterations", len(rules), how, dtype, steps)
     batch = RunningBatch(batch_step, runs)
     with DescentProgress(options.progress, steps) as bar:

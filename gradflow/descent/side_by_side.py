@@ -8,12 +8,14 @@ gradient of all, so that nothing but parameters needs a choice: where these stay
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from gradflow.descent.lanes import lanes
 from gradflow.descent.mixture import each_kind
 from gradflow.descent.stopping import RUNNING
 from gradflow.state import FactorsView, State, recordable
@@ -25,6 +27,8 @@ BLOCK = 16
 """Iterations between two looks at whether any run goes on: the device does them unasked."""
 UNROLL = 4
 """Iterations written out in a block: small problems wait for the launch of each piece of a loop."""
+WORTH = (64, 10_000_000)
+"""Runs, and iterations of all of them, from which on a CPU is faster for the time it compiles."""
 
 
 def through(
@@ -52,25 +56,64 @@ def through(
     return runs, jax.tree.map(lambda array: jnp.swapaxes(array, 0, 1), found)
 
 
+def worthwhile(batch_step: "BatchStep", runs: "RunStates", steps: int) -> bool:
+    """Whether a CPU should do the runs side by side: many tiny ones, for long."""
+    count = runs.count.shape[0]
+    if count < WORTH[0] or count * steps < WORTH[1]:
+        return False
+    return lanes(_iteration, batch_step, runs) is not None
+
+
 def _to_mark(batch_step: "BatchStep", runs: "RunStates", mark: Array) -> "RunStates":
     """In blocks, and the rest one by one, unless all have stopped before."""
-    now = jnp.max(jnp.where(runs.status == RUNNING, runs.count, 0))
+    left = jnp.maximum(mark - jnp.max(jnp.where(runs.status == RUNNING, runs.count, 0)), 0)
+    if (tiny := lanes(_iteration, batch_step, runs)) is None:
+        one = partial(_iteration, batch_step)
+        return _in_blocks(one, runs, lambda r: r.status, left, BLOCK, UNROLL)
+    blocks = tiny_blocks(tiny.operations)
+    numbers = _in_blocks(
+        tiny.iterate, tiny.split(runs), lambda n: tiny.joined(n).status, left, *blocks
+    )
+    return tiny.joined(numbers)
+
+
+def tiny_blocks(operations: int) -> tuple[int, int]:
+    """Iterations in a block of tiny runs, and how many of them are written out.
+
+    A CPU does them one by one: it need not wait for anything, and as all are the same piece of
+    code, where chunks end changes no bit.
+
+    Args:
+      operations: of an iteration.
+    """
+    if jax.default_backend() == "cpu":
+        return 1, 1
+    return BLOCK, 16 if operations <= 40 else UNROLL if operations <= 200 else 1
+
+
+def _in_blocks(
+    iteration: Callable[[Any], Any],
+    runs: Any,
+    status: Callable[[Any], Array],
+    left: Array,
+    block: int,
+    unroll: int,
+) -> Any:
+    """So many iterations, in blocks and the rest one by one, unless all have stopped before."""
 
     def going(carry: tuple[Array, Any]) -> Array:
-        return (carry[0] > 0) & jnp.any(carry[1].status == RUNNING)
+        return (carry[0] > 0) & jnp.any(status(carry[1]) == RUNNING)
 
     def one(carry: tuple[Array, Any]) -> tuple[Array, Any]:
-        return carry[0] - 1, _iteration(batch_step, carry[1])
+        return carry[0] - 1, iteration(carry[1])
 
-    def block(carry: tuple[Array, Any]) -> tuple[Array, Any]:
-        step = jax.lax.fori_loop(
-            0, BLOCK, lambda _, r: _iteration(batch_step, r), carry[1], unroll=UNROLL
-        )
+    def several(carry: tuple[Array, Any]) -> tuple[Array, Any]:
+        step = jax.lax.fori_loop(0, block, lambda _, r: iteration(r), carry[1], unroll=unroll)
         return carry[0] - 1, step
 
-    left = jnp.maximum(mark - now, 0)
-    _, runs = jax.lax.while_loop(going, block, (left // BLOCK, runs))
-    return jax.lax.while_loop(going, one, (left % BLOCK, runs))[1]
+    if block > 1:
+        _, runs = jax.lax.while_loop(going, several, (left // block, runs))
+    return jax.lax.while_loop(going, one, (left % block if block > 1 else left, runs))[1]
 
 
 def _iteration(batch_step: "BatchStep", runs: "RunStates") -> "RunStates":
