@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import whole
 from gradflow.baselines._result import Baseline, as_baseline, misfit, nonzero, refusal, tolerance_of
+from gradflow.linalg.thin_svd import finite_svd
 from gradflow.problems.completion import MatrixCompletion
 
 _DECREASE = 1e-4
@@ -118,7 +119,7 @@ def _start(
 ) -> tuple[Float[Array, "d rank"], Float[Array, "d_prime rank"]]:
     in_row, in_column = jnp.sum(mask, axis=1), jnp.sum(mask, axis=0)
     kept = (in_row <= 2 * jnp.mean(in_row))[:, None] & (in_column <= 2 * jnp.mean(in_column))
-    u, _, vt = jnp.linalg.svd(jnp.where(kept | ~trim, target, 0), full_matrices=False)
+    u, _, vt = finite_svd(jnp.where(kept | ~trim, target, 0))
     return u[:, :rank], vt[:rank].T
 
 

@@ -25,6 +25,7 @@ from gradflow.baselines._result import (
     refusal,
     tolerance_of,
 )
+from gradflow.linalg.thin_svd import finite_svd
 from gradflow.problems.completion import MatrixCompletion
 from gradflow.problems.sensing import MatrixSensing
 
@@ -367,7 +368,7 @@ class _SoftImpute(AbstractOperator):
 
 def _shrink(w: Array, by: Array) -> tuple[Array, Array]:
     """Singular value thresholding: the matrix and its singular values."""
-    u, s, vt = jnp.linalg.svd(w, full_matrices=False)
+    u, s, vt = finite_svd(w)
     values = jnp.maximum(s - by, 0)
     return (u * values) @ vt, values
 

@@ -15,6 +15,7 @@ from gradflow.dynamics.base import AbstractDynamics
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.preconditioners import end_to_end
 from gradflow.linalg.spectrum import clusters
+from gradflow.linalg.thin_svd import finite_svd
 from gradflow.objective import Objective
 from gradflow.problems.base import AbstractProblem
 
@@ -65,7 +66,7 @@ class SingularCoordinates(AbstractCoordinates):
     def encode(
         cls, objective: Objective, dynamics: AbstractDynamics, factors: Factors
     ) -> tuple[Self, Factors]:
-        u, s, vt = jnp.linalg.svd(objective.product(factors), full_matrices=False)
+        u, s, vt = finite_svd(objective.product(factors))
         return cls(objective.problem, len(factors)), (jnp.log(s), u, vt.T)
 
     @classmethod

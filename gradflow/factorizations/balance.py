@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from gradflow._util.annotations import AnyArray
 from gradflow.factorizations.base import Factors
+from gradflow.linalg.thin_svd import finite_svd
 
 
 def unbalancedness(factors: tuple[AnyArray, ...]) -> Float[Array, ""]:
@@ -103,11 +104,11 @@ def nearest_balanced(factors: Factors) -> Factors:
                 f"W_{j} has shape {factor.shape}, fewer rows than columns; the construction of "
                 "razin2020 Lemma 1 needs square (or growing) factors after the first."
             )
-    u, s, _ = jnp.linalg.svd(factors[0], full_matrices=False)
+    u, s, _ = finite_svd(factors[0])
     root = (u * s) @ u.T
     result = [factors[0]]
     for factor in factors[1:]:
-        u, _, vt = jnp.linalg.svd(factor, full_matrices=False)
+        u, _, vt = finite_svd(factor)
         polar = u @ vt
         result.append(polar @ root)
         root = polar @ root @ polar.T

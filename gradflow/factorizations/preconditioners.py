@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from gradflow.factorizations.base import Factors
 from gradflow.factorizations.matrix_product import MatrixProduct
 from gradflow.linalg.spectral_map import divided_difference_of_powers, power
+from gradflow.linalg.thin_svd import finite_svd
 
 
 def end_to_end(
@@ -48,7 +49,7 @@ def end_to_end(
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _end_to_end(depth: int, w: Array, gradient: Array) -> Array:
-    u, s, vt = jnp.linalg.svd(w, full_matrices=False)
+    u, s, vt = finite_svd(w)
     return _applied(depth, u, s, vt, gradient)
 
 
@@ -76,7 +77,7 @@ def _derivative(depth: int, primals: tuple, tangents: tuple) -> tuple[Array, Arr
     Where both s_i and s_l are 0 it is taken as 0: the derivative along matrices of the same rank.
     """
     (w, gradient), (dw, dgradient) = primals, tangents
-    u, s, vt = jnp.linalg.svd(w, full_matrices=False)
+    u, s, vt = finite_svd(w)
     moved = _applied(depth, u, s, vt, dgradient)
     for j in range(1, depth):
         left = _power_moved(j / depth, u, s, vt, dw) @ gradient

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from gradflow._util.annotations import Checked
 from gradflow._util.validate import finite_array, positive_or_traced, sizes_of
 from gradflow.factorizations.base import Factors, weight_std
+from gradflow.linalg.thin_svd import finite_svd
 
 
 def balanced_factors(
@@ -70,7 +71,7 @@ def balanced_factors(
 def _split(w: Array, sizes: tuple[int, ...], key: PRNGKeyArray | None) -> tuple[Array, Factors]:
     """All singular values of w, and the factors."""
     depth = len(sizes) - 1
-    u, s, vt = jnp.linalg.svd(w, full_matrices=False)
+    u, s, vt = finite_svd(w)
     if depth == 1:
         return s, (w,)
     width = min(min(sizes), s.size)

@@ -39,7 +39,7 @@ def follow_svd(path: Checked[ArrayLike], cluster: float = 1e-8) -> AnalyticSVD:
       cluster: the relative gap under which values count as repeated.
 
     Raises:
-      ValueError: if the path has no time, or does not have three axes.
+      ValueError: if the path has no time, does not have three axes, or is not finite.
 
     Example:
       >>> import numpy as np
@@ -53,6 +53,11 @@ def follow_svd(path: Checked[ArrayLike], cluster: float = 1e-8) -> AnalyticSVD:
     matrices = np.asarray(path)
     if matrices.ndim != 3 or len(matrices) == 0:
         raise ValueError(f"path must have shape (time, m, n), but its shape is {matrices.shape}.")
+    if not np.isfinite(matrices).all():
+        k = int(np.argmin(np.isfinite(matrices).all(axis=(1, 2))))
+        raise ValueError(
+            f"path[{k}] has entries that are not finite; give the times before, path[:{k}]."
+        )
     frames = [np.linalg.svd(matrix, full_matrices=False) for matrix in matrices]
     first = next((k for k, f in enumerate(frames) if _determined(f, cluster)), 0)
     count, k = len(matrices), frames[0][1].size

@@ -12,6 +12,9 @@ had from one of these, of
 Elsewhere `jnp.linalg.svd` does it.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -40,10 +43,38 @@ def thin_svd(
       ([4.0, 3.0], [[-3.0, 0.0], [0.0, 4.0]])
     """
     w = _matrix(w)
-    if _one_by_one():
-        return _together(w)
-    u, s, vt = jnp.linalg.svd(w, full_matrices=False)
-    return u, s, vt
+    return _guarded(_together, w) if _one_by_one() else finite_svd(w)
+
+
+def finite_svd(
+    w: Float[AnyArray, "m n"],
+) -> tuple[Float[Array, "m k"], Float[Array, " k"], Float[Array, "k n"]]:
+    """`jnp.linalg.svd(w, full_matrices=False)`; of a matrix that is not finite, NaN.
+
+    LAPACK's divide and conquer may go on for ever where an entry is infinite, and so may NumPy's:
+    a descent that has diverged, or a step of a flow that is too long, would never be told of.
+
+    Args:
+      w: a matrix.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> finite_svd(jnp.array([[jnp.inf, 0.3], [0.4, 0.4]]))[1].tolist()
+      [nan, nan]
+    """
+
+    def decomposed(w: Array) -> tuple[Array, Array, Array]:
+        u, s, vt = jnp.linalg.svd(w, full_matrices=False)
+        return u, s, vt
+
+    return _guarded(decomposed, jnp.asarray(w))
+
+
+def _guarded(function: Callable[[Array], Any], w: Array) -> Any:
+    """What a decomposition gives, and NaN of a matrix that is not finite, which it does not see."""
+    finite = jnp.all(jnp.isfinite(w))
+    found = function(jnp.where(finite, w, 0.0))
+    return jax.tree.map(lambda part: jnp.where(finite, part, jnp.nan), found)
 
 
 def values(w: Float[AnyArray, "m n"]) -> Float[Array, " k"]:
@@ -61,7 +92,9 @@ def values(w: Float[AnyArray, "m n"]) -> Float[Array, " k"]:
       [4.0, 3.0]
     """
     w = _matrix(w)
-    return _values_together(w) if _one_by_one() else jnp.linalg.svd(w, compute_uv=False)
+    if _one_by_one():
+        return _guarded(_values_together, w)
+    return _guarded(lambda w: jnp.linalg.svd(w, compute_uv=False), w)
 
 
 def _matrix(w: AnyArray) -> Array:

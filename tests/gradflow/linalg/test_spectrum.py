@@ -308,6 +308,13 @@ def test_follow_svd_recovers_the_curves_and_smooth_vectors(name, turning, shape)
     assert max(moves) < (0.2 if turning else 1e-7)
 
 
+def test_follow_svd_refuses_what_is_not_finite():
+    path = np.ones((5, 3, 3))
+    path[3, 0, 0] = np.inf
+    with pytest.raises(ValueError, match=r"path\[3\] has entries that are not finite.*path\[:3\]"):
+        analytic_svd.follow_svd(path)
+
+
 def test_follow_svd_from_a_multiple_of_the_identity():
     """alpha I + t A with A symmetric: values alpha + t lambda, vectors those of A throughout."""
     a = RNG.normal(size=(3, 3))

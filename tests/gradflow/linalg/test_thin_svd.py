@@ -145,3 +145,42 @@ def test_gradients_are_those_of_the_svd_in_float64(penalty, as_on_a_gpu, monkeyp
     assert np.linalg.norm(found - wanted) < 1e-10 * scale
     np.testing.assert_allclose(found_low, wanted_low, atol=1e-9)
     assert np.linalg.norm(found_single - wanted) < 1.5 * np.linalg.norm(single - wanted)
+
+
+# What is not finite. LAPACK goes on for ever on some of these.
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_a_matrix_that_is_not_finite_has_nan_at_once(dtype):
+    random, decompose = np.random.default_rng(0), jax.jit(thin_svd.thin_svd)
+    for _ in range(100):
+        w = random.normal(size=(3, 3))
+        for _ in range(random.integers(1, 4)):
+            w[tuple(random.integers(3, size=2))] = random.choice([np.inf, -np.inf, np.nan])
+        for part in (*decompose(w.astype(dtype)), thin_svd.values(w.astype(dtype))):
+            assert part.dtype == dtype
+            assert np.isnan(part).all()
+
+
+def test_one_matrix_of_a_batch_that_is_not_finite_leaves_the_others():
+    w = np.random.default_rng(0).normal(size=(3, 4, 3))
+    w[1, 2, 0] = -np.inf
+    for found, wanted in zip(
+        jax.vmap(thin_svd.thin_svd)(w), np.linalg.svd(w[[0, 2]], full_matrices=False), strict=True
+    ):
+        assert np.isnan(found[1]).all()
+        np.testing.assert_allclose(np.abs(found[jnp.array([0, 2])]), np.abs(wanted), rtol=1e-12)
+
+
+def test_a_descent_that_diverges_under_a_penalty_of_singular_values_ends():
+    problem = gf.synthetic.matrix_completion(jax.random.key(0), (3, 3), 1, 5)
+    objective = gf.Objective(
+        problem, gf.MatrixProduct((3, 3, 3)), penalty=gf.SchattenRatio(1 / 2, 2 / 3, 0.1)
+    )
+    for seed in range(5):
+        start = objective.factorization.gaussian(jax.random.key(seed), std=1.0)
+        run = gf.run_descent(
+            objective, start, gf.optimizers.gd, learning_rate=50.0, max_steps=200,
+            observe=["loss", "singular_values", "product"],
+        )  # fmt: skip
+        assert run.outcome is gf.Outcome.DIVERGED
