@@ -31,7 +31,9 @@ COMMANDS = {
     "compare": _of(
         "sweeps.commands", "compare", "experiments", "Print a paper's statements beside ours."
     ),
-    "completion": _of("completion", "completion", "", "Print shell completion (bash, zsh, fish)."),
+    "completion": _of(
+        "shell_completion", "completion", "", "Print shell completion (bash, zsh, fish)."
+    ),
     "explore": _of("plotting.commands", "explore", "", "Write trajectories as a page to explore."),
     "list": Command(
         "gradflow.listing:list_all",
@@ -44,4 +46,4 @@ COMMANDS = {
     "run": _of("sweeps.commands", "run", "experiments", "Run an experiment: only what is missing."),
     "status": _of("listing", "status", "experiments", "Show what is done and what runs now."),
 }
-ASKED_BY_SHELLS = {"complete": "gradflow.completion:complete"}
+ASKED_BY_SHELLS = {"complete": "gradflow.shell_completion:complete"}

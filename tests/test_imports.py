@@ -15,7 +15,8 @@ ROOMS = (
     "objective", "columns", "spreading", "start", "state", "observables", "options", "dynamics",
     "coordinates", "trajectory", "resuming", "optimizers", "flow", "descent", "exact", "baselines",
     "plotting", "saddles", "conjectures", "claims",
-    "sweeps", "catalogue", "kept_help", "listing", "commands", "completion", "cli", "__main__",
+    "sweeps", "catalogue", "kept_help", "listing", "commands", "shell_completion", "cli",
+    "__main__",
 )  # fmt: skip
 """What stands below comes first: nothing imports what comes later."""
 

@@ -13,7 +13,7 @@ import pytest
 from gradflow import catalogue as module
 from gradflow.catalogue import catalogue
 from gradflow.commands import COMMANDS
-from gradflow.completion import _SCRIPTS
+from gradflow.shell_completion import _SCRIPTS
 from gradflow.sweeps import layout
 from tests.helpers import status
 
