@@ -1,5 +1,7 @@
 """Batches of tiny runs, an array a number: the same runs, however many and wherever chunks end."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -159,6 +161,18 @@ def test_what_is_written_out():
         of_size(3).problem, gf.MatrixProduct((3, 3, 3)), penalty=gf.NuclearFrobeniusRatio(0.1)
     )
     assert not is_written(ratio)
+
+
+def test_a_device_of_several_writes_its_runs_out(written):
+    """Inside `jax.shard_map` a program has reshardings, which are no arithmetic and change none."""
+    batch_step, runs = step(OBJECTIVE, optax.adam)
+    batch_step = dataclasses.replace(batch_step, mode="vmap")
+    chunk = jnp.array([[5, 20], [1, 1]])
+    spread = loop._advance_spread(batch_step, runs, chunk)
+    assert written and all(one is not None for one in written)
+    alone = loop._advance(batch_step, runs, chunk)
+    for one, other in zip(jax.tree.leaves(spread), jax.tree.leaves(alone), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_blocks_on_accelerators_are_written_out_in_pieces(monkeypatch):
