@@ -190,6 +190,9 @@ def test_a_cpu_does_many_tiny_runs_side_by_side():
     assert not side_by_side.worthwhile(tiny, begun, enough // 2)
     assert not side_by_side.worthwhile(*step(OBJECTIVE, optax.sgd, 3), 10**9)
     assert not side_by_side.worthwhile(*step(of_size(4), optax.sgd, 64), 10**9)
+    deep = step(of_size(2, depth=15), optax.sgd, 64)
+    assert lanes.lanes(side_by_side._iteration, *deep) is not None
+    assert not side_by_side.worthwhile(*deep, 10**9)
 
 
 def test_run_descents_does_so(monkeypatch, caplog):
