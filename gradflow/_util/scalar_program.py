@@ -19,6 +19,8 @@ from jax.extend.core import ClosedJaxpr, Literal
 Scalars = np.ndarray
 """Of dtype object: the scalars of an array, in its shape."""
 
+_ENTRIES = 1000
+"""The most entries of an array whose scalars are told apart: constants come one by one."""
 _ENTRYWISE = frozenset(
     """
     abs add add_any and atan2 cbrt ceil clamp convert_element_type copy cos cosh div eq erf
@@ -32,6 +34,7 @@ _MOVED: dict[str, Callable[..., Scalars]] = {
         x, told["shape"], _whole(told["broadcast_dimensions"])
     ),
     "concatenate": lambda told, *xs: np.concatenate(xs, told["dimension"]),
+    "reshard": lambda _, x: x,
     "reshape": lambda told, x: x.reshape(told["new_sizes"]),
     "rev": lambda told, x: np.flip(x, told["dimensions"]),
     "iota": lambda told: scalars_of(
@@ -72,12 +75,12 @@ def operations(program: Any) -> int | None:
     Args:
       program: a `jax.extend.core.Jaxpr`.
     """
-    total = 0
+    total, met = 0, [v for line in program.eqns for v in (*line.invars, *line.outvars)]
+    if any(not 1 <= np.prod(v.aval.shape) <= _ENTRIES for v in (*program.constvars, *met)):
+        return None
     for line in program.eqns:
         name, inner = line.primitive.name, _inner(line)
         size = max((int(np.prod(v.aval.shape)) for v in line.outvars), default=0)
-        if any(0 in v.aval.shape for v in (*line.invars, *line.outvars)):
-            return None
         if inner is not None:
             found = operations(inner.jaxpr)
             if found is None:
@@ -198,13 +201,16 @@ def _product(a: Scalars, b: Scalars, dimensions: Any, dtype: Any) -> Scalars:
     batch = tuple(a.shape[axis] for axis in batch_a)
     a = a.transpose(*batch_a, *free_a, *in_a).reshape(*batch, *outer_a, int(np.prod(inner)))
     b = b.transpose(*batch_b, *free_b, *in_b).reshape(*batch, *outer_b, int(np.prod(inner)))
+    times, plus = jax.lax.mul, jax.lax.add
+    if np.dtype(dtype) == np.bool_:
+        times, plus = jax.lax.bitwise_and, jax.lax.bitwise_or
     found = np.empty((*batch, *outer_a, *outer_b), object)
     for place in np.ndindex(found.shape):
         rows = place[: len(batch) + len(outer_a)]
         columns = (*place[: len(batch)], *place[len(batch) + len(outer_a) :])
         terms = (
-            jax.lax.mul(jnp.asarray(x, dtype), jnp.asarray(y, dtype))
+            times(jnp.asarray(x, dtype), jnp.asarray(y, dtype))
             for x, y in zip(a[rows], b[columns], strict=True)
         )
-        found[place] = functools.reduce(jax.lax.add, terms)
+        found[place] = functools.reduce(plus, terms)
     return found

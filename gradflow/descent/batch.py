@@ -21,13 +21,17 @@ from gradflow.descent.stopping import RUNNING
 
 _CHUNK_SECONDS, _FIRST_BUDGET = 0.5, 256
 """What a chunk should take, and iterations of the first, when none has been timed."""
+_PATIENCE = 1.0
+"""For how many times its first chunk's seconds, most of them the compiler's, a batch keeps a size,
+since another one is compiled again."""
 
 
 class RunningBatch:
     """Runs on the way: their states on the device, their records here.
 
     Where runs go side by side, those that are done are taken out once they are half of all, so that
-    the others are not held up. What comes from the device comes for all runs at once.
+    the others are not held up, but no sooner than what this compiles has been worth (`_PATIENCE`).
+    What comes from the device comes for all runs at once.
     """
 
     def __init__(self, batch_step: BatchStep, runs: RunStates):
@@ -36,6 +40,7 @@ class RunningBatch:
         self.records: list[Records] = []
         self.ended: list[Ends] = []
         self.seconds = 0.0
+        self.first, self.since = 0.0, 0.0  # seconds of the first chunk of this size, of the others
 
     def run(self, marks: np.ndarray, keeper: Keeper, bar: Callable[[int, float], None]) -> None:
         """Go on to the last mark, or until every run has stopped."""
@@ -49,6 +54,7 @@ class RunningBatch:
             spent = time.perf_counter() - tick
             self.records.append(Records.of(self.going, found))
             self.seconds += spent
+            self.first, self.since = self.first or spent, self.since + spent * (self.first > 0)
             used = last - now
             budget = _grow(budget, used, pace.of_iterations(used, position - before, spent))
             budget = agreed(budget, self.runs)
@@ -91,6 +97,9 @@ class RunningBatch:
             return  # here a run that is done costs nothing
         if 2 * running.sum() > len(running):
             return
+        if running.any() and self.since < _PATIENCE * self.first:
+            return
+        self.first, self.since = 0.0, 0.0
         self.ended.append(self._ends().take(~running))
         left = np.flatnonzero(running)
         self.going = self.going[left]

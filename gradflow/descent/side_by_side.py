@@ -29,6 +29,8 @@ UNROLL = 4
 """Iterations written out in a block: small problems wait for the launch of each piece of a loop."""
 WORTH = (64, 10_000_000)
 """Runs, and iterations of all of them, from which on a CPU is faster for the time it compiles."""
+LONGEST_ON_CPU = 700
+"""Operations of an iteration up to which it is: at 890 (2 x 2, depth 15) arrays are as fast."""
 
 
 def through(
@@ -61,7 +63,8 @@ def worthwhile(batch_step: "BatchStep", runs: "RunStates", steps: int) -> bool:
     count = runs.count.shape[0]
     if count < WORTH[0] or count * steps < WORTH[1]:
         return False
-    return lanes(_iteration, batch_step, runs) is not None
+    tiny = lanes(_iteration, batch_step, runs)
+    return tiny is not None and tiny.operations <= LONGEST_ON_CPU
 
 
 def _to_mark(batch_step: "BatchStep", runs: "RunStates", mark: Array) -> "RunStates":

@@ -38,6 +38,7 @@ FUNCTIONS = {
     "custom derivatives": (jax.grad(lambda a: jnp.sum(jax.nn.softplus(a) ** 2)), A),
     "recomputed": (jax.checkpoint(lambda a: jnp.sin(a) @ a.T), A),
     "branches": (lambda a: jax.lax.switch((a[0, 0] > 0) + 1, [jnp.sin, jnp.cos, jnp.exp], a), A),
+    "products of truths": (lambda a: (a > 0) @ (a > 0).T, A),
     "whole numbers": (lambda a: jnp.sum((a > 0).astype(int) * 3) % 2, A),
 }
 
@@ -85,6 +86,14 @@ def test_a_batch_of_scalars_has_no_products_and_no_sums_over_axes():
 )
 def test_what_is_more_than_arithmetic_is_not_written_out(function):
     assert operations(jax.make_jaxpr(function)(A).jaxpr) is None
+
+
+@pytest.mark.parametrize("side", [30, 40])
+def test_large_constants_are_not_taken_apart(side):
+    """However little of them is used: each of their scalars would be cut out by itself."""
+    large = jnp.ones((side, side))
+    program = jax.make_jaxpr(lambda a: a + jax.lax.slice(large, (0, 0), A.shape))(A)
+    assert operations(program.jaxpr) == (A.size if side == 30 else None)
 
 
 def test_operations_are_counted():

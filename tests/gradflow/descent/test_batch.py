@@ -1,9 +1,11 @@
 """Batches of descents: against single runs, side by side, on several devices."""
 
+import itertools
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -151,6 +153,28 @@ def test_side_by_side_is_one_after_the_other_to_rounding(objectives, record, mon
     assert lanes[0] == 6
     assert lanes == sorted(lanes, reverse=True)
     assert len(set(lanes)) >= 3  # those that were done were taken out, more than once
+
+
+@pytest.mark.parametrize("patience", [0, 1, 1e9])
+def test_a_batch_keeps_its_size_until_another_is_worth_compiling(patience, monkeypatch):
+    """A chunk takes 1 s, the first of every size 30 s: the size stays for thirty more."""
+    in_mode(monkeypatch, "vmap")
+    monkeypatch.setattr(batches, "_FIRST_BUDGET", 20)
+    monkeypatch.setattr(batches, "_grow", lambda *_: 20)
+    lanes = watch_lanes(monkeypatch)
+    monkeypatch.setattr(batches, "_PATIENCE", patience)
+    now, ticks = [0.0], itertools.count()
+
+    def clock():  # read before and after each chunk
+        if next(ticks) % 2:
+            now[0] += 30 if len(lanes) < 2 or lanes[-1] != lanes[-2] else 1
+        return now[0]
+
+    monkeypatch.setattr(batches, "time", SimpleNamespace(perf_counter=clock))
+    gf.run_descents(OBJECTIVES, STARTS, optax.sgd, learning_rate=RATES, record=[2999], **ASKED)
+    sizes = [len(list(same)) for _, same in itertools.groupby(lanes)]
+    assert (len(sizes) == 1) == (patience == 1e9)
+    assert (min(sizes[:-1], default=31) > 30) == (patience > 0)
 
 
 # Several devices

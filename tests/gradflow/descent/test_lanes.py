@@ -1,5 +1,7 @@
 """Batches of tiny runs, an array a number: the same runs, however many and wherever chunks end."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -161,6 +163,18 @@ def test_what_is_written_out():
     assert not is_written(ratio)
 
 
+def test_a_device_of_several_writes_its_runs_out(written):
+    """Inside `jax.shard_map` a program has reshardings, which are no arithmetic and change none."""
+    batch_step, runs = step(OBJECTIVE, optax.adam)
+    batch_step = dataclasses.replace(batch_step, mode="vmap")
+    chunk = jnp.array([[5, 20], [1, 1]])
+    spread = loop._advance_spread(batch_step, runs, chunk)
+    assert written and all(one is not None for one in written)
+    alone = loop._advance(batch_step, runs, chunk)
+    for one, other in zip(jax.tree.leaves(spread), jax.tree.leaves(alone), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_blocks_on_accelerators_are_written_out_in_pieces(monkeypatch):
     assert side_by_side.tiny_blocks(20) == (1, 1)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
@@ -176,6 +190,9 @@ def test_a_cpu_does_many_tiny_runs_side_by_side():
     assert not side_by_side.worthwhile(tiny, begun, enough // 2)
     assert not side_by_side.worthwhile(*step(OBJECTIVE, optax.sgd, 3), 10**9)
     assert not side_by_side.worthwhile(*step(of_size(4), optax.sgd, 64), 10**9)
+    deep = step(of_size(2, depth=15), optax.sgd, 64)
+    assert lanes.lanes(side_by_side._iteration, *deep) is not None
+    assert not side_by_side.worthwhile(*deep, 10**9)
 
 
 def test_run_descents_does_so(monkeypatch, caplog):
