@@ -38,12 +38,7 @@ _MOVED: dict[str, Callable[..., Scalars]] = {
     "reshape": lambda told, x: x.reshape(told["new_sizes"]),
     "rev": lambda told, x: np.flip(x, told["dimensions"]),
     "iota": lambda told: scalars_of(
-        np.broadcast_to(
-            np.arange(told["shape"][told["dimension"]], dtype=told["dtype"]).reshape(
-                [-1 if k == told["dimension"] else 1 for k in range(len(told["shape"]))]
-            ),
-            told["shape"],
-        )
+        np.indices(told["shape"])[told["dimension"]].astype(told["dtype"])
     ),
     "slice": lambda told, x: x[tuple(map(slice, *_bounds(told)))],
     "squeeze": lambda told, x: x.squeeze(told["dimensions"]),
