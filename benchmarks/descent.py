@@ -3,7 +3,6 @@
 Run as `python -m benchmarks.descent`, or `make bench`, which brings PyTorch in its own environment.
 """
 
-import json as json_format
 import sys
 import time
 from dataclasses import dataclass
@@ -68,10 +67,9 @@ def main(options: Options, console: Console) -> int:
     )
     shares = [row["core_share"] for row in results]
     console.print(f"This took {time.perf_counter() - began:.0f} s; {_on_the_core(min(shares))}")
-    if options.json is not None:
-        content = {"benchmark": "descent", **about, "repetitions": options.repetitions}
-        text = json_format.dumps({**content, "results": results}, indent=1)
-        options.json.write_text(text + "\n")
+    measure.store(
+        options.json, "descent", **about, repetitions=options.repetitions, results=results
+    )
     return 0
 
 

@@ -7,7 +7,6 @@ into a folder of its own, so that JAX does not look for one). Kernels and the by
 and write are counted in the compiled program of a block of iterations; nothing is run or timed.
 """
 
-import json as json_format
 import os
 import re
 import sys
@@ -72,8 +71,8 @@ class Options:
 def main(options: Options, console: Console) -> int:
     """Compile, count, print, store; returns the exit status."""
     library = options.plugin / "jax_plugins" / "xla_cuda12" / "xla_cuda_plugin.so"
-    if not library.is_file():
-        raise measure.Refused(f"There is no {library}; `make kernels` installs and runs it.")
+    words = f"There is no {library}; `make kernels` installs and runs it."
+    measure.see({words: library.is_file()}, [options.json])
     tools = (options.plugin / "nvidia" / "cuda_nvcc").resolve()
     os.environ.update(
         JAX_PLATFORMS="cpu", JAX_ENABLE_X64="1", XLA_FLAGS=f"--xla_gpu_cuda_data_dir={tools}",
@@ -95,10 +94,9 @@ def main(options: Options, console: Console) -> int:
         shown.add_row(*map(str, case), *told)
         results.append(row)
     console.print(shown)
-    if options.json is not None:
-        content = {"benchmark": "kernels", "runs": RUNS, "for": "NVIDIA H200", **about}
-        text = json_format.dumps({**content, "results": results}, indent=1)
-        options.json.write_text(text + "\n")
+    measure.store(
+        options.json, "kernels", **about, runs=RUNS, target="NVIDIA H200", results=results
+    )
     return 0
 
 

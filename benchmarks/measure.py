@@ -3,6 +3,7 @@
 import datetime
 import functools
 import importlib.util
+import json
 import os
 import platform
 import statistics
@@ -74,18 +75,37 @@ def begin(
             "PyTorch is not installed in this environment. Run `make bench`, which makes one with "
             "it, or leave the comparison out with --no-torch."
         )
-    for path in files:
-        if path is not None and not path.parent.is_dir():
-            raise Refused(f"The folder {path.parent} does not exist; create it.")
-    for words, holds in right.items():
-        if not holds:
-            raise Refused(words)
+    see(right, files)
     try:
         taken = take_one_core(cpu)
     except ValueError as error:
         raise Refused(str(error)) from error
     also = ["torch"] if torch else []
     return setting(["jax", "jaxlib", "optax", "numpy", *packages, *also], taken)
+
+
+def see(right: Mapping[str, bool], files: Iterable[Path | None] = ()) -> None:
+    """See that a benchmark can be run.
+
+    Args:
+      right: what has to be so, in words -> whether it is.
+      files: that are to be written.
+
+    Raises:
+      Refused: if something is in the way.
+    """
+    for path in files:
+        if path is not None and not path.parent.is_dir():
+            raise Refused(f"The folder {path.parent} does not exist; create it.")
+    for words, holds in right.items():
+        if not holds:
+            raise Refused(words)
+
+
+def store(path: Path | None, benchmark: str, **content: Any) -> None:
+    """Write a benchmark's name and numbers to a file, if one was asked for."""
+    if path is not None:
+        path.write_text(json.dumps({"benchmark": benchmark, **content}, indent=1) + "\n")
 
 
 def take_one_core(cpu: int | None) -> int:

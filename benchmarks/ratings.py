@@ -4,7 +4,6 @@ Run as `python -m benchmarks.ratings`; `--large` adds 10^5 x 10^5 with 10^7 made
 A step is one of plain gradient descent on the product of thin factors, by `gradflow.run_descent`.
 """
 
-import json as json_format
 import resource
 import sys
 from collections.abc import Callable
@@ -79,10 +78,9 @@ def main(options: Options, console: Console) -> int:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         console.print(f"At most {peak:.2f} GiB were held, the making of the data included.")
         about |= {"peak_gib": round(peak, 2)}
-    if options.json is not None:
-        content = {"benchmark": "ratings", **about, "repetitions": options.repetitions}
-        text = json_format.dumps({**content, "results": results}, indent=1)
-        options.json.write_text(text + "\n")
+    measure.store(
+        options.json, "ratings", **about, repetitions=options.repetitions, results=results
+    )
     return 0
 
 

@@ -4,7 +4,6 @@ Run as `python -m benchmarks.small`; JAX has the settings that it has for everyb
 flags of `benchmarks.descent` XLA writes small products itself.
 """
 
-import json as json_format
 import os
 import sys
 from collections.abc import Callable
@@ -42,10 +41,9 @@ class Options:
 @measure.told
 def main(options: Options, console: Console) -> int:
     """Measure, print, store; returns the exit status."""
-    if min(*options.sizes, *options.depths) < 2 or options.repetitions < 1:
-        raise measure.Refused("Sizes and depths must be at least 2, repetitions at least 1.")
-    if options.json is not None and not options.json.parent.is_dir():
-        raise measure.Refused(f"The folder {options.json.parent} does not exist; create it.")
+    least = min(*options.sizes, *options.depths) >= 2 and options.repetitions >= 1
+    words = "Sizes and depths must be at least 2, repetitions at least 1."
+    measure.see({words: least}, [options.json])
     os.environ.update(JAX_PLATFORMS="cpu", JAX_ENABLE_X64="1")
     about = measure.setting(["jax", "jaxlib", "optax", "numpy"], None)
     shown = Table(title="Nanoseconds a step of plain descent", box=box.SIMPLE_HEAD)
@@ -66,10 +64,7 @@ def main(options: Options, console: Console) -> int:
                     results.append(row)
     console.print(shown)
     console.print("Processor time, medians; the ratio is one of medians.")
-    if options.json is not None:
-        content = {"benchmark": "small", **about, "repetitions": options.repetitions}
-        text = json_format.dumps({**content, "results": results}, indent=1)
-        options.json.write_text(text + "\n")
+    measure.store(options.json, "small", **about, repetitions=options.repetitions, results=results)
     return 0
 
 

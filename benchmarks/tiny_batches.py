@@ -4,7 +4,6 @@ Run as `python -m benchmarks.tiny_batches`; JAX has the settings that it has for
 """
 
 import dataclasses
-import json as json_format
 import os
 import sys
 from collections.abc import Callable
@@ -46,10 +45,9 @@ class Options:
 @measure.told
 def main(options: Options, console: Console) -> int:
     """Measure, print, store; returns the exit status."""
-    if options.repetitions < 1 or not set(options.cases) <= set(range(len(CASES))):
-        raise measure.Refused(f"Repetitions must be at least 1, cases below {len(CASES)}.")
-    if options.json is not None and not options.json.parent.is_dir():
-        raise measure.Refused(f"The folder {options.json.parent} does not exist; create it.")
+    known = options.repetitions >= 1 and set(options.cases) <= set(range(len(CASES)))
+    words = f"Repetitions must be at least 1, cases below {len(CASES)}."
+    measure.see({words: known}, [options.json])
     os.environ.update(JAX_PLATFORMS="cpu", JAX_ENABLE_X64="1")
     about = measure.setting(["jax", "jaxlib", "optax", "numpy"], None)
     shown = Table(title="Nanoseconds a step of one run", box=box.SIMPLE_HEAD)
@@ -68,10 +66,9 @@ def main(options: Options, console: Console) -> int:
                 results.append(row)
     console.print(shown)
     console.print("Processor time, medians; the ratio is one of medians.")
-    if options.json is not None:
-        content = {"benchmark": "tiny_batches", **about, "repetitions": options.repetitions}
-        text = json_format.dumps({**content, "results": results}, indent=1)
-        options.json.write_text(text + "\n")
+    measure.store(
+        options.json, "tiny_batches", **about, repetitions=options.repetitions, results=results
+    )
     return 0
 
 
