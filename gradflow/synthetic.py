@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from gradflow._util.annotations import Checked
+from gradflow._util.random import one_key
 from gradflow._util.validate import positive, real, shape_of, whole
 from gradflow.factorizations.cp_tensor import CPTensor
 from gradflow.problems.base import LossConvention
@@ -22,7 +23,7 @@ _SHUFFLED = 10**8
 
 
 def low_rank_matrix(
-    key: PRNGKeyArray,
+    key: Checked[PRNGKeyArray],
     shape: Checked[Sequence[int]],
     rank: Checked[int],
     norm: Checked[float | None] = None,
@@ -47,6 +48,7 @@ def low_rank_matrix(
     References:
       arora2019, Appendix D; razin2020, Appendix F.
     """
+    key = one_key(key)
     rows, columns = shape_of("shape", shape, 2)
     rank = _number("rank", rank, min(rows, columns))
     left, right = jax.random.split(key)
@@ -55,7 +57,7 @@ def low_rank_matrix(
 
 
 def low_rank_tensor(
-    key: PRNGKeyArray, shape: Sequence[int], rank: int, norm: Checked[float | None] = 1.0
+    key: Checked[PRNGKeyArray], shape: Sequence[int], rank: int, norm: Checked[float | None] = 1.0
 ) -> Float[Array, "..."]:
     """Random CP tensor of at most the given rank, standard normal factors, unit norm by default.
 
@@ -68,6 +70,7 @@ def low_rank_tensor(
     References:
       razin2020, Appendix F.2.2.
     """
+    key = one_key(key)
     model = CPTensor(shape, rank)
     keys = jax.random.split(key, len(model.shape))
     shapes = model.factor_shapes
@@ -76,7 +79,7 @@ def low_rank_tensor(
 
 
 def sample_entries(
-    key: PRNGKeyArray, shape: Checked[Sequence[int]], count: Checked[int]
+    key: Checked[PRNGKeyArray], shape: Checked[Sequence[int]], count: Checked[int]
 ) -> Int[Array, "n order"]:
     """Positions drawn uniformly without repetition.
 
@@ -93,6 +96,7 @@ def sample_entries(
       >>> sample_entries(jax.random.key(0), (4, 5), 20).shape  # each entry once
       (20, 2)
     """
+    key = one_key(key)
     shape = shape_of("shape", shape)
     count = _number("count", count, prod(shape))
     if prod(shape) <= _SHUFFLED:
@@ -128,7 +132,7 @@ def _seen(truth, indices):
 
 
 def matrix_completion(
-    key: PRNGKeyArray,
+    key: Checked[PRNGKeyArray],
     shape: Sequence[int],
     rank: Checked[int],
     observations: Checked[int],
@@ -152,6 +156,7 @@ def matrix_completion(
       >>> problem.shape, problem.observations
       ((10, 8), 40)
     """
+    key = one_key(key)
     of_truth, of_entries = jax.random.split(key)
     truth = low_rank_matrix(of_truth, shape, rank, norm)
     _number("observations", observations, prod(shape))
@@ -160,7 +165,7 @@ def matrix_completion(
 
 
 def tensor_completion(
-    key: PRNGKeyArray,
+    key: Checked[PRNGKeyArray],
     shape: Sequence[int],
     rank: Checked[int],
     observations: Checked[int],
@@ -177,6 +182,7 @@ def tensor_completion(
     References:
       razin2020, Section 4.2 and Appendix F.2.2.
     """
+    key = one_key(key)
     of_truth, of_entries = jax.random.split(key)
     truth = low_rank_tensor(of_truth, shape, rank)
     _number("observations", observations, prod(shape))
@@ -185,7 +191,7 @@ def tensor_completion(
 
 
 def gaussian_measurements(
-    key: PRNGKeyArray, count: int, shape: Sequence[int], std: Checked[float] = 1.0
+    key: Checked[PRNGKeyArray], count: int, shape: Sequence[int], std: Checked[float] = 1.0
 ) -> Float[Array, "m d d_prime"]:
     """Measurement matrices with independent N(0, std^2) entries (std = 1/d in Arora's code).
 
@@ -194,12 +200,13 @@ def gaussian_measurements(
       >>> gaussian_measurements(jax.random.key(0), 7, (3, 2)).shape
       (7, 3, 2)
     """
+    key = one_key(key)
     shape = shape_of("shape", (count, *shape), 3)
     return positive("std", std) * jax.random.normal(key, shape)
 
 
 def matrix_sensing(
-    key: PRNGKeyArray,
+    key: Checked[PRNGKeyArray],
     shape: Sequence[int],
     rank: Checked[int],
     measurements: Checked[int],
@@ -219,6 +226,7 @@ def matrix_sensing(
     References:
       arora2019, Appendix D.
     """
+    key = one_key(key)
     of_truth, of_a = jax.random.split(key)
     truth = low_rank_matrix(of_truth, shape, rank, norm)
     a = gaussian_measurements(of_a, measurements, shape, std)
@@ -226,7 +234,7 @@ def matrix_sensing(
 
 
 def least_squares(
-    key: PRNGKeyArray,
+    key: Checked[PRNGKeyArray],
     rows: Checked[int],
     columns: Checked[int],
     *,
@@ -239,6 +247,7 @@ def least_squares(
       >>> least_squares(jax.random.key(0), rows=5, columns=8).shape
       (8,)
     """
+    key = one_key(key)
     rows, columns = whole("rows", rows), whole("columns", columns)
     of_x, of_truth = jax.random.split(key)
     x = jax.random.normal(of_x, (rows, columns))

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
+from gradflow._util.random import one_key
 from gradflow._util.validate import positive_or_traced
 
 Factors = tuple[Array, ...]
@@ -94,7 +95,7 @@ class AbstractFactorization(eqx.Module):
 
     def gaussian(
         self,
-        key: PRNGKeyArray,
+        key: Checked[PRNGKeyArray],
         *,
         std: Checked[float | None] = None,
         product_std: Checked[float | None] = None,
@@ -110,6 +111,7 @@ class AbstractFactorization(eqx.Module):
         Raises:
           ValueError: unless exactly one of them is given, and above 0; or without a formula.
         """
+        key = one_key(key)
         if (std is None) == (product_std is None):
             raise ValueError(
                 f"Give exactly one of std and product_std, but they are {std} and {product_std}."
@@ -146,7 +148,7 @@ class AbstractFactorization(eqx.Module):
         del w, key
         raise self._refusal("balanced factors of a given W", "its factors as the start")
 
-    def random_balanced(self, key: PRNGKeyArray, std: Checked[float]) -> Factors:
+    def random_balanced(self, key: Checked[PRNGKeyArray], std: Checked[float]) -> Factors:
         """Balanced factors at random.
 
         Args:

@@ -114,7 +114,7 @@ class CPTensor(AbstractFactorization):
         factors = self.check([finite_array(f"w[{k}]", f) for k, f in enumerate(w)])
         return balanced_columns(factors)
 
-    def random_balanced(self, key: PRNGKeyArray, std: float) -> Factors:
+    def random_balanced(self, key: Checked[PRNGKeyArray], std: float) -> Factors:
         """`balanced` of components whose vectors have N(0, std^2) entries."""
         return self.balanced(self.gaussian(key, std=std))
 

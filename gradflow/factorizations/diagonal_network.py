@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
+from gradflow._util.random import one_key
 from gradflow._util.validate import finite_array, positive_or_traced, whole
 from gradflow.factorizations.base import AbstractFactorization, Factors
 
@@ -125,8 +126,9 @@ class DiagonalNetwork(AbstractFactorization):
         plus, minus = (jnp.maximum(part, 0.0) ** (1 / self.depth) for part in (beta, -beta))
         return plus, minus
 
-    def random_balanced(self, key: PRNGKeyArray, std: Checked[float]) -> Factors:
+    def random_balanced(self, key: Checked[PRNGKeyArray], std: Checked[float]) -> Factors:
         """`balanced` of a beta with N(0, std^2) entries."""
+        key = one_key(key)
         return self.balanced(positive_or_traced("std", std) * jax.random.normal(key, self.shape))
 
     def unbalancedness(self, factors: Factors) -> Float[Array, ""]:

@@ -306,7 +306,7 @@ class HierarchicalTensor(AbstractFactorization):
             )
         return factors
 
-    def random_balanced(self, key: PRNGKeyArray, std: float) -> Factors:
+    def random_balanced(self, key: Checked[PRNGKeyArray], std: float) -> Factors:
         """`balanced` of weights with N(0, std^2) entries."""
         return self.balanced(self.gaussian(key, std=std))
 

@@ -109,7 +109,7 @@ class MatrixProduct(AbstractFactorization):
         """Balanced factors whose product is the matrix w; see `balanced_factors`."""
         return starts.balanced_factors(w, self.sizes, key)
 
-    def random_balanced(self, key: PRNGKeyArray, std: Checked[float]) -> Factors:
+    def random_balanced(self, key: Checked[PRNGKeyArray], std: Checked[float]) -> Factors:
         """Balanced factors of a product with N(0, std^2) entries; see `starts.random_balanced`."""
         return starts.random_balanced(key, self.sizes, std)
 

@@ -15,6 +15,7 @@ from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
+from gradflow._util.random import one_key
 from gradflow._util.validate import finite_array, positive_or_traced, sizes_of
 from gradflow.factorizations.base import Factors, weight_std
 from gradflow.linalg.thin_svd import finite_svd
@@ -88,7 +89,7 @@ def _split(w: Array, sizes: tuple[int, ...], key: PRNGKeyArray | None) -> tuple[
 
 
 def random_balanced(
-    key: PRNGKeyArray, sizes: Checked[Sequence[int]], std: Checked[float]
+    key: Checked[PRNGKeyArray], sizes: Checked[Sequence[int]], std: Checked[float]
 ) -> Factors:
     """Balanced factors of a random product with independent N(0, std^2) entries.
 
@@ -106,13 +107,14 @@ def random_balanced(
     References:
       razin2020, Appendix F.2.1.
     """
+    key = one_key(key)
     sizes = sizes_of(sizes)
     product = positive_or_traced("std", std) * jax.random.normal(key, (sizes[-1], sizes[0]))
     return balanced_factors(product, sizes)
 
 
 def gaussian_factors(
-    key: PRNGKeyArray,
+    key: Checked[PRNGKeyArray],
     sizes: Checked[Sequence[int]],
     *,
     std: Checked[float | None] = None,
@@ -141,6 +143,7 @@ def gaussian_factors(
     References:
       razin2020, Appendix F.2.1 (with a); zhao2022, Appendix A.1 (with s).
     """
+    key = one_key(key)
     sizes = sizes_of(sizes)
     depth = len(sizes) - 1
     if (std is None) == (product_std is None):

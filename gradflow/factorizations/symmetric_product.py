@@ -122,7 +122,7 @@ class SymmetricProduct(AbstractFactorization):
             frame = jnp.linalg.qr(jax.random.normal(key, (self.rank, width), w.dtype))[0]
         return ((vectors * jnp.sqrt(jnp.maximum(values, 0.0))) @ frame.T,)
 
-    def random_balanced(self, key: PRNGKeyArray, std: Checked[float]) -> Factors:
+    def random_balanced(self, key: Checked[PRNGKeyArray], std: Checked[float]) -> Factors:
         """`gaussian` with product_std: every U is balanced."""
         return self.gaussian(key, product_std=std)
 

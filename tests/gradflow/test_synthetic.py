@@ -239,3 +239,31 @@ def test_whole_numbers_may_be_floats_and_the_hole_is_a_pair():
 def test_too_many_observations_are_called_so(make):
     with pytest.raises(ValueError, match="observations must be a whole number between 1 and 30"):
         make(jax.random.key(0), (6, 5), rank=1, observations=50)
+
+
+@pytest.mark.parametrize(
+    ("key", "remedy"),
+    [(0, r"jax\.random\.key\(0\)"), (None, "random key"), (np.arange(2), "random key"),
+     (jax.random.split(jax.random.key(0)), r"keys\[0\]")],
+)  # fmt: skip
+def test_what_is_no_random_key_is_refused(key, remedy):
+    model = gf.MatrixProduct((2, 2, 2))
+    calls = [
+        lambda: gf.synthetic.matrix_completion(key, (3, 3), 1, 4),
+        lambda: gf.synthetic.least_squares(key, 3, 2),
+        lambda: model.gaussian(key, std=0.1),
+        lambda: model.random_balanced(key, 0.1),
+        lambda: gf.SymmetricProduct(2, 2).random_balanced(key, 0.1),
+        lambda: gf.DiagonalNetwork(3, 2).random_balanced(key, 0.1),
+        lambda: gf.CPTensor((2, 2, 2), 2).random_balanced(key, 0.1),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=remedy):
+            call()
+
+
+def test_keys_of_both_kinds_and_traced_ones_are_taken():
+    model = gf.MatrixProduct((2, 2, 2))
+    assert model.gaussian(jax.random.PRNGKey(0), std=0.1)[0].shape == (2, 2)
+    keys = jax.random.split(jax.random.key(0), 3)
+    assert jax.vmap(lambda key: model.gaussian(key, std=0.1)[0])(keys).shape == (3, 2, 2)
