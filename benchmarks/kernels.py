@@ -42,7 +42,7 @@ gpu_device_info {
   block_dim_limit_y: 65535
   block_dim_limit_z: 65535
   memory_bandwidth: 4800000000000
-  l2_cache_size: 62914560
+  l2_cache_size: 52428800
   clock_rate_ghz: 1.98
   device_memory_size: 150000000000
   registers_per_core_limit: 65536
@@ -53,7 +53,7 @@ platform_name: "CUDA"
 dnn_version_info { major: 9 minor: 10 }
 device_description_str: "NVIDIA H200"
 """
-"""What the compiler asks of the device."""
+"""What the compiler asks of the device, after its data sheet."""
 BYTES = {"f64": 8, "s64": 8, "f32": 4, "s32": 4, "u32": 4, "pred": 1}
 
 

@@ -102,6 +102,37 @@ def see(right: Mapping[str, bool], files: Iterable[Path | None] = ()) -> None:
             raise Refused(words)
 
 
+def two_ways(
+    ways: Mapping[str, Callable[[int], Any]], steps: int, units: int, repetitions: int,
+    progress: Progress, told: str, dtype: str,
+) -> dict[str, Any]:  # fmt: skip
+    """Two ways to the same end in turn, after a comparison of where they lead.
+
+    Args:
+      ways: called with `units`; arrays in the end, alike to a rounding a step.
+      steps: that a run does.
+      units: what the time is divided by: steps of all runs.
+      repetitions: how often each is timed.
+      progress: see `in_turn`.
+      told: what is measured, beside the bar.
+      dtype: of the arrays.
+    """
+    import numpy as np
+
+    (a, first), (b, second) = ways.items()
+    close = steps * float(np.finfo(dtype).eps)
+    for one, other in zip(first(units), second(units), strict=True):
+        np.testing.assert_allclose(one, other, rtol=close, atol=close)
+    found, _ = in_turn(
+        {name: (way, units) for name, way in ways.items()}, repetitions, progress, told
+    )
+    return {
+        "steps": steps,
+        "microseconds_per_step": {name: summary(all_) for name, all_ in found.items()},
+        f"{a}_over_{b}": ratio(found[a], found[b]),
+    }
+
+
 def store(path: Path | None, benchmark: str, **content: Any) -> None:
     """Write a benchmark's name and numbers to a file, if one was asked for."""
     if path is not None:

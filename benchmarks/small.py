@@ -72,32 +72,14 @@ def measured(
     size: int, depth: int, dtype: str, repetitions: int, progress: Progress
 ) -> dict[str, Any]:
     """Both ways in turn, after a comparison of where they lead."""
-    import numpy as np
-
     from benchmarks import contenders
     from gradflow.linalg import products
 
     case = contenders.case(size, depth, dtype)
-    runs = {
-        "library": descent(*case, most=0),
-        "sums": descent(*case, most=products.SMALL),
-    }
-    ends = [run(STEPS) for run in runs.values()]
-    close = STEPS * np.finfo(dtype).eps  # a rounding in each step
-    for one, other in zip(*ends, strict=True):
-        np.testing.assert_allclose(one, other, rtol=close, atol=close)
-    found, _ = measure.in_turn(
-        {name: (run, STEPS) for name, run in runs.items()}, repetitions, progress,
-        f"{size}x{size}, depth {depth}, {dtype}",
-    )  # fmt: skip
-    return {
-        "size": size,
-        "depth": depth,
-        "dtype": dtype,
-        "steps": STEPS,
-        "microseconds_per_step": {name: measure.summary(all_) for name, all_ in found.items()},
-        "library_over_sums": measure.ratio(found["library"], found["sums"]),
-    }
+    ways = {"library": descent(*case, most=0), "sums": descent(*case, most=products.SMALL)}
+    told = f"{size}x{size}, depth {depth}, {dtype}"
+    found = measure.two_ways(ways, STEPS, STEPS, repetitions, progress, told, dtype)
+    return {"size": size, "depth": depth, "dtype": dtype, **found}
 
 
 def descent(objective: Any, start: Any, rate: float, most: int) -> Callable[[int], Any]:

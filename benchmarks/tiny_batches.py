@@ -77,28 +77,12 @@ def measured(
     progress: Progress,
 ) -> dict[str, Any]:  # fmt: skip
     """Both ways in turn, after a comparison of where they lead."""
-    import numpy as np
-
     ways = {name: batch(size, depth, optimizer, runs, dtype, mode)
             for name, mode in (("one_by_one", "map"), ("side_by_side", "vmap"))}  # fmt: skip
-    ends = [way(0) for way in ways.values()]
-    close = 1e-10 if dtype == "float64" else 1e-2  # Adam amplifies a rounding where gradients end
-    for one, other in zip(*ends, strict=True):
-        np.testing.assert_allclose(one, other, rtol=close, atol=close)
-    found, _ = measure.in_turn(
-        {name: (way, WORK) for name, way in ways.items()}, repetitions, progress,
-        f"{runs} of {size}x{size}, depth {depth}, {optimizer}, {dtype}",
-    )  # fmt: skip
-    return {
-        "size": size,
-        "depth": depth,
-        "optimizer": optimizer,
-        "runs": runs,
-        "dtype": dtype,
-        "steps": WORK // runs,
-        "microseconds_per_step": {name: measure.summary(all_) for name, all_ in found.items()},
-        "one_by_one_over_side_by_side": measure.ratio(found["one_by_one"], found["side_by_side"]),
-    }
+    told = f"{runs} of {size}x{size}, depth {depth}, {optimizer}, {dtype}"
+    found = measure.two_ways(ways, WORK // runs, WORK, repetitions, progress, told, dtype)
+    case = {"size": size, "depth": depth, "optimizer": optimizer, "runs": runs, "dtype": dtype}
+    return case | found
 
 
 def batch(
@@ -107,6 +91,7 @@ def batch(
     """A compiled loop of all runs, without records: `WORK` iterations, and where they end."""
     import jax
     import jax.numpy as jnp
+    import numpy as np
     import optax
 
     from benchmarks import contenders
@@ -122,8 +107,6 @@ def batch(
     step = BatchStep(objective, False, getattr(optax, optimizer), rates, (), never, mode)
     begun = step.initialise(starts)
     steps = WORK // runs
-    import numpy as np
-
     chunk = next_chunk(np.array([0, steps]), 1, 0, steps)[0]
     return lambda _: jax.block_until_ready(step.advance(begun, chunk)[0].parameters)
 

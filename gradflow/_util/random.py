@@ -34,22 +34,6 @@ def is_key(value: Any) -> bool:
     return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
 
 
-def one_key(key: Any) -> PRNGKeyArray:
-    """A single random key, as it was given.
-
-    Args:
-      key: made by `jax.random.key`, or of the older kind `jax.random.PRNGKey`; traced ones, too.
-
-    Raises:
-      ValueError: if it is none, or there are several.
-    """
-    older = getattr(key, "dtype", None) == np.uint32 and key.ndim == 1
-    if older or (is_key(key) and key.ndim == 0):
-        return key
-    several = "one of these, such as keys[0]" if is_key(key) else "such as jax.random.key(0)"
-    raise ValueError(f"key must be a single random key, {several}, but it is {key!r}.")
-
-
 def without_key(value: Any) -> Any:
     """Random keys as their numbers; anything else as it is.
 
@@ -94,3 +78,17 @@ def as_keys(key: Any, what: str) -> Keys:
         f"{what} must be a random key, such as jax.random.key(0), or several along one axis, such "
         f"as jax.random.split(jax.random.key(0), 8), all of one generator, but it is {key!r}."
     )
+
+
+def one_key(key: Any) -> PRNGKeyArray:
+    """A single random key, as it was given.
+
+    Args:
+      key: see `as_keys`; a traced one, too.
+
+    Raises:
+      ValueError: if it is none, or there are several.
+    """
+    if as_keys(key, "key").numbers.ndim != 1:
+        raise ValueError(f"key must be a single random key, such as keys[0], but it is {key!r}.")
+    return key

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
+from gradflow._util.random import one_key
 from gradflow._util.validate import finite_array, positive, whole
 from gradflow.baselines._alternating import alternate
 from gradflow.baselines._result import BaselineOutcome
@@ -62,7 +63,7 @@ def cp_als(
     tensor: Checked[ArrayLike],
     rank: Checked[int],
     *,
-    key: PRNGKeyArray | None = None,
+    key: Checked[PRNGKeyArray | None] = None,
     start: Checked[FactorsLike | None] = None,
     sweeps: Checked[int] = 1000,
     tolerance: Checked[float] = 1e-12,
@@ -108,7 +109,7 @@ def cp_als(
     model = model_of(target.shape, rank)
     limit, rest = whole("sweeps", sweeps, most=2**31 - 1), positive("tolerance", tolerance)
     if start is None and key is not None:
-        first = random_factors(key, model)
+        first = random_factors(one_key(key), model)
     elif start is not None and key is None:
         first = model.check([finite_array(f"start[{k}]", f) for k, f in enumerate(start)])
     else:

@@ -10,6 +10,7 @@ from jaxtyping import Float, PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
+from gradflow._util.random import one_key
 from gradflow._util.validate import positive, whole
 from gradflow.baselines._cp_als import (
     Arrays,
@@ -64,7 +65,7 @@ def cp_rank(
     tensor: Checked[ArrayLike],
     tolerance: Checked[float],
     *,
-    key: PRNGKeyArray,
+    key: Checked[PRNGKeyArray],
     starts: Checked[int] = 10,
     sweeps: Checked[int] = 1000,
     components: Checked[FactorsLike | None] = None,
@@ -116,7 +117,7 @@ def cp_rank(
         allowance = float(np.ldexp(np.ldexp(most * target.size, -exponent), -exponent))
     if own is not None:
         own = tuple(np.asarray(f) for f in rescaled(own, -exponent))
-    search = _Search(unit, allowance, key, starts, sweeps, own)
+    search = _Search(unit, allowance, one_key(key), starts, sweeps, own)
     lower, flattening = _best(unfoldings(unit), allowance, 0, None)
     factors = search.at(lower)
     if factors is None and target.ndim == 3:

@@ -121,10 +121,10 @@ def run_descents(
 
     Returns:
       One `Trajectory` a run: what `run_descent` gives, to the last bit on a CPU, where the runs of
-      a device are done one after the other; elsewhere they go side by side, to rounding. With
-      penalties of several kinds it is to rounding everywhere, and so are from 64 runs on those of
-      matrices of up to nine entries, which from ten million iterations on a CPU, too, does side by
-      side.
+      a device are done one after the other; elsewhere they go side by side, to rounding. To
+      rounding everywhere are runs with penalties of several kinds, and large batches of tiny runs:
+      matrices of up to nine entries, from 64 runs and ten million iterations in all on, go side by
+      side on a CPU, too.
 
     Raises:
       ValueError: as `run_descent`; and if there is no start, numbers differ or the objectives are

@@ -135,7 +135,7 @@ class AbstractFactorization(eqx.Module):
         del product_std
         raise self._refusal("a formula from product_std", "gaussian(key, std=...)")
 
-    def balanced(self, w: Checked[ArrayLike], key: PRNGKeyArray | None = None) -> Factors:
+    def balanced(self, w: Checked[ArrayLike], key: Checked[PRNGKeyArray | None] = None) -> Factors:
         """Balanced factors of a given W.
 
         Args:

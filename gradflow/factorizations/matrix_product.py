@@ -105,7 +105,7 @@ class MatrixProduct(AbstractFactorization):
         """(product_std^2 / (d_1 ... d_{N-1}))^(1/2N); see `gaussian_factors`."""
         return starts._std_of(self.sizes, product_std)
 
-    def balanced(self, w: Checked[ArrayLike], key: PRNGKeyArray | None = None) -> Factors:
+    def balanced(self, w: Checked[ArrayLike], key: Checked[PRNGKeyArray | None] = None) -> Factors:
         """Balanced factors whose product is the matrix w; see `balanced_factors`."""
         return starts.balanced_factors(w, self.sizes, key)
 

@@ -22,7 +22,9 @@ from gradflow.linalg.thin_svd import finite_svd
 
 
 def balanced_factors(
-    w: Checked[ArrayLike], sizes: Checked[Sequence[int]], key: PRNGKeyArray | None = None
+    w: Checked[ArrayLike],
+    sizes: Checked[Sequence[int]],
+    key: Checked[PRNGKeyArray | None] = None,
 ) -> Factors:
     r"""Balanced factors of a given matrix: W_j = Q_j S^(1/N) Q_{j-1}^T with W = U S V^T.
 
@@ -56,7 +58,7 @@ def balanced_factors(
             f"w has shape {w.shape} but sizes {sizes} make a product of shape "
             f"{(sizes[-1], sizes[0])}; sizes are (columns, hidden ..., rows)."
         )
-    values, factors = _split(w, tuple(sizes), key)
+    values, factors = _split(w, tuple(sizes), None if key is None else one_key(key))
     s = np.asarray(values)
     rank = int(np.sum(s > s[0] * max(w.shape) * np.finfo(s.dtype).eps)) if s[0] > 0 else 0
     width = min(min(sizes), s.size)

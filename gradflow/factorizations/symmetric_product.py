@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from gradflow._util.annotations import Checked
+from gradflow._util.random import one_key
 from gradflow._util.validate import finite_array, positive_or_traced, whole
 from gradflow.factorizations.base import AbstractFactorization, Factors, weight_std
 from gradflow.linalg.products import product
@@ -74,7 +75,7 @@ class SymmetricProduct(AbstractFactorization):
         """
         return weight_std(product_std, self.rank, 2)
 
-    def balanced(self, w: Checked[ArrayLike], key: PRNGKeyArray | None = None) -> Factors:
+    def balanced(self, w: Checked[ArrayLike], key: Checked[PRNGKeyArray | None] = None) -> Factors:
         """U = V S^(1/2) Q^T of a symmetric positive semidefinite w = V S V^T.
 
         Args:
@@ -119,7 +120,7 @@ class SymmetricProduct(AbstractFactorization):
         values, vectors = values[largest], vectors[:, largest]
         frame = jnp.eye(self.rank, width, dtype=w.dtype)
         if key is not None:
-            frame = jnp.linalg.qr(jax.random.normal(key, (self.rank, width), w.dtype))[0]
+            frame = jnp.linalg.qr(jax.random.normal(one_key(key), (self.rank, width), w.dtype))[0]
         return ((vectors * jnp.sqrt(jnp.maximum(values, 0.0))) @ frame.T,)
 
     def random_balanced(self, key: Checked[PRNGKeyArray], std: Checked[float]) -> Factors:

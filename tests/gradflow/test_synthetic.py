@@ -257,6 +257,13 @@ def test_what_is_no_random_key_is_refused(key, remedy):
         lambda: gf.DiagonalNetwork(3, 2).random_balanced(key, 0.1),
         lambda: gf.CPTensor((2, 2, 2), 2).random_balanced(key, 0.1),
     ]
+    if key is not None:
+        calls += [
+            lambda: model.balanced(np.eye(2), key),
+            lambda: gf.SymmetricProduct(2, 2).balanced(np.eye(2), key),
+            lambda: gf.baselines.cp_als(np.ones((2, 2, 2)), 1, key=key),
+            lambda: gf.baselines.cp_rank(np.ones((2, 2, 2)), 1e-6, key=key),
+        ]
     for call in calls:
         with pytest.raises(ValueError, match=remedy):
             call()

@@ -45,7 +45,7 @@ def alike(found, wanted, rtol=1e-11):
         for name in other.final:
             np.testing.assert_allclose(one.final[name], other.final[name], rtol=rtol, atol=1e-13)
         for name in other.state:
-            np.testing.assert_allclose(one.state[name], other.state[name], rtol=1e-8, atol=1e-13)
+            np.testing.assert_allclose(one.state[name], other.state[name], rtol=rtol, atol=1e-13)
 
 
 COMPLETIONS = [
